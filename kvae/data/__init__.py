@@ -1,0 +1,106 @@
+"""Datasets: one file each, listed in DATASETS.
+
+A member is a function `load(*, option=default, ...) -> Dataset`; its keyword arguments are the
+options that it understands.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kvae.errors import UsageError
+from kvae.registry import Member, find
+
+
+class Split(NamedTuple):
+    """Rows in a fixed order.
+
+    Args:
+        x: float32 vectors `(rows, features)`, or uint8 images `(rows, height, width, channels)`
+            (an array or a memory map).
+        labels: name -> `(rows,)`, bool for attributes, integer for classes; empty without labels.
+    """
+
+    x: np.ndarray
+    labels: dict[str, np.ndarray] = {}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three disjoint splits and what is known about them.
+
+    Args:
+        kind: "vectors" or "images".
+        train: rows to train on.
+        valid: rows to choose on.
+        test: rows to report on.
+        card: what a reader of a figure must know (source, crop, size, counts, ...); JSON values.
+        color_by: the label that colours a latent map unless the user names another; "" for none.
+    """
+
+    kind: str
+    train: Split
+    valid: Split
+    test: Split
+    card: dict[str, Any] = field(default_factory=dict)
+    color_by: str = ""
+
+
+def _gmm() -> Any:
+    from kvae.data import gmm
+
+    return gmm.load
+
+
+def _digits() -> Any:
+    from kvae.data import digits
+
+    return digits.load
+
+
+def _faces() -> Any:
+    from kvae.data import faces
+
+    return faces.load
+
+
+def _celeba() -> Any:
+    from kvae.data import celeba
+
+    return celeba.load
+
+
+DATASETS = {
+    "gmm": Member("a mixture of Gaussians with an exact density, drawn from a seed", _gmm),
+    "digits": Member("scikit-learn's 8x8 handwritten digits", _digits),
+    "faces": Member("drawn RGB faces with known factors, made from a seed", _faces),
+    "celeba": Member("CelebA from a local copy in the official layout (--data-dir)", _celeba),
+}
+
+
+def options_of(name: str) -> list[str]:
+    """The names of the options that dataset `name` understands."""
+    return list(inspect.signature(find(DATASETS, name, "dataset")).parameters)
+
+
+def load(name: str, **options: Any) -> Dataset:
+    """Load a dataset.
+
+    Args:
+        name: a key of DATASETS.
+        **options: the dataset's own options (see its module).
+
+    Raises:
+        UsageError: unknown name, or an option that this dataset does not have.
+        DataError: the files are missing or not what they should be.
+    """
+    member = find(DATASETS, name, "dataset")
+    known = options_of(name)
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"dataset {name!r} has no option {option!r}: it understands {', '.join(known)}"
+            )
+    return member(**options)
