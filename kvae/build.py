@@ -1,0 +1,118 @@
+"""Names to models: the one place where parts of all kinds meet."""
+
+from pathlib import Path
+
+import keras
+
+from kvae.distributions import DiagonalNormal
+from kvae.errors import UsageError
+from kvae.likelihoods import LIKELIHOODS
+from kvae.model import VAE
+from kvae.networks import NETWORKS
+from kvae.priors import PRIORS
+from kvae.registry import find
+from kvae.schedules import LinearWarmup
+
+# A pixel has 256 levels; one level is the least error that a variance should claim to know.
+_PIXEL_VARIANCE_FLOOR = (1.0 / 255.0) ** 2
+_LEARNED_START = {"images": 0.02, "vectors": 0.1}
+
+
+def build_vae(
+    element_shape,
+    *,
+    latent_dim=50,
+    network=None,
+    hidden_units=(64, 64),
+    likelihood="gaussian",
+    variance="shared",
+    prior="standard_normal",
+    prior_components=30,
+    beta=1.0,
+    kl_warmup_steps=0,
+    shift=0.0,
+    scale=1.0,
+    dtype="float32",
+    seed=0,
+):
+    """Make a VAE from the names of its parts.
+
+    Args:
+        element_shape: the shape of one x: `(features,)` or `(height, width, channels)`.
+        latent_dim: dimensions of z.
+        network: a key of `kvae.networks.NETWORKS`; None: "conv" for images, "mlp" for vectors.
+        hidden_units: units of each hidden layer of "mlp".
+        likelihood: a key of `kvae.likelihoods.LIKELIHOODS`.
+        variance: of the Gaussian likelihood, in units of x squared after `shift` and `scale`: a
+            positive number, or "shared" or "per-feature" to learn it.
+        prior: a key of `kvae.priors.PRIORS`.
+        prior_components: of the prior "mixture".
+        beta: weight of the rate.
+        kl_warmup_steps: training steps over which that weight rises from 0; 0 for none.
+        shift: see `VAE`.
+        scale: see `VAE`.
+        dtype: the Keras dtype policy of the hidden layers.
+        seed: of initial weights and noise.
+
+    Returns:
+        `kvae.VAE`, ready to compile.
+
+    Raises:
+        UsageError: an unknown name, or a shape that the network does not take.
+    """
+    element_shape = tuple(int(size) for size in element_shape)
+    keras.utils.set_random_seed(seed)
+    images = len(element_shape) == 3
+    nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
+    likelihood = _likelihood(likelihood, variance, images)
+    encoder = nets.encoder(
+        element_shape, latent_dim, DiagonalNormal.num_params(latent_dim),
+        hidden_units=hidden_units, dtype=dtype,
+    )  # fmt: skip
+    decoder = nets.decoder(
+        latent_dim, element_shape, likelihood.params_per_channel,
+        hidden_units=hidden_units, dtype=dtype,
+    )  # fmt: skip
+    options = {"num_components": prior_components, "seed": seed} if prior == "mixture" else {}
+    return VAE(
+        encoder, decoder, likelihood, find(PRIORS, prior, "prior")(**options),
+        beta=LinearWarmup(beta, kl_warmup_steps) if kl_warmup_steps else beta,
+        shift=shift, scale=scale, seed=seed, dtype=dtype,
+    )  # fmt: skip
+
+
+def _likelihood(name, variance, images):
+    member = find(LIKELIHOODS, name, "likelihood")
+    if name != "gaussian":
+        return member()
+    return member(
+        variance,
+        initial_variance=_LEARNED_START["images" if images else "vectors"],
+        **({"variance_floor": _PIXEL_VARIANCE_FLOOR} if images else {}),
+    )
+
+
+def load_model(path):
+    """Read a `.keras` file that holds a VAE; needs no custom objects, keeps Keras's safe mode.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `kvae.VAE`.
+
+    Raises:
+        UsageError: there is no such file, or it holds something else.
+    """
+    for registry in (LIKELIHOODS, PRIORS):
+        for member in registry.values():
+            member.load()
+    if not Path(path).is_file():
+        raise UsageError(f"no such model file: {path}")
+    try:
+        model = keras.saving.load_model(path)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise UsageError(f"{path} is not a .keras file of a VAE: {error}") from error
+    if not isinstance(model, VAE):
+        raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
+    return model

@@ -1,0 +1,230 @@
+"""The command line: options from Config, errors as one line."""
+
+import argparse
+import os
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kvae.config import PRESETS, Config, resolve
+from kvae.errors import KvaeError, UsageError
+from kvae.registry import Member
+
+_DEBUG = "--debug"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def run(main: Callable[[list[str]], None]) -> int:
+    """Run a program on the command line's arguments.
+
+    Args:
+        main: takes the arguments.
+
+    Returns:
+        The exit status: 0; 1 for a failure, 2 for wrong usage, 130 for an interruption. An error
+        is one line on standard error; with --debug it is raised instead.
+    """
+    argv = sys.argv[1:]
+    if _DEBUG not in argv:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        main(argv)
+        return 0
+    except KeyboardInterrupt:
+        if _DEBUG in argv:
+            raise
+        print("interrupted: nothing was published", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if _DEBUG in argv:
+            raise
+        if isinstance(error, KvaeError):
+            message, status = str(error), error.exit_status
+        else:
+            message, status = f"{type(error).__name__}: {error}", 1
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        if not isinstance(error, KvaeError):
+            print(f"({_DEBUG} shows where)", file=sys.stderr)
+        return status
+
+
+def quiet_import(name: str) -> Any:
+    """Import a module that imports TensorFlow, without TensorFlow's lines about absent GPUs.
+
+    They come from C++ before any of its log levels is read. Where there is an NVIDIA device, or
+    the import fails, they are shown.
+    """
+    sys.stderr.flush()
+    shown = os.dup(2)
+    succeeded = False
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            module = import_module(name)
+            import_module("tensorflow").config.list_physical_devices()
+            succeeded = True
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+            if not succeeded or Path("/dev/nvidia0").exists():
+                log.seek(0)
+                sys.stderr.write(log.read().decode(errors="replace"))
+    return module
+
+
+def training_arguments(argv: Sequence[str]) -> tuple[Config, bool]:
+    """Read the arguments of train.py.
+
+    Returns:
+        The configuration, and whether this is a dry run.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    parser = _Parser(
+        prog="train.py",
+        description="Train a variational autoencoder and publish it as a SavedModel.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_epilog(),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--preset", choices=PRESETS, metavar="NAME",
+        help=f"a set of values for the options below: {', '.join(PRESETS)} "
+        "(default: the one with the dataset's name)",
+    )  # fmt: skip
+    groups: dict[str, Any] = {}
+    for option in fields(Config):
+        group = option.metadata["group"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        _add(groups[group], option)
+    other = parser.add_argument_group("other")
+    other.add_argument(
+        "--dry-run", action="store_true",
+        help="print the configuration, the model and the time of an epoch, and stop",
+    )  # fmt: skip
+    other.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
+    given = vars(parser.parse_args(argv))
+    given.pop("debug", None)
+    dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
+    config = resolve(given, preset)
+    _check_data_options(config, given)
+    return config, dry_run
+
+
+def evaluation_arguments(argv: Sequence[str]) -> dict[str, Any]:
+    """Read the arguments of evaluate.py.
+
+    Returns:
+        Keyword arguments of `kvae.evaluation.evaluate`.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    parser = _Parser(
+        prog="evaluate.py",
+        description="Measure a published model and draw its figures, through its SavedModel alone.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--model", default="saved", metavar="DIR",
+        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder of the dataset, if it moved since training"
+    )
+    parser.add_argument("--cache-dir", metavar="DIR", help="where decoded images are kept")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder to write to, instead of saved/NAME/evaluation/NUMBER",
+    )
+    parser.add_argument("--color-by", metavar="LABEL", help="label that colours the latent map")
+    parser.add_argument(
+        "--num-draws", type=_at_least(1), default=500, metavar="K",
+        help="importance draws of the log-likelihood",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of all draws")
+    parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
+    given = vars(parser.parse_args(argv))
+    given.pop("debug")
+    return given
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"a whole number of at least {least} is wanted, received {text!r}"
+            )
+        return int(text)
+
+    return parse
+
+
+def _add(group: Any, option: Any) -> None:
+    metadata = option.metadata
+    flag = f"--{option.name.replace('_', '-')}"
+    help_text = metadata["help"].replace("%", "%%")
+    if isinstance(option.default, bool):
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_text)
+        return
+    choices = metadata["choices"]
+    if choices is not None:
+        help_text += f": {', '.join(choices)}"
+    if option.default not in (None, ""):
+        shown = option.default
+        if isinstance(shown, tuple):
+            shown = ",".join(str(value) for value in shown)
+        help_text += f" (default: {shown})"
+    metavar = metadata["metavar"] or "NAME"
+    group.add_argument(flag, metavar=metavar, help=help_text)
+
+
+def _check_data_options(config: Config, given: dict[str, Any]) -> None:
+    """Refuse an option that the dataset would ignore."""
+    from kvae.data import options_of
+
+    known = options_of(config.dataset)
+    for option in fields(Config):
+        name = option.name
+        if option.metadata["group"] != "data" or name == "dataset" or name not in given:
+            continue
+        if name not in known:
+            flags = ", ".join(f"--{other.replace('_', '-')}" for other in known)
+            raise UsageError(
+                f"--{name.replace('_', '-')} does not apply to --dataset {config.dataset}, "
+                f"which understands {flags}"
+            )
+
+
+def _epilog() -> str:
+    """The registries' own lines, and what each preset sets."""
+    lines = []
+    for option in fields(Config):
+        choices = option.metadata["choices"]
+        members = choices.items() if isinstance(choices, dict) else ()
+        rows = [(name, member.help) for name, member in members if isinstance(member, Member)]
+        if rows:
+            lines += [f"--{option.name}:", *(f"  {name:16}{text}" for name, text in rows), ""]
+    lines.append("presets (the command line beats them):")
+    for name, values in PRESETS.items():
+        lines.append(f"  {name:16}{_wrapped(values)}")
+    return "\n".join(lines)
+
+
+def _wrapped(values: dict[str, Any]) -> str:
+    text = "  ".join(f"{key}={value}" for key, value in values.items())
+    return ("\n" + " " * 18).join(textwrap.wrap(text, 78))

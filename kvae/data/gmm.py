@@ -1,0 +1,278 @@
+"""A mixture of Gaussians whose density is known exactly."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+
+from kvae.data import Dataset, Split
+from kvae.errors import UsageError
+
+NUM_TRAIN, NUM_VALID, NUM_TEST = 50_000, 10_000, 10_000
+SMALLEST_STDDEV, LARGEST_STDDEV = 0.4, 1.0
+MAX_COMPONENTS, MAX_DIM, MAX_SEPARATION = 50, 32, 1000.0
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """K Gaussians in D dimensions, in float64.
+
+    Args:
+        weights: `(K,)`, positive, summing to one.
+        means: `(K, D)`.
+        covariances: `(K, D, D)`, symmetric and positive definite.
+
+    Raises:
+        ValueError: the arrays do not describe a mixture.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "means", "covariances"):
+            object.__setattr__(self, name, np.array(getattr(self, name), np.float64))
+        shapes = self.weights.shape, self.means.shape, self.covariances.shape
+        count, dim = self.means.shape if self.means.ndim == 2 else (0, 0)
+        if count < 1 or dim < 1 or shapes != ((count,), (count, dim), (count, dim, dim)):
+            raise ValueError(
+                "a mixture needs weights (K,), means (K, D) and covariances (K, D, D): received "
+                + ", ".join(map(str, shapes))
+            )
+        if not (self.weights > 0).all() or abs(self.weights.sum() - 1) > 1e-6:
+            raise ValueError(f"weights must be positive and sum to one: received {self.weights}")
+        if not np.isfinite(self.means).all():
+            raise ValueError(f"means must be finite: received {self.means}")
+        if not np.allclose(self.covariances, self.covariances.transpose(0, 2, 1)):
+            raise ValueError("every covariance must be symmetric and finite")
+        try:
+            _ = self._cholesky
+        except np.linalg.LinAlgError as error:
+            raise ValueError("every covariance must be positive definite") from error
+
+    @cached_property
+    def _cholesky(self) -> np.ndarray:
+        return np.linalg.cholesky(self.covariances)
+
+    @property
+    def num_components(self) -> int:
+        """The number of Gaussians, K."""
+        return self.means.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions, D."""
+        return self.means.shape[1]
+
+    def _chunks(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        if np.ndim(x) != 2 or np.shape(x)[1] != self.dim:
+            raise ValueError(f"x must be (rows, {self.dim}): received {np.shape(x)}")
+        for start in range(0, len(x), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            yield rows, np.asarray(x[rows], np.float64)
+
+    def _distances(self, x: np.ndarray) -> np.ndarray:
+        distances = np.empty((len(x), self.num_components))
+        for k, (mean, lower) in enumerate(zip(self.means, self._cholesky, strict=True)):
+            white = solve_triangular(lower, (x - mean).T, lower=True, check_finite=False)
+            distances[:, k] = np.sqrt(np.square(white).sum(0))
+        return distances
+
+    def _log_joint(self, x: np.ndarray) -> np.ndarray:
+        """Give log p(x, component), `(n, K)` nats."""
+        half_log_det = np.log(np.diagonal(self._cholesky, axis1=1, axis2=2)).sum(1)
+        constant = np.log(self.weights) - half_log_det - 0.5 * self.dim * math.log(2 * math.pi)
+        return constant - 0.5 * np.square(self._distances(x))
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Give log p(x).
+
+        Args:
+            x: `(n, D)`.
+
+        Returns:
+            `(n,)` float64, nats.
+        """
+        result = np.empty(len(x))
+        for rows, chunk in self._chunks(x):
+            result[rows] = logsumexp(self._log_joint(chunk), axis=1)
+        return result
+
+    def responsibilities(self, x: np.ndarray) -> np.ndarray:
+        """Give p(component given x).
+
+        Args:
+            x: `(n, D)`.
+
+        Returns:
+            `(n, K)` float64, each row sums to one.
+        """
+        result = np.empty((len(x), self.num_components))
+        for rows, chunk in self._chunks(x):
+            log_joint = self._log_joint(chunk)
+            result[rows] = np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
+        return result
+
+    def mahalanobis(self, x: np.ndarray) -> np.ndarray:
+        """Give the distance (not squared) of every row to every component, in its own stddevs.
+
+        Args:
+            x: `(n, D)`.
+
+        Returns:
+            `(n, K)` float64.
+        """
+        result = np.empty((len(x), self.num_components))
+        for rows, chunk in self._chunks(x):
+            result[rows] = self._distances(chunk)
+        return result
+
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw points.
+
+        Args:
+            count: how many.
+            rng: where the randomness comes from; it is advanced.
+
+        Returns:
+            The points `(count, D)` float64 and the component of each `(count,)` int64.
+        """
+        probabilities = self.weights / self.weights.sum()
+        component = rng.choice(self.num_components, count, p=probabilities).astype(np.int64)
+        x = rng.standard_normal((count, self.dim))
+        for k, (mean, lower) in enumerate(zip(self.means, self._cholesky, strict=True)):
+            own = component == k
+            x[own] = mean + x[own] @ lower.T
+        return x, component
+
+    def to_card(self) -> dict[str, list]:
+        """Give the mixture as JSON values; `from_card` gives back the same numbers exactly."""
+        return {
+            "weights": self.weights.tolist(),
+            "means": self.means.tolist(),
+            "covariances": self.covariances.tolist(),
+        }
+
+    @classmethod
+    def from_card(cls, card: dict[str, Any]) -> "Mixture":
+        """Rebuild a mixture from `to_card`; other keys are ignored.
+
+        Raises:
+            ValueError: a key is missing, or the numbers do not describe a mixture.
+        """
+        keys = ("weights", "means", "covariances")
+        missing = [key for key in keys if key not in card]
+        if missing:
+            raise ValueError(f"a mixture's card needs {', '.join(keys)}: {missing} missing")
+        return cls(*(card[key] for key in keys))
+
+
+def random_mixture(num_components: int, dim: int, separation: float, seed: int) -> Mixture:
+    """Draw a mixture with unequal weights and full covariances.
+
+    Weights are Dirichlet(4), mixed with equal ones so that none is under 0.2 / K. Every covariance
+    has a random rotation and standard deviations uniform in 0.4 to 1 along its axes.
+
+    Args:
+        num_components: K, at least 1.
+        dim: D, at least 1.
+        separation: every two means are at least this many times the largest standard deviation
+            (over all components) apart; 0 lets them fall anywhere.
+        seed: the same seed gives the same mixture.
+    """
+    rng = np.random.default_rng(seed)
+    weights = 0.2 / num_components + 0.8 * rng.dirichlet(np.full(num_components, 4.0))
+    stddevs = rng.uniform(SMALLEST_STDDEV, LARGEST_STDDEV, (num_components, dim))
+    scaled_axes = _rotations(num_components, dim, rng) * stddevs[:, None, :]
+    covariances = scaled_axes @ scaled_axes.transpose(0, 2, 1)
+    means = _separated_means(num_components, dim, separation, stddevs.max(), rng)
+    return Mixture(weights / weights.sum(), means, covariances)
+
+
+def _rotations(count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw orthogonal matrices uniformly (Mezzadri 2007, section 5)."""
+    orthogonal, upper = np.linalg.qr(rng.standard_normal((count, dim, dim)))
+    return orthogonal * np.sign(np.diagonal(upper, axis1=1, axis2=2))[:, None, :]
+
+
+def _separated_means(
+    count: int, dim: int, separation: float, stddev: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Throw means into a box one by one; the box grows whenever the next one finds no room."""
+    distance = separation * stddev
+    half_width = max(distance * count ** (1 / dim), 3 * stddev)
+    # The typical distance between two points of a cube grows with the root of its dimension:
+    # without this, components would be far apart in high dimensions whatever the separation.
+    half_width /= math.sqrt(max(1.0, dim / 3))
+    means = np.empty((0, dim))
+    while len(means) < count:
+        candidates = rng.uniform(-half_width, half_width, (200, dim))
+        nearest = np.linalg.norm(candidates[:, None] - means, axis=2).min(1, initial=np.inf)
+        fitting = np.flatnonzero(nearest >= distance)
+        if fitting.size:
+            means = np.vstack([means, candidates[fitting[:1]]])
+        else:
+            half_width *= 1.2
+    return means
+
+
+def load(
+    *,
+    gmm_seed: int = 0,
+    gmm_components: int = 10,
+    gmm_dim: int = 3,
+    gmm_separation: float = 5.0,
+) -> Dataset:
+    """Draw a random mixture and 50,000 train, 10,000 valid and 10,000 test points from it.
+
+    Args:
+        gmm_seed: of the mixture and of the points, 0 or more.
+        gmm_components: how many Gaussians, 1 to 50.
+        gmm_dim: how many dimensions, 1 to 32.
+        gmm_separation: least distance between two means in units of the largest standard
+            deviation, 0 to 1000 (beyond that, float32 points lose digits).
+
+    Returns:
+        float32 points, labelled with the `component` that each was drawn from; the card holds the
+        mixture for `Mixture.from_card`.
+
+    Raises:
+        UsageError: an option is out of range.
+    """
+    _check_whole("gmm_seed", gmm_seed, 0, None)
+    _check_whole("gmm_components", gmm_components, 1, MAX_COMPONENTS)
+    _check_whole("gmm_dim", gmm_dim, 1, MAX_DIM)
+    if not 0 <= gmm_separation <= MAX_SEPARATION:
+        raise UsageError(
+            f"gmm_separation must be from 0 to {MAX_SEPARATION:g}: received {gmm_separation}"
+        )
+    mixture = random_mixture(gmm_components, gmm_dim, gmm_separation, gmm_seed)
+    counts = {"train": NUM_TRAIN, "valid": NUM_VALID, "test": NUM_TEST}
+    streams = np.random.SeedSequence(gmm_seed).spawn(len(counts))
+    splits = {}
+    for (name, count), stream in zip(counts.items(), streams, strict=True):
+        x, component = mixture.sample(count, np.random.default_rng(stream))
+        splits[name] = Split(x.astype(np.float32), {"component": component})
+    card = {
+        "name": "gmm",
+        "source": "drawn",
+        "seed": int(gmm_seed),
+        "separation": float(gmm_separation),
+        "counts": counts,
+        "mixture": mixture.to_card(),
+    }
+    return Dataset(kind="vectors", **splits, card=card, color_by="component")
+
+
+def _check_whole(name: str, value: int, low: int, high: int | None) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        allowed = f"{low} or more" if high is None else f"from {low} to {high}"
+        raise UsageError(f"{name} must be a whole number {allowed}: received {value!r}")

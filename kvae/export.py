@@ -1,0 +1,222 @@
+"""A VAE as a SavedModel: named signatures that TF Serving loads.
+
+Every signature takes and returns a flat dict whose first dimension is the batch, and treats every
+row on its own. A row with a non-finite value answers NaN in that row.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from kvae.model import VAE
+from kvae.noise import SeededNoise
+
+NUM_DRAWS = 64  # of the importance-weighted bound in the signature log_likelihood
+NUM_SCORE_DRAWS = 16
+_CHUNK_ELEMENTS = 2**14  # elements of x that the draws of one row may fill at a time
+
+
+class Endpoint(NamedTuple):
+    """One signature.
+
+    Args:
+        function: tensors, in the order of `inputs` -> dict of tensors.
+        inputs: specs whose names are the names of the inputs.
+        help: what it answers, one line.
+    """
+
+    function: Callable[..., dict[str, Any]]
+    inputs: tuple[tf.TensorSpec, ...]
+    help: str
+
+
+def float32_twin(vae: VAE) -> VAE:
+    """A copy with the same weights that computes in float32 throughout."""
+    twin = VAE.from_config(vae.get_config())
+    twin.set_weights(vae.get_weights())
+    for layer in (twin, *twin._flatten_layers()):
+        layer.dtype_policy = "float32"
+    return twin
+
+
+def endpoints(vae: VAE) -> dict[str, Endpoint]:
+    """The signatures of a float32 VAE by name."""
+    x = tf.TensorSpec((None, *vae.element_shape), tf.float32, name="x")
+    start, end = (
+        tf.TensorSpec((None, *vae.element_shape), tf.float32, name=name)
+        for name in ("start", "end")
+    )
+    fraction = tf.TensorSpec((None,), tf.float32, name="fraction")
+    seed = tf.TensorSpec((None,), tf.int64, name="seed")
+    latent = tf.TensorSpec((None, vae.latent_dim), tf.float32, name="latent")
+    draws = _Draws(vae)
+    return {
+        "serving_default": Endpoint(
+            lambda x: {"reconstruction": vae(x)},
+            (x,),
+            "mean of p(x given z) at the posterior mean",
+        ),
+        "encode": Endpoint(
+            lambda x: dict(zip(("mean", "variance"), vae.encode(x), strict=True)),
+            (x,),
+            "mean and variance of the posterior q(z given x)",
+        ),
+        "sample_posterior": Endpoint(
+            lambda x, seed: {"latent": vae.posterior(x).sample(SeededNoise(seed), "posterior")},
+            (x, seed),
+            "one draw from the posterior",
+        ),
+        "decode": Endpoint(
+            lambda latent: _decode(vae, latent), (latent,), "mean and variance of p(x given z)"
+        ),
+        "generate": Endpoint(
+            lambda seed: _generate(vae, seed),
+            (seed,),
+            "a sample from the fitted sampler if there is one, else from the prior",
+        ),
+        "generate_from_prior": Endpoint(
+            lambda seed: _generate(vae, seed), (seed,), "a sample from the training prior"
+        ),
+        "interpolate": Endpoint(
+            lambda start, end, fraction: dict(
+                zip(
+                    ("interpolated", "latent"),
+                    vae.interpolate(start, end, fraction),
+                    strict=True,
+                )
+            ),
+            (start, end, fraction),
+            "a point of the straight line between two posterior means, decoded",
+        ),
+        "score": Endpoint(
+            draws.score,
+            (x,),
+            f"mean over {NUM_SCORE_DRAWS} fixed antithetic draws, nats; for ranking rows",
+        ),
+        "log_weight": Endpoint(
+            lambda x, seed: {"log_weight": vae.log_weight(x, SeededNoise(seed))},
+            (x, seed),
+            "log p(x given z) + log p(z) - log q(z given x) at one draw z, nats",
+        ),
+        "log_likelihood": Endpoint(
+            draws.log_likelihood,
+            (x, seed),
+            f"importance-weighted lower bound of log p(x) with {NUM_DRAWS} draws, nats",
+        ),
+    }
+
+
+def write_saved_model(twin: VAE, directory: Path) -> None:
+    """Write the SavedModel of a float32 VAE.
+
+    Args:
+        twin: from `float32_twin`.
+        directory: a folder that does not exist yet.
+    """
+    archive = keras.export.ExportArchive()
+    for name, endpoint in endpoints(twin).items():
+        function = _nan_rows(endpoint.function, endpoint.inputs)
+        archive.add_endpoint(name, function, list(endpoint.inputs))
+    archive.write_out(str(directory), verbose=False)
+
+
+def _nan_rows(function, inputs):
+    """Answer NaN in the rows of `function` that were given a non-finite number."""
+
+    def guarded(*tensors):
+        finite = [
+            tf.reduce_all(tf.math.is_finite(tensor), axis=list(range(1, len(spec.shape))))
+            for tensor, spec in zip(tensors, inputs, strict=True)
+            if spec.dtype.is_floating
+        ]
+        outputs = function(*tensors)
+        if not finite:
+            return outputs
+        good = tf.reduce_all(tf.stack(finite), axis=0)
+        return {
+            name: tf.where(tf.reshape(good, (-1,) + (1,) * (len(value.shape) - 1)), value, math.nan)
+            for name, value in outputs.items()
+        }
+
+    return guarded
+
+
+def _decode(vae, latent):
+    distribution = vae.decode(latent)
+    return {"decoded": distribution.mean(), "decoded_variance": distribution.variance()}
+
+
+def _generate(vae, seed):
+    noise = SeededNoise(seed)
+    latent = vae.prior.sample(noise)
+    return {"sample": vae.show(vae.decode(latent), noise), "latent": latent}
+
+
+class _Draws:
+    """Signatures that take several draws a row, in chunks of bounded memory."""
+
+    def __init__(self, vae):
+        self._vae = vae
+        self._per_chunk = max(1, _CHUNK_ELEMENTS // math.prod(vae.element_shape))
+
+    def log_likelihood(self, x, seed):
+        """log of the mean of the exponentials of `NUM_DRAWS` log-weights."""
+        posterior = self._vae.posterior(x)
+
+        def chunk(draws):
+            count = draws.shape[0]
+            noise = SeededNoise(tf.repeat(seed, count), tf.tile(draws, tf.shape(seed)))
+            return self._vae.log_weight(tf.repeat(x, count, axis=0), noise, posterior.repeat(count))
+
+        weights = self._over_chunks(chunk, NUM_DRAWS)
+        return {"log_likelihood": tf.reduce_logsumexp(weights, axis=1) - math.log(NUM_DRAWS)}
+
+    def score(self, x):
+        """The ELBO and its parts, with the same draws for every row and every call."""
+        posterior = self._vae.posterior(x)
+
+        def chunk(draws):
+            count = draws.shape[0]
+            noise = _Antithetic(draws, tf.shape(x)[0])
+            terms = self._vae.elbo_terms(
+                tf.repeat(x, count, axis=0), noise, posterior=posterior.repeat(count)
+            )
+            return tf.stack(terms, axis=1)
+
+        terms = tf.reduce_mean(self._over_chunks(chunk, NUM_SCORE_DRAWS), axis=1)
+        distortion, rate = tf.unstack(terms, axis=1)
+        return {"elbo": -(distortion + rate), "distortion": distortion, "rate": rate}
+
+    def _over_chunks(self, chunk, num_draws):
+        """`chunk(draws)` of `(batch * draws, ...)` for all draws, as `(batch, num_draws, ...)`."""
+        per_chunk = math.gcd(num_draws, 2 ** int(math.log2(min(self._per_chunk, num_draws))))
+        draws = tf.reshape(tf.range(num_draws), (-1, per_chunk))
+
+        def rows(draws):
+            draws = tf.ensure_shape(draws, (per_chunk,))
+            values = chunk(draws)
+            return tf.reshape(values, (-1, per_chunk, *values.shape[1:]))
+
+        if draws.shape[0] == 1:
+            return rows(draws[0])
+        parts = tf.map_fn(rows, draws, fn_output_signature=tf.float32, parallel_iterations=1)
+        # (chunks, batch, per_chunk, ...) -> (batch, chunks * per_chunk, ...)
+        order = [1, 0, *range(2, len(parts.shape))]
+        return tf.reshape(tf.transpose(parts, order), (-1, num_draws, *parts.shape[3:]))
+
+
+class _Antithetic:
+    """Noise (see `kvae.noise`) with the same draws for all rows: draw 2k+1 is minus draw 2k."""
+
+    def __init__(self, draws, batch_size):
+        self._draws = draws
+        self._batch_size = batch_size
+
+    def normal(self, purpose, size):
+        pairs = SeededNoise(tf.zeros_like(self._draws, tf.int64), self._draws // 2)
+        sign = tf.cast(1 - 2 * (self._draws % 2), tf.float32)[:, None]
+        return tf.tile(sign * pairs.normal(purpose, size), (self._batch_size, 1))

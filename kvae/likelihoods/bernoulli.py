@@ -1,0 +1,32 @@
+"""A likelihood for binary data."""
+
+import keras
+
+from kvae import distributions
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Bernoulli(keras.layers.Layer):
+    """p(x given z) = Bernoulli(sigmoid(decoder(z))), for x that is 0 or 1.
+
+    A grey level has probability zero (minus infinity nats): it can never pass for a likelihood.
+    """
+
+    params_per_channel = 1
+    accepts = "only 0 and 1"
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", "name": "bernoulli", **kwargs})
+
+    def distribution(self, params):
+        """p(x given z) as a distribution.
+
+        Args:
+            params: the decoder's output, logits `(batch, ...)`, the shape of x.
+        """
+        return distributions.Bernoulli(params)
+
+    def supports(self, x):
+        """Whether every element of the array `x` is 0 or 1."""
+        x = keras.ops.convert_to_tensor(x)
+        return bool(keras.ops.all(keras.ops.logical_or(x == 0, x == 1)))

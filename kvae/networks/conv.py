@@ -1,0 +1,97 @@
+"""Strided convolutions and their mirror: the network of the student report, for any image size.
+
+At 64x64: Conv2D 4x4 with stride 2 and 32, 32, 64, 64 filters down to 4x4, a last convolution with
+256 filters to a vector, a linear head; and back with Conv2DTranspose.
+"""
+
+import keras
+
+from kvae.errors import UsageError
+
+MIN_SIZE, MAX_SIZE = 8, 256
+_SMALLEST = 4  # height and width at which halving stops
+_VECTOR = 256
+
+
+def _num_halvings(height, width):
+    """How often an image is halved (rounding up) until its longer side is at most 4."""
+    longest, count = max(height, width), 0
+    while longest > _SMALLEST:
+        longest, count = -(-longest // 2), count + 1
+    return count
+
+
+def _filters(num_halvings):
+    """Filters of each halving, from the image inwards: 32 in the first half, 64 in the second."""
+    return [32 if 2 * i < num_halvings - 1 else 64 for i in range(num_halvings)]
+
+
+def _check(element_shape):
+    allowed = f"images (height, width, channels) of {MIN_SIZE} to {MAX_SIZE} pixels a side"
+    if len(element_shape) != 3 or not all(
+        MIN_SIZE <= size <= MAX_SIZE for size in element_shape[:2]
+    ):
+        raise UsageError(f"the network 'conv' takes {allowed}, received shape {element_shape}")
+
+
+def _small_size(element_shape):
+    """Height and width after all halvings."""
+    scale = 2 ** _num_halvings(*element_shape[:2])
+    return tuple(-(-size // scale) for size in element_shape[:2])
+
+
+def encoder(element_shape, latent_dim, num_params, *, hidden_units, dtype):
+    """See `kvae.networks`; `hidden_units` and `latent_dim` do not matter here."""
+    del hidden_units, latent_dim
+    _check(element_shape)
+    layers = keras.layers
+    inputs = x = keras.Input(element_shape, name="x")
+    for filters in _filters(_num_halvings(*element_shape[:2])):
+        x = layers.Conv2D(
+            filters, 4, strides=2, padding="same", activation="relu",
+            kernel_initializer="he_normal", dtype=dtype,
+        )(x)  # fmt: skip
+    x = layers.Conv2D(
+        _VECTOR, _small_size(element_shape), activation="relu",
+        kernel_initializer="he_normal", dtype=dtype,
+    )(x)  # fmt: skip
+    outputs = layers.Dense(num_params, dtype="float32", name="posterior")(
+        layers.Flatten(dtype=dtype)(x)
+    )
+    return keras.Model(inputs, outputs, name="encoder")
+
+
+def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, dtype):
+    """See `kvae.networks`; `hidden_units` does not matter here."""
+    del hidden_units
+    _check(element_shape)
+    layers = keras.layers
+    inputs = keras.Input((latent_dim,), name="latent")
+    x = layers.Dense(_VECTOR, activation="relu", kernel_initializer="he_normal", dtype=dtype)(
+        inputs
+    )
+    x = layers.Reshape((1, 1, _VECTOR), dtype=dtype)(x)
+    filters = _filters(_num_halvings(*element_shape[:2]))[::-1]
+    x = layers.Conv2DTranspose(
+        filters[0], _small_size(element_shape), activation="relu",
+        kernel_initializer="he_normal", dtype=dtype,
+    )(x)  # fmt: skip
+    for count in filters[1:]:
+        x = layers.Conv2DTranspose(
+            count, 4, strides=2, padding="same", activation="relu",
+            kernel_initializer="he_normal", dtype=dtype,
+        )(x)  # fmt: skip
+    x = layers.Conv2DTranspose(
+        element_shape[-1] * params_per_channel, 4, strides=2, padding="same",
+        dtype="float32", name="likelihood",
+    )(x)  # fmt: skip
+    return keras.Model(inputs, _crop(x, element_shape), name="decoder")
+
+
+def _crop(x, element_shape):
+    """Cut what doubling made too large, evenly from all sides."""
+    excess = [have - want for have, want in zip(x.shape[1:3], element_shape[:2], strict=True)]
+    if not any(excess):
+        return x
+    margins = tuple((extra // 2, extra - extra // 2) for extra in excess)
+    return keras.layers.Cropping2D(margins, dtype="float32")(x)

@@ -1,0 +1,103 @@
+"""A learned mixture of Gaussians as prior."""
+
+import keras
+import numpy as np
+
+from kvae.distributions import LOG_2PI
+from kvae.priors.base import Prior
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Mixture(Prior):
+    """p(z) = sum over k of w_k Normal(z; m_k, C_k), with w, m and C learned.
+
+    Each covariance is held as the Cholesky factor L of its precision, inverse(C) = L L^T, whose
+    diagonal is an exponential: every value of the weights is a valid mixture, and the density
+    needs no inverse.
+
+    Args:
+        num_components: at least 1.
+        seed: for the means to start from, where `initialize` is not called.
+    """
+
+    def __init__(self, num_components=30, *, seed=0, **kwargs):
+        super().__init__(**{"name": "mixture", **kwargs})
+        if num_components < 1:
+            raise ValueError(f"num_components must be at least 1, received {num_components}")
+        self.num_components = int(num_components)
+        self.seed = int(seed)
+
+    def build(self, latent_shape):
+        """Make the weights for z of shape `(None, latent_dim)`."""
+        self._latent_dim = dim = int(latent_shape[-1])
+        count = self.num_components
+        self.logits = self.add_weight(name="logits", shape=(count,), initializer="zeros")
+        self.means = self.add_weight(
+            name="means",
+            shape=(count, dim),
+            initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.seed),
+        )
+        self.log_diagonal = self.add_weight(
+            name="log_diagonal", shape=(count, dim), initializer="zeros"
+        )
+        self.off_diagonal = self.add_weight(
+            name="off_diagonal", shape=(count, dim, dim), initializer="zeros"
+        )
+
+    def _precision_cholesky(self):
+        """Lower-triangular L with inverse(C) = L L^T, `(components, dim, dim)`."""
+        lower = np.tril(np.ones((self._latent_dim, self._latent_dim), "float32"), -1)
+        diagonal = keras.ops.exp(self.log_diagonal)[:, :, None] * np.eye(
+            self._latent_dim, dtype="float32"
+        )
+        return self.off_diagonal * lower + diagonal
+
+    def log_prob(self, z):
+        """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
+        ops = keras.ops
+        factor = self._precision_cholesky()
+        # L^T (z - m) for all pairs at once: z L and m L are far cheaper than differences.
+        dim, count = self._latent_dim, self.num_components
+        flat = ops.reshape(ops.transpose(factor, (1, 0, 2)), (dim, count * dim))
+        centre = ops.sum(self.means[:, :, None] * factor, axis=1)
+        whitened = ops.reshape(ops.matmul(z, flat), (-1, count, dim)) - centre
+        squared = ops.sum(ops.square(whitened), axis=-1)
+        log_normal = ops.sum(self.log_diagonal, axis=-1) - 0.5 * (squared + dim * LOG_2PI)
+        return ops.logsumexp(ops.log_softmax(self.logits) + log_normal, axis=-1)
+
+    def sample(self, noise):
+        """Draw one latent a row, `(batch, latent_dim)`."""
+        ops = keras.ops
+        uniform = noise.uniform("component", 1)
+        # Scaled by the total, which rounding leaves beside one, so that no uniform passes the end.
+        cumulative = ops.cumsum(ops.softmax(self.logits))
+        below = uniform * cumulative[-1] >= cumulative
+        component = ops.minimum(ops.sum(ops.cast(below, "int32"), axis=1), self.num_components - 1)
+        normal = noise.normal("latent", self._latent_dim)
+        # C = L^-T L^-1, so m + L^-T n has covariance C.
+        root = ops.transpose(ops.inv(self._precision_cholesky()), (0, 2, 1))
+        step = ops.einsum("bij,bj->bi", ops.take(root, component, axis=0), normal)
+        return ops.take(self.means, component, axis=0) + step
+
+    def initialize(self, latents):
+        """Start the means at random latents, each component as wide as the cloud of them.
+
+        Args:
+            latents: NumPy `(rows, latent_dim)`.
+        """
+        rng = np.random.default_rng(self.seed)
+        short = len(latents) < self.num_components
+        chosen = rng.choice(len(latents), size=self.num_components, replace=short)
+        self.means.assign(latents[chosen])
+        # Between the whole cloud's width and that of one of num_components equal parts of it.
+        stddev = latents.std(axis=0) * self.num_components ** (-0.5 / self._latent_dim)
+        log_diagonal = -np.log(np.maximum(stddev, 1e-3)).astype("float32")
+        self.log_diagonal.assign(np.broadcast_to(log_diagonal, self.log_diagonal.shape))
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "seed": self.seed,
+        }

@@ -1,0 +1,28 @@
+"""The prior of the first VAEs."""
+
+import keras
+
+from kvae.distributions import LOG_2PI, sum_event
+from kvae.priors.base import Prior
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class StandardNormal(Prior):
+    """p(z) = Normal(0, I)."""
+
+    def build(self, latent_shape):
+        """Note the latent dimension of z, `(None, latent_dim)`."""
+        self._latent_dim = int(latent_shape[-1])
+
+    def log_prob(self, z):
+        """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
+        return -0.5 * sum_event(LOG_2PI + keras.ops.square(z))
+
+    def sample(self, noise):
+        """Draw one latent a row, `(batch, latent_dim)`."""
+        return noise.normal("latent", self._latent_dim)
+
+    def rate(self, posterior, z):
+        """KL in closed form; Kingma & Welling, arXiv:1312.6114, appendix B."""
+        mean, variance = posterior.mean(), posterior.variance()
+        return 0.5 * sum_event(keras.ops.square(mean) + variance - 1.0 - keras.ops.log(variance))

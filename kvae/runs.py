@@ -1,0 +1,87 @@
+"""The paths under `saved/`: a TF Serving model repository, and what belongs to its models."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from kvae.errors import UsageError
+
+METADATA = Path("assets.extra") / "kvae.json"
+KERAS_MODEL = Path("assets.extra") / "model.keras"
+
+
+class Version(NamedTuple):
+    """A published model.
+
+    Args:
+        path: `saved/<name>/<number>`.
+        name: the model's name.
+        number: of the version, from 1.
+    """
+
+    path: Path
+    name: str
+    number: int
+
+    @property
+    def evaluation(self) -> Path:
+        """Where evaluate.py writes about this version."""
+        return self.path.parent / "evaluation" / str(self.number)
+
+
+def training_folder(save: str | Path, name: str) -> Path:
+    """Where a run in progress keeps its weights and history."""
+    return Path(save) / name / "training"
+
+
+def versions(model: Path) -> list[Version]:
+    """The published versions in `saved/<name>`, oldest first."""
+    if not model.is_dir():
+        return []
+    found = [
+        Version(path, model.name, int(path.name))
+        for path in model.iterdir()
+        if _is_number(path.name) and (path / "saved_model.pb").is_file()
+    ]
+    return sorted(found, key=lambda version: version.number)
+
+
+def next_number(model: Path) -> int:
+    """One more than any number that a version or an evaluation in `saved/<name>` ever had."""
+    taken = [
+        int(path.name)
+        for folder in (model, model / "evaluation")
+        if folder.is_dir()
+        for path in folder.iterdir()
+        if _is_number(path.name)
+    ]
+    return max(taken, default=0) + 1
+
+
+def find_version(path: str | Path) -> Version:
+    """The version that a user means.
+
+    Args:
+        path: `saved` (the newest version of any name), `saved/<name>` (its newest version) or
+            `saved/<name>/<number>`.
+
+    Raises:
+        UsageError: nothing is published there.
+    """
+    path = Path(path).resolve()
+    if not path.is_dir():
+        raise UsageError(f"no such folder: {path} (train.py publishes models in saved/)")
+    if (path / "saved_model.pb").is_file():
+        if not (path / METADATA).is_file():
+            raise UsageError(f"{path} is a SavedModel that kvae did not publish: no {METADATA}")
+        return Version(path, path.parent.name, int(path.name) if _is_number(path.name) else 0)
+    own = versions(path)
+    if own:
+        return own[-1]
+    below = [version for child in path.iterdir() for version in versions(child)]
+    if not below:
+        raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
+    return max(below, key=lambda version: (version.path / METADATA).stat().st_mtime_ns)
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and name == str(int(name))

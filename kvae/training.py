@@ -1,0 +1,275 @@
+"""A training run, from a configuration to a published version."""
+
+import fcntl
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kvae import data, publish, runs
+from kvae.build import build_vae, load_model
+from kvae.config import Config
+from kvae.data.pipeline import batches
+from kvae.errors import DataError, KvaeError, UsageError
+from kvae.model import VAE, as_float
+from kvae.precision import choose_policy
+
+_STEPS_PER_EXECUTION = 32  # a step on vectors is shorter than Keras's overhead for it
+_VALID_BATCH = {"vectors": 5000, "images": 250}
+
+
+class TrainingError(KvaeError):
+    """Training went wrong in a way that no file or option shows beforehand."""
+
+
+def train(config: Config) -> runs.Version:
+    """Train, keep the best weights by validation ELBO, publish them.
+
+    Args:
+        config: all options.
+
+    Returns:
+        The published version.
+
+    Raises:
+        UsageError: an option is wrong, or the repository cannot be written.
+        DataError: the dataset cannot be read.
+        TrainingError: the loss stopped being finite.
+    """
+    policy, reason = choose_policy(config.mixed_precision)
+    _check_init(config)
+    with _run_folder(config) as folder:
+        dataset = _load(config)
+        vae = _build(config, dataset, policy)
+        _announce(config, dataset, vae, f"{policy}: {reason}")
+        history = _fit(config, dataset, vae, folder)
+        version = publish.publish(
+            vae, config.save, config.name,
+            config=asdict(config), card=dataset.card, history=history,
+        )  # fmt: skip
+    print(f"\npublished {version.path}")
+    print(f"next:     python evaluate.py --model {version.path}")
+    return version
+
+
+def dry_run(config: Config) -> None:
+    """Print the configuration, the model and the estimated time of an epoch.
+
+    Args:
+        config: all options.
+    """
+    policy, reason = choose_policy(config.mixed_precision)
+    _check_init(config)
+    dataset = data.outline(config.dataset, **_data_options(config))
+    vae = _build(config, dataset, policy)
+    for name, value in asdict(config).items():
+        print(f"  {name:24}{value}")
+    print(f"  {'precision':24}{policy}: {reason}\n")
+    for part in (vae.encoder, vae.decoder):
+        part.summary(line_length=88)
+    print(f"parameters: {vae.count_params():,} (prior and likelihood included)")
+    seconds = _epoch_seconds(config, dataset, vae)
+    steps = _steps(config, dataset)
+    print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
+    print(f"{config.epochs} epochs: about {_duration(seconds * config.epochs)}, without validation")
+
+
+def _data_options(config):
+    return {name: getattr(config, name) for name in data.options_of(config.dataset)}
+
+
+def _load(config):
+    dataset = data.load(config.dataset, **_data_options(config))
+    for name in ("train", "valid", "test"):
+        if not len(getattr(dataset, name).x):
+            raise DataError(f"the {name} split of {config.dataset} is empty")
+    return dataset
+
+
+@contextmanager
+def _run_folder(config: Config) -> Iterator[Path]:
+    """`saved/<name>/training`, held by this process alone."""
+    folder = runs.training_folder(config.save, config.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to --save {config.save}: {folder}: {error.strerror}"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"another training writes to {folder}: wait for it or choose another --name"
+            ) from None
+        yield folder
+
+
+def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
+    """The model, its prior started where the encoder puts data, older weights read."""
+    x = dataset.train.x
+    shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
+    vae = build_vae(
+        x.shape[1:], latent_dim=config.latent_dim, network=config.network,
+        hidden_units=config.hidden_units, likelihood=config.likelihood,
+        variance=config.variance, prior=config.prior, prior_components=config.prior_components,
+        beta=config.beta, kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
+        shift=shift, scale=scale, dtype=policy, seed=config.seed,
+    )  # fmt: skip
+    rows = np.sort(np.random.default_rng(config.seed).permutation(len(x))[:2000])
+    some = np.asarray(as_float(x[rows]))
+    if not vae.likelihood.supports(some):
+        raise UsageError(
+            f"--likelihood {config.likelihood} takes {vae.likelihood.accepts}, but "
+            f"{config.dataset} has other values"
+            + ("; --binarize makes them" if "binarize" in _data_options(config) else "")
+        )
+    if config.init_from:
+        _init_from(vae, config.init_from)
+    else:
+        vae.prior.initialize(np.concatenate([vae.encode(part)[0] for part in _parts(some)]))
+    return vae
+
+
+def _parts(x):
+    return np.array_split(x, max(1, len(x) // 250))
+
+
+def _moments(x):
+    """Mean and standard deviation of each feature over the rows."""
+    if x.ndim != 2:
+        raise UsageError("--standardize is for vectors; images are in [0, 1] as they are")
+    mean, stddev = x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
+    constant = np.flatnonzero(stddev == 0)
+    if len(constant):
+        raise DataError(
+            f"--standardize: {len(constant)} features are constant over the train split, "
+            f"the first is number {constant[0]}"
+        )
+    return mean, stddev
+
+
+def _check_init(config):
+    """Fail before data are read when `--init-from` names nothing that can be read."""
+    if config.init_from and not Path(config.init_from).exists():
+        raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
+
+
+def _init_from(vae, source):
+    """Copy the weights of a version, a `.keras` or a `.weights.h5` file of the same shapes."""
+    path = Path(source)
+    if path.is_dir():
+        path = runs.find_version(path).path / runs.KERAS_MODEL
+    try:
+        if path.name.endswith(".weights.h5"):
+            vae.load_weights(path)
+            return
+        other = load_model(path)
+        for ours, theirs in zip(vae.weights, other.weights, strict=True):
+            if ours.shape != theirs.shape:
+                raise ValueError(f"{ours.path} has shape {ours.shape} here, {theirs.shape} there")
+        # The other model may have seen data in other units: its own go with its weights.
+        vae.set_weights(other.get_weights())
+        vae.shift, vae.scale = other.shift, other.scale
+    except (ValueError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(
+            f"--init-from {source}: its weights do not fit this model ({first}); "
+            "the same --network, --latent-dim, --likelihood, --prior and data shape are needed"
+        ) from error
+
+
+def _steps(config, dataset):
+    return max(1, len(dataset.train.x) // config.batch_size)
+
+
+def _compile(config, vae, steps):
+    rate = config.learning_rate
+    if config.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, config.epochs * steps, alpha=1e-3)
+    images = len(vae.element_shape) == 3
+    vae.compile(
+        keras.optimizers.Adam(rate),
+        jit_compile=config.jit_compile,
+        steps_per_execution=1 if images else min(steps, _STEPS_PER_EXECUTION),
+    )
+
+
+def _fit(config, dataset, vae, folder):
+    """Run Keras's fit; return the history, with the best weights in the model."""
+    best, history_file = folder / "best.weights.h5", folder / "history.csv"
+    best.unlink(missing_ok=True)
+    _compile(config, vae, _steps(config, dataset))
+    result = vae.fit(
+        batches(dataset.train.x, config.batch_size, shuffle_seed=config.seed),
+        validation_data=batches(dataset.valid.x, _VALID_BATCH[dataset.kind], shuffle_seed=None),
+        epochs=config.epochs,
+        shuffle=False,
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.ModelCheckpoint(
+                best, monitor="val_elbo", mode="max", save_best_only=True, save_weights_only=True
+            ),
+            keras.callbacks.CSVLogger(history_file),
+        ],
+    )
+    history = {name: [float(v) for v in values] for name, values in result.history.items()}
+    if not all(math.isfinite(v) for values in history.values() for v in values):
+        raise TrainingError(
+            f"the loss is not finite after {len(history['loss'])} epochs; nothing was published. "
+            "A smaller --learning-rate or --mixed-precision off may help"
+        )
+    vae.load_weights(best)
+    return history
+
+
+def _announce(config, dataset, vae, precision):
+    """Say what is about to happen."""
+    counts = ", ".join(f"{len(getattr(dataset, n).x):,} {n}" for n in ("train", "valid", "test"))
+    likelihood = config.likelihood
+    if likelihood == "gaussian":
+        likelihood += f", variance {config.variance}"
+    lines = {
+        "dataset": f"{config.dataset}: {counts}; one x is {vae.element_shape}",
+        "model": f"{config.network}, {vae.latent_dim} latent dimensions, "
+        f"{vae.count_params():,} parameters",
+        "densities": f"likelihood {likelihood}; prior {config.prior}; beta {config.beta:g}",
+        "training": f"{config.epochs} epochs of {_steps(config, dataset)} steps of "
+        f"{min(config.batch_size, len(dataset.train.x))}, Adam {config.learning_rate:g} "
+        f"{config.learning_rate_schedule}, seed {config.seed}",
+        "precision": precision,
+        "writes": f"{Path(config.save) / config.name}/",
+    }
+    for name, text in lines.items():
+        print(f"{name:11}{text}")
+    print("figures are nats per example; elbo is higher the better, loss the lower\n", flush=True)
+
+
+def _epoch_seconds(config, dataset, vae):
+    """Time a few steps on stand-in data, after the one that compiles."""
+    steps = _steps(config, dataset)
+    _compile(config, vae, steps)
+    trial = min(steps, 2 * _STEPS_PER_EXECUTION if dataset.kind == "vectors" else 3)
+    rows = np.zeros((config.batch_size, *vae.element_shape), "float32")
+    rows[:] = np.asarray(as_float(dataset.train.x[:1]))
+    stand_in = batches(rows, config.batch_size, shuffle_seed=None).repeat(trial)
+    vae.fit(stand_in, verbose=0)
+    start = time.perf_counter()
+    vae.fit(stand_in, verbose=0)
+    return (time.perf_counter() - start) / trial * steps
+
+
+def _duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

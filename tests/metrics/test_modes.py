@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from kvae.data.gmm import Mixture, random_mixture
+from kvae.metrics.modes import mode_metrics, num_generated_for, outlier_fraction
+
+CORNERS = Mixture([0.1, 0.2, 0.3, 0.4], 20 * np.eye(4, 3), np.tile(np.eye(3), (4, 1, 1)))
+
+
+def placed(counts):
+    """Points exactly on the means, so that every share is known exactly."""
+    return np.repeat(CORNERS.means, counts, axis=0)
+
+
+def test_shares_exactly_right():
+    metrics = mode_metrics(placed([100, 200, 300, 400]), CORNERS)
+    assert metrics["num_generated"] == 1000
+    assert metrics["num_modes"] == metrics["modes_captured"] == 4
+    assert metrics["mode_captured"] == [True] * 4
+    assert metrics["outlier_fraction"] == 0
+    assert metrics["weights_kl_nats"] == pytest.approx(0, abs=1e-12)
+    assert metrics["largest_relative_weight_error"] == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(metrics["mode_shares"], [0.1, 0.2, 0.3, 0.4])
+
+
+def test_a_mode_that_is_never_made():
+    metrics = mode_metrics(placed([0, 2000, 3000, 5000]), CORNERS)
+    # 0.3 is right, 0.4 is 25% over, 0.1 is missing; 3 standard errors are 0.015 at most.
+    assert metrics["mode_captured"] == [False, True, True, False]
+    assert metrics["modes_captured"] == 2
+    assert metrics["weights_kl_nats"] == pytest.approx(0.5 * np.log(0.5 / 0.4))
+    assert metrics["largest_relative_weight_error"] == pytest.approx(1)
+
+
+def test_one_point_again_and_again():
+    metrics = mode_metrics(placed([0, 0, 0, 1000]), CORNERS)
+    assert metrics["modes_captured"] == 0
+    assert metrics["weights_kl_nats"] == pytest.approx(np.log(1 / 0.4))
+    assert metrics["largest_relative_weight_error"] == pytest.approx(1.5)
+
+
+def test_the_edge_of_captured_is_a_fifth_of_the_weight():
+    # 100,000 points: 3 standard errors of weight 0.1 are 0.0028, so the fifth decides.
+    inside = mode_metrics(placed([11_900, 20_000, 30_000, 38_100]), CORNERS)
+    outside = mode_metrics(placed([12_100, 20_000, 30_000, 37_900]), CORNERS)
+    assert inside["mode_captured"][0]
+    assert not outside["mode_captured"][0]
+
+
+def test_few_points_are_given_their_chance():
+    # 100 points: 3 standard errors of weight 0.1 are 0.09, so up to 0.19 may be chance.
+    assert mode_metrics(placed([18, 18, 28, 36]), CORNERS)["mode_captured"][0]
+    assert not mode_metrics(placed([20, 18, 28, 34]), CORNERS)["mode_captured"][0]
+
+
+def test_points_far_from_everything_are_outliers_and_still_count_in_the_shares():
+    points = placed([100, 200, 300, 400])
+    points[:100] += 5  # 8.7 standard deviations from its mean, nearer to it than to any other
+    metrics = mode_metrics(points, CORNERS)
+    assert metrics["outlier_fraction"] == 0.1
+    assert sum(metrics["mode_shares"]) == pytest.approx(1)
+
+
+def test_the_outlier_radius_in_three_dimensions_is_4_03():
+    def at(distance):
+        return CORNERS.means[1] + np.array([[0, 0, -distance]])
+
+    assert outlier_fraction(at(4.02), CORNERS) == 0
+    assert outlier_fraction(at(4.04), CORNERS) == 1
+
+
+@pytest.mark.parametrize("dim", [1, 3, 16])
+def test_one_true_point_in_a_thousand_is_an_outlier_in_any_dimension(dim):
+    mixture = random_mixture(3, dim, 40.0, seed=0)
+    points, _ = mixture.sample(200_000, np.random.default_rng(0))
+    assert outlier_fraction(points, mixture) == pytest.approx(0.001, abs=4e-4)
+
+
+def test_points_between_two_equal_components_count_half_for_each():
+    mixture = Mixture([0.5, 0.5], [[-1.0], [1.0]], [[[1.0]], [[1.0]]])
+    assert mode_metrics(np.zeros((10, 1)), mixture)["mode_shares"] == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("separation", [0.2, 5.0])
+def test_the_truth_captures_every_mode_of_every_mixture(separation):
+    for seed in range(10):
+        mixture = random_mixture(10, 3, separation, seed)
+        points, _ = mixture.sample(num_generated_for(mixture), np.random.default_rng(seed))
+        metrics = mode_metrics(points, mixture)
+        assert metrics["modes_captured"] == 10
+        assert metrics["outlier_fraction"] < 0.002
+        # 2 n KL is about chi-squared with 9 degrees of freedom.
+        assert metrics["weights_kl_nats"] < chi2.ppf(1 - 1e-6, 9) / (2 * len(points))
+
+
+def test_a_broad_gaussian_in_the_right_place_is_caught():
+    mixture = random_mixture(10, 3, 5.0, seed=0)
+    points, _ = mixture.sample(10_000, np.random.default_rng(0))
+    blurred = np.random.default_rng(1).multivariate_normal(points.mean(0), np.cov(points.T), 10_000)
+    metrics = mode_metrics(blurred, mixture)
+    assert metrics["outlier_fraction"] > 0.5
+    assert metrics["modes_captured"] < 5
+
+
+def test_a_single_component_is_captured():
+    mixture = random_mixture(1, 2, 5.0, seed=0)
+    metrics = mode_metrics(mixture.sample(1001, np.random.default_rng(0))[0], mixture)
+    assert (metrics["modes_captured"], metrics["weights_kl_nats"]) == (1, 0)
+
+
+def test_how_many_samples_are_enough():
+    def equal(count, *, lift=0.0):
+        weights = np.full(count, (1 - lift) / count)
+        weights[0] += lift
+        return Mixture(weights, np.zeros((count, 1)), np.ones((count, 1, 1)))
+
+    assert num_generated_for(equal(10)) == 10_000
+    assert num_generated_for(equal(20)) == 10_000
+    assert num_generated_for(equal(21)) == 100_000
+    assert num_generated_for(equal(10, lift=0.9)) == 100_000
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_sample_that_is_not_finite_is_an_error(value):
+    points = placed([1, 1, 1, 1])
+    points[2, 1] = value
+    with pytest.raises(ValueError, match="finite: 1 of 12"):
+        mode_metrics(points, CORNERS)
+    with pytest.raises(ValueError, match="finite: 1 of 12"):
+        outlier_fraction(points, CORNERS)
+
+
+def test_no_samples_and_the_wrong_width_are_errors():
+    with pytest.raises(ValueError, match="at least one"):
+        mode_metrics(np.zeros((0, 3)), CORNERS)
+    with pytest.raises(ValueError, match=r"\(rows, 3\)"):
+        mode_metrics(np.zeros((5, 2)), CORNERS)

@@ -1,0 +1,20 @@
+"""Train a variational autoencoder and publish it. `python train.py --help` lists the options."""
+
+import sys
+
+from kvae import cli
+
+
+def main(argv):
+    """Read the arguments, then train (or only describe) what they ask for."""
+    config, dry_run = cli.training_arguments(argv)
+    training = cli.quiet_import("kvae.training")
+
+    if dry_run:
+        training.dry_run(config)
+    else:
+        training.train(config)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
