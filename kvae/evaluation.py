@@ -1,7 +1,6 @@
 """Everything evaluate.py writes about a published version: metrics.json and figures."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ def evaluate(
         (Path(workshop) / METRICS_FILE).write_text(text)
         written = sorted(path.name for path in Path(workshop).iterdir())
         for name in written:
-            os.replace(Path(workshop) / name, folder / name)
+            (Path(workshop) / name).replace(folder / name)
     _report(metrics)
     print(f"\nwrote {', '.join(written)}\nto    {folder}")
     return {**metrics, "protocol": protocol}

@@ -26,3 +26,8 @@ class LinearWarmup:
     def get_config(self):
         """Arguments of the constructor."""
         return {"target": self.target, "warmup_steps": self.warmup_steps}
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)

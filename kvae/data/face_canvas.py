@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-EXTENT = 0.92
+EXTENT = 0.86
 
 # A number shared by all faces, a number of each or a field.
 Field = float | np.ndarray
@@ -82,7 +82,7 @@ class Window:
             bottom: v of the lower edge; the band is empty where it lies above `top`.
             slope: dv/du of the edges, which a steep edge needs to stay one pixel soft.
         """
-        scale = 1.0 / (self.pixel * np.sqrt(1.0 + np.square(slope)))
+        scale = 1.0 / (self.pixel * np.sqrt(1.0 + np.square(slope), dtype=np.float32))
         lower = np.clip(0.5 + (bottom - self.v) * scale, 0.0, 1.0)
         upper = np.clip(0.5 + (top - self.v) * scale, 0.0, 1.0)
         return np.maximum(lower - upper, 0.0)
@@ -141,18 +141,14 @@ class Canvas:
 
     def _centres(self, pixels: slice) -> np.ndarray:
         index = np.arange(pixels.start, pixels.stop, dtype=np.float32)
-        return (index + np.float32(0.5)) * np.float32(self.pixel) - np.float32(EXTENT)
+        return (index + 0.5) * np.float32(self.pixel) - np.float32(EXTENT)
 
 
 def ellipse(u: Field, v: Field, width: Field, height: Field) -> np.ndarray:
     """Distance to an ellipse with these half axes, right to first order at its edge."""
     x, y = u / width, v / height
-    radius = np.sqrt(x * x + y * y) + np.float32(1e-6)
-    return (
-        (radius - 1.0)
-        * radius
-        / np.sqrt(np.square(x / width) + np.square(y / height) + np.float32(1e-6))
-    )
+    radius = np.sqrt(x * x + y * y) + 1e-6
+    return (radius - 1.0) * radius / np.sqrt(np.square(x / width) + np.square(y / height) + 1e-6)
 
 
 def circle(u: Field, v: Field, radius: Field) -> np.ndarray:
@@ -175,6 +171,16 @@ def segment(u: Field, v: Field, start: tuple[Field, Field], end: tuple[Field, Fi
     return np.sqrt(np.square(x - along * du) + np.square(y - along * dv))
 
 
+def convex(u: np.ndarray, v: np.ndarray, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """Distance to a convex polygon; its corners in clockwise order, as seen with v downwards."""
+    distance = np.full_like(u, -9.0)
+    for (x, y), (next_x, next_y) in zip(corners, corners[1:] + corners[:1], strict=True):
+        length = float(np.hypot(next_x - x, next_y - y))
+        across = ((u - x) * (next_y - y) - (v - y) * (next_x - x)) / length
+        distance = np.maximum(distance, across)
+    return distance
+
+
 def smooth_max(first: Field, second: Field, width: float) -> np.ndarray:
     """The intersection of two shapes with its corner rounded over `width`."""
     overlap = np.maximum(width - np.abs(first - second), 0.0)
@@ -189,7 +195,7 @@ def glow(distance: np.ndarray, width: Field) -> np.ndarray:
 
 def mix(first: Field, second: Field, fraction: Field) -> np.ndarray:
     """The straight line from `first` (fraction 0) to `second` (fraction 1)."""
-    return first + fraction * (second - first)
+    return np.add(first, fraction * (second - first))
 
 
 def palette(colors: tuple[str, ...], position: np.ndarray, *, cyclic: bool = False) -> np.ndarray:

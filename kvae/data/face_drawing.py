@@ -52,7 +52,7 @@ def background(canvas: Canvas, face: Face) -> None:
         palette(DEEP, (hue + 0.14) % 1.0, cyclic=True),
         tone,
     )
-    pale = mix(base, np.float32(1.0), 0.45)
+    pale = mix(base, 1.0, 0.45)
     still = Frame(*(np.full_like(hue, value) for value in (0.0, 0.0, 1.0, 0.0)))
     styles = (_halo, _diagonal, _sun, _bokeh, _hills)
     for style, rows in face.kinds("background"):
@@ -95,5 +95,5 @@ def _hills(w: Window, base: np.ndarray, second: np.ndarray, pale: np.ndarray) ->
     w.paint(1.0, mix(pale, base, np.clip(0.6 + 0.7 * w.v, 0.0, 1.0)))
     far = 0.16 + 0.10 * np.sin(3.1 * w.u + 0.6)
     near = 0.42 + 0.09 * np.sin(4.0 * w.u + 3.4)
-    w.paint(w.between(far, 9.0, 0.3), mix(base, second, 0.8) * np.float32(0.94))
-    w.paint(w.between(near, 9.0, 0.3), second * np.float32(0.86))
+    w.paint(w.between(far, 9.0, 0.3), mix(base, second, 0.8) * 0.94)
+    w.paint(w.between(near, 9.0, 0.3), second * 0.86)

@@ -5,6 +5,7 @@ import numpy as np
 from kvae.data.face_canvas import (
     Canvas,
     Field,
+    Window,
     circle,
     ellipse,
     glow,
@@ -37,6 +38,12 @@ def eye_width(face: Face) -> np.ndarray:
     return 0.074 + 0.032 * face["eye_size"]
 
 
+def ear_shift(face: Face, side: float) -> np.ndarray:
+    """How far an ear moves outwards as the head turns: the far one hides, the near one hardly."""
+    outwards = -side * face["turn"]
+    return np.where(outwards > 0, 0.010, 0.050).astype(np.float32) * outwards
+
+
 def arch(x: np.ndarray) -> np.ndarray:
     """A full arch: one at x = 0, zero from |x| = 1 on."""
     x2 = x * x
@@ -49,7 +56,7 @@ def neck(canvas: Canvas, face: Face) -> None:
     top = x - face.body.x, y - face.body.y
     with canvas.window(face.body, -0.45, 0.1, 0.45, 0.95) as w:
         distance = segment(w.u, w.v, top, (0.0, NECK_BASE + 0.08)) - 0.145
-        chest = ellipse(w.u, w.v - NECK_BASE - 0.1, 0.32, 0.2)
+        chest = ellipse(w.u, w.v - NECK_BASE - 0.12, 0.21, 0.15)
         x, y = w.u + face.body.x - face.head.x, w.v + face.body.y - face.head.y
         u = face.head.cos * x + face.head.sin * y
         v = face.head.cos * y - face.head.sin * x
@@ -62,11 +69,11 @@ def neck(canvas: Canvas, face: Face) -> None:
 def ears(canvas: Canvas, face: Face) -> None:
     """Paint both ears, moved against the turn of the head."""
     for side in (-1.0, 1.0):
-        frame = face.head.moved(side * (face.width - 0.005) - 0.045 * face["turn"], EAR_LINE)
+        frame = face.head.moved(side * (face.width - 0.005 + ear_shift(face, side)), EAR_LINE)
         with canvas.window(frame, -0.12, -0.15, 0.12, 0.15) as w:
             lit = np.clip(0.35 - 0.45 * side * face.light, 0.0, 1.0)
             color = mix(face.skin, face.skin_dark, lit)
-            w.paint(w.inside(ellipse(w.u, w.v, 0.065, 0.10)), color)
+            w.paint(w.inside(ellipse(w.u, w.v, 0.060, 0.098)), color)
             hollow = ellipse(w.u - 0.012 * side, w.v + 0.01, 0.034, 0.06)
             w.paint(0.55 * glow(hollow, 0.025), face.skin_dark)
 
@@ -91,7 +98,7 @@ def blush(canvas: Canvas, face: Face) -> None:
         frame = face.features.moved(side * (0.62 * face.width - 0.01), 0.17)
         with canvas.window(frame, -0.14, -0.11, 0.14, 0.11) as w:
             flush = glow(np.sqrt(np.square(w.u / 0.125) + np.square(w.v / 0.095)), 1.0)
-            w.paint((0.08 + 0.37 * face["blush"]) * flush, mix(face.skin, BLUSH, 0.8))
+            w.paint((0.05 + 0.50 * face["blush"]) * flush, mix(face.skin, BLUSH, 0.8))
 
 
 def nose(canvas: Canvas, face: Face) -> None:
@@ -100,7 +107,7 @@ def nose(canvas: Canvas, face: Face) -> None:
     size = 0.8 + 0.5 * face["nose_size"]
     with canvas.window(frame, -0.14, -0.26, 0.14, 0.10) as w:
         u, v = w.u / size, w.v / size
-        away = np.where(face.light > 0, -1.0, 1.0).astype(np.float32)
+        away = -np.clip(3.0 * face.light, -1.0, 1.0)
         ridge = ellipse(u - 0.032 * away, v + 0.07, 0.016, 0.085)
         w.paint(0.38 * np.abs(face.light) * glow(ridge, 0.035), face.skin_dark)
         under = ellipse(u, v - 0.016, 0.05, 0.016)
@@ -109,7 +116,7 @@ def nose(canvas: Canvas, face: Face) -> None:
         w.paint(0.75 * glow(ball, 0.045), face.skin_light)
         for side in (-1.0, 1.0):
             nostril = ellipse(u - 0.030 * side, v - 0.027, 0.013, 0.007)
-            w.paint(0.75 * glow(nostril, 0.012), face.skin_dark * np.float32(0.62))
+            w.paint(0.75 * glow(nostril, 0.012), face.skin_dark * 0.62)
 
 
 def mouth(canvas: Canvas, face: Face) -> None:
@@ -121,7 +128,7 @@ def mouth(canvas: Canvas, face: Face) -> None:
         x = w.u / width
         x2 = x * x
         rise = arch(x)
-        bend = 0.062 * smile
+        bend = np.where(smile > 0, 0.064, 0.030).astype(np.float32) * smile
         slope = 2.0 * (bend + 0.03 + 0.08 * opening) * x / width
         line = bend * (0.55 - np.minimum(x2, 1.2))
         gap = opening * (0.045 + 0.035 * np.maximum(smile, 0.0) + 0.03 * opening)
@@ -131,10 +138,10 @@ def mouth(canvas: Canvas, face: Face) -> None:
         full = 0.030 + 0.010 * face["lip_color"]
         shade = w.between(bottom + full, bottom + full + 0.028 * rise, slope)
         w.paint(0.35 * shade * rise, face.skin_dark)
-        w.paint(w.between(top - bow, top + 0.006 * rise, slope), lips * np.float32(0.90))
+        w.paint(w.between(top - bow, top + 0.006 * rise, slope), lips * 0.90)
         w.paint(w.between(bottom - 0.004 * rise, bottom + full * rise, slope), lips)
         shine = ellipse(w.u - 0.02 * face.light, w.v - bottom - 0.5 * full, 0.035, 0.004)
-        w.paint(0.40 * glow(shine, 0.016), mix(lips, np.float32(1.0), 0.5))
+        w.paint(0.40 * glow(shine, 0.016), mix(lips, 1.0, 0.5))
         inner = w.between(top, bottom, slope)
         w.paint(inner, paint_color("571a24"))
         tongue = ellipse(w.u, w.v - bottom - 0.012, 0.07, 0.045)
@@ -184,16 +191,16 @@ def _eye(canvas: Canvas, face: Face, side: float) -> None:
         flick = segment(x, w.v / width, (0.85, -0.22), (1.22, -0.40)) * width
         w.paint(0.9 * w.stroke(flick, 0.008), LASH)
         lower = w.between(bottom, bottom + 0.007, slope) * (np.abs(x) < 1.0)
-        w.paint(0.45 * lower, face.skin_dark * np.float32(0.7))
+        w.paint(0.45 * lower, face.skin_dark * 0.7)
 
 
-def _iris(u: Field, v: Field, w, ball: np.ndarray, face: Face) -> None:
+def _iris(u: Field, v: Field, w: Window, ball: np.ndarray, face: Face) -> None:
     width = eye_width(face)
     radius = 0.60 * width
     distance = circle(u, v, 0.0)
     color = palette(IRIS, face["eye_color"] / (len(IRIS) - 1))
     bright = np.clip(0.55 + 0.45 * v / radius, 0.0, 1.0)
-    color = mix(color * np.float32(0.62), mix(color, np.float32(1.0), 0.22), bright)
+    color = mix(color * 0.62, mix(color, 1.0, 0.22), bright)
     w.paint(ball * w.inside(distance - radius), color)
     w.paint(0.6 * ball * w.stroke(distance - radius, 0.006), LASH)
     w.paint(ball * w.inside(distance - 0.50 * radius), paint_color("17131a"))
@@ -206,13 +213,13 @@ def _iris(u: Field, v: Field, w, ball: np.ndarray, face: Face) -> None:
 def brows(canvas: Canvas, face: Face) -> None:
     """Paint the brows, thicker towards the nose."""
     raised = face["brow_raise"]
-    half = 0.105
+    half = 0.104
     for side in (-1.0, 1.0):
         frame = face.features.moved(side * (eye_spacing(face) + 0.008), BROW_LINE - 0.026 * raised)
         with canvas.window(frame, -0.16, -0.12, 0.16, 0.10) as w:
             x = side * w.u / half
-            line = -0.030 * (1.0 - np.square(x - 0.25)) - 0.028 * x * (0.2 - raised)
-            thick = (0.010 + 0.016 * face["brow_weight"]) * np.clip(1.15 - 0.55 * x, 0.3, 1.4)
+            line = -0.030 * (1.0 - np.square(x - 0.12)) + 0.011 * x * (0.2 + raised)
+            thick = (0.009 + 0.014 * face["brow_weight"]) * np.clip(1.05 - 0.45 * x, 0.3, 1.4)
             ends = np.clip((1.04 - np.abs(x)) * 7.0, 0.0, 1.0)
             hair = w.between(line - thick * ends, line + thick * ends, 0.4)
-            w.paint(0.92 * hair * (ends > 0), mix(face.hair_dark, LASH, 0.25))
+            w.paint(0.86 * hair * (ends > 0), mix(face.hair_dark, LASH, 0.15))

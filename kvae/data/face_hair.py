@@ -5,7 +5,6 @@ import numpy as np
 from kvae.data.face_canvas import (
     Canvas,
     Field,
-    Frame,
     Window,
     box,
     circle,
@@ -30,7 +29,7 @@ def _widths(style: int, face: Face) -> tuple[Field, Field, Field]:
     if style == CROP:
         return 0.012 + 0.016 * length, 0.03 + 0.09 * length, 0.02 + 0.0 * length
     if style == STRAIGHT:
-        return 0.045 + 0.0 * length, 0.075 + 0.0 * length, 0.06 + 0.80 * length
+        return 0.062 + 0.0 * length, 0.080 + 0.0 * length, 0.06 + 0.80 * length
     if style == WAVY:
         return 0.065 + 0.03 * length, 0.09 + 0.0 * length, 0.08 + 0.74 * length
     if style == CURLY:
@@ -90,7 +89,7 @@ def _color(w: Window, style: int, face: Face) -> np.ndarray:
     side, above, _ = _widths(style, face)
     x, y = w.u / (face.width + side), (w.v - EAR_TOP) / (0.47 + above + EAR_TOP)
     if style == CURLY:
-        strands = np.sin(34.0 * w.u + 6.0 * w.v) * np.sin(34.0 * w.v - 6.0 * w.u)
+        strands = 0.7 * _curls(w.u, w.v)
     else:
         wave = 0.05 * np.sin(15.0 * w.v + 1.0) if style == WAVY else 0.0
         spread = 0.32 + 0.68 * np.clip(1.0 + y, 0.0, 1.0)
@@ -102,6 +101,15 @@ def _color(w: Window, style: int, face: Face) -> np.ndarray:
     return mix(color, face.hair_light, 0.75 * gloss * (0.72 + 0.28 * strands))
 
 
+def _curls(u: Field, v: Field) -> np.ndarray:
+    """A pattern of rings in staggered rows, from -1 to 1."""
+    line = np.floor(v / 0.085)
+    x = (u + 0.05 * (line % 2.0) + 0.02 * np.sin(9.0 * v)) % 0.10 - 0.05
+    y = v - (line + 0.5) * 0.085 + 0.015 * np.sin(14.0 * u)
+    radius = np.sqrt(x * x + y * y)
+    return np.cos(radius * 95.0 - 0.6) * glow(radius, 0.075)
+
+
 def _reach(style: int, face: Face) -> tuple[Field, Field, Field, Field]:
     side, above, bottom = _widths(style, face)
     width = 1.15 * (face.width + side) + 0.06
@@ -111,7 +119,7 @@ def _reach(style: int, face: Face) -> tuple[Field, Field, Field, Field]:
 def back(canvas: Canvas, face: Face) -> None:
     """Paint the hair behind the head, darker; a bun or pigtails in their own light."""
     for style, rows in face.kinds("hair_shape"):
-        if style == BALD:
+        if style in (BALD, CROP):
             continue
         part, some = canvas.take(rows), face.take(rows)
         if style == BUN:
@@ -120,7 +128,7 @@ def back(canvas: Canvas, face: Face) -> None:
             _pigtails(part, some)
         with part.window(some.head, *_reach(style, some)) as w:
             distance = np.maximum(_mass(w.u, w.v, style, some), some.hat_line - w.v)
-            w.paint(w.inside(distance), some.hair_dark * np.float32(0.92))
+            w.paint(w.inside(distance), some.hair_dark * 0.92)
 
 
 def _bun(canvas: Canvas, face: Face) -> None:
@@ -128,8 +136,9 @@ def _bun(canvas: Canvas, face: Face) -> None:
     frame = face.head.moved(-0.02 * face["turn"], -0.50 - 0.55 * radius)
     with canvas.window(frame, -0.25, -0.25, 0.25, 0.25) as w:
         outline = circle(w.u, w.v, radius) - 0.008 * np.cos(5.0 * np.arctan2(w.v, w.u) + 0.7)
-        hidden = w.v + 0.50 + 0.55 * radius
-        seen = w.inside(np.maximum(outline, np.where(face.hat_line > -1.0, 9.0, -hidden * 0 - 9.0)))
+        seen = w.inside(
+            np.maximum(outline, np.where(face.hat_line > -1.0, np.float32(9.0), np.float32(-9.0)))
+        )
         swirl = np.sin(42.0 * circle(w.u, w.v, 0.0) + 2.0 * np.arctan2(w.v, w.u))
         lit = 3.0 * (face.light * w.u - w.v) + 0.22 * swirl
         color = mix(face.hair, face.hair_dark, np.clip(0.35 - lit, 0.0, 0.9))
@@ -180,8 +189,8 @@ def front(canvas: Canvas, face: Face) -> None:
         part, some = canvas.take(rows), face.take(rows)
         with part.window(some.head, *_reach(style, some)) as w:
             distance = np.maximum(_mass(w.u, w.v, style, some), some.hat_line - w.v)
-            free = w.inside(_opening(w.u, w.v, style, some))
-            w.paint(w.inside(distance) * (1.0 - free), _color(w, style, some))
+            distance = smooth_max(distance, -_opening(w.u, w.v, style, some), 0.035)
+            w.paint(w.inside(distance), _color(w, style, some))
 
 
 def beard(canvas: Canvas, face: Face) -> None:
@@ -199,8 +208,9 @@ def beard(canvas: Canvas, face: Face) -> None:
             if style in (STUBBLE, FULL_BEARD):
                 _jaw_hair(w, u, style, color, some)
             if style == GOATEE:
-                chin = ellipse(u, w.v - 0.42, 0.125, 0.105) - 0.006 * np.abs(np.sin(30.0 * u))
-                w.paint(w.inside(chin), color)
+                chin = ellipse(u, w.v - 0.44, 0.135, 0.105) - 0.006 * np.abs(np.sin(30.0 * u))
+                edge = head_distance(w.u, w.v - 0.02, some, 0.02)
+                w.paint(w.inside(smooth_max(chin, edge, 0.05)), color)
             if style != STUBBLE:
                 _moustache(w, u, color, some)
 
@@ -209,13 +219,13 @@ def _jaw_hair(w: Window, u: Field, style: int, color: np.ndarray, face: Face) ->
     full = style == FULL_BEARD
     x = np.abs(u) / face.width
     cheek = 0.20 - 0.26 * np.clip(x - 0.35, 0.0, 1.0) ** 2 * 2.0 - 0.02 * np.cos(5.0 * x)
-    edge = head_distance(w.u, w.v - (0.02 if full else 0.0), face, 0.022 if full else -0.004)
-    lips = ellipse(u, w.v - 0.295, 0.185, 0.085)
+    edge = head_distance(w.u, w.v - (0.02 if full else 0.0), face, 0.022 if full else 0.0)
+    lips = ellipse(u, w.v - 0.300, 0.150, 0.062)
     shape = np.maximum(np.maximum(edge, 0.9 * (cheek - w.v)), -lips)
     if full:
         w.paint(w.inside(shape + 0.006 * np.abs(np.sin(34.0 * u))), color)
         return
-    soft = glow(shape + 0.03, 0.06) * np.maximum(w.inside(edge), 0.0)
+    soft = glow(np.maximum(cheek - w.v, -lips) + 0.03, 0.06) * w.inside(edge)
     w.paint(0.34 * soft, mix(color, paint_color("3a3038"), 0.3))
     lip = ellipse(u, w.v - 0.225, 0.13, 0.022)
     w.paint(0.28 * glow(lip, 0.04), mix(color, paint_color("3a3038"), 0.3))
@@ -227,6 +237,3 @@ def _moustache(w: Window, u: Field, color: np.ndarray, face: Face) -> None:
     thick = 0.034 * np.clip(1.0 - x, 0.0, 1.0) ** 0.5 * (0.62 + 0.38 * np.clip(6.0 * x, 0.0, 1.0))
     slope = 0.65 * x
     w.paint(w.between(line - thick, line + thick, slope), color)
-
-
-__all__ = ["Frame", "back", "beard", "front", "shadow"]

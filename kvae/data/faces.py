@@ -1,124 +1,272 @@
-"""Drawn faces."""
+"""Drawn RGB faces: every picture is a function of known, independent factors.
 
-from collections.abc import Mapping
-from typing import NamedTuple
+With them, what a latent space has found can be held against what there was to find, and one factor
+can be moved alone, which no photograph allows.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
-from kvae.data import face_drawing
+from kvae.data import Dataset, Split, cache, face_drawing
+from kvae.data.face_factors import FACTORS, check_factors, describe_factors, sample_factors
 from kvae.errors import UsageError
 
+__all__ = ["FACTORS", "attributes", "draw", "draw_batches", "load", "outline", "sample_factors"]
 
-class Factor(NamedTuple):
-    """One independent property of a face.
-
-    Args:
-        kind: "categorical" or "continuous".
-        help: one line of meaning.
-        values: names of the values 0, 1, ... of a categorical factor.
-        chances: probability of each value.
-        low: least value of a continuous factor.
-        high: greatest value.
-        zero: probability that a continuous factor is exactly `low`.
-    """
-
-    kind: str
-    help: str
-    values: tuple[str, ...] = ()
-    chances: tuple[float, ...] = ()
-    low: float = 0.0
-    high: float = 1.0
-    zero: float = 0.0
-
-
-def _one_of(help: str, **chances: float) -> Factor:
-    return Factor("categorical", help, tuple(chances), tuple(chances.values()))
-
-
-def _range(help: str, low: float = 0.0, high: float = 1.0, zero: float = 0.0) -> Factor:
-    return Factor("continuous", help, low=low, high=high, zero=zero)
-
-
-FACTORS = {
-    "skin_tone": _range("from pale (0) to deep brown (1)"),
-    "face_width": _range("from narrow to wide"),
-    "jaw": _range("from a pointed to a square jaw"),
-    "hair_color": _one_of(
-        "colour of hair, brows and beard",
-        black=0.2,
-        dark_brown=0.2,
-        light_brown=0.2,
-        blond=0.18,
-        red=0.12,
-        gray=0.1,
-    ),
-    "hair_shade": _range("darker or lighter than the colour's middle", -1.0),
-    "hair_shape": _one_of(
-        "how the hair is worn",
-        bald=0.07,
-        crop=0.19,
-        straight=0.24,
-        wavy=0.2,
-        curly=0.14,
-        bun=0.08,
-        pigtails=0.08,
-    ),
-    "hair_length": _range("reach of hair, height of a crop, size of curls or bun"),
-    "fringe": _range("how far the front hair covers the forehead"),
-    "parting": _range("side on which the hair parts", -1.0),
-    "brow_weight": _range("from thin to bushy brows"),
-    "brow_raise": _range("from lowered to raised brows", -1.0),
-    "eye_color": _one_of("colour of the iris", brown=0.4, blue=0.25, green=0.2, gray=0.15),
-    "eye_size": _range("from small to large eyes"),
-    "eye_open": _range("from narrow to wide open eyes"),
-    "eye_spacing": _range("from close to far apart"),
-    "gaze": _range("where the eyes look, left to right", -1.0),
-    "nose_size": _range("from small to big"),
-    "smile": _range("from a slight frown to a broad smile", -1.0),
-    "mouth_open": _range("from closed to wide open", zero=0.45),
-    "lip_color": _range("from bare lips to red lipstick"),
-    "blush": _range("from plain to rosy cheeks"),
-    "beard": _one_of(
-        "hair on the face", none=0.72, stubble=0.08, moustache=0.06, goatee=0.05, full=0.09
-    ),
-    "glasses": _one_of("glasses", none=0.76, round=0.09, square=0.1, sunglasses=0.05),
-    "earrings": _one_of("earrings", no=0.75, yes=0.25),
-    "hat": _one_of("hat", none=0.76, beanie=0.07, cap=0.06, fedora=0.06, beret=0.05),
-    "clothes": _one_of("clothes", tee=0.24, striped=0.2, shirt=0.2, turtleneck=0.18, vneck=0.18),
-    "clothes_hue": _range("colour of clothes and, opposite, of the hat; a circle"),
-    "tilt": _range("lean of the head, left to right", -1.0),
-    "turn": _range("turn of the face, left to right", -1.0),
-    "head_x": _range("head from left to right", -1.0),
-    "head_y": _range("head from high to low", -1.0),
-    "light": _range("light from the left or the right", -1.0),
-    "background": _one_of("what is behind", halo=0.2, diagonal=0.2, sun=0.2, bokeh=0.2, hills=0.2),
-    "background_hue": _range("its hue; a circle"),
-    "background_tone": _range("from pastel to deep"),
-}
-
-
-def sample_factors(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    uniform = rng.random((count, len(FACTORS)))
-    return {
-        name: _quantile(factor, uniform[:, column])
-        for column, (name, factor) in enumerate(FACTORS.items())
-    }
-
-
-def _quantile(factor: Factor, uniform: np.ndarray) -> np.ndarray:
-    if factor.kind == "categorical":
-        edges = np.cumsum(factor.chances)[:-1]
-        return np.searchsorted(edges, uniform, side="right").astype(np.int64)
-    scaled = np.maximum(uniform - factor.zero, 0.0) / (1.0 - factor.zero)
-    return (factor.low + (factor.high - factor.low) * scaled).astype(np.float32)
+# Part of the cache's key: raise it with any change of the pixels or of the factors' distribution.
+DRAWING_VERSION = 1
+MIN_SIZE, MAX_SIZE = 32, 256
+ROWS_PER_TASK = 128
+# Below this starting processes costs more than it saves.
+ROWS_FOR_PROCESSES = 2000
+# 32 pictures of 64 pixels: the planes of a batch stay in the processor's cache.
+PIXELS_PER_BATCH = 32 * 64 * 64
 
 
 def draw(factors: Mapping[str, np.ndarray], image_size: int) -> np.ndarray:
-    count = len(factors["tilt"])
-    out = np.empty((count, image_size, image_size, 3), np.uint8)
-    step = max(1, 32 * 64 * 64 // image_size**2)
-    for i in range(0, count, step):
-        out[i : i + step] = face_drawing.draw(
-            {n: v[i : i + step] for n, v in factors.items()}, image_size
+    """Draw faces; the same factors give the same pixels, alone or in a batch.
+
+    Args:
+        factors: name -> `(count,)`, for each name of FACTORS, in its range.
+        image_size: width and height in pixels, 32 to 256; a face looks alike at every size.
+
+    Returns:
+        uint8 `(count, image_size, image_size, 3)`, RGB.
+
+    Raises:
+        UsageError: a size or a factor that is not allowed.
+    """
+    _check_size(image_size)
+    count = check_factors(factors)
+    images = np.empty((count, image_size, image_size, 3), np.uint8)
+    step = max(1, PIXELS_PER_BATCH // image_size**2)
+    for start in range(0, count, step):
+        rows = slice(start, start + step)
+        images[rows] = face_drawing.draw(_take(factors, rows), image_size)
+    return images
+
+
+def draw_batches(
+    factors: Mapping[str, np.ndarray], image_size: int, num_processes: int | None = None
+) -> Iterator[np.ndarray]:
+    """Draw many faces on all cores, in order.
+
+    Args:
+        factors: as for `draw`.
+        image_size: as for `draw`.
+        num_processes: processes that draw; 1 draws in this one, None chooses by count and cores.
+            The pixels do not depend on it.
+
+    Yields:
+        uint8 `(up to 128, image_size, image_size, 3)`.
+    """
+    count = check_factors(factors)
+    if num_processes is None:
+        large = count >= ROWS_FOR_PROCESSES and _can_spawn()
+        num_processes = _num_cores() if large else 1
+    tasks = (
+        _take(factors, slice(start, start + ROWS_PER_TASK))
+        for start in range(0, count, ROWS_PER_TASK)
+    )
+    if num_processes == 1:
+        yield from (draw(task, image_size) for task in tasks)
+    else:
+        yield from _draw_in_processes(tasks, image_size, num_processes)
+
+
+def _draw_in_processes(
+    tasks: Iterator[dict[str, np.ndarray]], image_size: int, num_processes: int
+) -> Iterator[np.ndarray]:
+    # Spawned, because a forked copy of a process that runs TensorFlow's threads may hang.
+    pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"))
+    pending: deque[Future[np.ndarray]] = deque()
+    try:
+        for task in tasks:
+            pending.append(pool.submit(draw, task, image_size))
+            if len(pending) > 2 * num_processes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def attributes(factors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What CelebA's annotators would say of these faces, where it follows from the factors.
+
+    Args:
+        factors: name -> `(count,)`.
+
+    Returns:
+        CelebA's name of an attribute -> bool `(count,)`. Hair under a hat keeps its colour and
+        shape; `No_Beard` means no hair on the face at all; `Wavy_Hair` includes curls.
+    """
+    colors = {value: _is(factors, "hair_color", value) for value in FACTORS["hair_color"].values}
+    bald = _is(factors, "hair_shape", "bald")
+    brown = colors["dark_brown"] | colors["light_brown"]
+    combed = _is(factors, "hair_shape", "straight", "wavy", "bun", "pigtails")
+    return {
+        "5_o_Clock_Shadow": _is(factors, "beard", "stubble"),
+        "Bald": bald,
+        "Bangs": combed & (factors["fringe"] > 0.6),
+        "Big_Nose": factors["nose_size"] > 0.7,
+        "Black_Hair": colors["black"] & ~bald,
+        "Blond_Hair": colors["blond"] & ~bald,
+        "Brown_Hair": brown & ~bald,
+        "Bushy_Eyebrows": factors["brow_weight"] > 0.7,
+        "Eyeglasses": ~_is(factors, "glasses", "none"),
+        "Goatee": _is(factors, "beard", "goatee"),
+        "Gray_Hair": colors["gray"] & ~bald,
+        "Mouth_Slightly_Open": factors["mouth_open"] > 0.2,
+        "Mustache": _is(factors, "beard", "moustache", "goatee", "full"),
+        "Narrow_Eyes": factors["eye_open"] < 0.25,
+        "No_Beard": _is(factors, "beard", "none"),
+        "Oval_Face": (factors["face_width"] < 0.5) & (factors["jaw"] < 0.5),
+        "Pale_Skin": factors["skin_tone"] < 0.12,
+        "Rosy_Cheeks": factors["blush"] > 0.7,
+        "Smiling": factors["smile"] > 0.2,
+        "Straight_Hair": _is(factors, "hair_shape", "straight"),
+        "Wavy_Hair": _is(factors, "hair_shape", "wavy", "curly"),
+        "Wearing_Earrings": _is(factors, "earrings", "yes"),
+        "Wearing_Hat": ~_is(factors, "hat", "none"),
+        "Wearing_Lipstick": factors["lip_color"] > 0.65,
+    }
+
+
+def load(
+    *,
+    image_size: int = 64,
+    cache_dir: str | None = None,
+    faces_seed: int = 0,
+    faces_count: int = 20000,
+) -> Dataset:
+    """Load drawn faces; the first time they are drawn into the cache.
+
+    The factors depend on the seed alone: other sizes show the same faces, and a smaller count the
+    first of each split.
+
+    Args:
+        image_size: width and height in pixels, 32 to 256.
+        cache_dir: where drawn images are kept; None for `cache.default_cache_dir()`.
+        faces_seed: which faces, 0 or more.
+        faces_count: faces to train on, 1 or more; a tenth of it (at least one) each to validate
+            and to test.
+
+    Returns:
+        Memory-mapped images `(rows, image_size, image_size, 3)`, uint8. Labels: the bool
+        attributes, and the factors under their names after "factor_", float32 or int64.
+
+    Raises:
+        UsageError: an option out of its range.
+        DataError: the cache cannot be written.
+    """
+    factors = _factors_of_splits(image_size, faces_seed, faces_count)
+    rows = {name: np.concatenate([part[name] for part in factors.values()]) for name in FACTORS}
+    shape = (len(rows["tilt"]), image_size, image_size, 3)
+    key = {
+        "name": "faces",
+        "drawing_version": DRAWING_VERSION,
+        "seed": faces_seed,
+        "count": faces_count,
+        "image_size": image_size,
+    }
+    x = cache.cached_array(
+        cache_dir,
+        key,
+        shape,
+        lambda: draw_batches(rows, image_size),
+        describe=f"Drawing faces of {image_size} pixels",
+    )
+    return _dataset(x, factors, image_size, faces_seed)
+
+
+def outline(
+    *,
+    image_size: int = 64,
+    cache_dir: str | None = None,
+    faces_seed: int = 0,
+    faces_count: int = 20000,
+) -> Dataset:
+    """As `load`, with true labels, counts and shapes at once, but pixels that are all zero."""
+    factors = _factors_of_splits(image_size, faces_seed, faces_count)
+    count = sum(len(part["tilt"]) for part in factors.values())
+    x = np.broadcast_to(np.uint8(0), (count, image_size, image_size, 3))
+    return _dataset(x, factors, image_size, faces_seed)
+
+
+def _factors_of_splits(
+    image_size: int, faces_seed: int, faces_count: int
+) -> dict[str, dict[str, np.ndarray]]:
+    _check_size(image_size)
+    if faces_seed < 0:
+        raise UsageError(f"faces_seed must be 0 or more, got {faces_seed}")
+    if faces_count < 1:
+        raise UsageError(f"faces_count must be 1 or more, got {faces_count}")
+    held_out = max(1, faces_count // 10)
+    counts = {"train": faces_count, "valid": held_out, "test": held_out}
+    # A stream for each split: its first faces do not depend on how many the others have.
+    return {
+        name: sample_factors(count, np.random.default_rng([faces_seed, stream]))
+        for stream, (name, count) in enumerate(counts.items())
+    }
+
+
+def _dataset(
+    x: np.ndarray, factors: dict[str, dict[str, np.ndarray]], image_size: int, faces_seed: int
+) -> Dataset:
+    splits: dict[str, Split] = {}
+    first = 0
+    for name, part in factors.items():
+        last = first + len(part["tilt"])
+        labels = attributes(part) | {f"factor_{key}": value for key, value in part.items()}
+        splits[name] = Split(x[first:last], labels)
+        first = last
+    card = {
+        "name": "faces",
+        "source": "drawn",
+        "drawing_version": DRAWING_VERSION,
+        "seed": faces_seed,
+        "image_size": image_size,
+        "crop": "none",
+        "counts": {name: len(split.x) for name, split in splits.items()},
+        "factors": describe_factors(),
+    }
+    return Dataset("images", **splits, card=card, color_by="Blond_Hair")
+
+
+def _is(factors: Mapping[str, np.ndarray], name: str, *values: str) -> np.ndarray:
+    wanted = [FACTORS[name].values.index(value) for value in values]
+    return np.isin(factors[name], wanted)
+
+
+def _take(factors: Mapping[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+    return {name: value[rows] for name, value in factors.items()}
+
+
+def _check_size(image_size: int) -> None:
+    if image_size != int(image_size) or not MIN_SIZE <= image_size <= MAX_SIZE:
+        raise UsageError(
+            f"faces are drawn at {MIN_SIZE} to {MAX_SIZE} pixels, got image size {image_size}"
         )
-    return out
+
+
+def _can_spawn() -> bool:
+    # A spawned process begins by importing the main module, which a script read from standard
+    # input does not allow.
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is not None or file is None or Path(file).exists()
+
+
+def _num_cores() -> int:
+    # A container may allow fewer cores than the machine has.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,5 +1,6 @@
 """How all figures look: colours, sizes of type, markers."""
 
+import math
 import textwrap
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 DPI = 150
-INK, MUTED, FAINT = "#20252b", "#66707c", "#dfe3e8"
-TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 12, 9, 7.5
-# Petroff 2021, "Accessible Color Sequences for Data Visualization": ten colours that stay distinct
-# with every kind of colour vision; the order puts its greys and browns last.
+INK, MUTED, FAINT = "#20252b", "#5f6975", "#d9dee4"
+TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 11, 9, 7.5
+# Petroff 2021, "Accessible Color Sequences for Data Visualization", its second grey replaced by a
+# dark green and greys and browns put last: any two differ by 18 or more in CIELAB, with normal
+# colour vision and with protanopia, deuteranopia and tritanopia as Machado 2009 simulates them.
 COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#92dadd",
-    "#e76300", "#b9ac70", "#717581", "#a96b59", "#94a4a2",
+    "#e76300", "#b9ac70", "#1b4d3e", "#a96b59", "#717581",
 )  # fmt: skip
 MARKERS = "o^sDv"
 MAX_GROUPS = len(COLOURS) * len(MARKERS)
@@ -33,7 +35,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    figure.suptitle(wrapped(title, width), x=0.12 / width, ha="left", **title_type())
+    figure.suptitle(wrapped(title, width - 0.24), x=0.12 / width, ha="left", **title_type())
     return figure
 
 
@@ -44,23 +46,29 @@ def title_type() -> dict[str, object]:
 
 def wrapped(title: str, width: float) -> str:
     """Break a title into lines that fit into `width` inches."""
-    # A bold letter of DejaVu Sans is 0.7 of its size wide on average; an inch has 72 points.
-    return textwrap.fill(title, max(10, int(72 * width / (0.7 * TITLE_SIZE))))
+    # A bold letter of DejaVu Sans is 0.67 of its size wide on average; an inch has 72 points.
+    return textwrap.fill(title, max(10, int(72 * width / (0.67 * TITLE_SIZE))))
 
 
-def clean(axes: Axes, title: str = "") -> None:
+def caption(axes: Axes, text: str) -> None:
+    """Put a line over axes, at the left."""
+    axes.set_title(text, loc="left", fontsize=LABEL_SIZE, color=INK)
+
+
+def clean(axes: Axes) -> None:
     """Take the clutter off two- or three-dimensional axes, and set their type."""
-    axes.set_title(title, loc="left", fontsize=LABEL_SIZE, color=INK)
     axes.tick_params(labelsize=SMALL_SIZE, labelcolor=MUTED, color=FAINT)
-    for axis in axes._axis_map.values():
+    solid = axes.name == "3d"
+    for axis in (axes.xaxis, axes.yaxis, *([axes.zaxis] if solid else [])):
         axis.label.set(fontsize=SMALL_SIZE, color=MUTED)
-    if axes.name == "3d":
-        axes.tick_params(pad=-2)
-        for axis in axes._axis_map.values():
+        if solid:
             axis.set_pane_color("white")
             axis.line.set_color(FAINT)
             axis._axinfo["grid"].update(color=FAINT, linewidth=0.5)
-            axis.labelpad = -6
+            axis.labelpad = -12
+    if solid:
+        # The projections beside it carry the numbers; here they would only crowd the solid.
+        axes.tick_params(labelbottom=False, labelleft=False, labelright=False, labeltop=False)
     else:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -75,37 +83,34 @@ def scatter(axes: Axes, points: np.ndarray, groups: np.ndarray, **look: object) 
         groups: `(n,)` integers from 0 to 49.
         **look: passed on to `Axes.scatter`.
     """
-    look = {"s": 7, "linewidths": 0, "alpha": 0.75, **look}
+    look = {"s": 8, "linewidths": 0, "alpha": 0.7, **look}
+    if axes.name == "3d":
+        look["depthshade"] = False  # it would fade the far half to nothing
     colours = np.array(COLOURS)[groups % len(COLOURS)]
     for index in np.unique(groups // len(COLOURS)):
         own = groups // len(COLOURS) == index
         axes.scatter(*points[own].T, c=colours[own], marker=MARKERS[index], **look)
 
 
-def group_legend(figure: Figure, groups: np.ndarray, title: str) -> None:
-    """Put a legend of groups under the figure.
-
-    Args:
-        figure: whose width decides the columns.
-        groups: integers from 0 to 49, those to be listed.
-        title: what a group is.
-    """
-    handles = [
+def group_handles(groups: np.ndarray) -> list[Line2D]:
+    """Give the legend's entries for `groups`, integers from 0 to 49, as `scatter` draws them."""
+    return [
         Line2D(
             [], [], linestyle="none", markersize=5, markeredgewidth=0, label=str(group),
             color=COLOURS[group % len(COLOURS)], marker=MARKERS[group // len(COLOURS)],
         )
         for group in groups
     ]  # fmt: skip
-    columns = min(len(handles), max(5, int(figure.get_figwidth() / 0.5)))
-    legend(figure, handles, title, columns)
 
 
-def legend(figure: Figure, handles: list, title: str = "", columns: int = 6) -> None:
-    """Put a legend under the figure."""
+def legend(figure: Figure, handles: list, title: str = "") -> None:
+    """Put a legend under the figure, as wide as the figure allows."""
+    width = sum(0.36 + 0.075 * len(handle.get_label()) for handle in handles)
+    rows = math.ceil(width / (figure.get_figwidth() - 0.5))
     box = figure.legend(
-        handles=handles, title=title, ncols=columns, loc="outside lower center", frameon=False,
-        fontsize=SMALL_SIZE, labelcolor=INK, handletextpad=0.3, columnspacing=1.2,
+        handles=handles, title=title, ncols=math.ceil(len(handles) / rows), frameon=False,
+        loc="outside lower center", fontsize=SMALL_SIZE, labelcolor=INK, handletextpad=0.3,
+        columnspacing=1.2,
     )  # fmt: skip
     box.get_title().set(fontsize=SMALL_SIZE, color=MUTED)
 

@@ -1,0 +1,258 @@
+"""Pictures of vectors: as they are up to three dimensions, else along their principal axes."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from kvae.figures import style
+from kvae.figures.panels import View, panels, view_of
+from kvae.metrics import require_finite
+
+MAX_POINTS, MAX_DIMENSIONS, MAX_PATHS = 3000, 6, 8
+_BINS = 120
+
+
+def save_generation(
+    path: str | Path,
+    true_x: np.ndarray,
+    true_component: np.ndarray,
+    generated_x: np.ndarray,
+    generated_component: np.ndarray,
+    title: str,
+) -> None:
+    """Draw true and generated points within the same limits, coloured by component.
+
+    One dimension is drawn as histograms, two as they are, three as a solid and its projections,
+    more along the first three principal axes of the true points. At most 3,000 points of each are
+    drawn (histograms hold all).
+
+    Args:
+        path: of the PNG.
+        true_x: `(n, D)`.
+        true_component: `(n,)` integers from 0 to 49.
+        generated_x: `(m, D)`.
+        generated_component: `(m,)` integers from 0 to 49, the likeliest component for instance.
+        title: above the panels.
+
+    Raises:
+        ValueError: the arrays are not as described, or not finite.
+    """
+    true_x, true_component = _checked("true_x", true_x, true_component)
+    generated_x, generated_component = _checked("generated_x", generated_x, generated_component)
+    _require_same_width("generated_x", generated_x, "true_x", true_x)
+    view = view_of(true_x, generated_x)
+    solid = view.shown == 3
+    figure = style.new_figure(*((13.0, 7.6) if solid else (10.0, 5.4)), title + view.note)
+    grid = figure.add_gridspec(2, 4) if solid else figure.add_gridspec(1, 2)
+    sides = ("true", true_x, true_component), ("generated", generated_x, generated_component)
+    shared = None
+    for side, (name, x, component) in enumerate(sides):
+        if view.shown == 1:
+            shared = figure.add_subplot(grid[side], sharey=shared)
+            _histogram(shared, view, x, component, outline=true_x)
+            style.caption(shared, _caption(name, len(x), view.inside(x)))
+        else:
+            cells = [grid[side, column] for column in range(4)] if solid else [grid[side]]
+            _cloud(list(panels(cells, view).items()), name, view, x, component)
+    handles = style.group_handles(np.union1d(true_component, generated_component))
+    style.legend(figure, handles + [_OUTLINE_HANDLE] * (view.shown == 1), "component")
+    style.write(figure, path)
+
+
+def save_reconstruction(
+    path: str | Path, x: np.ndarray, reconstruction: np.ndarray, component: np.ndarray, title: str
+) -> None:
+    """Draw every dimension of the reconstruction against the same dimension of x.
+
+    At most six dimensions and 3,000 points are drawn; the errors in the captions are of all points.
+
+    Args:
+        path: of the PNG.
+        x: `(n, D)`.
+        reconstruction: `(n, D)`.
+        component: `(n,)` integers from 0 to 49.
+        title: above the panels.
+
+    Raises:
+        ValueError: the arrays are not as described, or not finite.
+    """
+    x, component = _checked("x", x, component)
+    reconstruction, _ = _checked("reconstruction", reconstruction, component)
+    _require_same_width("reconstruction", reconstruction, "x", x)
+    dim = x.shape[1]
+    count = min(dim, MAX_DIMENSIONS)
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    title += f" (the first {count} of {dim} dimensions)" if count < dim else ""
+    figure = style.new_figure(max(5.0, 3.8 * columns), 3.9 * rows + 0.9, title)
+    chosen = style.sparse(len(x), MAX_POINTS)
+    for index in range(count):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        pairs = np.stack([x[:, index], reconstruction[:, index]], axis=1)
+        _against(axes, pairs[chosen], component[chosen])
+        rmse = np.sqrt(np.square(pairs[:, 0] - pairs[:, 1]).mean())
+        style.caption(axes, f"dimension {index + 1}: root mean squared error {rmse:.3g}")
+    style.legend(figure, style.group_handles(np.unique(component)), "component")
+    style.write(figure, path)
+
+
+def save_interpolation(
+    path: str | Path,
+    paths: np.ndarray,
+    background_x: np.ndarray,
+    background_component: np.ndarray,
+    title: str,
+) -> None:
+    """Draw the ways between pairs of points over the data.
+
+    At most eight ways and 3,000 points of the data are drawn.
+
+    Args:
+        path: of the PNG.
+        paths: `(pairs, steps, D)`, the steps at equal fractions from 0 to 1.
+        background_x: `(n, D)`, data.
+        background_component: `(n,)` integers from 0 to 49.
+        title: above the panels.
+
+    Raises:
+        ValueError: the arrays are not as described, or not finite.
+    """
+    background_x, background_component = _checked(
+        "background_x", background_x, background_component
+    )
+    if paths.ndim != 3 or paths.shape[1] < 2:
+        raise ValueError(f"paths must be (pairs, steps >= 2, D): received {paths.shape}")
+    require_finite("paths", paths)
+    ways = np.asarray(paths[:MAX_PATHS], np.float64)
+    _require_same_width("paths", ways, "background_x", background_x)
+    view = view_of(background_x, ways.reshape(-1, ways.shape[2]))
+    solid = view.shown == 3
+    figure = style.new_figure(*((9.0, 9.2) if solid else (8.0, 6.4)), title + view.note)
+    ways = view.project(ways)
+    chosen = style.sparse(len(background_x), MAX_POINTS)
+    if view.shown == 1:
+        _ways_of_one_dimension(figure, view, ways, background_x, background_component)
+    else:
+        grid = figure.add_gridspec(2, 2) if solid else figure.add_gridspec(1, 1)
+        shown, groups = view.project(background_x[chosen]), background_component[chosen]
+        for kind, axes in panels(list(grid), view).items():
+            style.scatter(axes, shown[:, kind], groups, alpha=0.3)
+            for way in ways:
+                _way(axes, way[:, kind])
+    handles = style.group_handles(np.unique(background_component))
+    style.legend(figure, handles + _END_HANDLES, "component")
+    style.write(figure, path)
+
+
+def _checked(name: str, x: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, component = np.asarray(x, np.float64), np.asarray(component)
+    if x.ndim != 2 or component.shape != x.shape[:1]:
+        raise ValueError(
+            f"{name} must be (n, D) with a component for each row: "
+            f"received {x.shape} and components {component.shape}"
+        )
+    require_finite(name, x)
+    whole = np.issubdtype(component.dtype, np.integer)
+    if not whole or component.min() < 0 or component.max() >= style.MAX_GROUPS:
+        raise ValueError(
+            f"components of {name} must be whole numbers from 0 to {style.MAX_GROUPS - 1}: "
+            f"received {component.dtype} from {component.min()} to {component.max()}"
+        )
+    return x, component.astype(np.int64)
+
+
+def _require_same_width(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> None:
+    if x.shape[-1] != other.shape[-1]:
+        raise ValueError(
+            f"{name} and {other_name} must have the same dimensions: "
+            f"received {x.shape} and {other.shape}"
+        )
+
+
+def _caption(name: str, count: int, inside: np.ndarray) -> str:
+    drawn, lost = len(inside), np.count_nonzero(~inside)
+    points = f"{drawn:,} points" if drawn == count else f"{drawn:,} of {count:,} points"
+    return f"{name}: {points}" + (f",\n{lost:,} of them outside the frame" if lost else "")
+
+
+def _cloud(
+    made: list[tuple[tuple[int, ...], Axes]],
+    name: str,
+    view: View,
+    x: np.ndarray,
+    component: np.ndarray,
+) -> None:
+    chosen = style.sparse(len(x), MAX_POINTS)
+    shown = view.project(x[chosen])
+    inside = view.inside(shown)
+    for kind, axes in made:
+        style.scatter(axes, shown[inside][:, kind], component[chosen][inside])
+    style.caption(made[0][1], _caption(name, len(x), inside))
+
+
+_OUTLINE = {"color": style.INK, "linewidth": 0.8}
+_OUTLINE_HANDLE = Line2D([], [], **_OUTLINE, label="all true points")
+
+
+def _histogram(
+    axes: Axes, view: View, x: np.ndarray, component: np.ndarray, outline: np.ndarray
+) -> None:
+    """Draw a density of stacked components, and the density of all of `outline` over it."""
+    edges = np.linspace(*view.limits[0], _BINS + 1)
+    groups = np.unique(component)
+    area = len(x) * (edges[1] - edges[0])
+    axes.hist(
+        [x[component == group, 0] for group in groups],
+        edges,
+        stacked=True,
+        weights=[np.full((component == group).sum(), 1 / area) for group in groups],
+        color=[style.COLOURS[group % len(style.COLOURS)] for group in groups],
+    )
+    weight = 1 / (len(outline) * (edges[1] - edges[0]))
+    axes.hist(
+        outline[:, 0], edges, histtype="step", weights=np.full(len(outline), weight),
+        **_OUTLINE,
+    )  # fmt: skip
+    axes.set(xlim=view.limits[0], xlabel=view.labels[0], ylabel="density")
+    style.clean(axes)
+
+
+def _against(axes: Axes, pairs: np.ndarray, component: np.ndarray) -> None:
+    view = view_of(pairs[:, :1], pairs[:, 1:])
+    axes.plot(view.limits[0], view.limits[0], color=style.MUTED, linewidth=0.7)
+    style.scatter(axes, pairs, component)
+    axes.set(xlim=view.limits[0], ylim=view.limits[0], aspect="equal")
+    axes.set(xlabel="x", ylabel="reconstruction")
+    style.clean(axes)
+
+
+_LINE = {"color": style.INK, "linewidth": 1.1, "marker": ".", "markersize": 3.5, "zorder": 5}
+_ENDS = [
+    {"marker": "o", "markersize": 6, "markerfacecolor": "white", "label": "fraction 0"},
+    {"marker": "s", "markersize": 5.5, "markerfacecolor": style.INK, "label": "fraction 1"},
+]
+_END = {"color": style.INK, "linestyle": "none", "zorder": 6}
+_END_HANDLES = [Line2D([], [], **_END, **end) for end in _ENDS]
+
+
+def _way(axes: Axes, points: np.ndarray) -> None:
+    axes.plot(*points.T, **_LINE)
+    for index, end in zip((0, -1), _ENDS, strict=True):
+        axes.plot(*points[[index]].T, **_END, **end)
+
+
+def _ways_of_one_dimension(
+    figure: Figure, view: View, ways: np.ndarray, x: np.ndarray, component: np.ndarray
+) -> None:
+    """Draw the value over the fraction, with the data as points strewn over all fractions."""
+    axes = figure.add_subplot()
+    chosen = style.sparse(len(x), MAX_POINTS)
+    strewn = np.random.default_rng(0).uniform(0, 1, len(chosen))
+    style.scatter(axes, np.stack([strewn, x[chosen, 0]], axis=1), component[chosen], alpha=0.3)
+    for way in ways:
+        _way(axes, np.stack([np.linspace(0, 1, len(way)), way[:, 0]], axis=1))
+    axes.set(xlabel="fraction (of the data: any)", ylabel=view.labels[0], ylim=view.limits[0])
+    style.clean(axes)

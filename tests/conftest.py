@@ -1,0 +1,35 @@
+"""Shared by all tests: quiet TensorFlow on the CPU, and small models to look at."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import keras
+import numpy as np
+import pytest
+from kvae_testing import make_vae
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def ppca():
+    """Probabilistic PCA as a VAE, its posterior exact."""
+    from kvae_testing import Ppca
+
+    return Ppca()
+
+
+@pytest.fixture(scope="session")
+def small_vae():
+    """A VAE of 2-D vectors with every learned kind of part; untrained."""
+    return make_vae((2,), prior="mixture", variance="per-feature")

@@ -1,0 +1,94 @@
+"""Laws that every kind of network obeys, at every size."""
+
+import keras
+import numpy as np
+import pytest
+
+from kvae.errors import UsageError
+from kvae.networks import NETWORKS, conv
+
+SHAPES = [(8, 8, 1), (9, 13, 3), (28, 28, 1), (33, 47, 2), (64, 64, 3), (100, 75, 3)]
+
+
+def _pair(name, shape, params_per_channel=1, dtype="float32"):
+    nets = NETWORKS[name].load()
+    options = {"hidden_units": (16,), "dtype": dtype}
+    return nets.encoder(shape, 5, 10, **options), nets.decoder(
+        5, shape, params_per_channel, **options
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_decoder_gives_back_the_shape_that_the_encoder_takes(name, shape, rng):
+    encoder, decoder = _pair(name, shape, params_per_channel=2)
+    x = rng.random((2, *shape)).astype("float32")
+    params = encoder(x)
+    assert params.shape == (2, 10)
+    out = decoder(params[:, :5])
+    assert out.shape == (2, *shape[:-1], 2 * shape[-1])
+    # Different images have different codes, and different codes different images.
+    assert np.abs(params[0] - params[1]).max() > 1e-6
+    assert np.abs(out[0] - out[1]).max() > 1e-6
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_every_corner_of_the_image_reaches_the_code_and_is_drawn(name, rng):
+    shape = (13, 9, 2)
+    encoder, decoder = _pair(name, shape)
+    x = rng.random((1, *shape)).astype("float32")
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        changed = x.copy()
+        changed[0, row, column] += 1.0
+        assert np.abs(encoder(changed) - encoder(x)).max() > 1e-6
+    out = np.asarray(decoder(rng.normal(size=(64, 5)).astype("float32")))
+    assert (out.std(axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_heads_answer_float32_under_mixed_precision(name, policy, rng):
+    encoder, decoder = _pair(name, (8, 8, 1), dtype=policy)
+    params = encoder(rng.random((2, 8, 8, 1)).astype("float32"))
+    computed = [layer.compute_dtype for layer in encoder.layers + decoder.layers]
+    assert policy.removeprefix("mixed_") in computed
+    assert params.dtype == decoder(params[:, :5]).dtype == "float32"
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_networks_are_read_back_from_their_config(name, rng):
+    encoder, _ = _pair(name, (9, 13, 3))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(encoder))
+    again.set_weights(encoder.get_weights())
+    x = rng.random((2, 9, 13, 3)).astype("float32")
+    np.testing.assert_array_equal(again(x), encoder(x))
+
+
+def test_conv_at_64_is_the_network_of_the_report():
+    encoder, decoder = _pair("conv", (64, 64, 3))
+    layers = [layer for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in layers] == [32, 32, 64, 64, 256]
+    assert [layer.output.shape[1] for layer in layers] == [32, 16, 8, 4, 1]
+    assert all(layer.kernel_size == (4, 4) for layer in layers)
+    layers = [layer for layer in decoder.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
+    assert [layer.filters for layer in layers] == [64, 64, 32, 32, 3]
+    assert [layer.output.shape[1] for layer in layers] == [4, 8, 16, 32, 64]
+
+
+@pytest.mark.parametrize("shape", [(7, 64, 3), (64, 257, 1), (300, 300, 3), (10,)])
+def test_conv_refuses_sizes_out_of_range(shape):
+    with pytest.raises(UsageError, match="8 to 256"):
+        conv.encoder(shape, 2, 4, hidden_units=(), dtype="float32")
+
+
+def test_conv_takes_its_largest_size():
+    encoder, decoder = _pair("conv", (256, 256, 1))
+    assert encoder.input_shape == decoder.output_shape == (None, 256, 256, 1)
+
+
+def test_mlp_of_equal_sizes_starts_near_the_identity(rng):
+    nets = NETWORKS["mlp"].load()
+    encoder = nets.encoder((3,), 3, 6, hidden_units=(64, 64), dtype="float32")
+    decoder = nets.decoder(3, (3,), 1, hidden_units=(64, 64), dtype="float32")
+    x = rng.normal(size=(100, 3)).astype("float32")
+    assert np.abs(decoder(encoder(x)[:, :3]) - x).mean() < 0.25

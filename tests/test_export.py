@@ -1,0 +1,228 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from kvae_testing import COMBINATIONS, make_vae, make_x
+
+from kvae import export
+from kvae.noise import SeededNoise
+
+ROWS = 7
+
+
+def _inputs(vae, likelihood="gaussian", rows=ROWS):
+    rng = np.random.default_rng(4)
+    x = make_x(vae.element_shape, likelihood, rows=rows)
+    return {
+        "x": x,
+        "start": x,
+        "end": make_x(vae.element_shape, likelihood, rows=rows, seed=9),
+        "fraction": rng.random(rows).astype("float32"),
+        "seed": rng.integers(2**63, size=rows),
+        "latent": rng.normal(size=(rows, vae.latent_dim)).astype("float32"),
+    }
+
+
+def _expected(vae, signature, given):
+    """What the Keras model itself says."""
+    x, seed = given["x"], given["seed"]
+    noise = SeededNoise(seed)
+    decoded = vae.decode(given["latent"])
+    if signature.startswith("generate"):
+        latent = vae.prior.sample(noise)
+        return {"sample": vae.show(vae.decode(latent), noise), "latent": latent}
+    if signature == "score":
+        return {}
+    if signature == "log_likelihood":
+        weights = [vae.log_weight(x, SeededNoise(seed, draw)) for draw in range(export.NUM_DRAWS)]
+        return {signature: np.logaddexp.reduce(weights, axis=0) - np.log(export.NUM_DRAWS)}
+    return {
+        "serving_default": lambda: {"reconstruction": vae.predict(x, verbose=0)},
+        "encode": lambda: dict(zip(("mean", "variance"), vae.encode(x), strict=True)),
+        "sample_posterior": lambda: {"latent": vae.posterior(x).sample(noise, "posterior")},
+        "decode": lambda: {"decoded": decoded.mean(), "decoded_variance": decoded.variance()},
+        "interpolate": lambda: dict(
+            zip(
+                ("interpolated", "latent"),
+                vae.interpolate(given["start"], given["end"], given["fraction"]),
+                strict=True,
+            )
+        ),
+        "log_weight": lambda: {"log_weight": vae.log_weight(x, noise)},
+    }[signature]()
+
+
+SIGNATURES = [
+    "serving_default", "encode", "sample_posterior", "decode", "generate", "generate_from_prior",
+    "interpolate", "score", "log_weight", "log_likelihood",
+]  # fmt: skip
+
+
+class Session:
+    """The loader that TF Serving has: names to names, no Python objects."""
+
+    def __init__(self, path):
+        self.session = tf.compat.v1.Session(graph=tf.Graph())
+        self.signatures = tf.compat.v1.saved_model.loader.load(
+            self.session, ["serve"], str(path)
+        ).signature_def
+
+    def __call__(self, name, given):
+        signature = self.signatures[name]
+        feed = {tensor.name: given[key] for key, tensor in signature.inputs.items()}
+        return self.session.run({k: t.name for k, t in signature.outputs.items()}, feed)
+
+
+@pytest.fixture(scope="module")
+def served(small_vae, tmp_path_factory):
+    path = tmp_path_factory.mktemp("served") / "m"
+    export.write_saved_model(export.float32_twin(small_vae), path)
+    return Session(path)
+
+
+def _close(found, expected):
+    assert found.dtype == np.float32
+    expected = np.asarray(expected)
+    scale = np.maximum(1.0, np.abs(expected))
+    np.testing.assert_array_less(np.abs(found - expected) / scale, 2e-5)
+
+
+def test_the_signatures_are_those_of_the_contract(served, small_vae):
+    names = {name for name in served.signatures if not name.startswith("__")}
+    assert names == set(SIGNATURES) == set(export.endpoints(small_vae))
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_the_session_loader_answers_what_keras_does(served, small_vae, signature):
+    given = _inputs(small_vae)
+    found = served(signature, given)
+    for name, expected in _expected(small_vae, signature, given).items():
+        _close(found[name], expected)
+
+
+@pytest.mark.parametrize(("network", "likelihood", "prior"), COMBINATIONS)
+def test_every_combination_of_parts_is_served(network, likelihood, prior, tmp_path):
+    vae = make_vae((8, 8, 1), network=network, likelihood=likelihood, prior=prior)
+    export.write_saved_model(export.float32_twin(vae), tmp_path / "m")
+    session = Session(tmp_path / "m")
+    given = _inputs(vae, likelihood, rows=3)
+    for signature in SIGNATURES:
+        found = session(signature, given)
+        assert all(np.isfinite(value).all() for value in found.values()), signature
+        for name, expected in _expected(vae, signature, given).items():
+            _close(found[name], expected)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_a_batch_answers_what_its_parts_do(served, small_vae, signature, rows):
+    given = _inputs(small_vae, rows=rows + 5)
+    whole = served(signature, given)
+    first = served(signature, {key: value[:rows] for key, value in given.items()})
+    rest = served(signature, {key: value[rows:] for key, value in given.items()})
+    for name, value in whole.items():
+        np.testing.assert_allclose(
+            value, np.concatenate([first[name], rest[name]]), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("signature", [name for name in SIGNATURES if "generate" not in name])
+def test_a_row_that_is_not_finite_answers_nan_alone(served, small_vae, signature, bad):
+    given = _inputs(small_vae)
+    clean = served(signature, given)
+    for name in set(served.signatures[signature].inputs) - {"seed"}:
+        spoilt = {**given, name: given[name].copy()}
+        spoilt[name][2, ...] = bad
+        found = served(signature, spoilt)
+        for key, value in found.items():
+            assert np.isnan(value[2]).all()
+            others = np.arange(ROWS) != 2
+            np.testing.assert_allclose(value[others], clean[key][others], rtol=1e-6)
+
+
+def test_an_empty_batch_answers_an_empty_batch(served, small_vae):
+    given = _inputs(small_vae)
+    for signature in SIGNATURES:
+        found = served(signature, {key: value[:0] for key, value in given.items()})
+        assert {len(value) for value in found.values()} == {0}
+
+
+def test_score_is_repeatable_and_its_parts_add_up(served, small_vae):
+    given = _inputs(small_vae)
+    first, again = served("score", given), served("score", given)
+    np.testing.assert_array_equal(first["elbo"], again["elbo"])
+    np.testing.assert_allclose(first["elbo"], -(first["distortion"] + first["rate"]), rtol=1e-5)
+    many = np.mean(
+        [small_vae.log_weight(given["x"], SeededNoise(given["seed"], k)) for k in range(3000)],
+        axis=0,
+    )
+    # 16 draws against 3,000.
+    spread = np.std(
+        [small_vae.log_weight(given["x"], SeededNoise(given["seed"], k)) for k in range(200)],
+        axis=0,
+    )
+    assert (np.abs(first["elbo"] - many) < 4 * spread / np.sqrt(16)).all()
+
+
+def test_antithetic_draws_cancel_a_linear_term():
+    noise = export._Antithetic(tf.range(16), 3)
+    normal = noise.normal("posterior", 2).numpy().reshape(3, 16, 2)
+    np.testing.assert_allclose(normal.sum(axis=1), 0.0, atol=1e-5)
+    assert len(np.unique(np.abs(normal[0]))) == 16
+    np.testing.assert_array_equal(normal[0], normal[2])
+
+
+def test_ppca_bounds_are_the_evidence(ppca, tmp_path):
+    vae = ppca.vae()
+    export.write_saved_model(export.float32_twin(vae), tmp_path / "m")
+    x = ppca.sample(20)
+    given = {"x": x, "seed": np.arange(20)}
+    session = Session(tmp_path / "m")
+    expected = ppca.log_evidence(x)
+    np.testing.assert_allclose(
+        session("log_likelihood", given)["log_likelihood"], expected, atol=3e-4
+    )
+    np.testing.assert_allclose(session("log_weight", given)["log_weight"], expected, atol=3e-4)
+
+
+def test_draws_in_chunks_are_the_draws_at_once(small_vae, monkeypatch):
+    given = _inputs(small_vae)
+    at_once = export._Draws(small_vae)
+    monkeypatch.setattr(export, "_CHUNK_ELEMENTS", 16)  # 8 draws of 2-D vectors
+    chunked = export._Draws(small_vae)
+    assert chunked._per_chunk == 8
+    for signature in ("log_likelihood", "score"):
+        arguments = (given["x"], given["seed"]) if signature == "log_likelihood" else (given["x"],)
+        tensors = [tf.constant(value) for value in arguments]
+        first = getattr(at_once, signature)(*tensors)
+        second = tf.function(getattr(chunked, signature))(*tensors)
+        for name in first:
+            np.testing.assert_allclose(first[name], second[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_half_precision_model_is_served_in_float32(policy, tmp_path):
+    vae = make_vae((8, 8, 1), dtype=policy)
+    full = make_vae((8, 8, 1))
+    full.set_weights(vae.get_weights())
+    twin = export.float32_twin(vae)
+    export.write_saved_model(twin, tmp_path / "m")
+    x = make_x((8, 8, 1), "gaussian")
+    found = Session(tmp_path / "m")("encode", {"x": x})
+    _close(found["mean"], full.encode(x)[0])
+    assert vae.dtype_policy.name == policy  # the original is left as it was
+
+
+def test_weights_are_stored_once(tmp_path):
+    vae = make_vae((8, 8, 1))
+    export.write_saved_model(export.float32_twin(vae), tmp_path / "m")
+    stored = tf.train.list_variables(str(tmp_path / "m" / "variables" / "variables"))
+    sizes = [int(np.prod(shape)) for name, shape in stored if "OBJECT_GRAPH" not in name]
+    assert sum(sizes) == pytest.approx(vae.count_params(), abs=10)
+
+
+def test_nothing_in_the_graph_needs_xla(tmp_path, small_vae):
+    export.write_saved_model(export.float32_twin(small_vae), tmp_path / "m")
+    data = (tmp_path / "m" / "saved_model.pb").read_bytes()
+    assert b"XlaMustCompile\x12\x02(\x01" not in data
+    assert b"XlaLaunch" not in data

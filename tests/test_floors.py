@@ -1,0 +1,69 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KVAE = ROOT / "kvae"
+
+# The highest floor that a module stands on; imports point down, or sideways within floors 0, 2, 3.
+FLOORS = {
+    "errors": 0, "registry": 0, "distributions": 0, "schedules": 0, "noise": 0,
+    "likelihoods": 1, "priors": 1, "networks": 1, "data": 1,
+    "model": 2, "config": 2,
+    "build": 3, "export": 3, "publish": 3, "runs": 3, "served": 3, "precision": 3,
+    "training": 3, "evaluation": 3, "metrics": 3, "figures": 3, "cli": 3,
+    "train": 4, "evaluate": 4,
+}  # fmt: skip
+SIBLINGS = 1
+MAY_IMPORT_TENSORFLOW = {
+    "data", "model", "export", "publish", "served", "precision", "training", "evaluation"
+}  # fmt: skip
+LAZY = {"__init__"}
+
+
+def _modules():
+    yield from ((path.stem, path) for path in (ROOT / "train.py", ROOT / "evaluate.py"))
+    for path in sorted(KVAE.rglob("*.py")):
+        part = path.relative_to(KVAE).parts[0].removesuffix(".py")
+        if part not in LAZY:
+            yield part, path
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            if node.module == "kvae":
+                yield from (f"kvae.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize(("part", "path"), list(_modules()), ids=lambda value: str(value)[-40:])
+def test_imports_point_down(part, path):
+    assert part in FLOORS, f"{part} has no floor: give it one"
+    for name in _imports(path):
+        root, *rest = name.split(".")
+        if root == "tensorflow":
+            assert part in MAY_IMPORT_TENSORFLOW, f"{path} imports TensorFlow"
+        if root != "kvae" or not rest or rest[0] not in FLOORS:
+            continue
+        other = rest[0]
+        assert FLOORS[other] <= FLOORS[part], f"{path}: {part} imports {other}, a floor above"
+        if FLOORS[part] == SIBLINGS and FLOORS[other] == SIBLINGS:
+            assert other == part, f"{path}: siblings import one another"
+
+
+def test_every_part_with_a_floor_exists():
+    parts = {part for part, _ in _modules()}
+    assert parts == set(FLOORS)
+
+
+@pytest.mark.parametrize("name", ["train.py", "evaluate.py"])
+def test_the_programs_stay_thin(name):
+    text = (ROOT / name).read_text()
+    assert len(text.splitlines()) < 80
+    assert "if dataset ==" not in text

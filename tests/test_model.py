@@ -1,0 +1,320 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from kvae_testing import COMBINATIONS, make_vae, make_x
+
+import kvae
+from kvae.model import as_float
+from kvae.noise import SeededNoise
+from kvae.schedules import LinearWarmup
+
+
+def _noise(rows, offset=0):
+    return SeededNoise(np.arange(rows) + offset)
+
+
+def _fit(vae, x, **options):
+    vae.compile(keras.optimizers.Adam(1e-2), **options.pop("compile", {}))
+    return vae.fit(x, verbose=0, shuffle=False, **{"batch_size": 32, "epochs": 2, **options})
+
+
+# Probabilistic PCA: every number has a closed form
+
+
+def test_with_the_exact_posterior_every_log_weight_is_the_evidence(ppca):
+    x = ppca.sample(50)
+    for offset in (0, 1000):
+        weights = ppca.vae().log_weight(x, _noise(50, offset))
+        np.testing.assert_allclose(weights, ppca.log_evidence(x), atol=2e-4)
+
+
+def test_the_evidence_is_right_in_the_datas_own_units(ppca):
+    shift, scale = np.array([1.0, 0.0, -3.0, 10.0]), np.array([2.0, 0.1, 5.0, 1.0])
+    x = ppca.sample(50)
+    expected = ppca.log_evidence(x) - np.log(scale).sum()
+    moved = ppca.vae(shift=shift, scale=scale).log_weight(x * scale + shift, _noise(50))
+    np.testing.assert_allclose(moved, expected, atol=1e-3)
+
+
+def test_the_elbo_of_a_wide_posterior_is_the_evidence_minus_the_kl(ppca):
+    count, factor = 4000, 1.5
+    x = ppca.sample(1).repeat(count, axis=0)
+    terms = ppca.vae(posterior_scale=factor).elbo_terms(x, _noise(count))
+    elbo = -np.asarray(terms.distortion + terms.rate)
+    kl = ppca.latent_dim * 0.5 * (factor**2 - 1 - 2 * np.log(factor))
+    expected = ppca.log_evidence(x[:1])[0] - kl
+    assert elbo.mean() == pytest.approx(expected, abs=5 * elbo.std() / np.sqrt(count))
+    assert kl > 0.4  # far above what the tolerance would forgive
+
+
+def test_importance_weights_of_a_wide_posterior_average_to_the_evidence(ppca):
+    count = 20_000
+    x = ppca.sample(1).repeat(count, axis=0)
+    weights = np.exp(ppca.vae(posterior_scale=1.5).log_weight(x, _noise(count)))
+    expected = np.exp(ppca.log_evidence(x[:1])[0])
+    assert weights.mean() == pytest.approx(expected, abs=5 * weights.std() / np.sqrt(count))
+
+
+def test_samples_have_the_models_covariance(ppca):
+    sample = np.asarray(ppca.vae().generate(20_000))
+    expected = ppca.loadings @ ppca.loadings.T + ppca.variance * np.eye(ppca.dim)
+    np.testing.assert_allclose(np.cov(sample.T), expected, atol=0.15)
+    np.testing.assert_allclose(sample.mean(axis=0), ppca.mean, atol=0.06)
+
+
+# Every combination of parts
+
+
+@pytest.mark.parametrize(("network", "likelihood", "prior"), COMBINATIONS)
+def test_every_weight_gets_a_finite_gradient(network, likelihood, prior):
+    shape = (8, 8, 1)
+    vae = make_vae(shape, network=network, likelihood=likelihood, prior=prior)
+    x = make_x(shape, likelihood, rows=64)
+    with tf.GradientTape() as tape:
+        terms = vae.elbo_terms(x, _noise(64), training=True)
+        loss = tf.reduce_mean(terms.distortion + terms.rate)
+    assert terms.distortion.shape == terms.rate.shape == (64,)
+    gradients = tape.gradient(loss, vae.trainable_variables)
+    for weight, gradient in zip(vae.trainable_variables, gradients, strict=True):
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.any(np.asarray(gradient) != 0), weight.path
+
+
+@pytest.mark.parametrize(("network", "likelihood", "prior"), COMBINATIONS)
+def test_saved_and_loaded_gives_the_same_numbers(network, likelihood, prior, tmp_path):
+    shape = (8, 8, 1)
+    options = {"network": network, "likelihood": likelihood, "prior": prior}
+    vae = make_vae(shape, **options, beta=0.5, kl_warmup_steps=10)
+    vae.save(tmp_path / "model.keras")
+    again = kvae.load_model(tmp_path / "model.keras")
+    x = make_x(shape, likelihood)
+    for ours, theirs in zip(
+        vae.elbo_terms(x, _noise(6)), again.elbo_terms(x, _noise(6)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    np.testing.assert_allclose(vae.generate(3), again.generate(3), rtol=1e-5)
+    assert again.beta.get_config() == {"target": 0.5, "warmup_steps": 10}
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(("network", "likelihood", "prior"), COMBINATIONS)
+def test_half_precision_keeps_the_densities_in_float32(network, likelihood, prior, policy):
+    shape = (8, 8, 1)
+    options = {"network": network, "likelihood": likelihood, "prior": prior}
+    vae = make_vae(shape, **options, dtype=policy)
+    full = make_vae(shape, **options)
+    full.set_weights(vae.get_weights())
+    x = make_x(shape, likelihood)
+    for half, exact in zip(
+        vae.elbo_terms(x, _noise(6)), full.elbo_terms(x, _noise(6)), strict=True
+    ):
+        assert half.dtype == "float32"
+        np.testing.assert_allclose(half, exact, rtol=0.05, atol=0.5)
+    assert {weight.dtype for weight in vae.trainable_variables} == {"float32"}
+
+
+# fit, evaluate, predict
+
+
+def test_five_lines_with_plain_arrays(rng):
+    x = rng.normal(size=(256, 3)).astype("float32")
+    vae = kvae.build_vae((3,), latent_dim=2)
+    vae.compile("adam")
+    history = vae.fit(x, epochs=2, verbose=0, validation_data=x[:64]).history
+    assert {"loss", "elbo", "distortion", "rate", "val_elbo"} <= set(history)
+    assert vae.predict(x[:5], verbose=0).shape == (5, 3)
+    figures = vae.evaluate(x, verbose=0, return_dict=True)
+    assert figures["loss"] == pytest.approx(-figures["elbo"], rel=1e-5)
+
+
+def test_tf_data_with_labels_trains_on_x_alone(rng):
+    x = rng.normal(size=(64, 3)).astype("float32")
+    plain = _fit(
+        kvae.build_vae((3,), latent_dim=2),
+        tf.data.Dataset.from_tensor_slices(x).batch(32),
+        batch_size=None,
+    )
+    pairs = tf.data.Dataset.from_tensor_slices((x, np.arange(64))).batch(32)
+    labelled = _fit(kvae.build_vae((3,), latent_dim=2), pairs, batch_size=None)
+    assert plain.history == labelled.history
+
+
+def test_fit_lowers_the_loss_to_the_evidence_bound(ppca):
+    x = ppca.sample(2000)
+    vae = ppca.vae()
+    true_bound = float(np.mean(ppca.log_evidence(x)))
+    vae.encoder.layers[-1].set_weights([0.1 * w for w in vae.encoder.layers[-1].get_weights()])
+    before = float(np.mean(-sum(vae.elbo_terms(x, _noise(2000)))))
+    history = _fit(vae, x, epochs=30, batch_size=100).history
+    assert before < true_bound - 0.5
+    assert history["elbo"][-1] == pytest.approx(true_bound, abs=0.08)
+
+
+def test_the_figures_of_an_epoch_are_means_over_examples_not_batches(ppca):
+    x = ppca.sample(70)  # batches of 32, 32 and 6
+    vae = ppca.vae()
+    vae.compile(keras.optimizers.SGD(0.0))
+    elbo = vae.evaluate(x, batch_size=32, verbose=0, return_dict=True)["elbo"]
+    # With the exact posterior only the closed-form rate and the distortion's noise differ.
+    weights = ppca.log_evidence(x)
+    by_batch = np.mean([weights[:32].mean(), weights[32:64].mean(), weights[64:].mean()])
+    assert abs(elbo - weights.mean()) < 0.35 < abs(by_batch - weights.mean()) + 0.35
+    totals = vae.evaluate(np.concatenate([x, x[:1].repeat(5000, axis=0)]), batch_size=70,
+                          verbose=0, return_dict=True)["elbo"]  # fmt: skip
+    expected = (weights.sum() + 5000 * weights[0]) / 5070
+    assert totals == pytest.approx(expected, abs=0.1)
+
+
+def test_two_runs_with_one_seed_agree_and_another_seed_differs(rng):
+    x = rng.normal(size=(128, 3)).astype("float32")
+    runs = [
+        _fit(kvae.build_vae((3,), latent_dim=2, prior="mixture", seed=seed), x).history
+        for seed in (4, 4, 5)
+    ]
+    assert runs[0] == runs[1]
+    assert runs[0]["loss"] != runs[2]["loss"]
+
+
+def test_each_step_has_noise_of_its_own():
+    vae = kvae.build_vae((3,), latent_dim=2)
+    x = tf.zeros((4, 3))
+    draws = [vae._step_noise(x).normal("posterior", 2).numpy() for _ in range(3)]
+    assert len(np.unique(np.stack(draws))) == 3 * 4 * 2
+
+
+def test_beta_weighs_the_rate_and_warms_up():
+    x = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
+    vae = kvae.build_vae((3,), latent_dim=2, beta=4.0, kl_warmup_steps=8)
+    assert isinstance(vae.beta, LinearWarmup)
+    for step in (1, 2, 3):
+        logs = _fit(vae, x, epochs=1).history if step == 1 else vae.fit(x, verbose=0).history
+        beta = (logs["loss"][0] - logs["distortion"][0]) / logs["rate"][0]
+        assert beta == pytest.approx(4.0 * step / 8, rel=1e-3)
+
+
+def test_integer_images_are_scaled_and_float_ones_are_not():
+    levels = np.array([[0, 51, 255]], "uint8")
+    np.testing.assert_allclose(as_float(levels), [[0.0, 0.2, 1.0]], rtol=1e-6)
+    np.testing.assert_array_equal(as_float(np.array([[0.2, 1.0]])), [[np.float32(0.2), 1.0]])
+    vae = make_vae((8, 8, 1))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype="uint8")
+    np.testing.assert_allclose(
+        vae.encode(images)[0], vae.encode(images.astype("float32") / 255)[0], atol=1e-6
+    )
+
+
+def test_a_float16_step_scales_the_loss_and_moves_the_weights_as_float32_does(rng):
+    x = rng.normal(size=(64, 3)).astype("float32")
+    moved = {}
+    for policy in ("float32", "mixed_float16"):
+        vae = make_vae((3,), dtype=policy)
+        vae.compile(keras.optimizers.SGD(1e-2))
+        before = vae.get_weights()
+        vae.fit(x, epochs=1, batch_size=64, verbose=0)
+        moved[policy] = np.concatenate(
+            [(a - b).ravel() for a, b in zip(vae.get_weights(), before, strict=True)]
+        )
+    assert isinstance(vae.optimizer, keras.optimizers.LossScaleOptimizer)
+    size = np.linalg.norm(moved["float32"])
+    assert np.linalg.norm(moved["mixed_float16"] - moved["float32"]) < 0.05 * size
+
+
+def test_a_float16_overflow_skips_the_step_and_lowers_the_scale(rng):
+    vae = make_vae((3,), dtype="mixed_float16")
+    vae.compile(keras.optimizers.SGD(1e-2))
+    before = vae.get_weights()
+    vae.fit(np.full((32, 3), 1e6, "float32"), epochs=1, batch_size=32, verbose=0)
+    for now, then in zip(vae.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert float(vae.optimizer.dynamic_scale) < vae.optimizer.initial_scale
+
+
+def test_xla_gives_the_same_figures(ppca):
+    """XLA draws other numbers: only means over many rows can agree."""
+    x = ppca.sample(8000)
+    found = []
+    for jit in (False, True):
+        vae = ppca.vae()
+        vae.compile(keras.optimizers.SGD(0.0), jit_compile=jit)
+        history = vae.fit(x, batch_size=8000, verbose=0, shuffle=False).history
+        found.append([history["distortion"][0], history["rate"][0]])
+    np.testing.assert_allclose(found[0], found[1], rtol=0.01)
+    assert sum(found[1]) == pytest.approx(-np.mean(ppca.log_evidence(x)), abs=0.03)
+
+
+def test_several_steps_per_execution_see_every_batch(rng):
+    x = rng.normal(size=(32 * 7, 3)).astype("float32")
+    vae = kvae.build_vae((3,), latent_dim=2)
+    _fit(vae, x, epochs=3, compile={"steps_per_execution": 3})
+    assert int(vae.optimizer.iterations) == 3 * 7
+
+
+def test_the_users_regularisers_count(rng):
+    x = rng.normal(size=(32, 3)).astype("float32")
+
+    def weight_after(strength):
+        inputs = keras.Input((3,))
+        keras.utils.set_random_seed(0)
+        layer = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(strength))
+        encoder = keras.Model(inputs, layer(inputs))
+        base = make_vae((3,), latent_dim=1)
+        vae = kvae.VAE(encoder, base.decoder, base.likelihood, base.prior)
+        vae.compile(keras.optimizers.SGD(1e-3))
+        vae.fit(x, verbose=0)
+        return np.abs(layer.get_weights()[0]).sum()
+
+    assert weight_after(100.0) < weight_after(0.0) - 0.01
+
+
+def test_interpolation_runs_from_one_posterior_mean_to_the_other(small_vae):
+    x = make_x((2,), "gaussian")
+    ends = np.asarray(small_vae.encode(x)[0])
+    for fraction, expected in (
+        (0.0, ends[:3]),
+        (1.0, ends[3:]),
+        (0.25, 0.75 * ends[:3] + 0.25 * ends[3:]),
+    ):
+        _, latent = small_vae.interpolate(x[:3], x[3:], np.full(3, fraction))
+        np.testing.assert_allclose(latent, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_replicas_take_the_step_of_one_and_draw_noise_of_their_own():
+    import subprocess
+    import sys
+
+    code = """
+import tensorflow as tf
+cpus = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np
+from kvae_testing import make_vae
+x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+def step(strategy):
+    with strategy.scope():
+        vae = make_vae((3,))
+        # Distortion and rate without noise: only the size of the step can differ.
+        vae.compile(keras.optimizers.SGD(1e-2))
+    before = vae.get_weights()
+    vae.fit(tf.data.Dataset.from_tensor_slices(x).batch(64), epochs=1, verbose=0, shuffle=False)
+    return np.concatenate([(a - b).ravel() for a, b in zip(vae.get_weights(), before)])
+one = step(tf.distribute.get_strategy())
+two = step(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+print("ratio", np.linalg.norm(two) / np.linalg.norm(one))
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    vae = make_vae((3,))
+noise = strategy.run(lambda: vae._step_noise(tf.zeros((4, 3))).normal("posterior", 2))
+first, second = strategy.experimental_local_results(noise)
+print("shared", np.isin(first.numpy(), second.numpy()).any())
+"""
+    from pathlib import Path
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    ratio = float(done.stdout.split("ratio ")[1].split()[0])
+    assert 0.8 < ratio < 1.25
+    assert "shared False" in done.stdout
