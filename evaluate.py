@@ -7,8 +7,12 @@ from kvae import cli
 
 def main(argv):
     """Read the arguments, then evaluate what they name."""
-    arguments = cli.evaluation_arguments(argv)
-    cli.quiet_import("kvae.evaluation").evaluate(**arguments)
+    where, draws = cli.evaluation_arguments(argv)
+    from kvae import evaluation
+
+    job = evaluation.prepare(**where)
+    cli.quiet_import("kvae.served")
+    evaluation.evaluate(job, **draws)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from kvae import cli
 def main(argv):
     """Read the arguments, then train (or only describe) what they ask for."""
     config, dry_run = cli.training_arguments(argv)
-    training = cli.quiet_import("kvae.training")
+    from kvae import preflight
 
+    preflight.check(config)
+    training = cli.quiet_import("kvae.training")
     if dry_run:
         training.dry_run(config)
     else:

@@ -123,11 +123,11 @@ def training_arguments(argv: Sequence[str]) -> tuple[Config, bool]:
     return config, dry_run
 
 
-def evaluation_arguments(argv: Sequence[str]) -> dict[str, Any]:
+def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the arguments of evaluate.py.
 
     Returns:
-        Keyword arguments of `kvae.evaluation.evaluate`.
+        Keyword arguments of `kvae.evaluation.prepare` and of `kvae.evaluation.evaluate`.
 
     Raises:
         UsageError: an unknown option or a value that is not allowed.
@@ -160,7 +160,7 @@ def evaluation_arguments(argv: Sequence[str]) -> dict[str, Any]:
     parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
     given = vars(parser.parse_args(argv))
     given.pop("debug")
-    return given
+    return given, {name: given.pop(name) for name in ("num_draws", "seed")}
 
 
 def _at_least(least: int) -> Callable[[str], int]:

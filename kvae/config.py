@@ -6,7 +6,7 @@ A value comes from the command line, else from the preset, else from the default
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvae.data import DATASETS
 from kvae.data.crops import CROPS
@@ -19,54 +19,59 @@ MIXED_PRECISION = ("auto", "off", "float16", "bfloat16")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
 
 
-def _positive_int(text: Any) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("a whole number of at least 1")
+class _Kind(NamedTuple):
+    """How an option's text becomes a value.
+
+    Args:
+        wanted: what is allowed, for the error message.
+        read: returns the value; raises ValueError or TypeError for what is not allowed.
+    """
+
+    wanted: str
+    read: Callable[[Any], Any]
+
+
+def _checked(value: Any, allowed: bool) -> Any:
+    if not allowed:
+        raise ValueError
     return value
 
 
-def _count(text: Any) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError("a whole number of at least 0")
-    return value
+def _at_least(least: int, text: Any) -> int:
+    return _checked(int(text), int(text) >= least)
 
 
-def _positive(text: Any) -> float:
+def _number(text: Any, allowed: Callable[[float], bool]) -> float:
     value = float(text)
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError("a positive number")
-    return value
+    return _checked(value, math.isfinite(value) and allowed(value))
 
 
-def _not_negative(text: Any) -> float:
-    value = float(text)
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError("a number of at least 0")
-    return value
+def _is_positive(value: float) -> bool:
+    return value > 0
 
 
-def _variance(text: Any) -> float | str:
-    return text if text in LEARNED_VARIANCES else _positive(text)
-
-
-def _units(text: Any) -> tuple[int, ...]:
+def _read_units(text: Any) -> tuple[int, ...]:
     parts = text.split(",") if isinstance(text, str) else text
-    return tuple(_positive_int(part) for part in parts)
+    return tuple(_at_least(1, part) for part in parts)
 
 
-def _text(text: Any) -> str:
-    if not str(text):
-        raise ValueError("a text that is not empty")
-    return str(text)
+_TEXT = _Kind("a text that is not empty", lambda text: _checked(str(text), bool(text)))
+_COUNT = _Kind("a whole number of at least 0", lambda text: _at_least(0, text))
+_POSITIVE_COUNT = _Kind("a whole number of at least 1", lambda text: _at_least(1, text))
+_POSITIVE = _Kind("a positive number", lambda text: _number(text, _is_positive))
+_NOT_NEGATIVE = _Kind("a number of at least 0", lambda text: _number(text, lambda v: v >= 0))
+_UNITS = _Kind("whole numbers of at least 1 with commas between", _read_units)
+_VARIANCE = _Kind(
+    f"a positive number, {' or '.join(LEARNED_VARIANCES)}",
+    lambda text: text if text in LEARNED_VARIANCES else _number(text, _is_positive),
+)
 
 
 def _option(
     default: Any,
     group: str,
     help_text: str,
-    parse: Callable[[Any], Any] = _text,
+    kind: _Kind = _TEXT,
     *,
     choices: Any = None,
     metavar: str | None = None,
@@ -75,7 +80,7 @@ def _option(
     metadata = {
         "group": group,
         "help": help_text,
-        "parse": parse,
+        "kind": kind,
         "choices": choices,
         "metavar": metavar,
     }
@@ -102,54 +107,56 @@ class Config:
         metavar="DIR",
     )  # fmt: skip
     image_size: int = _option(
-        64, _DATA, "height and width of images, pixels", _positive_int, metavar="PIXELS"
+        64, _DATA, "height and width of images, pixels", _POSITIVE_COUNT, metavar="PIXELS"
     )
     crop: str = _option("center148", _DATA, "part of a CelebA image", choices=CROPS)
     binarize: bool = _option(False, _DATA, "threshold digits at one half: pixels 0 or 1")
-    gmm_seed: int = _option(0, _DATA, "which random mixture", _count, metavar="N")
+    gmm_seed: int = _option(0, _DATA, "which random mixture", _COUNT, metavar="N")
     gmm_components: int = _option(
-        10, _DATA, "Gaussians in the mixture, 1 to 50", _positive_int, metavar="N"
+        10, _DATA, "Gaussians in the mixture, 1 to 50", _POSITIVE_COUNT, metavar="N"
     )
-    gmm_dim: int = _option(3, _DATA, "dimensions of a point, 1 to 32", _positive_int, metavar="N")
+    gmm_dim: int = _option(3, _DATA, "dimensions of a point, 1 to 32", _POSITIVE_COUNT, metavar="N")
     gmm_separation: float = _option(
         5.0, _DATA, "least distance of two means, in largest standard deviations",
-        _not_negative, metavar="X",
+        _NOT_NEGATIVE, metavar="X",
     )  # fmt: skip
-    faces_seed: int = _option(0, _DATA, "which drawn faces", _count, metavar="N")
+    faces_seed: int = _option(0, _DATA, "which drawn faces", _COUNT, metavar="N")
     faces_count: int = _option(
         20000, _DATA, "drawn faces to train on; a tenth of it each to validate and to test",
-        _positive_int, metavar="N",
+        _POSITIVE_COUNT, metavar="N",
     )  # fmt: skip
 
     network: str = _option("mlp", _MODEL, "encoder and decoder", choices=NETWORKS)
     hidden_units: tuple[int, ...] = _option(
-        (64, 64), _MODEL, "units of the hidden layers of 'mlp'", _units, metavar="N,N"
+        (64, 64), _MODEL, "units of the hidden layers of 'mlp'", _UNITS, metavar="N,N"
     )
-    latent_dim: int = _option(3, _MODEL, "dimensions of the latent z", _positive_int, metavar="N")
+    latent_dim: int = _option(3, _MODEL, "dimensions of the latent z", _POSITIVE_COUNT, metavar="N")
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
     variance: float | str = _option(
         "shared", _MODEL,
         "of the Gaussian likelihood: a number (after --standardize), or learned: "
         "'shared' or 'per-feature'",
-        _variance, metavar="X|shared|per-feature",
+        _VARIANCE, metavar="X|shared|per-feature",
     )  # fmt: skip
     standardize: bool = _option(
         False, _MODEL, "shift and scale each feature by its training mean and standard deviation"
     )
     prior: str = _option("mixture", _MODEL, "p(z)", choices=PRIORS)
     prior_components: int = _option(
-        30, _MODEL, "components of the prior 'mixture'", _positive_int, metavar="N"
+        30, _MODEL, "components of the prior 'mixture'", _POSITIVE_COUNT, metavar="N"
     )
     beta: float = _option(
-        1.0, _MODEL, "weight of the rate (1: the ELBO)", _not_negative, metavar="X"
+        1.0, _MODEL, "weight of the rate (1: the ELBO)", _NOT_NEGATIVE, metavar="X"
     )
     kl_warmup_epochs: int = _option(
-        0, _MODEL, "epochs over which that weight rises from 0", _count, metavar="EPOCHS"
+        0, _MODEL, "epochs over which that weight rises from 0", _COUNT, metavar="EPOCHS"
     )
 
-    epochs: int = _option(60, _TRAINING, "passes over the train split", _positive_int, metavar="N")
-    batch_size: int = _option(512, _TRAINING, "examples a step", _positive_int, metavar="N")
-    learning_rate: float = _option(3e-3, _TRAINING, "of Adam", _positive, metavar="X")
+    epochs: int = _option(
+        60, _TRAINING, "passes over the train split", _POSITIVE_COUNT, metavar="N"
+    )
+    batch_size: int = _option(512, _TRAINING, "examples a step", _POSITIVE_COUNT, metavar="N")
+    learning_rate: float = _option(3e-3, _TRAINING, "of Adam", _POSITIVE, metavar="X")
     learning_rate_schedule: str = _option(
         "cosine", _TRAINING, "'cosine' falls to a thousandth at the end",
         choices=LEARNING_RATE_SCHEDULES,
@@ -163,7 +170,7 @@ class Config:
         None, _TRAINING, "start from the weights of a published version, .keras or .weights.h5",
         metavar="PATH",
     )  # fmt: skip
-    seed: int = _option(0, _TRAINING, "of initial weights, order and noise", _count, metavar="N")
+    seed: int = _option(0, _TRAINING, "of initial weights, order and noise", _COUNT, metavar="N")
 
     save: str = _option("saved", _OUTPUT, "folder that models are published in", metavar="DIR")
     name: str = _option("", _OUTPUT, "of the model (default: the dataset's)", metavar="NAME")
@@ -227,22 +234,21 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
         what = "--preset" if preset else "--dataset"
         allowed = PRESETS if preset else DATASETS
         raise UsageError(f"{what}: choose one of {', '.join(allowed)}; received {chosen!r}")
-    parsers = {option.name: option.metadata["parse"] for option in fields(Config)}
+    kinds = {option.name: option.metadata["kind"] for option in fields(Config)}
     values = dict(PRESETS[chosen])
     for name, value in given.items():
-        if name not in parsers:
-            raise UsageError(f"unknown option {name!r}: choose one of {', '.join(parsers)}")
-        values[name] = _parse(name, value, parsers[name])
+        if name not in kinds:
+            raise UsageError(f"unknown option {name!r}: choose one of {', '.join(kinds)}")
+        values[name] = _read(name, value, kinds[name])
     return Config(**values)
 
 
-def _parse(name: str, value: Any, parse: Callable[[Any], Any]) -> Any:
+def _read(name: str, value: Any, kind: _Kind) -> Any:
     if value is None or isinstance(value, bool):
         return value
     try:
-        return parse(value)
-    except (ValueError, TypeError) as error:
-        wanted = str(error)
-        if not wanted.startswith("a "):  # the message of int() or float()
-            wanted = "a number"
-        raise UsageError(f"--{name.replace('_', '-')} takes {wanted}, received {value!r}") from None
+        return kind.read(value)
+    except (ValueError, TypeError):
+        raise UsageError(
+            f"--{name.replace('_', '-')} takes {kind.wanted}; received {value!r}"
+        ) from None

@@ -3,13 +3,14 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kvae import data
 from kvae.data import Dataset, Split
 from kvae.data.gmm import Mixture
+from kvae.data.pixels import as_unit_interval
 from kvae.errors import UsageError
 from kvae.figures import images as image_figures
 from kvae.figures import latent as latent_figures
@@ -18,8 +19,7 @@ from kvae.metrics.latents import active_units
 from kvae.metrics.likelihood import gap, importance_log_likelihood, mean_and_stderr
 from kvae.metrics.modes import mode_metrics, num_generated_for, outlier_fraction
 from kvae.metrics.reconstruction import reconstruction_metrics
-from kvae.runs import find_version
-from kvae.served import ServedModel, as_input
+from kvae.runs import Version, find_version, read_metadata
 
 METRICS_FILE = "metrics.json"
 _BATCH = {"vectors": 10_000, "images": 250}
@@ -30,19 +30,31 @@ _MAX_TSNE = 3000
 _PAIRS, _STEPS = 6, 10
 
 
-def evaluate(
+class Job(NamedTuple):
+    """What is to be evaluated, checked.
+
+    Args:
+        version: the published version.
+        dataset: the data to measure it on.
+        label: what colours the latent map; "" for nothing.
+        folder: where to write, writable.
+    """
+
+    version: Version
+    dataset: Dataset
+    label: str
+    folder: Path
+
+
+def prepare(
     model: str,
     *,
     data_dir: str | None = None,
     cache_dir: str | None = None,
     output: str | None = None,
     color_by: str | None = None,
-    num_draws: int = 500,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Measure a published version on the test split and draw its figures.
-
-    Only the SavedModel's signatures are used: what is measured is what is served.
+) -> Job:
+    """Find the model and its data, and check all that needs no TensorFlow.
 
     Args:
         model: `saved`, `saved/<name>` or `saved/<name>/<number>`.
@@ -50,11 +62,6 @@ def evaluate(
         cache_dir: where decoded images are kept; None: as in training.
         output: folder to write to; None: `saved/<name>/evaluation/<number>`.
         color_by: label that colours the latent map; None: the dataset's own.
-        num_draws: importance draws of the log-likelihood, at least 1.
-        seed: of all draws.
-
-    Returns:
-        What metrics.json holds.
 
     Raises:
         UsageError: no such model, label or folder.
@@ -63,14 +70,31 @@ def evaluate(
     version = find_version(model)
     print(f"model      {version.path}")
     folder = _writable(Path(output) if output else version.evaluation)
-    served = ServedModel(version)
-    dataset = _load(served, data_dir, cache_dir)
-    served.batch_size = _BATCH[dataset.kind]
-    label = _label(dataset, color_by)
+    dataset = _load(read_metadata(version), data_dir, cache_dir)
+    return Job(version, dataset, _label(dataset, color_by), folder)
+
+
+def evaluate(job: Job, *, num_draws: int = 500, seed: int = 0) -> dict[str, Any]:
+    """Measure a published version on the test split and draw its figures.
+
+    Only the SavedModel's signatures are used: what is measured is what is served.
+
+    Args:
+        job: from `prepare`.
+        num_draws: importance draws of the log-likelihood, at least 1.
+        seed: of all draws.
+
+    Returns:
+        What metrics.json holds.
+    """
+    from kvae.served import ServedModel  # imports TensorFlow: not before `prepare` has passed
+
+    dataset, folder = job.dataset, job.folder
+    served = ServedModel(job.version, _BATCH[dataset.kind])
     metrics = _metrics(served, dataset, num_draws, seed)
     protocol = _protocol(served, dataset, num_draws, seed, metrics.pop("_counts"))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
-        _figures(Path(workshop), served, dataset, label, seed)
+        _figures(Path(workshop), served, dataset, job.label, seed)
         text = json.dumps({**metrics, "protocol": protocol}, indent=1, allow_nan=False)
         (Path(workshop) / METRICS_FILE).write_text(text)
         written = sorted(path.name for path in Path(workshop).iterdir())
@@ -92,8 +116,8 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _load(served: ServedModel, data_dir: str | None, cache_dir: str | None) -> Dataset:
-    config = served.metadata["config"]
+def _load(metadata: dict[str, Any], data_dir: str | None, cache_dir: str | None) -> Dataset:
+    config = metadata["config"]
     known = data.options_of(config["dataset"])
     options = {name: config[name] for name in known if name in config}
     for name, value in (("data_dir", data_dir), ("cache_dir", cache_dir)):
@@ -106,8 +130,9 @@ def _load(served: ServedModel, data_dir: str | None, cache_dir: str | None) -> D
         options[name] = value
     dataset = data.load(config["dataset"], **options)
     shape = dataset.test.x.shape[1:]
-    if shape != served.element_shape:
-        raise UsageError(f"the model takes x of {served.element_shape}, the data have {shape}")
+    wanted = tuple(metadata["model"]["element_shape"])
+    if shape != wanted:
+        raise UsageError(f"the model takes x of {wanted}, the data have {shape}")
     return dataset
 
 
@@ -139,7 +164,9 @@ def _metrics(served, dataset, num_draws, seed):
     metrics["active_units"] = active_units(posterior["mean"], posterior["variance"])
     metrics["latent_dim"] = posterior["mean"].shape[1]
     reconstruction = served.call("serving_default", x=x)["reconstruction"]
-    metrics |= reconstruction_metrics(as_input(x), reconstruction, images=dataset.kind == "images")
+    metrics |= reconstruction_metrics(
+        as_unit_interval(x), reconstruction, images=dataset.kind == "images"
+    )
     counts = {"test": len(x), "log_likelihood": len(likelihood_rows)}
     mixture = _mixture(dataset)
     if mixture is not None:
@@ -149,19 +176,22 @@ def _metrics(served, dataset, num_draws, seed):
 
 
 def _elbo(served, x, seed):
-    """The ELBO from draws of each row's own, and its two parts from the signature `score`."""
+    """The ELBO and its parts, each row at draws of its own, so that errors average out."""
     rng = np.random.default_rng(seed)
     draws = [
-        served.call("log_weight", x=x, seed=rng.integers(2**63, size=len(x)))["log_weight"]
+        served.call("log_weight", x=x, seed=rng.integers(2**63, size=len(x)))
         for _ in range(_ELBO_DRAWS)
     ]
-    elbo, stderr = mean_and_stderr(np.mean(draws, axis=0))
-    score = served.call("score", x=x)
+    elbo, stderr = mean_and_stderr(np.mean([draw["log_weight"] for draw in draws], axis=0))
+    distortion, rate = (
+        float(np.mean([draw[name] for draw in draws], dtype="float64"))
+        for name in ("distortion", "rate")
+    )
     return {
         "elbo_nats": elbo,
         "elbo_nats_stderr": stderr,
-        "distortion_nats": float(score["distortion"].mean(dtype="float64")),
-        "rate_nats": float(score["rate"].mean(dtype="float64")),
+        "distortion_nats": distortion,
+        "rate_nats": rate,
     }
 
 
@@ -208,8 +238,7 @@ def _protocol(served, dataset, num_draws, seed, counts):
         "fingerprint": served.metadata["fingerprint"],
         "split": "test",
         "rows": counts,
-        "elbo": f"{_ELBO_DRAWS} draws a row, each row its own seed",
-        "distortion_and_rate": "signature score: 16 antithetic draws, the same for every row",
+        "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {num_draws} draws, own seeds",
         "seed": seed,
         "data_card": {key: value for key, value in dataset.card.items() if key != "mixture"},
@@ -268,12 +297,12 @@ def _figures(folder, served, dataset, label, seed):
 
 
 def _interpolations(served, x, rng):
-    """Decoded points between random pairs of rows: `(pairs, steps, ...)`."""
+    """Random pairs of rows `(pairs, 2, ...)`, and what lies between: `(pairs, steps, ...)`."""
     pairs = rng.permutation(len(x))[: 2 * min(_PAIRS, len(x) // 2)].reshape(-1, 2)
     start, end = (np.repeat(x[pairs[:, side]], _STEPS, axis=0) for side in (0, 1))
     fraction = np.tile(np.linspace(0, 1, _STEPS, dtype=np.float32), len(pairs))
     found = served.call("interpolate", start=start, end=end, fraction=fraction)["interpolated"]
-    return found.reshape(len(pairs), _STEPS, *x.shape[1:])
+    return x[pairs], found.reshape(len(pairs), _STEPS, *x.shape[1:])
 
 
 def _image_figures(folder, served, test: Split, rng):
@@ -284,15 +313,17 @@ def _image_figures(folder, served, test: Split, rng):
         f"{name}: generated",
     )
     rows = np.sort(rng.permutation(len(test.x))[:20])
-    originals = as_input(test.x[rows])
+    originals = as_unit_interval(test.x[rows])
     reconstructions = served.call("serving_default", x=originals)["reconstruction"]
     image_figures.save_reconstruction(
         folder / "reconstruction.png", originals, reconstructions, f"{name}: test images"
     )
+    ends, between = _interpolations(served, test.x, rng)
     image_figures.save_interpolation(
         folder / "interpolation.png",
-        _interpolations(served, test.x, rng),
+        between,
         f"{name}: between test images, a straight line in latent space",
+        as_unit_interval(ends),
     )
 
 

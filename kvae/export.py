@@ -98,9 +98,9 @@ def endpoints(vae: VAE) -> dict[str, Endpoint]:
             f"mean over {NUM_SCORE_DRAWS} fixed antithetic draws, nats; for ranking rows",
         ),
         "log_weight": Endpoint(
-            lambda x, seed: {"log_weight": vae.log_weight(x, SeededNoise(seed))},
+            lambda x, seed: _log_weight(vae, x, seed),
             (x, seed),
-            "log p(x given z) + log p(z) - log q(z given x) at one draw z, nats",
+            "log p(x given z) + log p(z) - log q(z given x) at one draw z, and its two parts, nats",
         ),
         "log_likelihood": Endpoint(
             draws.log_likelihood,
@@ -143,6 +143,11 @@ def _nan_rows(function, inputs):
         }
 
     return guarded
+
+
+def _log_weight(vae, x, seed):
+    terms = vae.weight_terms(x, SeededNoise(seed))
+    return {"log_weight": -(terms.distortion + terms.rate), **terms._asdict()}
 
 
 def _decode(vae, latent):

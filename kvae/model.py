@@ -111,10 +111,10 @@ class VAE(keras.Model):
         distortion = -self.decode(z, training).log_prob(x)
         return ElboTerms(distortion, self.prior.rate(posterior, z))
 
-    def log_weight(self, x, noise, posterior=None):
-        """log p(x given z) + log p(z) - log q(z given x) at one draw z from the posterior.
+    def weight_terms(self, x, noise, posterior=None):
+        """Distortion and rate at one draw, the rate as log q(z given x) - log p(z) at that z.
 
-        Its exponential is an unbiased estimate of p(x). The closed-form rate has no place here.
+        Their negative sum is the log-weight. The closed-form rate has no place in one.
 
         Args:
             x: `(batch, ...)`.
@@ -122,14 +122,26 @@ class VAE(keras.Model):
             posterior: q(z given x), where it is known already.
 
         Returns:
-            `(batch,)`, nats.
-
-        Source: Burda, Grosse, Salakhutdinov, arXiv:1509.00519, equation 8.
+            `ElboTerms`.
         """
         x = as_float(x)
         posterior = self.posterior(x) if posterior is None else posterior
         z = posterior.sample(noise, "posterior")
-        return self.decode(z).log_prob(x) + self.prior.log_prob(z) - posterior.log_prob(z)
+        distortion = -self.decode(z).log_prob(x)
+        return ElboTerms(distortion, posterior.log_prob(z) - self.prior.log_prob(z))
+
+    def log_weight(self, x, noise, posterior=None):
+        """log p(x given z) + log p(z) - log q(z given x) at one draw z from the posterior.
+
+        Its exponential is an unbiased estimate of p(x). Arguments as for `weight_terms`.
+
+        Returns:
+            `(batch,)`, nats.
+
+        Source: Burda, Grosse, Salakhutdinov, arXiv:1509.00519, equation 8.
+        """
+        terms = self.weight_terms(x, noise, posterior)
+        return -(terms.distortion + terms.rate)
 
     # What a user calls
 

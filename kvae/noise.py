@@ -8,6 +8,7 @@ never share numbers.
 import math
 
 import keras
+import numpy as np
 
 PURPOSES = ("component", "latent", "observation", "posterior")
 
@@ -17,8 +18,8 @@ _PARITY = 0x1BD11BDA
 
 def _rotate_left(word, bits):
     ops = keras.ops
-    left = ops.bitwise_left_shift(word, ops.cast(bits, "uint32"))
-    return ops.bitwise_or(left, ops.bitwise_right_shift(word, ops.cast(32 - bits, "uint32")))
+    left = ops.bitwise_left_shift(word, np.uint32(bits))
+    return ops.bitwise_or(left, ops.bitwise_right_shift(word, np.uint32(32 - bits)))
 
 
 def threefry2x32(key, counter):
@@ -38,9 +39,7 @@ def threefry2x32(key, counter):
     Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
     ops = keras.ops
-    parity = ops.bitwise_xor(
-        ops.bitwise_xor(key[0], key[1]), ops.cast(ops.convert_to_tensor(_PARITY), "uint32")
-    )
+    parity = ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), np.uint32(_PARITY))
     schedule = (key[0], key[1], parity)
     first, second = counter[0] + key[0], counter[1] + key[1]
     for group in range(5):
@@ -48,7 +47,7 @@ def threefry2x32(key, counter):
             first = first + second
             second = ops.bitwise_xor(_rotate_left(second, bits), first)
         first = first + schedule[(group + 1) % 3]
-        second = second + schedule[(group + 2) % 3] + ops.cast(group + 1, "uint32")
+        second = second + schedule[(group + 2) % 3] + np.uint32(group + 1)
     return first, second
 
 
@@ -81,9 +80,8 @@ class SeededNoise:
 
     def _words(self, purpose, num_pairs):
         ops = keras.ops
-        stream = ops.cast(PURPOSES.index(purpose) << 28, "int64")
-        first = ops.bitwise_or(self._draw, ops.cast(stream, "uint32"))
-        second = ops.cast(ops.arange(num_pairs, dtype="int32"), "uint32")[None, :]
+        first = ops.bitwise_or(self._draw, np.uint32(PURPOSES.index(purpose) << 28))
+        second = np.arange(num_pairs, dtype="uint32")[None, :]
         return threefry2x32(self._key, (first, second))
 
     def uniform(self, purpose, size):

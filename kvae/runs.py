@@ -1,7 +1,8 @@
 """The paths under `saved/`: a TF Serving model repository, and what belongs to its models."""
 
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvae.errors import UsageError
 
@@ -26,6 +27,19 @@ class Version(NamedTuple):
     def evaluation(self) -> Path:
         """Where evaluate.py writes about this version."""
         return self.path.parent / "evaluation" / str(self.number)
+
+
+def read_metadata(version: Version) -> dict[str, Any]:
+    """What kvae.json says about a version.
+
+    Raises:
+        UsageError: the file is missing or damaged.
+    """
+    path = version.path / METADATA
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
 
 
 def training_folder(save: str | Path, name: str) -> Path:

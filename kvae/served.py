@@ -1,13 +1,11 @@
 """A published model as its users meet it: through its signatures alone."""
 
-import json
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
+from kvae.data.pixels import as_unit_interval
 from kvae.errors import UsageError
-from kvae.runs import METADATA, Version
+from kvae.runs import Version, read_metadata
 
 
 class ServedModel:
@@ -24,16 +22,11 @@ class ServedModel:
     def __init__(self, version: Version, batch_size: int = 250):
         self.version = version
         self.batch_size = batch_size
+        self.metadata = read_metadata(version)
         try:
-            self.metadata: dict[str, Any] = json.loads((version.path / METADATA).read_text())
             self._model = tf.saved_model.load(str(version.path))
         except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
             raise UsageError(f"{version.path} cannot be loaded: {error}") from error
-
-    @property
-    def element_shape(self) -> tuple[int, ...]:
-        """The shape of one x."""
-        return tuple(self.metadata["model"]["element_shape"])
 
     def call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Run a signature.
@@ -50,14 +43,8 @@ class ServedModel:
         num_rows = len(next(iter(inputs.values())))
         for start in range(0, num_rows, self.batch_size):
             rows = {
-                name: tf.constant(as_input(values[start : start + self.batch_size]))
+                name: tf.constant(as_unit_interval(values[start : start + self.batch_size]))
                 for name, values in inputs.items()
             }
             parts.append({name: value.numpy() for name, value in function(**rows).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def as_input(values: np.ndarray) -> np.ndarray:
-    """Rows as a signature takes them: uint8 images as float32 in [0, 1], the rest as they are."""
-    values = np.asarray(values)
-    return values.astype(np.float32) / np.float32(255) if values.dtype == np.uint8 else values

@@ -19,6 +19,7 @@ from kvae.data.pipeline import batches
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.model import VAE, as_float
 from kvae.precision import choose_policy
+from kvae.preflight import check_values, data_options, outline
 
 _STEPS_PER_EXECUTION = 32  # a step on vectors is shorter than Keras's overhead for it
 _VALID_BATCH = {"vectors": 5000, "images": 250}
@@ -32,7 +33,7 @@ def train(config: Config) -> runs.Version:
     """Train, keep the best weights by validation ELBO, publish them.
 
     Args:
-        config: all options.
+        config: all options; `kvae.preflight.check` finds most faults sooner.
 
     Returns:
         The published version.
@@ -43,7 +44,6 @@ def train(config: Config) -> runs.Version:
         TrainingError: the loss stopped being finite.
     """
     policy, reason = choose_policy(config.mixed_precision)
-    _check_init(config)
     with _run_folder(config) as folder:
         dataset = _load(config)
         vae = _build(config, dataset, policy)
@@ -65,8 +65,7 @@ def dry_run(config: Config) -> None:
         config: all options.
     """
     policy, reason = choose_policy(config.mixed_precision)
-    _check_init(config)
-    dataset = data.outline(config.dataset, **_data_options(config))
+    dataset = outline(config)
     vae = _build(config, dataset, policy)
     for name, value in asdict(config).items():
         print(f"  {name:24}{value}")
@@ -80,12 +79,8 @@ def dry_run(config: Config) -> None:
     print(f"{config.epochs} epochs: about {_duration(seconds * config.epochs)}, without validation")
 
 
-def _data_options(config):
-    return {name: getattr(config, name) for name in data.options_of(config.dataset)}
-
-
 def _load(config):
-    dataset = data.load(config.dataset, **_data_options(config))
+    dataset = data.load(config.dataset, **data_options(config))
     for name in ("train", "valid", "test"):
         if not len(getattr(dataset, name).x):
             raise DataError(f"the {name} split of {config.dataset} is empty")
@@ -116,6 +111,7 @@ def _run_folder(config: Config) -> Iterator[Path]:
 def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     """The model, its prior started where the encoder puts data, older weights read."""
     x = dataset.train.x
+    check_values(config, x[:1000])
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(
         x.shape[1:], latent_dim=config.latent_dim, network=config.network,
@@ -126,12 +122,6 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     )  # fmt: skip
     rows = np.sort(np.random.default_rng(config.seed).permutation(len(x))[:2000])
     some = np.asarray(as_float(x[rows]))
-    if not vae.likelihood.supports(some):
-        raise UsageError(
-            f"--likelihood {config.likelihood} takes {vae.likelihood.accepts}, but "
-            f"{config.dataset} has other values"
-            + ("; --binarize makes them" if "binarize" in _data_options(config) else "")
-        )
     if config.init_from:
         _init_from(vae, config.init_from)
     else:
@@ -145,8 +135,6 @@ def _parts(x):
 
 def _moments(x):
     """Mean and standard deviation of each feature over the rows."""
-    if x.ndim != 2:
-        raise UsageError("--standardize is for vectors; images are in [0, 1] as they are")
     mean, stddev = x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
     constant = np.flatnonzero(stddev == 0)
     if len(constant):
@@ -155,12 +143,6 @@ def _moments(x):
             f"the first is number {constant[0]}"
         )
     return mean, stddev
-
-
-def _check_init(config):
-    """Fail before data are read when `--init-from` names nothing that can be read."""
-    if config.init_from and not Path(config.init_from).exists():
-        raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
 
 
 def _init_from(vae, source):

@@ -16,6 +16,17 @@ from kvae.priors.standard_normal import StandardNormal
 COMBINATIONS = list(itertools.product(NETWORKS, LIKELIHOODS, PRIORS))
 
 
+def _cover(*registries):
+    """As few combinations as name every member of every registry."""
+    count = max(len(registry) for registry in registries)
+    return [
+        tuple(list(registry)[i % len(registry)] for registry in registries) for i in range(count)
+    ]
+
+
+COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS)
+
+
 def make_vae(shape, **options):
     """A small VAE, its weights moved off their symmetric start."""
     options = {"latent_dim": 2, "prior_components": 3, "hidden_units": (8,), **options}

@@ -60,7 +60,7 @@ def test_uniform_and_normal_have_their_distributions(size):
     noise = SeededNoise(np.arange(100_000 // size))
     uniform = np.asarray(noise.uniform("component", size)).ravel()
     normal = np.asarray(noise.normal("component", size)).ravel()
-    assert 0.0 < uniform.min() and uniform.max() < 1.0
+    assert uniform.min() > 0.0 and uniform.max() < 1.0
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3
     assert stats.kstest(normal, "norm").pvalue > 1e-3
 

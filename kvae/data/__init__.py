@@ -2,13 +2,15 @@
 
 A member is a module with a function `load(*, option=default, ...) -> Dataset`, whose keyword
 arguments are the options that it understands. Where loading takes long, a function `outline` of
-the same arguments gives the same counts and shapes at once, its pixels all zero.
+the same arguments gives the same counts and shapes at once, its pixels all grey.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvae.errors import UsageError
@@ -28,7 +30,7 @@ class Split(NamedTuple):
     """
 
     x: np.ndarray
-    labels: dict[str, np.ndarray] = {}
+    labels: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def load(name: str, **options: Any) -> Dataset:
 
 
 def outline(name: str, **options: Any) -> Dataset:
-    """Like `load`, but fast: counts and shapes are true, pixels may be all zero."""
+    """Like `load`, but fast: counts and shapes are true, pixels may be all grey (128)."""
     member = _member(name, options)
     return getattr(member, "outline", member.load)(**options)
 

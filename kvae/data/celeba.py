@@ -4,14 +4,17 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kvae.data import Dataset, Split
 from kvae.data.cache import cached_array
 from kvae.data.celeba_files import find_files, read_attributes, read_partition
-from kvae.data.celeba_images import CROPS, DECODING_VERSION, decode
+from kvae.data.celeba_images import DECODING_VERSION, decode
+from kvae.data.crops import CROPS
 from kvae.errors import DataError, UsageError
 
 SPLITS = ("train", "valid", "test")
@@ -44,6 +47,71 @@ def load(
         UsageError: unknown crop, size out of range, or `data_dir` is not such a folder.
         DataError: a list or an image is damaged, a split is empty, or the cache cannot be written.
     """
+    source = _find(data_dir, crop, image_size)
+    paths = [str(source.images / name) for name in source.names]
+    x = cached_array(
+        cache_dir,
+        source.key,
+        (len(paths), image_size, image_size, 3),
+        lambda: decode(paths, crop, image_size),
+        describe=f"celeba {crop} {image_size}x{image_size}",
+    )
+    return source.dataset(x)
+
+
+def outline(
+    *,
+    data_dir: str | None = None,
+    crop: str = "center148",
+    image_size: int = 64,
+    cache_dir: str | None = None,
+) -> Dataset:
+    """What `load` gives, without decoding: all pixels are grey.
+
+    Args:
+        data_dir: see `load`.
+        crop: see `load`.
+        image_size: see `load`.
+        cache_dir: not used.
+
+    Raises:
+        UsageError: see `load`.
+        DataError: see `load`, of the lists.
+    """
+    del cache_dir
+    source = _find(data_dir, crop, image_size)
+    shape = (len(source.names), image_size, image_size, 3)
+    return source.dataset(np.broadcast_to(np.uint8(128), shape))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a copy of CelebA holds, before any image is opened.
+
+    Args:
+        images: the folder of JPEGs.
+        rows: split -> file names, in order.
+        labels: attribute -> bool, for `names`.
+        key: of the cache.
+        card: the data card.
+    """
+
+    images: Path
+    rows: dict[str, list[str]]
+    labels: dict[str, np.ndarray]
+    key: dict[str, Any]
+    card: dict[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for split in SPLITS for name in self.rows[split]]
+
+    def dataset(self, x: np.ndarray) -> Dataset:
+        splits = _slices(x, self.labels, self.rows)
+        return Dataset("images", **splits, card=self.card, color_by="Blond_Hair")
+
+
+def _find(data_dir: str | None, crop: str, image_size: int) -> _Source:
     _check_options(crop, image_size)
     files = find_files(data_dir)
     partition = read_partition(files.partition)
@@ -51,7 +119,6 @@ def load(
     stats = _stats_of_present(partition, files.images)
     rows = _rows_of_splits(partition, stats, files.images)
     names = [name for split in SPLITS for name in rows[split]]
-    labels = attributes.of(names)
     key = {
         "name": "celeba",
         "decoding_version": DECODING_VERSION,
@@ -59,13 +126,6 @@ def load(
         "image_size": image_size,
         "source": _fingerprint(names, partition, stats),
     }
-    x = cached_array(
-        cache_dir,
-        key,
-        (len(names), image_size, image_size, 3),
-        lambda: decode([str(files.images / name) for name in names], crop, image_size),
-        describe=f"celeba {crop} {image_size}x{image_size}",
-    )
     card = {
         "name": "celeba",
         "source": {
@@ -78,7 +138,7 @@ def load(
         "counts": {split: len(rows[split]) for split in SPLITS},
         "missing": len(partition) - len(names),
     }
-    return Dataset("images", **_slices(x, labels, rows), card=card, color_by="Blond_Hair")
+    return _Source(files.images, rows, attributes.of(names), key, card)
 
 
 def _check_options(crop: str, image_size: int) -> None:

@@ -5,21 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kvae.data.crops import CROPS
 from kvae.errors import DataError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# (left, top, right, bottom) in the 178x218 aligned image, as published work uses them: center148
-# PyTorch-VAE; center140 WAE, RAE, TwoStageVAE; nvae148 NVAE, VAE-GAN; full178 torchvision's
-# Resize and CenterCrop.
-CROPS = {
-    "center148": (15, 35, 163, 183),
-    "center140": (19, 39, 159, 179),
-    "nvae148": (15, 40, 163, 188),
-    "center128": (25, 45, 153, 173),
-    "full178": (0, 0, 178, 218),
-}
 WIDTH, HEIGHT = 178, 218
 # Part of the cache's key: raise it with every change that changes a pixel.
 DECODING_VERSION = 1

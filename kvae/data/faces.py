@@ -194,10 +194,10 @@ def outline(
     faces_seed: int = 0,
     faces_count: int = 20000,
 ) -> Dataset:
-    """As `load`, with true labels, counts and shapes at once, but pixels that are all zero."""
+    """As `load`, with true labels, counts and shapes at once, but pixels that are all grey."""
     factors = _factors_of_splits(image_size, faces_seed, faces_count)
     count = sum(len(part["tilt"]) for part in factors.values())
-    x = np.broadcast_to(np.uint8(0), (count, image_size, image_size, 3))
+    x = np.broadcast_to(np.uint8(128), (count, image_size, image_size, 3))
     return _dataset(x, factors, image_size, faces_seed)
 
 

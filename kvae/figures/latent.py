@@ -53,14 +53,17 @@ def save_tsne(
     require_finite("labels", labels)
     rows = shown_rows(len(latents), seed)
     coordinates, method = _coordinates(latents[rows].astype(np.float64), seed)
-    count = (
-        f"{len(rows):,} of {len(latents):,} points" if len(rows) < len(latents) else "all points"
-    )
+    count = f"{len(rows):,} of {len(latents):,} points"
     figure = style.new_figure(7.6, 7.4, f"The latent space, coloured by {label_name}")
     axes = figure.add_subplot()
     _draw(figure, axes, coordinates, labels[rows], label_name)
     style.clean(axes)
-    style.caption(axes, f"{method}; {count}, seed {seed}")
+    if latents.shape[1] > 1:
+        axes.set(xticks=[], aspect="equal", adjustable="datalim")
+        axes.spines[:].set_visible(False)
+    axes.set(yticks=[])
+    axes.spines["left"].set_visible(False)
+    style.caption(axes, f"{count}; {method}; seed {seed}")
     style.write(figure, path)
     return coordinates
 
@@ -68,9 +71,12 @@ def save_tsne(
 def _coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     """Give where to draw the rows, and the words for how that was found."""
     if latents.shape[1] == 1:
-        upwards = np.random.default_rng(seed).uniform(0, 1, len(latents))
-        return np.stack([latents[:, 0], upwards], axis=1), "The one latent dimension, to the right"
+        # A stream of its own: labels may well have been drawn from the plain seed.
+        upwards = np.random.default_rng((seed, 1)).uniform(0, 1, len(latents))
+        words = "the only latent dimension to the right, chance upwards"
+        return np.stack([latents[:, 0], upwards], axis=1), words
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     perplexity = min(MAX_PERPLEXITY, (len(latents) - 1) / 3)
     # Only ratios of distances matter to t-SNE, but its numbers do not bear every scale.
@@ -80,7 +86,9 @@ def _coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     init = "pca" if spread > 0 else "random"
     tsne = TSNE(2, perplexity=perplexity, init=init, random_state=seed)
     words = f"t-SNE, perplexity {perplexity:g}: near means alike, far means little"
-    return tsne.fit_transform(centred.astype(np.float32)).astype(np.float64), words
+    # Its threads wait for each other at every step: on a busy machine, minutes instead of seconds.
+    with threadpool_limits(1):
+        return tsne.fit_transform(centred.astype(np.float32)).astype(np.float64), words
 
 
 def _draw(
@@ -118,16 +126,19 @@ def _draw_groups(
     figure: Figure, axes: Axes, points: np.ndarray, labels: np.ndarray, label_name: str
 ) -> None:
     values, groups = np.unique(labels, return_inverse=True)
-    style.scatter(axes, points, groups, s=9)
+    many = len(values) > len(style.COLOURS)
+    style.scatter(axes, points, groups, s=12 if many else 9)
     handles = style.group_handles(np.arange(len(values)))
+    look = {"fontsize": style.LABEL_SIZE, "fontweight": "bold", "va": "center", "xytext": (0, 0)}
+    if many:  # small and above their group, which they might hide
+        look = {"fontsize": style.SMALL_SIZE, "va": "bottom", "xytext": (0, 3)}
+    look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
     for group, (value, handle) in enumerate(zip(values, handles, strict=True)):
         handle.set_label(str(value))
         own = points[groups == group]
         # The point nearest to the median is one of the group's own, even if the group is a ring.
         place = own[np.linalg.norm(own - np.median(own, axis=0), axis=1).argmin()]
         axes.annotate(
-            str(value), place, ha="center", va="center", fontsize=style.LABEL_SIZE,
-            color=style.INK, fontweight="bold",
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )  # fmt: skip
+            str(value), place, textcoords="offset points", ha="center", color=style.INK, **look
+        )
     style.legend(figure, handles, label_name)

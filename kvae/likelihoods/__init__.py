@@ -1,11 +1,16 @@
 """Likelihoods p(x given z): what the decoder's output means. One file each.
 
-A member is a Keras layer with `params_per_channel`, `distribution(params)` and `check(x)`.
+A member is a Keras layer with `params_per_channel` and `distribution(params)`.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from kvae.registry import Member
+
+if TYPE_CHECKING:  # --help needs no NumPy
+    import numpy as np
 
 #: What a Gaussian likelihood's variance can be beside a number.
 LEARNED_VARIANCES = ("shared", "per-feature")
@@ -27,3 +32,18 @@ LIKELIHOODS = {
     "gaussian": Member("normal, its variance fixed or learned (--variance)", _gaussian),
     "bernoulli": Member("binary pixels, 0 or 1 (--binarize makes them)", _bernoulli),
 }
+
+_BINARY_ONLY = ("bernoulli",)
+
+
+def accepts(name: str, x: np.ndarray) -> bool:
+    """Whether a likelihood is one of data like these.
+
+    Args:
+        name: a key of LIKELIHOODS.
+        x: some of the data, floats or uint8 images.
+    """
+    if name in _BINARY_ONLY:
+        largest = 255 if x.dtype.kind == "u" else 1
+        return bool(((x == 0) | (x == largest)).all())
+    return bool((x - x == 0).all())  # neither NaN nor infinite

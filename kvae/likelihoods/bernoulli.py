@@ -13,7 +13,6 @@ class Bernoulli(keras.layers.Layer):
     """
 
     params_per_channel = 1
-    accepts = "only 0 and 1"
 
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", "name": "bernoulli", **kwargs})
@@ -25,8 +24,3 @@ class Bernoulli(keras.layers.Layer):
             params: the decoder's output, logits `(batch, ...)`, the shape of x.
         """
         return distributions.Bernoulli(params)
-
-    def supports(self, x):
-        """Whether every element of the array `x` is 0 or 1."""
-        x = keras.ops.convert_to_tensor(x)
-        return bool(keras.ops.all(keras.ops.logical_or(x == 0, x == 1)))

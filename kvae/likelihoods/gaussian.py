@@ -26,7 +26,6 @@ class Gaussian(keras.layers.Layer):
     """
 
     params_per_channel = 1
-    accepts = "any finite number"
 
     def __init__(self, variance=0.1, *, initial_variance=0.1, variance_floor=1e-6, **kwargs):
         super().__init__(**{"dtype": "float32", "name": "gaussian", **kwargs})
@@ -66,10 +65,6 @@ class Gaussian(keras.layers.Layer):
             params: the decoder's output, `(batch, ...)`, the shape of x.
         """
         return DiagonalNormal(params, self.current_variance())
-
-    def supports(self, x):
-        """Whether every element of the array `x` has a density."""
-        return bool(keras.ops.all(keras.ops.isfinite(x)))
 
     def get_config(self):
         """Arguments of the constructor."""

@@ -12,6 +12,7 @@ Layers compute in `dtype` (a Keras dtype policy); the heads are float32.
 
 from typing import Any
 
+from kvae.errors import UsageError
 from kvae.registry import Member
 
 
@@ -31,3 +32,26 @@ NETWORKS = {
     "mlp": Member("dense layers (--hidden-units), beside a linear path", _mlp),
     "conv": Member("strided convolutions, images of 8 to 256 pixels", _conv),
 }
+
+#: Smallest and largest height and width, for the networks that are for images alone.
+IMAGE_SIZES = {"conv": (8, 256)}
+
+
+def check_shape(name: str, element_shape: tuple[int, ...]) -> None:
+    """Refuse data that a network is not for.
+
+    Args:
+        name: a key of NETWORKS.
+        element_shape: the shape of one x.
+
+    Raises:
+        UsageError: the network does not take that shape.
+    """
+    if name not in IMAGE_SIZES:
+        return
+    least, most = IMAGE_SIZES[name]
+    if len(element_shape) != 3 or not all(least <= size <= most for size in element_shape[:2]):
+        raise UsageError(
+            f"the network {name!r} takes images (height, width, channels) of {least} to {most} "
+            f"pixels a side, received x of shape {element_shape}"
+        )

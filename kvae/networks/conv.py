@@ -6,9 +6,8 @@ At 64x64: Conv2D 4x4 with stride 2 and 32, 32, 64, 64 filters down to 4x4, a las
 
 import keras
 
-from kvae.errors import UsageError
+from kvae.networks import check_shape
 
-MIN_SIZE, MAX_SIZE = 8, 256
 _SMALLEST = 4  # height and width at which halving stops
 _VECTOR = 256
 
@@ -26,14 +25,6 @@ def _filters(num_halvings):
     return [32 if 2 * i < num_halvings - 1 else 64 for i in range(num_halvings)]
 
 
-def _check(element_shape):
-    allowed = f"images (height, width, channels) of {MIN_SIZE} to {MAX_SIZE} pixels a side"
-    if len(element_shape) != 3 or not all(
-        MIN_SIZE <= size <= MAX_SIZE for size in element_shape[:2]
-    ):
-        raise UsageError(f"the network 'conv' takes {allowed}, received shape {element_shape}")
-
-
 def _small_size(element_shape):
     """Height and width after all halvings."""
     scale = 2 ** _num_halvings(*element_shape[:2])
@@ -43,7 +34,7 @@ def _small_size(element_shape):
 def encoder(element_shape, latent_dim, num_params, *, hidden_units, dtype):
     """See `kvae.networks`; `hidden_units` and `latent_dim` do not matter here."""
     del hidden_units, latent_dim
-    _check(element_shape)
+    check_shape("conv", element_shape)
     layers = keras.layers
     inputs = x = keras.Input(element_shape, name="x")
     for filters in _filters(_num_halvings(*element_shape[:2])):
@@ -64,7 +55,7 @@ def encoder(element_shape, latent_dim, num_params, *, hidden_units, dtype):
 def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, dtype):
     """See `kvae.networks`; `hidden_units` does not matter here."""
     del hidden_units
-    _check(element_shape)
+    check_shape("conv", element_shape)
     layers = keras.layers
     inputs = keras.Input((latent_dim,), name="latent")
     x = layers.Dense(_VECTOR, activation="relu", kernel_initializer="he_normal", dtype=dtype)(

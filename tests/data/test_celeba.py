@@ -10,7 +10,8 @@ from PIL import Image
 
 from kvae import data
 from kvae.data import celeba
-from kvae.data.celeba_images import CROPS, DECODING_VERSION, decode
+from kvae.data.celeba_images import DECODING_VERSION, decode
+from kvae.data.crops import CROPS
 from kvae.errors import DataError, UsageError
 
 ATTRIBUTES = ["Blond_Hair", "Smiling", *(f"Attribute_{i}" for i in range(38))]
@@ -364,3 +365,14 @@ def test_a_real_copy(tmp_path):
     assert len(dataset.train.labels) == 40
     bald_and_blond = dataset.train.labels["Bald"] & dataset.train.labels["Blond_Hair"]
     assert bald_and_blond.mean() < 0.01 < dataset.train.labels["Blond_Hair"].mean() < 0.5
+
+
+def test_the_outline_has_the_counts_shapes_and_labels_of_the_data(copy, tmp_path):
+    loaded = celeba.load(data_dir=str(copy), image_size=16, cache_dir=str(tmp_path / "cache"))
+    outline = celeba.outline(data_dir=str(copy), image_size=16)
+    assert outline.card == loaded.card
+    for name in celeba.SPLITS:
+        expected, found = getattr(loaded, name), getattr(outline, name)
+        assert found.x.shape == expected.x.shape
+        assert found.x.dtype == expected.x.dtype
+        np.testing.assert_array_equal(found.labels["Smiling"], expected.labels["Smiling"])

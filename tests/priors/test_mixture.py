@@ -46,7 +46,7 @@ def test_samples_have_the_mixtures_covariance():
 
 def test_a_component_without_weight_is_never_drawn():
     prior = _mixture(count=3)
-    logits, means, *rest = prior.get_weights()
+    _, means, *rest = prior.get_weights()
     prior.set_weights([np.array([0.0, -200.0, 0.0]), means * 0 + [[0], [1e6], [0]], *rest])
     assert np.abs(prior.sample(SeededNoise(np.arange(5000)))).max() < 1e3
 

@@ -1,0 +1,70 @@
+"""What can be said against a training run within a second, before TensorFlow is imported."""
+
+import tempfile
+from pathlib import Path
+
+from kvae import data
+from kvae.config import Config
+from kvae.errors import UsageError
+from kvae.likelihoods import accepts
+from kvae.networks import check_shape
+from kvae.runs import training_folder
+
+
+def check(config: Config) -> None:
+    """Look at the options, the folders and the outline of the data.
+
+    Args:
+        config: all options.
+
+    Raises:
+        UsageError: an option does not fit the data, or a folder is missing or not writable.
+        DataError: the dataset's files are not what they should be.
+    """
+    if config.init_from and not Path(config.init_from).exists():
+        raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
+    x = outline(config).train.x
+    check_shape(config.network, x.shape[1:])
+    check_values(config, x[:1000])
+    _check_writable(config)
+
+
+def outline(config: Config) -> data.Dataset:
+    """The configured dataset as far as it is known without making or decoding images."""
+    return data.outline(config.dataset, **data_options(config))
+
+
+def data_options(config: Config) -> dict[str, object]:
+    """The options of the configured dataset."""
+    return {name: getattr(config, name) for name in data.options_of(config.dataset)}
+
+
+def check_values(config: Config, x) -> None:
+    """Refuse data that the likelihood gives no probability.
+
+    Args:
+        config: all options.
+        x: some rows.
+
+    Raises:
+        UsageError: there are values that the likelihood is not for.
+    """
+    if config.standardize and x.ndim != 2:
+        raise UsageError("--standardize is for vectors; images are in [0, 1] as they are")
+    if not accepts(config.likelihood, x):
+        remedy = "; --binarize makes them" if "binarize" in data_options(config) else ""
+        raise UsageError(
+            f"--likelihood {config.likelihood} does not take the values of {config.dataset}: "
+            f"bernoulli is for 0 and 1 alone, every other for finite numbers{remedy}"
+        )
+
+
+def _check_writable(config: Config) -> None:
+    folder = training_folder(config.save, config.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to --save {config.save}: {folder}: {error.strerror}"
+        ) from error

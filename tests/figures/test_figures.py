@@ -1,0 +1,371 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+from sklearn.neighbors import KNeighborsClassifier
+
+from kvae.figures import images, latent, style, vectors
+from kvae.figures.panels import view_of
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def read(path):
+    """RGB bytes `(height, width, 3)` of a PNG."""
+    return np.round(255 * imread(path)[..., :3]).astype(np.uint8)
+
+
+def count_of(picture, colour):
+    """How many pixels have exactly this colour, fractions or bytes."""
+    return (picture == colour).all(-1).sum()
+
+
+def coloured(colours, size):
+    """Flat images `(len(colours), size, size, 3)`, one of each colour in bytes."""
+    colours = np.array(colours, np.float32) / 255
+    return np.tile(colours[:, None, None], (1, size, size, 1))
+
+
+def distinct(count):
+    return [(10 + 5 * index, 250 - 3 * index, 77) for index in range(count)]
+
+
+@pytest.mark.parametrize(("size", "scale"), [(8, 20), (28, 6), (64, 2), (200, 1)])
+def test_generated_images_appear_pixel_by_pixel_twenty_at_most(tmp_path, size, scale):
+    colours = distinct(24)
+    images.save_generation(tmp_path / "a.png", coloured(colours, size), "t")
+    picture = read(tmp_path / "a.png")
+    for colour in colours[:20]:
+        assert count_of(picture, colour) == (size * scale) ** 2
+    for colour in colours[20:]:
+        assert count_of(picture, colour) == 0
+
+
+def test_a_checkerboard_stays_sharp(tmp_path):
+    board = (np.indices((8, 8)).sum(0) % 2).astype(np.float32)
+    board = np.where(board[..., None] > 0, [1, 0, 0], [0, 0, 1]).astype(np.float32)
+    images.save_generation(tmp_path / "a.png", board[None], "t")
+    picture = read(tmp_path / "a.png")
+    rows, columns = np.nonzero((picture == (255, 0, 0)).all(-1))
+    assert len(rows) == 32 * 20**2
+    cut = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    np.testing.assert_array_equal(cut, np.round(255 * board).repeat(20, 0).repeat(20, 1))
+
+
+def test_grey_images_are_grey_and_what_is_outside_is_clipped(tmp_path):
+    levels = np.array([-0.5, 0.4, 2.0], np.float32).reshape(3, 1, 1, 1)
+    images.save_generation(tmp_path / "a.png", np.tile(levels, (1, 16, 16, 1)), "t")
+    picture = read(tmp_path / "a.png")
+    assert count_of(picture, (0, 0, 0)) >= 160**2
+    assert count_of(picture, (102, 102, 102)) >= 160**2
+
+
+def test_a_white_image_is_a_bright_panel_and_a_black_one_a_dark_panel(tmp_path):
+    for name, level in (("white", 1.0), ("black", 0.0)):
+        images.save_generation(tmp_path / name, np.full((20, 64, 64, 3), level), "t")
+    assert read(tmp_path / "white").mean() > 245
+    assert read(tmp_path / "black").mean() < 80
+
+
+def corners_of(picture, colours):
+    """The top left corner of each colour, as (row, column)."""
+    code = np.array([1, 256, 65536])
+    packed = picture @ code
+    return [
+        divmod(int(np.argmax(packed == np.array(colour) @ code)), packed.shape[1])
+        for colour in colours
+    ]
+
+
+def test_every_reconstruction_is_right_under_its_original(tmp_path):
+    colours = distinct(46)
+    reconstructed = [(red, green, 200) for red, green, _ in colours]
+    images.save_reconstruction(
+        tmp_path / "a.png", coloured(colours, 16), coloured(reconstructed, 16), "t"
+    )
+    picture = read(tmp_path / "a.png")
+    corners = corners_of(picture, colours[:40])
+    copies = corners_of(picture, reconstructed[:40])
+    for (row, column), (below, same) in zip(corners, copies, strict=True):
+        assert same == column
+        assert 96 <= below - row < 96 + 8
+    assert corners == sorted(corners)
+    assert len({row for row, _ in corners}) == 4
+    assert len({column for _, column in corners}) == 10
+    assert count_of(picture, colours[40]) == 0
+
+
+def test_interpolations_run_to_the_right_between_their_originals(tmp_path):
+    colours = distinct(40)
+    cells = coloured(colours, 8).reshape(4, 10, 8, 8, 3)
+    images.save_interpolation(tmp_path / "a.png", cells[:, 1:9], "t", originals=cells[:, [0, 9]])
+    picture = read(tmp_path / "a.png")
+    corners = corners_of(picture, colours)
+    assert corners == sorted(corners)
+    columns = np.diff([column for _, column in corners[:10]])
+    # The originals stand apart from the steps, which touch but for a hair.
+    assert min(columns[0], columns[-1]) > max(columns[1:-1]) + 8
+
+    images.save_interpolation(tmp_path / "b.png", cells[:, 1:9], "t")
+    assert count_of(read(tmp_path / "b.png"), colours[1]) == 96**2
+    assert count_of(read(tmp_path / "b.png"), colours[0]) == 0
+
+
+def test_a_long_title_makes_room_for_itself(tmp_path):
+    for name, title in (("short", "t"), ("long", "many words " * 20)):
+        images.save_generation(tmp_path / name, np.zeros((20, 8, 8, 1)), title)
+    short, long = read(tmp_path / "short"), read(tmp_path / "long")
+    assert short.shape[1] == long.shape[1]
+    assert long.shape[0] > short.shape[0] + 50
+    assert count_of(long, (0, 0, 0)) == count_of(short, (0, 0, 0)) == 20 * 160**2
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.full((2, 8, 8, 1), np.nan), "finite: 128 of 128"),
+        (np.zeros((2, 8, 8)), r"received \(2, 8, 8\)"),
+        (np.zeros((2, 8, 8, 4)), "1 or 3 channels"),
+        (np.zeros((2, 8, 8, 1), np.uint8), r"floats in \[0, 1\]: received uint8"),
+        (np.zeros((0, 8, 8, 1)), "at least one"),
+    ],
+)
+def test_images_that_cannot_be_drawn_are_refused(tmp_path, bad, message):
+    with pytest.raises(ValueError, match=message):
+        images.save_generation(tmp_path / "a.png", bad, "t")
+    with pytest.raises(ValueError, match=message):
+        images.save_reconstruction(tmp_path / "a.png", bad, bad, "t")
+    with pytest.raises(ValueError):
+        images.save_interpolation(tmp_path / "a.png", bad[:, None], "t")
+    assert not (tmp_path / "a.png").exists()
+
+
+def blobs(count, dim, num_groups=3):
+    """Well separated groups around the corners of a simplex, or along a line."""
+    groups = np.arange(count) % num_groups
+    centres = 20 * np.eye(num_groups, dim) if dim > 1 else 20.0 * np.arange(num_groups)[:, None]
+    return centres[groups] + rng().normal(size=(count, dim)), groups
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_true_and_generated_clouds_are_drawn_side_by_side_in_their_colours(tmp_path, dim):
+    x, groups = blobs(300, dim)
+    only = groups == 2
+    vectors.save_generation(tmp_path / "a.png", x, groups, x[only], groups[only], "t")
+    picture = read(tmp_path / "a.png").astype(int)
+    # Three or more dimensions: true above generated; otherwise left and right.
+    axis = 0 if dim >= 3 else 1
+    legend = int(0.9 * len(picture))
+    true, generated = np.array_split(picture[:legend], 2, axis=axis)
+    for half, missing in ((true, ()), (generated, (0, 1))):
+        for group in range(3):
+            colour = 255 * np.array(to_rgb(style.COLOURS[group]))
+            near = (np.abs(half - colour).max(-1) < 20).sum()
+            assert (near == 0) if group in missing else (near > 30), (group, near)
+
+
+def test_both_sides_are_drawn_alike(tmp_path):
+    x, groups = blobs(300, 2)
+    vectors.save_generation(tmp_path / "a.png", x, groups, x, groups, "t")
+    picture = read(tmp_path / "a.png")[200:600]  # between the captions and the legend
+    # The same points within the same limits: the right half repeats the left one.
+    half = picture.shape[1] // 2
+    np.testing.assert_array_equal(picture[:, 140:700], picture[:, 140 + half : 700 + half])
+
+
+def test_a_view_holds_the_data_and_is_not_spoilt_by_a_few_points_gone_astray():
+    x = rng().uniform(-1, 1, (5000, 2))
+    astray = np.concatenate([x, [[1e6, -1e6]]])
+    view = view_of(x, astray)
+    assert view.inside(view.project(x)).all()
+    assert np.abs(view.limits).max() < 1.1
+    assert np.count_nonzero(~view.inside(view.project(astray))) == 1
+
+
+def test_a_view_shows_data_in_the_wrong_place_up_to_half_the_width():
+    x = rng().uniform(0, 1, (5000, 1))
+    near, far = view_of(x, x + 0.4).limits[0], view_of(x, x + 10).limits[0]
+    assert 1.35 < near[1] < 1.45
+    assert 1.5 <= far[1] < 1.55
+    assert -0.05 < near[0] <= 0
+
+
+def test_many_dimensions_are_seen_along_their_principal_axes():
+    spread = np.array([0.1, 5.0, 0.1, 3.0, 0.2, 1.0])
+    x = spread * rng().normal(size=(4000, 6)) + 100
+    view = view_of(x, x)
+    np.testing.assert_allclose(np.abs(view.axes[[1, 3, 5], [0, 1, 2]]), 1, atol=0.01)
+    np.testing.assert_allclose(view.project(x).std(0), [5, 3, 1], rtol=0.05)
+    shares = x.var(0)[[1, 3, 5]] / x.var(0).sum()
+    assert view.labels == tuple(f"principal axis {i + 1} ({shares[i]:.0%})" for i in range(3))
+    assert "variance" in view.note
+    assert view_of(x[:, :3], x[:, :3]).note == ""
+
+
+def test_reconstructions_lie_on_the_diagonal_when_they_are_exact(tmp_path):
+    x, groups = blobs(500, 1)
+    pixels = {}
+    for name, reconstruction in (("exact", x), ("lost", np.full_like(x, x.mean()))):
+        vectors.save_reconstruction(tmp_path / name, x, reconstruction, groups, "t")
+        picture = read(tmp_path / name).astype(int)[: int(0.85 * 720)]
+        colour = 255 * np.array(to_rgb(style.COLOURS[0]))
+        rows, _ = np.nonzero(np.abs(picture - colour).max(-1) < 20)
+        pixels[name] = rows
+    # The first group is the lowest third of the data: exactly made it is at the bottom, and when
+    # only the mean is made it is drawn half way up.
+    assert np.ptp(pixels["lost"]) < 0.5 * np.ptp(pixels["exact"])
+    assert pixels["lost"].mean() < pixels["exact"].mean() - 100
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_interpolations_are_dark_lines_over_pale_data(tmp_path, dim):
+    x, groups = blobs(300, dim)
+    ends = np.stack([x[:3], x[3:6][::-1]], axis=1)
+    fraction = np.linspace(0, 1, 9)[:, None]
+    ways = ends[:, :1] * (1 - fraction) + ends[:, 1:] * fraction
+    for name, paths in (("moving", ways), ("still", np.repeat(ways[:, :1], 9, axis=1))):
+        vectors.save_interpolation(tmp_path / name, paths, x, groups, "t")
+    ink = np.round(255 * np.array(to_rgb(style.INK))).astype(np.uint8)
+    moving, still = (count_of(read(tmp_path / name), ink) for name in ("moving", "still"))
+    assert moving > still + 1000
+
+
+def test_an_interpolation_of_one_dimension_climbs_with_its_fraction(tmp_path):
+    x, groups = blobs(300, 1)
+    way = np.linspace(0, 40, 9)[None, :, None]
+    vectors.save_interpolation(tmp_path / "a.png", way, x, groups, "t")
+    picture = read(tmp_path / "a.png")[100:-200]
+    ink = np.round(255 * np.array(to_rgb(style.INK))).astype(np.uint8)
+    rows, columns = np.nonzero((picture == ink).all(-1))
+    assert np.corrcoef(rows, columns)[0, 1] < -0.99
+
+
+def test_fifty_components_differ_in_colour_or_marker_and_more_are_refused(tmp_path):
+    handles = style.group_handles(np.arange(50))
+    assert len({(handle.get_color(), handle.get_marker()) for handle in handles}) == 50
+    x = rng().normal(size=(51, 2))
+    with pytest.raises(ValueError, match="from 0 to 49: received int64 from 0 to 50"):
+        vectors.save_generation(tmp_path / "a.png", x, np.arange(51), x, np.arange(51), "t")
+
+
+@pytest.mark.parametrize(
+    ("x", "component", "message"),
+    [
+        (np.full((3, 2), np.inf), np.zeros(3, int), "finite: 6 of 6"),
+        (np.zeros((3, 2)), np.zeros(2, int), r"\(3, 2\) and components \(2,\)"),
+        (np.zeros((3, 2)), np.zeros(3), "whole numbers"),
+        (np.zeros((3, 2)), np.array([0, -1, 0]), "received int64 from -1 to 0"),
+        (np.zeros((0, 2)), np.zeros(0, int), "at least one"),
+    ],
+)
+def test_vectors_that_cannot_be_drawn_are_refused(tmp_path, x, component, message):
+    good = np.zeros((3, 2)), np.zeros(3, int)
+    path = tmp_path / "a.png"
+    with pytest.raises(ValueError, match=message):
+        vectors.save_generation(path, *good, x, component, "t")
+    with pytest.raises(ValueError, match=message):
+        vectors.save_reconstruction(path, x, x, component, "t")
+    with pytest.raises(ValueError, match=message):
+        vectors.save_interpolation(path, np.zeros((1, 2, 2)), x, component, "t")
+    assert not path.exists()
+
+
+def test_vectors_of_different_widths_and_broken_paths_are_refused(tmp_path):
+    x, groups = blobs(9, 2)
+    path = tmp_path / "a.png"
+    with pytest.raises(ValueError, match="same dimensions"):
+        vectors.save_generation(path, x, groups, x[:, :1], groups, "t")
+    with pytest.raises(ValueError, match="same dimensions"):
+        vectors.save_reconstruction(path, x, x[:, :1], groups, "t")
+    with pytest.raises(ValueError, match="same dimensions"):
+        vectors.save_interpolation(path, np.zeros((1, 2, 3)), x, groups, "t")
+    with pytest.raises(ValueError, match="paths must be finite"):
+        vectors.save_interpolation(path, np.full((1, 2, 2), np.nan), x, groups, "t")
+
+
+def test_tsne_keeps_separated_groups_separated_and_repeats_itself(tmp_path):
+    x, groups = blobs(150, 5)
+    first = latent.save_tsne(tmp_path / "a.png", x, groups, "group", seed=3)
+    again = latent.save_tsne(tmp_path / "b.png", x, groups, "group", seed=3)
+    np.testing.assert_array_equal(first, again)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    nearest = KNeighborsClassifier(5).fit(first[:100], groups[:100])
+    assert nearest.score(first[100:], groups[100:]) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_tsne_bears_latents_of_any_scale(tmp_path, scale):
+    x, groups = blobs(60, 3)
+    points = latent.save_tsne(tmp_path / "a.png", scale * x, groups, "group", seed=0)
+    assert KNeighborsClassifier(3).fit(points, groups).score(points, groups) == 1
+
+
+def test_a_collapsed_posterior_still_gets_its_map(tmp_path):
+    points = latent.save_tsne(tmp_path / "a.png", np.ones((40, 4)), np.arange(40) % 2, "g", seed=0)
+    assert np.isfinite(points).all()
+
+
+def test_one_latent_dimension_is_drawn_as_it_is(tmp_path):
+    x, groups = blobs(40, 1)
+    points = latent.save_tsne(tmp_path / "a.png", x, groups, "group", seed=0)
+    np.testing.assert_array_equal(points[:, 0], x[:, 0])
+
+
+def test_of_many_rows_the_same_3000_are_drawn_in_their_order(tmp_path):
+    x = rng().normal(size=(4000, 1))
+    rows = latent.shown_rows(4000, 7)
+    points = latent.save_tsne(tmp_path / "a.png", x, x[:, 0], "value", seed=7)
+    np.testing.assert_array_equal(points[:, 0], x[rows, 0])
+    assert len(np.unique(rows)) == 3000
+    assert (np.diff(rows) > 0).all()
+    assert (rows != latent.shown_rows(4000, 8)).any()
+
+
+@pytest.mark.parametrize("rare", [True, False])
+def test_the_rarer_of_two_values_is_drawn_on_top(tmp_path, rare):
+    # All on one line, so dense that either value alone would cover it.
+    labels = np.arange(3000) % 5 < 3
+    latent.save_tsne(tmp_path / "a.png", np.zeros((3000, 1)), labels != rare, "flag", seed=0)
+    picture = read(tmp_path / "a.png").astype(int)[150 : int(0.88 * 1110)]
+    seen = {
+        value: (np.abs(picture - 255 * np.array(to_rgb(style.COLOURS[index]))).max(-1) < 30).sum()
+        for value, index in ((True, 5), (False, 0))
+    }
+    assert seen[rare] > 3 * max(seen[not rare], 1)
+
+
+def test_numbers_get_a_colour_bar_and_classes_a_legend(tmp_path):
+    x = np.linspace(0, 1, 60)[:, None]
+    latent.save_tsne(tmp_path / "floats", x, x[:, 0], "value", seed=0)
+    latent.save_tsne(tmp_path / "many", x, np.arange(60), "value", seed=0)
+    latent.save_tsne(tmp_path / "few", x, np.arange(60) % 7, "value", seed=0)
+    # The yellow end of the colour bar is a block of the map's last colour.
+    yellow = np.array([253, 231, 37])
+    ends = {name: count_of(read(tmp_path / name), yellow) for name in ("floats", "many", "few")}
+    assert ends["floats"] > 30
+    assert ends["many"] > 30
+    assert ends["few"] == 0
+
+
+def test_latents_that_cannot_be_drawn_are_refused(tmp_path):
+    path = tmp_path / "a.png"
+    with pytest.raises(ValueError, match="latents must be finite: 1 of 12"):
+        latent.save_tsne(path, np.array([[0, 0]] * 5 + [[0, np.nan]]), np.zeros(6), "g", 0)
+    with pytest.raises(ValueError, match="labels must be finite"):
+        latent.save_tsne(path, np.zeros((5, 2)), np.full(5, np.nan), "g", 0)
+    with pytest.raises(ValueError, match=r"\(4, 2\) and labels \(4,\)"):
+        latent.save_tsne(path, np.zeros((4, 2)), np.zeros(4), "g", 0)
+    assert not path.exists()
+
+
+def test_pyplot_is_never_imported():
+    code = (
+        "import sys; from kvae.figures import images, latent, vectors; "
+        "sys.exit(any(name in sys.modules for name in ('matplotlib.pyplot', 'tensorflow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

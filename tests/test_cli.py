@@ -1,0 +1,127 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kvae import cli
+from kvae.errors import DataError, UsageError
+
+ROOT = Path(__file__).parents[1]
+
+
+TRAINING_OPTIONS = """
+    --dataset --data-dir --preset --save --name --epochs --batch-size --learning-rate --latent-dim
+    --network --likelihood --variance --prior --beta --kl-warmup-epochs --image-size --crop
+    --mixed-precision --init-from --seed --dry-run --debug --gmm-seed --gmm-components --gmm-dim
+    --gmm-separation
+"""
+
+
+def _run(program, *arguments, code=None):
+    command = [sys.executable, "-c", code] if code else [sys.executable, ROOT / program]
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
+def test_help_answers_without_tensorflow_keras_or_numpy(program):
+    code = (
+        "import runpy, sys\n"
+        "try:\n"
+        f"    sys.argv = ['{program}', '--help']\n"
+        f"    runpy.run_path('{program}', run_name='__main__')\n"
+        "except SystemExit as done:\n"
+        "    heavy = {'tensorflow', 'keras', 'numpy'} & set(sys.modules)\n"
+        "    print('status', done.code, 'heavy', sorted(heavy))\n"
+    )
+    done = _run(None, code=code)
+    assert "status 0 heavy []" in done.stdout, done.stderr
+    assert "--debug" in done.stdout
+
+
+def test_import_kvae_is_light_and_its_names_are_there():
+    code = (
+        "import sys, kvae\n"
+        "print(sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)), dir(kvae))"
+    )
+    done = _run(None, code=code)
+    assert done.stdout.startswith("[] ")
+    assert "'VAE'" in done.stdout
+
+
+def test_every_option_of_the_issue_has_help():
+    done = _run("train.py", "--help")
+    for flag in re.findall(r"--[a-z-]+", TRAINING_OPTIONS):
+        assert flag in done.stdout
+    done = _run("evaluate.py", "--help")
+    for flag in ["--model", "--data-dir", "--output", "--color-by", "--num-draws", "--seed"]:
+        assert flag in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "words"),
+    [
+        ("train.py", ["--dataset", "mnist"], ["gmm, digits, faces, celeba", "mnist"]),
+        ("train.py", ["--epochs", "-3"], ["--epochs", "at least 1", "-3"]),
+        ("train.py", ["--no-such-flag"], ["--no-such-flag"]),
+        ("train.py", ["--preset", "rapport"], ["report-celeba", "rapport"]),
+        ("train.py", ["--data-dir", "/tmp"], ["--data-dir", "--dataset gmm", "--gmm-seed"]),
+        ("train.py", ["--dataset", "celeba"], ["--data-dir", "img_align_celeba"]),
+        ("train.py", ["--dataset", "celeba", "--data-dir", "/no/where"], ["/no/where"]),
+        ("train.py", ["--gmm-components", "99"], ["50", "99"]),
+        ("train.py", ["--init-from", "/no/where"], ["--init-from", "/no/where"]),
+        ("train.py", ["--likelihood", "bernoulli", "--no-standardize"], ["only 0 and 1"]),
+        ("train.py", ["--network", "conv"], ["8 to 256", "(3,)"]),
+        ("train.py", ["--save", "/proc/kvae"], ["--save", "/proc/kvae"]),
+        ("evaluate.py", ["--model", "/no/where"], ["/no/where"]),
+        ("evaluate.py", ["--model", "tests"], ["no published model"]),
+        ("evaluate.py", ["--num-draws", "0"], ["--num-draws", "at least 1", "0"]),
+        ("evaluate.py", ["--num-draws", "many"], ["--num-draws", "many"]),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(program, arguments, words, tmp_path):
+    if program == "train.py" and "--save" not in arguments:
+        arguments = [*arguments, "--save", str(tmp_path)]
+    done = _run(program, *arguments)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
+    for word in words:
+        assert word in lines[0]
+    assert not list(tmp_path.rglob("saved_model.pb"))
+
+
+def _status(error, monkeypatch, capsys, *argv):
+    def main(arguments):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["train.py", *argv])
+    status = cli.run(main)
+    return status, capsys.readouterr().err
+
+
+def test_each_kind_of_failure_has_its_status_and_one_line(monkeypatch, capsys):
+    assert _status(UsageError("a\nb"), monkeypatch, capsys) == (2, "error: a b\n")
+    assert _status(DataError("bad file"), monkeypatch, capsys) == (1, "error: bad file\n")
+    status, text = _status(ZeroDivisionError("oops"), monkeypatch, capsys)
+    assert status == 1
+    assert text.startswith("error: ZeroDivisionError: oops\n")
+    assert "--debug" in text
+    status, text = _status(KeyboardInterrupt(), monkeypatch, capsys)
+    assert status == 130
+    assert "nothing was published" in text
+
+
+def test_debug_raises(monkeypatch, capsys):
+    with pytest.raises(DataError):
+        _status(DataError("bad file"), monkeypatch, capsys, "--debug")
+
+
+def test_a_failing_import_shows_what_it_printed(capfd):
+    with pytest.raises(ModuleNotFoundError):
+        cli.quiet_import("kvae.no_such_module")

@@ -1,0 +1,93 @@
+import dataclasses
+
+import pytest
+
+from kvae.config import PRESETS, Config, resolve
+from kvae.data import DATASETS, options_of
+from kvae.errors import UsageError
+
+
+def test_given_beats_preset_beats_default():
+    assert resolve({}).learning_rate == Config.learning_rate
+    assert resolve({}, "report-gmm").learning_rate == PRESETS["report-gmm"]["learning_rate"]
+    assert resolve({"learning_rate": "0.5"}, "report-gmm").learning_rate == 0.5
+
+
+def test_every_dataset_has_a_preset_of_its_own_and_every_preset_is_a_configuration():
+    assert set(DATASETS) <= set(PRESETS)
+    for name, values in PRESETS.items():
+        config = resolve({}, name)
+        assert {key: getattr(config, key) for key in values} == values
+        assert config.name == config.dataset
+
+
+def test_the_presets_of_the_report_follow_it():
+    celeba, gmm = resolve({}, "report-celeba"), resolve({}, "report-gmm")
+    assert (celeba.latent_dim, celeba.variance, celeba.learning_rate) == (50, 0.1, 1e-3)
+    assert (celeba.epochs, celeba.network, celeba.prior) == (200, "conv", "standard_normal")
+    assert celeba.learning_rate_schedule == gmm.learning_rate_schedule == "constant"
+    assert (gmm.latent_dim, gmm.variance, gmm.prior) == (2, 0.1, "standard_normal")
+    assert (gmm.network, gmm.standardize, gmm.likelihood) == ("mlp", False, "gaussian")
+
+
+def test_text_from_the_command_line_becomes_values():
+    given = {"variance": "per-feature", "hidden_units": "32,16", "beta": "0", "gmm_seed": "7"}
+    config = resolve(given)
+    assert config.variance == "per-feature"
+    assert config.hidden_units == (32, 16)
+    assert (config.beta, config.gmm_seed) == (0.0, 7)
+    assert resolve({"variance": "0.25"}).variance == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("epochs", "0", "at least 1"),
+        ("epochs", "2.5", "a whole number"),
+        ("latent_dim", "many", "a whole number"),
+        ("learning_rate", "-1", "a positive number"),
+        ("learning_rate", "nan", "a positive number"),
+        ("variance", "0", "a positive number"),
+        ("variance", "sharde", "a positive number, shared or per-feature"),
+        ("beta", "-0.1", "at least 0"),
+        ("hidden_units", "64,,64", "whole numbers"),
+        ("prior", "flowy", "standard_normal, mixture"),
+        ("dataset", "mnist", "gmm, digits, faces, celeba"),
+        ("network", "resnet9", "mlp, conv"),
+        ("mixed_precision", "fp8", "auto, off, float16, bfloat16"),
+        ("name", "a/b", "folder name"),
+        ("name", ".hidden", "folder name"),
+        ("seed", "-1", "at least 0"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name, value, wanted):
+    with pytest.raises(UsageError) as error:
+        resolve({name: value})
+    assert wanted in str(error.value)
+    assert value in str(error.value)
+
+
+def test_an_unknown_preset_or_option_is_refused():
+    with pytest.raises(UsageError, match="report-gmm"):
+        resolve({}, "report")
+    with pytest.raises(UsageError, match="unknown option 'lattent_dim'"):
+        resolve({"lattent_dim": 3})
+
+
+def test_standardising_goes_with_a_gaussian_alone():
+    with pytest.raises(UsageError, match="--standardize"):
+        resolve({"likelihood": "bernoulli"})  # the preset gmm standardises
+    assert resolve({"likelihood": "bernoulli", "standardize": False}).likelihood == "bernoulli"
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        resolve({}).epochs = 3
+
+
+def test_every_data_option_is_understood_by_some_dataset():
+    understood = {option for name in DATASETS for option in options_of(name)}
+    data_options = {
+        field.name for field in dataclasses.fields(Config) if field.metadata["group"] == "data"
+    } - {"dataset"}
+    assert data_options == understood

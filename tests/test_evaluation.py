@@ -1,0 +1,237 @@
+import json
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from kvae_testing import make_vae
+
+from kvae import evaluation, publish, runs, training
+from kvae.config import resolve
+from kvae.data import digits, faces, gmm
+from kvae.errors import UsageError
+
+FIGURES = {"generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png"}
+
+
+def _evaluate(path, *, num_draws=5, seed=0, **where):
+    return evaluation.evaluate(
+        evaluation.prepare(str(path), **where), num_draws=num_draws, seed=seed
+    )
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory):
+    """The options that make every dataset small."""
+    return {
+        "faces_count": 200,
+        "image_size": 32,
+        "cache_dir": str(tmp_path_factory.mktemp("cache")),
+    }
+
+
+@pytest.fixture(scope="module")
+def mixture_model(tmp_path_factory):
+    save = tmp_path_factory.mktemp("saved")
+    config = resolve({"save": str(save), "epochs": 3, "batch_size": 1000, "jit_compile": False})
+    return training.train(config)
+
+
+@pytest.fixture(scope="module")
+def mixture_metrics(mixture_model):
+    return _evaluate(mixture_model.path, num_draws=20)
+
+
+def _png_size(path):
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", data[16:24])
+
+
+def test_a_mixture_gets_its_figures_and_metrics(mixture_model, mixture_metrics):
+    folder = mixture_model.evaluation
+    assert {path.name for path in folder.iterdir()} == FIGURES | {"metrics.json"}
+    assert all(min(_png_size(folder / name)) > 300 for name in FIGURES)
+    assert json.loads((folder / "metrics.json").read_text()) == mixture_metrics
+
+
+def test_the_metrics_hang_together(mixture_metrics):
+    m = mixture_metrics
+    assert m["elbo_nats"] == pytest.approx(-(m["distortion_nats"] + m["rate_nats"]), abs=1e-4)
+    assert m["elbo_nats"] < m["log_likelihood_nats"] < m["true_log_likelihood_nats"]
+    assert m["gap_nats"] == pytest.approx(
+        m["true_log_likelihood_nats"] - m["log_likelihood_nats"], abs=1e-9
+    )
+    assert m["gap_nats"] > 0
+    assert (m["num_draws"], m["num_modes"], m["latent_dim"]) == (20, 10, 3)
+    assert 0 < m["active_units"] <= 3
+    assert sum(m["mode_shares"]) == pytest.approx(1.0)
+    assert m["protocol"]["split"] == "test"
+    assert m["protocol"]["rows"] == {"test": 10000, "log_likelihood": 10000, "generated": 10000}
+
+
+def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypatch):
+    """A signature server that knows the mixture must get a gap of zero and all modes."""
+    job = evaluation.prepare(str(mixture_model.path), output=str(tmp_path))
+    mixture = evaluation._mixture(job.dataset)
+
+    class Truth:
+        def __init__(self, *_):
+            self.version, self.metadata = job.version, runs.read_metadata(job.version)
+
+        def call(self, signature, **inputs):
+            count = len(next(iter(inputs.values())))
+            if signature == "generate":
+                return {"sample": mixture.sample(count, np.random.default_rng(8))[0]}
+            x = inputs.get("x", inputs.get("start"))
+            log_prob = mixture.log_prob(x)
+            return {
+                "log_weight": log_prob, "log_likelihood": log_prob, "distortion": -log_prob,
+                "rate": 0 * log_prob, "mean": x, "variance": 0 * x + 1e-6, "reconstruction": x,
+                "interpolated": x,
+            }  # fmt: skip
+
+    monkeypatch.setattr("kvae.served.ServedModel", Truth)
+    metrics = evaluation.evaluate(job, num_draws=3)
+    assert metrics["gap_nats"] == pytest.approx(0.0, abs=1e-9)
+    assert metrics["modes_captured"] == 10
+    assert metrics["reconstruction_mse"] == 0.0
+    assert metrics["outlier_fraction"] < 0.003
+    assert metrics["weights_kl_nats"] < 0.003
+
+
+def test_a_bound_above_the_truth_is_called_a_bug(capsys):
+    base = {"active_units": 1, "latent_dim": 1, "gap_nats": -0.5, "gap_nats_stderr": 0.1}
+    evaluation._report(base)
+    assert "BUG" in capsys.readouterr().out
+    evaluation._report({**base, "gap_nats": -0.2})
+    assert "BUG" not in capsys.readouterr().out
+
+
+def test_one_seed_gives_the_same_metrics_and_another_others(
+    mixture_model, mixture_metrics, tmp_path
+):
+    again = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "a"))
+    assert again == mixture_metrics
+    other = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "b"), seed=1)
+    assert other["log_likelihood_nats"] != mixture_metrics["log_likelihood_nats"]
+    assert other["log_likelihood_nats"] == pytest.approx(
+        mixture_metrics["log_likelihood_nats"], abs=0.05
+    )
+
+
+@pytest.mark.parametrize("preset", ["digits", "faces", "report-gmm"])
+def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path):
+    from kvae.data import options_of
+
+    dataset = resolve({}, preset).dataset
+    given = {name: value for name, value in small_data.items() if name in options_of(dataset)}
+    batch = {"report-gmm": 5000}.get(preset, 64)
+    config = resolve({**given, "save": str(tmp_path), "epochs": 1, "batch_size": batch}, preset)
+    version = training.train(config)
+    metrics = _evaluate(version.path)
+    assert {path.name for path in version.evaluation.iterdir()} == FIGURES | {"metrics.json"}
+    assert np.isfinite(metrics["log_likelihood_nats"])
+    assert ("psnr_db" in metrics) == (preset != "report-gmm")
+    assert ("gap_nats" in metrics) == (preset == "report-gmm")
+    if preset == "faces":
+        assert metrics["protocol"]["data_card"]["image_size"] == 32
+
+
+def test_celeba_from_training_to_figures(tmp_path):
+    """Drawn faces stand in for photographs, in CelebA's official layout."""
+    _write_celeba(tmp_path / "celeba")
+    options = {"data_dir": str(tmp_path / "celeba"), "cache_dir": str(tmp_path / "cache")}
+    config = resolve(
+        {**options, "save": str(tmp_path / "saved"), "epochs": 1, "batch_size": 16,
+         "image_size": 32, "crop": "center140"},
+        "celeba",
+    )  # fmt: skip
+    version = training.train(config)
+    moved = tmp_path / "moved"
+    shutil.move(tmp_path / "celeba", moved)
+    with pytest.raises(UsageError):
+        evaluation.prepare(str(version.path))
+    metrics = _evaluate(version.path, data_dir=str(moved), color_by="Smiling")
+    card = metrics["protocol"]["data_card"]
+    assert (card["crop"], card["image_size"]) == ("center140", 32)
+    assert (version.evaluation / "latent_tsne.png").is_file()
+
+
+def _write_celeba(folder, count=64):
+    import tensorflow as tf
+
+    (folder / "img_align_celeba").mkdir(parents=True)
+    factors = faces.sample_factors(count, np.random.default_rng(0))
+    names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
+    for name, image in zip(names, faces.draw(factors, 218), strict=True):
+        jpeg = tf.io.encode_jpeg(image[:, 20:198]).numpy()
+        (folder / "img_align_celeba" / name).write_bytes(jpeg)
+    attributes = [f"A{i}" for i in range(38)] + ["Blond_Hair", "Smiling"]
+    rng = np.random.default_rng(1)
+    rows = [f"{name} {' '.join(str(v) for v in rng.choice([-1, 1], 40))}" for name in names]
+    text = "\r\n".join([str(count), " ".join(attributes) + " ", *rows, ""])
+    (folder / "list_attr_celeba.txt").write_text(text, newline="")
+    part = ["0" if i < 40 else "1" if i < 52 else "2" for i in range(count)]
+    lines = [f"{name} {p}" for name, p in zip(names, part, strict=True)]
+    (folder / "list_eval_partition.txt").write_text("\r\n".join([*lines, ""]), newline="")
+
+
+def test_a_label_that_is_not_there_is_refused(mixture_model):
+    with pytest.raises(UsageError, match="choose one of component; received 'Blond_Hair'"):
+        evaluation.prepare(str(mixture_model.path), color_by="Blond_Hair")
+
+
+def test_an_output_that_cannot_be_written_is_refused(mixture_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--output"):
+        evaluation.prepare(str(mixture_model.path), output=str(tmp_path / "file"))
+
+
+def test_a_data_dir_for_data_without_files_is_refused(mixture_model):
+    with pytest.raises(UsageError, match="--data-dir does not apply"):
+        evaluation.prepare(str(mixture_model.path), data_dir="/tmp")
+
+
+def test_data_of_another_shape_are_refused(tmp_path):
+    config = {"dataset": "digits", "binarize": False}
+    version = publish.publish(
+        make_vae((9, 9, 1)), tmp_path, "m", config=config, card={}, history={}
+    )
+    with pytest.raises(UsageError, match=r"\(9, 9, 1\).*\(8, 8, 1\)"):
+        evaluation.prepare(str(version.path))
+
+
+def test_a_damaged_version_is_one_clear_error(mixture_model, tmp_path):
+    copy = tmp_path / "gmm" / "1"
+    shutil.copytree(mixture_model.path, copy)
+    (copy / "saved_model.pb").write_bytes(b"garbage")
+    job = evaluation.prepare(str(copy))
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        evaluation.evaluate(job)
+    (copy / runs.METADATA).write_text("{")
+    with pytest.raises(UsageError, match=r"kvae\.json"):
+        evaluation.prepare(str(copy))
+
+
+def test_the_reconstruction_error_is_that_of_the_served_reconstruction(
+    mixture_model, mixture_metrics
+):
+    from kvae.served import ServedModel
+
+    x = gmm.load().test.x
+    found = ServedModel(mixture_model).call("serving_default", x=x)["reconstruction"]
+    assert mixture_metrics["reconstruction_mse"] == pytest.approx(
+        np.mean((found - x) ** 2), rel=1e-4
+    )
+
+
+def test_served_images_may_be_bytes_or_floats(tmp_path):
+    from kvae.served import ServedModel
+
+    version = publish.publish(make_vae((8, 8, 1)), tmp_path, "m", config={}, card={}, history={})
+    images = digits.load().test.x[:5]
+    served = ServedModel(version, batch_size=2)
+    first = served.call("encode", x=images)["mean"]
+    second = served.call("encode", x=images.astype("float32") / 255)["mean"]
+    np.testing.assert_allclose(first, second, atol=1e-6)

@@ -1,0 +1,38 @@
+import pytest
+
+from kvae.config import resolve
+from kvae.errors import DataError, UsageError
+from kvae.preflight import check
+
+
+def _check(tmp_path, preset=None, **given):
+    check(resolve({"save": str(tmp_path), **given}, preset))
+
+
+def test_what_is_right_passes(tmp_path):
+    _check(tmp_path)
+    _check(tmp_path, "digits")
+    _check(tmp_path, "digits", likelihood="bernoulli", binarize=True)
+    _check(tmp_path, "faces", cache_dir=str(tmp_path))
+    assert not list(tmp_path.glob("*.npy"))  # nothing was drawn
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "words"),
+    [
+        ("gmm", {"network": "conv"}, "'conv' takes images.*8 to 256.*\\(3,\\)"),
+        ("gmm", {"likelihood": "bernoulli", "standardize": False}, "0 and 1"),
+        ("gmm", {"gmm_components": 51}, "50"),
+        ("digits", {"likelihood": "bernoulli"}, "--binarize"),
+        ("digits", {"standardize": True}, "--standardize"),
+        ("faces", {"likelihood": "bernoulli"}, "0 and 1"),
+        ("faces", {"image_size": 16}, "32"),
+        ("celeba", {}, "--data-dir"),
+        ("celeba", {"data_dir": "/no/such/folder"}, "/no/such/folder"),
+        ("gmm", {"init_from": "/no/such/file"}, "--init-from"),
+        ("gmm", {"save": "/proc/kvae"}, "--save /proc/kvae"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, preset, given, words):
+    with pytest.raises((UsageError, DataError), match=words):
+        _check(tmp_path, preset, **given)

@@ -1,0 +1,116 @@
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from kvae_testing import make_vae
+
+import kvae
+from kvae import publish, runs
+from kvae.errors import UsageError
+
+EMPTY = {"config": {"dataset": "none"}, "card": {"name": "none"}, "history": {"loss": [1.0]}}
+
+
+@pytest.fixture(scope="module")
+def published(small_vae, tmp_path_factory):
+    save = tmp_path_factory.mktemp("saved")
+    return small_vae, save, publish.publish(small_vae, save, "m", **EMPTY)
+
+
+def test_a_version_holds_what_the_contract_names(published):
+    vae, save, version = published
+    assert version == (save / "m" / "1", "m", 1)
+    metadata = json.loads((version.path / runs.METADATA).read_text())
+    assert metadata["model"] == {
+        "element_shape": [2], "latent_dim": 2, "num_params": vae.count_params(),
+    }  # fmt: skip
+    assert metadata["config"] == EMPTY["config"]
+    assert metadata["history"] == EMPTY["history"]
+    assert metadata["versions"]["keras"].startswith("3.")
+    encode = metadata["signatures"]["encode"]
+    assert encode["inputs"] == {"x": {"dtype": "float32", "shape": ["batch", 2]}}
+    assert set(encode["outputs"]) == {"mean", "variance"}
+    assert metadata["signatures"]["generate"]["inputs"]["seed"]["dtype"] == "int64"
+    assert "noise included" in metadata["sample_is"]
+
+
+def test_the_keras_file_beside_it_is_the_same_model(published):
+    vae, _, version = published
+    again = kvae.load_model(version.path / runs.KERAS_MODEL)
+    for ours, theirs in zip(vae.get_weights(), again.get_weights(), strict=True):
+        assert (ours == theirs).all()
+
+
+def test_the_folder_of_a_version_can_be_read_by_a_server(published):
+    _, _, version = published
+    assert stat.S_IMODE(version.path.stat().st_mode) & 0o055 == 0o055 & ~_umask()
+    assert not list(version.path.parent.glob(".publish-*"))
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_two_publishers_never_share_a_number(tmp_path):
+    """The race is in the claim, so it is run alone, hundreds of times."""
+    model = tmp_path / "m"
+    claimed = []
+
+    def publisher(who):
+        for turn in range(100):
+            built = model / f".publish-{who}-{turn}" / "m"
+            built.mkdir(parents=True)
+            (built / "saved_model.pb").write_text(f"{who} {turn}")
+            claimed.append((publish._claim(built, model).number, f"{who} {turn}"))
+
+    threads = [threading.Thread(target=publisher, args=(who,)) for who in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for number, _ in claimed) == list(range(1, 301))
+    for number, content in claimed:
+        assert (model / str(number) / "saved_model.pb").read_text() == content
+
+
+def test_a_failure_leaves_nothing(tmp_path, monkeypatch, small_vae):
+    monkeypatch.setattr(publish, "_metadata", lambda *_: {"bad": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        publish.publish(small_vae, tmp_path, "m", **EMPTY)
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_an_unwritable_folder_is_said(tmp_path, small_vae):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        publish.publish(small_vae, tmp_path / "file", "m", **EMPTY)
+
+
+def test_a_killed_publisher_leaves_no_version(tmp_path):
+    code = (
+        "import sys; from kvae_testing import make_vae; from kvae import publish\n"
+        "print('ready', flush=True)\n"
+        "publish.publish(make_vae((2,)), sys.argv[1], 'm', "
+        "config={}, card={}, history={})\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    process.stdout.readline()
+    while not list(tmp_path.glob("m/.publish-*/m")):
+        assert process.poll() is None, "it finished before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert runs.versions(tmp_path / "m") == []
+    assert publish.publish(make_vae((2,)), tmp_path, "m", **EMPTY).number == 1

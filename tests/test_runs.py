@@ -1,0 +1,51 @@
+import os
+
+import pytest
+
+from kvae import runs
+from kvae.errors import UsageError
+
+
+def _version(root, name, number, time=0):
+    path = root / name / str(number)
+    (path / runs.METADATA).parent.mkdir(parents=True)
+    (path / "saved_model.pb").write_bytes(b"")
+    (path / runs.METADATA).write_text("{}")
+    os.utime(path / runs.METADATA, (time, time))
+    return path
+
+
+def test_the_three_ways_to_name_a_version(tmp_path):
+    _version(tmp_path, "a", 1, time=50)
+    _version(tmp_path, "a", 2, time=10)
+    last = _version(tmp_path, "a", 10, time=20)
+    newest = _version(tmp_path, "b", 1, time=99)
+    assert runs.find_version(tmp_path).path == newest
+    assert runs.find_version(tmp_path / "a").path == last
+    found = runs.find_version(tmp_path / "a" / "2")
+    assert (found.name, found.number) == ("a", 2)
+    assert found.evaluation == tmp_path / "a" / "evaluation" / "2"
+
+
+def test_folders_that_are_no_versions_are_passed_over(tmp_path):
+    _version(tmp_path, "a", 3)
+    for name in ("007", "-1", "evaluation", "training", ".publish-x", "9"):
+        (tmp_path / "a" / name).mkdir()
+    assert [version.number for version in runs.versions(tmp_path / "a")] == [3]
+
+
+def test_a_number_is_never_given_twice(tmp_path):
+    assert runs.next_number(tmp_path / "a") == 1
+    _version(tmp_path, "a", 1)
+    (tmp_path / "a" / "evaluation" / "4").mkdir(parents=True)
+    assert runs.next_number(tmp_path / "a") == 5
+
+
+def test_nothing_there_is_said(tmp_path):
+    with pytest.raises(UsageError, match="no such folder"):
+        runs.find_version(tmp_path / "none")
+    with pytest.raises(UsageError, match="no published model"):
+        runs.find_version(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(UsageError, match="did not publish"):
+        runs.find_version(tmp_path)

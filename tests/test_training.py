@@ -1,0 +1,221 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kvae
+from kvae import data, runs, training
+from kvae.config import resolve
+from kvae.data import Dataset, Split
+from kvae.errors import UsageError
+from kvae.served import ServedModel
+
+ROOT = Path(__file__).parents[1]
+QUICK = {"epochs": 2, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
+
+
+def _train(save, preset="gmm", **given):
+    quick = {**QUICK, "jit_compile": False} if preset.endswith("gmm") else {"epochs": 1}
+    return training.train(resolve({**quick, "save": str(save), **given}, preset))
+
+
+def _weights(version):
+    return kvae.load_model(version.path / runs.KERAS_MODEL).get_weights()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return tmp_path_factory.mktemp("saved")
+
+
+@pytest.fixture(scope="module")
+def first(saved):
+    return _train(saved)
+
+
+def test_a_run_publishes_its_configuration_history_and_data_card(first, saved):
+    assert first == (saved / "gmm" / "1", "gmm", 1)
+    metadata = runs.read_metadata(first)
+    assert metadata["config"]["epochs"] == 2
+    assert metadata["config"]["dataset"] == "gmm"
+    assert len(metadata["data_card"]["mixture"]["weights"]) == 10
+    history = metadata["history"]
+    assert len(history["val_elbo"]) == 2
+    with (runs.training_folder(saved, "gmm") / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_elbo"]) for row in rows] == pytest.approx(history["val_elbo"])
+
+
+def test_it_says_what_it_does_and_what_to_type_next(tmp_path, capsys):
+    version = _train(tmp_path)
+    text = capsys.readouterr().out
+    assert "50,000 train, 10,000 valid, 10,000 test" in text
+    assert f"published {version.path}" in text
+    assert text.rstrip().endswith(f"python evaluate.py --model {version.path}")
+
+
+def test_two_runs_with_one_seed_agree_to_the_bit(first, saved):
+    again = _train(saved)
+    assert again.number == first.number + 1
+    for ours, theirs in zip(_weights(first), _weights(again), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert runs.read_metadata(again)["history"] == runs.read_metadata(first)["history"]
+
+
+def test_another_seed_gives_another_model(first, saved):
+    other = _train(saved, seed=1)
+    assert runs.read_metadata(other)["history"] != runs.read_metadata(first)["history"]
+
+
+def test_the_best_epoch_is_published_not_the_last(tmp_path, monkeypatch):
+    """Validation data far from the training data look worse with every epoch."""
+    rng = np.random.default_rng(0)
+    near = rng.normal(0.0, 0.1, size=(3000, 2)).astype("float32")
+    away = rng.normal(1.0, 0.1, size=(3000, 2)).astype("float32")
+    dataset = Dataset("vectors", Split(near), Split(away), Split(near))
+    monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
+    options = {"batch_size": 100, "epochs": 4, "standardize": False, "learning_rate": 0.01}
+    version = _train(tmp_path, **options)
+    history = runs.read_metadata(version)["history"]["val_elbo"]
+    assert max(history) > history[-1] + 1.0
+    seed = rng.integers(2**63, size=len(away))
+    found = ServedModel(version, 10_000).call("log_weight", x=away, seed=seed)["log_weight"].mean()
+    assert found == pytest.approx(max(history), abs=0.4)
+
+
+@pytest.mark.parametrize("source", ["version", "keras", "weights"])
+def test_going_on_starts_where_the_other_run_ended(first, saved, tmp_path, source):
+    path = {
+        "version": first.path,
+        "keras": first.path / runs.KERAS_MODEL,
+        "weights": tmp_path / "some.weights.h5",
+    }[source]
+    if source == "weights":
+        kvae.load_model(first.path / runs.KERAS_MODEL).save_weights(path)
+    version = _train(tmp_path, init_from=str(path), learning_rate=1e-9, epochs=1)
+    for ours, theirs in zip(_weights(version), _weights(first), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_going_on_keeps_the_units_that_the_weights_were_trained_in(first, tmp_path):
+    version = _train(tmp_path, init_from=str(first.path), learning_rate=1e-9, epochs=1, gmm_seed=5)
+    ours, theirs = (kvae.load_model(v.path / runs.KERAS_MODEL) for v in (version, first))
+    np.testing.assert_array_equal(ours.shift, theirs.shift)
+    np.testing.assert_array_equal(ours.scale, theirs.scale)
+
+
+@pytest.mark.parametrize(
+    "given", [{"latent_dim": 2}, {"prior": "standard_normal"}, {"hidden_units": "9"}]
+)
+def test_weights_that_do_not_fit_are_refused(first, tmp_path, given):
+    with pytest.raises(UsageError, match="do not fit"):
+        _train(tmp_path, init_from=str(first.path), **given)
+    assert runs.versions(tmp_path / "gmm") == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model"])
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    path = tmp_path / "x.keras"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"x\.keras"):
+        _train(tmp_path, init_from=str(path))
+
+
+def test_a_loss_that_is_not_finite_publishes_nothing(tmp_path):
+    with pytest.raises(training.TrainingError, match="learning-rate"):
+        _train(tmp_path, learning_rate=1e30)
+    assert runs.versions(tmp_path / "gmm") == []
+
+
+def test_an_empty_split_is_refused(tmp_path, monkeypatch):
+    x = np.ones((5, 3), "float32")
+    empty = Dataset("vectors", Split(x), Split(x[:0]), Split(x))
+    monkeypatch.setattr(data, "load", lambda *_, **__: empty)
+    with pytest.raises(training.DataError, match="valid split"):
+        _train(tmp_path)
+
+
+def test_a_constant_feature_cannot_be_standardised(tmp_path, monkeypatch):
+    x = np.ones((50, 3), "float32")
+    x[:, 0] = np.arange(50)
+    monkeypatch.setattr(
+        data, "load", lambda *_, **__: Dataset("vectors", Split(x), Split(x), Split(x))
+    )
+    with pytest.raises(training.DataError, match=r"2 features are constant.*number 1"):
+        _train(tmp_path)
+
+
+def test_one_name_has_one_training_at_a_time(tmp_path):
+    config = resolve({**QUICK, "save": str(tmp_path)})
+    with (
+        training._run_folder(config),
+        pytest.raises(UsageError, match="another training"),
+        training._run_folder(config),
+    ):
+        pytest.fail("two trainings at once")
+    with training._run_folder(config):
+        pass
+
+
+def test_standardising_uses_the_train_split_in_float64():
+    x = np.random.default_rng(0).normal(1e6, 3.0, size=(4000, 2)).astype("float32")
+    mean, stddev = training._moments(x)
+    np.testing.assert_allclose(mean, 1e6, atol=0.3)
+    np.testing.assert_allclose(stddev, 3.0, rtol=0.05)
+
+
+@pytest.mark.parametrize("mode", ["float16", "bfloat16"])
+def test_mixed_precision_trains_and_is_served_in_float32(tmp_path, mode):
+    version = _train(tmp_path, "digits", mixed_precision=mode)
+    history = runs.read_metadata(version)["history"]
+    assert np.isfinite(history["val_elbo"]).all()
+    model = tf.saved_model.load(str(version.path))
+    out = model.signatures["generate"](seed=tf.range(2, dtype=tf.int64))["sample"]
+    assert out.dtype == tf.float32
+
+
+def test_a_dry_run_describes_and_publishes_nothing(tmp_path, capsys):
+    training.dry_run(resolve({"save": str(tmp_path), "epochs": 7}, "digits"))
+    text = capsys.readouterr().out
+    assert "latent_dim" in text and "learning_rate" in text
+    assert "conv2d" in text
+    assert "an epoch of 9 steps takes about" in text
+    assert "7 epochs" in text
+    count = kvae.build_vae((8, 8, 1), latent_dim=16, prior="mixture").count_params()
+    assert f"parameters: {count:,}" in text
+    assert not list(tmp_path.rglob("*.pb"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_path, how):
+    command = [
+        sys.executable, "train.py", "--save", str(tmp_path), "--epochs", "500",
+        "--no-jit-compile", "--batch-size", "5000",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    while "Epoch 2" not in (line := process.stdout.readline()):
+        assert line or process.poll() is None, process.stderr.read()
+    time.sleep(0.1)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert errors.strip() == "interrupted: nothing was published"
+    assert runs.versions(tmp_path / "gmm") == []
+    assert _train(tmp_path).number == 1
+
+
+def test_json_of_a_version_is_strict(first):
+    text = (first.path / runs.METADATA).read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
