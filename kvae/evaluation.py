@@ -26,7 +26,6 @@ _BATCH = {"vectors": 10_000, "images": 250}
 # Hundreds of draws of an image cost a decoder's pass each: some rows stand for all.
 _MAX_LIKELIHOOD_IMAGES = 256
 _ELBO_DRAWS = 4
-_MAX_TSNE = 3000
 _PAIRS, _STEPS = 6, 10
 
 
@@ -290,10 +289,9 @@ def _figures(folder, served, dataset, label, seed):
         _image_figures(folder, served, test, rng)
     else:
         _vector_figures(folder, served, dataset, rng)
-    rows = np.sort(rng.permutation(len(test.x))[:_MAX_TSNE])
-    latents = served.call("encode", x=test.x[rows])["mean"]
-    labels = test.labels[label][rows] if label else np.zeros(len(rows), int)
-    latent_figures.save_tsne(folder / "latent_tsne.png", latents, labels, label or "all", seed)
+    latents = served.call("encode", x=test.x)["mean"]
+    labels = test.labels[label] if label else np.zeros(len(latents), int)
+    latent_figures.save_tsne(folder / "latent_tsne.png", latents, labels, label or "nothing", seed)
 
 
 def _interpolations(served, x, rng):
@@ -340,7 +338,8 @@ def _vector_figures(folder, served, dataset, rng):
     vector_figures.save_reconstruction(
         folder / "reconstruction.png", test.x, reconstruction, component, f"{name}: test points"
     )
+    _, between = _interpolations(served, test.x, rng)
     vector_figures.save_interpolation(
-        folder / "interpolation.png", _interpolations(served, test.x, rng), test.x, component,
+        folder / "interpolation.png", between, test.x, component,
         f"{name}: between test points, a straight line in latent space",
     )  # fmt: skip

@@ -82,7 +82,7 @@ def test_the_best_epoch_is_published_not_the_last(tmp_path, monkeypatch):
     away = rng.normal(1.0, 0.1, size=(3000, 2)).astype("float32")
     dataset = Dataset("vectors", Split(near), Split(away), Split(near))
     monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
-    options = {"batch_size": 100, "epochs": 4, "standardize": False, "learning_rate": 0.01}
+    options = {"batch_size": 100, "epochs": 8, "standardize": False, "learning_rate": 0.03}
     version = _train(tmp_path, **options)
     history = runs.read_metadata(version)["history"]["val_elbo"]
     assert max(history) > history[-1] + 1.0
