@@ -1,0 +1,45 @@
+"""From a fresh clone to a result with one command; needs Python 3.11 to 3.13 and nothing else.
+
+python3 bootstrap.py demo    make .venv, train on the mixture, evaluate it
+python3 bootstrap.py test    make .venv, run the tests
+"""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+PYTHON = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / "python"
+TASKS = {
+    "demo": (".", [["train.py", "--dataset", "gmm"], ["evaluate.py", "--model", "saved/"]]),
+    "test": (".[test]", [["-m", "pytest", "-q"]]),
+}
+
+
+def main(arguments):
+    """Make the environment and run the task's commands; return the exit status."""
+    if len(arguments) != 1 or arguments[0] not in TASKS:
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        found = ".".join(str(part) for part in sys.version_info[:3])
+        print(f"error: Python 3.11, 3.12 or 3.13 is needed, this is {found}", file=sys.stderr)
+        return 2
+    requirement, commands = TASKS[arguments[0]]
+    steps = [["-m", "pip", "install", "--quiet", "--editable", requirement], *commands]
+    if not PYTHON.exists():
+        print(f"making {ENVIRONMENT}", flush=True)
+        venv.create(ENVIRONMENT, with_pip=True)
+    for step in steps:
+        print(f"> python {' '.join(step)}", flush=True)
+        status = subprocess.run([str(PYTHON), *step], cwd=ROOT).returncode
+        if status:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
