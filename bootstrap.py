@@ -15,7 +15,7 @@ ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / "python"
 TASKS = {
     "demo": (".", [["train.py", "--dataset", "gmm"], ["evaluate.py", "--model", "saved/"]]),
-    "test": (".[test]", [["-m", "pytest", "-q"]]),
+    "test": (".[test]", [["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]]),
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,8 +30,22 @@ class TrainingError(KvaeError):
     """Training went wrong in a way that no file or option shows beforehand."""
 
 
+class Fitted(NamedTuple):
+    """What training leaves behind.
+
+    Args:
+        vae: with the best weights.
+        card: the data card.
+        history: figure -> value of each epoch.
+    """
+
+    vae: VAE
+    card: dict[str, Any]
+    history: dict[str, list[float]]
+
+
 def train(config: Config) -> runs.Version:
-    """Train, keep the best weights by validation ELBO, publish them.
+    """Train and publish the best weights as the next version.
 
     Args:
         config: all options; `kvae.preflight.check` finds most faults sooner.
@@ -43,19 +58,33 @@ def train(config: Config) -> runs.Version:
         DataError: the dataset cannot be read.
         TrainingError: the loss stopped being finite.
     """
-    policy, reason = choose_policy(config.mixed_precision)
     with _run_folder(config) as folder:
-        dataset = _load(config)
-        vae = _build(config, dataset, policy)
-        _announce(config, dataset, vae, f"{policy}: {reason}")
-        history = _fit(config, dataset, vae, folder)
+        fitted = fit(config, folder)
         version = publish.publish(
-            vae, config.save, config.name,
-            config=asdict(config), card=dataset.card, history=history,
+            fitted.vae, config.save, config.name,
+            config=asdict(config), card=fitted.card, history=fitted.history,
         )  # fmt: skip
     print(f"\npublished {version.path}")
     print(f"next:     python evaluate.py --model {version.path}")
     return version
+
+
+def fit(config: Config, folder: Path) -> Fitted:
+    """Train and keep the best weights by validation ELBO.
+
+    Args:
+        config: all options.
+        folder: where best weights and history.csv are kept meanwhile.
+
+    Raises:
+        As `train`.
+    """
+    policy, reason = choose_policy(config.mixed_precision)
+    dataset = _load(config)
+    vae = _build(config, dataset, policy)
+    _announce(config, dataset, vae, f"{policy}: {reason}")
+    history = _fit(config, dataset, vae, folder)
+    return Fitted(vae, dataset.card, history)
 
 
 def dry_run(config: Config) -> None:
@@ -244,9 +273,9 @@ def _epoch_seconds(config, dataset, vae):
     rows = np.zeros((config.batch_size, *vae.element_shape), "float32")
     rows[:] = np.asarray(as_float(dataset.train.x[:1]))
     stand_in = batches(rows, config.batch_size, shuffle_seed=None).repeat(trial)
-    vae.fit(stand_in, verbose=0)
+    vae.fit(stand_in, shuffle=False, verbose=0)
     start = time.perf_counter()
-    vae.fit(stand_in, verbose=0)
+    vae.fit(stand_in, shuffle=False, verbose=0)
     return (time.perf_counter() - start) / trial * steps
 
 

@@ -75,7 +75,7 @@ def test_every_option_of_the_issue_has_help():
         ("train.py", ["--dataset", "celeba", "--data-dir", "/no/where"], ["/no/where"]),
         ("train.py", ["--gmm-components", "99"], ["50", "99"]),
         ("train.py", ["--init-from", "/no/where"], ["--init-from", "/no/where"]),
-        ("train.py", ["--likelihood", "bernoulli", "--no-standardize"], ["only 0 and 1"]),
+        ("train.py", ["--likelihood", "bernoulli", "--no-standardize"], ["0 and 1 alone"]),
         ("train.py", ["--network", "conv"], ["8 to 256", "(3,)"]),
         ("train.py", ["--save", "/proc/kvae"], ["--save", "/proc/kvae"]),
         ("evaluate.py", ["--model", "/no/where"], ["/no/where"]),

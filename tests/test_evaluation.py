@@ -92,6 +92,7 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
             }  # fmt: skip
 
     monkeypatch.setattr("kvae.served.ServedModel", Truth)
+    monkeypatch.setattr(evaluation, "_figures", lambda *_: None)
     metrics = evaluation.evaluate(job, num_draws=3)
     assert metrics["gap_nats"] == pytest.approx(0.0, abs=1e-9)
     assert metrics["modes_captured"] == 10
@@ -109,8 +110,9 @@ def test_a_bound_above_the_truth_is_called_a_bug(capsys):
 
 
 def test_one_seed_gives_the_same_metrics_and_another_others(
-    mixture_model, mixture_metrics, tmp_path
+    mixture_model, mixture_metrics, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(evaluation, "_figures", lambda *_: None)
     again = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "a"))
     assert again == mixture_metrics
     other = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "b"), seed=1)

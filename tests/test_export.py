@@ -156,16 +156,11 @@ def test_score_is_repeatable_and_its_parts_add_up(served, small_vae):
     first, again = served("score", given), served("score", given)
     np.testing.assert_array_equal(first["elbo"], again["elbo"])
     np.testing.assert_allclose(first["elbo"], -(first["distortion"] + first["rate"]), rtol=1e-5)
-    many = np.mean(
-        [small_vae.log_weight(given["x"], SeededNoise(given["seed"], k)) for k in range(3000)],
-        axis=0,
-    )
-    # 16 draws against 3,000.
-    spread = np.std(
-        [small_vae.log_weight(given["x"], SeededNoise(given["seed"], k)) for k in range(200)],
-        axis=0,
-    )
-    assert (np.abs(first["elbo"] - many) < 4 * spread / np.sqrt(16)).all()
+    draws = 3000
+    rows = {"x": given["x"].repeat(draws, axis=0), "seed": np.arange(ROWS * draws)}
+    many = served("log_weight", rows)["log_weight"].reshape(ROWS, draws)
+    error = many.std(axis=1) / np.sqrt(export.NUM_SCORE_DRAWS)
+    assert (np.abs(first["elbo"] - many.mean(axis=1)) < 4 * error).all()
 
 
 def test_antithetic_draws_cancel_a_linear_term():

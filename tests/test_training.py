@@ -16,7 +16,7 @@ from kvae import data, runs, training
 from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.errors import UsageError
-from kvae.served import ServedModel
+from kvae.noise import SeededNoise
 
 ROOT = Path(__file__).parents[1]
 QUICK = {"epochs": 2, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
@@ -25,6 +25,13 @@ QUICK = {"epochs": 2, "batch_size": 5000, "hidden_units": "8", "prior_components
 def _train(save, preset="gmm", **given):
     quick = {**QUICK, "jit_compile": False} if preset.endswith("gmm") else {"epochs": 1}
     return training.train(resolve({**quick, "save": str(save), **given}, preset))
+
+
+def _fit(folder, **given):
+    """As `_train`, without publishing."""
+    config = resolve({**QUICK, "jit_compile": False, "save": str(folder), **given})
+    with training._run_folder(config) as run_folder:
+        return training.fit(config, run_folder)
 
 
 def _weights(version):
@@ -62,17 +69,15 @@ def test_it_says_what_it_does_and_what_to_type_next(tmp_path, capsys):
     assert text.rstrip().endswith(f"python evaluate.py --model {version.path}")
 
 
-def test_two_runs_with_one_seed_agree_to_the_bit(first, saved):
-    again = _train(saved)
-    assert again.number == first.number + 1
-    for ours, theirs in zip(_weights(first), _weights(again), strict=True):
+def test_two_runs_with_one_seed_agree_to_the_bit(first, tmp_path):
+    again = _fit(tmp_path)
+    for ours, theirs in zip(again.vae.get_weights(), _weights(first), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert runs.read_metadata(again)["history"] == runs.read_metadata(first)["history"]
+    assert again.history == runs.read_metadata(first)["history"]
 
 
-def test_another_seed_gives_another_model(first, saved):
-    other = _train(saved, seed=1)
-    assert runs.read_metadata(other)["history"] != runs.read_metadata(first)["history"]
+def test_another_seed_gives_another_model(first, tmp_path):
+    assert _fit(tmp_path, seed=1).history != runs.read_metadata(first)["history"]
 
 
 def test_the_best_epoch_is_published_not_the_last(tmp_path, monkeypatch):
@@ -83,11 +88,10 @@ def test_the_best_epoch_is_published_not_the_last(tmp_path, monkeypatch):
     dataset = Dataset("vectors", Split(near), Split(away), Split(near))
     monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
     options = {"batch_size": 100, "epochs": 8, "standardize": False, "learning_rate": 0.03}
-    version = _train(tmp_path, **options)
-    history = runs.read_metadata(version)["history"]["val_elbo"]
+    fitted = _fit(tmp_path, **options)
+    history = fitted.history["val_elbo"]
     assert max(history) > history[-1] + 1.0
-    seed = rng.integers(2**63, size=len(away))
-    found = ServedModel(version, 10_000).call("log_weight", x=away, seed=seed)["log_weight"].mean()
+    found = np.mean(fitted.vae.log_weight(away, SeededNoise(np.arange(len(away)))))
     assert found == pytest.approx(max(history), abs=0.4)
 
 
@@ -100,14 +104,15 @@ def test_going_on_starts_where_the_other_run_ended(first, saved, tmp_path, sourc
     }[source]
     if source == "weights":
         kvae.load_model(first.path / runs.KERAS_MODEL).save_weights(path)
-    version = _train(tmp_path, init_from=str(path), learning_rate=1e-9, epochs=1)
-    for ours, theirs in zip(_weights(version), _weights(first), strict=True):
+    fitted = _fit(tmp_path, init_from=str(path), learning_rate=1e-9, epochs=1)
+    for ours, theirs in zip(fitted.vae.get_weights(), _weights(first), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_going_on_keeps_the_units_that_the_weights_were_trained_in(first, tmp_path):
-    version = _train(tmp_path, init_from=str(first.path), learning_rate=1e-9, epochs=1, gmm_seed=5)
-    ours, theirs = (kvae.load_model(v.path / runs.KERAS_MODEL) for v in (version, first))
+    options = {"init_from": str(first.path), "learning_rate": 1e-9, "epochs": 1, "gmm_seed": 5}
+    ours = _fit(tmp_path, **options).vae
+    theirs = kvae.load_model(first.path / runs.KERAS_MODEL)
     np.testing.assert_array_equal(ours.shift, theirs.shift)
     np.testing.assert_array_equal(ours.scale, theirs.scale)
 
@@ -213,7 +218,8 @@ def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_
         assert process.returncode == 130
         assert errors.strip() == "interrupted: nothing was published"
     assert runs.versions(tmp_path / "gmm") == []
-    assert _train(tmp_path).number == 1
+    with training._run_folder(resolve({"save": str(tmp_path)})) as folder:
+        assert folder.is_dir()  # the lock of the dead process is gone
 
 
 def test_json_of_a_version_is_strict(first):

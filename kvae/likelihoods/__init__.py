@@ -46,4 +46,4 @@ def accepts(name: str, x: np.ndarray) -> bool:
     if name in _BINARY_ONLY:
         largest = 255 if x.dtype.kind == "u" else 1
         return bool(((x == 0) | (x == largest)).all())
-    return bool((x - x == 0).all())  # neither NaN nor infinite
+    return bool((abs(x) < float("inf")).all())  # false for NaN too
