@@ -205,7 +205,7 @@ _REPORT = {
     "learning_rate": 1e-3,
     "learning_rate_schedule": "constant",
 }
-_IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 128}
+_IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "gmm": {"dataset": "gmm", "standardize": True, "jit_compile": True},
