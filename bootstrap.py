@@ -4,7 +4,6 @@ python3 bootstrap.py demo    make .venv, train on the mixture, evaluate it
 python3 bootstrap.py test    make .venv, run the tests
 """
 
-import os
 import subprocess
 import sys
 import venv
@@ -12,11 +11,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
-PYTHON = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / "python"
+PYTHON = ENVIRONMENT / "bin" / "python"
 TASKS = {
     "demo": (".", [["train.py", "--dataset", "gmm"], ["evaluate.py", "--model", "saved/"]]),
     "test": (".[test]", [["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]]),
 }
+
+
+def _has_pip():
+    """Whether the environment is there and whole; an interrupted one has no pip yet."""
+    if not PYTHON.exists():
+        return False
+    asked = subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True)
+    return asked.returncode == 0
 
 
 def main(arguments):
@@ -30,9 +37,9 @@ def main(arguments):
         return 2
     requirement, commands = TASKS[arguments[0]]
     steps = [["-m", "pip", "install", "--quiet", "--editable", requirement], *commands]
-    if not PYTHON.exists():
+    if not _has_pip():
         print(f"making {ENVIRONMENT}", flush=True)
-        venv.create(ENVIRONMENT, with_pip=True)
+        venv.create(ENVIRONMENT, with_pip=True, clear=True)
     for step in steps:
         print(f"> python {' '.join(step)}", flush=True)
         status = subprocess.run([str(PYTHON), *step], cwd=ROOT).returncode

@@ -10,7 +10,7 @@ def main(argv):
     config, dry_run = cli.training_arguments(argv)
     from kvae import preflight
 
-    preflight.check(config)
+    preflight.check(config, dry_run=dry_run)
     training = cli.quiet_import("kvae.training")
     if dry_run:
         training.dry_run(config)

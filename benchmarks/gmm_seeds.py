@@ -24,7 +24,7 @@ def run(seed, options, save):
     """One mixture: its metrics and the seconds of train.py."""
     program = [sys.executable, ROOT / "train.py", "--save", save, "--gmm-seed", str(seed)]
     start = time.perf_counter()
-    subprocess.run([*program, *options], check=True, capture_output=True)
+    subprocess.run([*program, *options], check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
     subprocess.run(
         [sys.executable, ROOT / "evaluate.py", "--model", save], check=True, capture_output=True

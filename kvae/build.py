@@ -1,5 +1,6 @@
 """Names to models: the one place where parts of all kinds meet."""
 
+import zipfile
 from pathlib import Path
 
 import keras
@@ -24,6 +25,7 @@ def build_vae(
     latent_dim=50,
     network=None,
     hidden_units=(64, 64),
+    linear_path=True,
     likelihood="gaussian",
     variance="shared",
     prior="standard_normal",
@@ -42,6 +44,7 @@ def build_vae(
         latent_dim: dimensions of z.
         network: a key of `kvae.networks.NETWORKS`; None: "conv" for images, "mlp" for vectors.
         hidden_units: units of each hidden layer of "mlp".
+        linear_path: whether a learned linear path lies beside the layers of "mlp".
         likelihood: a key of `kvae.likelihoods.LIKELIHOODS`.
         variance: of the Gaussian likelihood, in units of x squared after `shift` and `scale`: a
             positive number, or "shared" or "per-feature" to learn it.
@@ -52,7 +55,8 @@ def build_vae(
         shift: see `VAE`.
         scale: see `VAE`.
         dtype: the Keras dtype policy of the hidden layers.
-        seed: of initial weights and noise.
+        seed: of the noise and of the prior's start; initial weights of the networks follow
+            `keras.utils.set_random_seed`, as everywhere in Keras.
 
     Returns:
         `kvae.VAE`, ready to compile.
@@ -61,17 +65,16 @@ def build_vae(
         UsageError: an unknown name, or a shape that the network does not take.
     """
     element_shape = tuple(int(size) for size in element_shape)
-    keras.utils.set_random_seed(seed)
     images = len(element_shape) == 3
     nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
     likelihood = _likelihood(likelihood, variance, images)
     encoder = nets.encoder(
         element_shape, latent_dim, DiagonalNormal.num_params(latent_dim),
-        hidden_units=hidden_units, dtype=dtype,
+        hidden_units=hidden_units, linear_path=linear_path, dtype=dtype,
     )  # fmt: skip
     decoder = nets.decoder(
         latent_dim, element_shape, likelihood.params_per_channel,
-        hidden_units=hidden_units, dtype=dtype,
+        hidden_units=hidden_units, linear_path=linear_path, dtype=dtype,
     )  # fmt: skip
     options = {"num_components": prior_components, "seed": seed} if prior == "mixture" else {}
     return VAE(
@@ -109,10 +112,12 @@ def load_model(path):
             member.load()
     if not Path(path).is_file():
         raise UsageError(f"no such model file: {path}")
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path} is not a .keras file, or damaged: it is no zip archive")
     try:
         model = keras.saving.load_model(path)
     except (ValueError, OSError, TypeError, KeyError) as error:
-        raise UsageError(f"{path} is not a .keras file of a VAE: {error}") from error
+        raise UsageError(f"{path} cannot be read as a VAE: {error}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
     return model

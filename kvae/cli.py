@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kvae.config import PRESETS, Config, resolve
+from kvae.config import ONLY_FOR, PRESETS, Config, resolve
 from kvae.errors import KvaeError, UsageError
 from kvae.registry import Member
 
@@ -120,6 +120,7 @@ def training_arguments(argv: Sequence[str]) -> tuple[Config, bool]:
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
     config = resolve(given, preset)
     _check_data_options(config, given)
+    _check_model_options(config, given)
     return config, dry_run
 
 
@@ -178,19 +179,22 @@ def _add(group: Any, option: Any) -> None:
     metadata = option.metadata
     flag = f"--{option.name.replace('_', '-')}"
     help_text = metadata["help"].replace("%", "%%")
+    if metadata["choices"] is not None:
+        help_text += f": {', '.join(metadata['choices'])}"
+    help_text += _default_text(option)
     if isinstance(option.default, bool):
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_text)
-        return
-    choices = metadata["choices"]
-    if choices is not None:
-        help_text += f": {', '.join(choices)}"
-    if option.default not in (None, ""):
-        shown = option.default
-        if isinstance(shown, tuple):
-            shown = ",".join(str(value) for value in shown)
-        help_text += f" (default: {shown})"
-    metavar = metadata["metavar"] or "NAME"
-    group.add_argument(flag, metavar=metavar, help=help_text)
+    else:
+        group.add_argument(flag, metavar=metadata["metavar"] or "NAME", help=help_text)
+
+
+def _default_text(option: Any) -> str:
+    if option.name != "dataset" and any(option.name in values for values in PRESETS.values()):
+        return " (default: the preset's)"
+    if option.default in (None, ""):
+        return ""
+    shown = {True: "yes", False: "no"}.get(option.default, option.default)
+    return f" (default: {shown})"
 
 
 def _check_data_options(config: Config, given: dict[str, Any]) -> None:
@@ -207,6 +211,17 @@ def _check_data_options(config: Config, given: dict[str, Any]) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} does not apply to --dataset {config.dataset}, "
                 f"which understands {flags}"
+            )
+
+
+def _check_model_options(config: Config, given: dict[str, Any]) -> None:
+    """Refuse an option that the chosen parts would ignore."""
+    for name, (kind, member) in ONLY_FOR.items():
+        chosen = getattr(config, kind)
+        if name in given and chosen != member:
+            raise UsageError(
+                f"--{name.replace('_', '-')} applies to --{kind} {member} alone, "
+                f"received --{kind} {chosen}"
             )
 
 

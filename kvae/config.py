@@ -6,6 +6,7 @@ A value comes from the command line, else from the preset, else from the default
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae.data import DATASETS
@@ -130,6 +131,9 @@ class Config:
     hidden_units: tuple[int, ...] = _option(
         (64, 64), _MODEL, "units of the hidden layers of 'mlp'", _UNITS, metavar="N,N"
     )
+    linear_path: bool = _option(
+        True, _MODEL, "a learned linear path beside the hidden layers of 'mlp'"
+    )
     latent_dim: int = _option(3, _MODEL, "dimensions of the latent z", _POSITIVE_COUNT, metavar="N")
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
     variance: float | str = _option(
@@ -205,6 +209,14 @@ _REPORT = {
     "learning_rate": 1e-3,
     "learning_rate_schedule": "constant",
 }
+# Options that only one member of a kind of part reads: option -> (kind, member).
+ONLY_FOR = {
+    "hidden_units": ("network", "mlp"),
+    "linear_path": ("network", "mlp"),
+    "variance": ("likelihood", "gaussian"),
+    "prior_components": ("prior", "mixture"),
+}
+_PATHS = ("data_dir", "cache_dir")
 _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -212,7 +224,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
     "faces": {"dataset": "faces", **_IMAGES, "latent_dim": 32, "epochs": 20},
     "celeba": {"dataset": "celeba", **_IMAGES, "latent_dim": 64, "epochs": 50},
-    "report-gmm": {"dataset": "gmm", **_REPORT, "latent_dim": 2, "batch_size": 128, "epochs": 20},
+    "report-gmm": {
+        "dataset": "gmm", **_REPORT, "linear_path": False, "latent_dim": 2,
+        "batch_size": 128, "epochs": 20,
+    },
     "report-celeba": {
         "dataset": "celeba", **_IMAGES, **_REPORT, "latent_dim": 50, "epochs": 200,
     },
@@ -240,6 +255,9 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
         if name not in kinds:
             raise UsageError(f"unknown option {name!r}: choose one of {', '.join(kinds)}")
         values[name] = _read(name, value, kinds[name])
+        if name in _PATHS and value is not None:
+            # A version remembers where its data were, whichever folder it is evaluated from.
+            values[name] = str(Path(values[name]).expanduser().resolve())
     return Config(**values)
 
 

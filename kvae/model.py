@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.distributions import Affine, DiagonalNormal
+from kvae.errors import UsageError
 from kvae.noise import SeededNoise
 
 
@@ -30,7 +31,7 @@ class VAE(keras.Model):
     """A variational autoencoder with p(z), p(x given z) and q(z given x) of your choice.
 
     x is in the data's own units: float32 vectors `(batch, features)`, or images `(batch, height,
-    width, channels)`, float32 in [0, 1] or integers in [0, 255], which are divided by 255.
+    width, channels)`, float32 in [0, 1] or uint8, which is divided by 255.
     Training minimises `distortion + beta * rate`, in nats per example.
 
     Args:
@@ -43,6 +44,9 @@ class VAE(keras.Model):
             encoder and the likelihood see `(x - shift) / scale`. Densities stay those of x.
         scale: what x is then divided by, positive.
         seed: of the noise in training and in `evaluate`.
+
+    Raises:
+        UsageError: encoder, decoder and likelihood do not fit together.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class VAE(keras.Model):
     ):  # fmt: skip
         # Casting x to a half-precision policy would cast the likelihood's targets too.
         super().__init__(**{"name": "vae", "autocast": False, **kwargs})
+        _check_fit(encoder, decoder, likelihood)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.prior = likelihood, prior
         self.beta = beta
@@ -214,7 +219,7 @@ class VAE(keras.Model):
     @property
     def metrics(self):
         """Means over an epoch: loss, elbo (not a loss: higher is better), distortion, rate."""
-        return [*self._trackers.values(), *super().metrics]
+        return list(self._trackers.values())
 
     def _loss(self, terms):
         beta = self.beta
@@ -261,6 +266,22 @@ class VAE(keras.Model):
         return cls(**{**config, **parts})
 
 
+def _check_fit(encoder, decoder, likelihood):
+    """Broadcasting would let a wrong number of outputs pass in silence."""
+    latent_dim, shape = decoder.input_shape[-1], tuple(encoder.input_shape[1:])
+    wanted = {
+        "encoder": (DiagonalNormal.num_params(latent_dim),),
+        "decoder": (*shape[:-1], shape[-1] * likelihood.params_per_channel),
+    }
+    for name, network in (("encoder", encoder), ("decoder", decoder)):
+        found = tuple(network.output_shape[1:])
+        if found != wanted[name]:
+            raise UsageError(
+                f"for x of shape {shape} and {latent_dim} latent dimensions the {name}'s output "
+                f"must have shape {wanted[name]}, received {found}"
+            )
+
+
 class _StepNoise:
     """Noise for training (see `kvae.noise`): one fresh seed for each draw of a whole batch.
 
@@ -283,11 +304,10 @@ class _StepNoise:
 
 
 def as_float(x):
-    """float32, integers divided by 255."""
+    """float32; uint8, the type of images, divided by 255."""
     x = keras.ops.convert_to_tensor(x)
-    if "int" in keras.backend.standardize_dtype(x.dtype):
-        return keras.ops.cast(x, "float32") / 255.0
-    return keras.ops.cast(x, "float32")
+    is_image = keras.backend.standardize_dtype(x.dtype) == "uint8"
+    return keras.ops.cast(x, "float32") / (255.0 if is_image else 1.0)
 
 
 def _only_x(data):

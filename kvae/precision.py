@@ -17,6 +17,8 @@ def choose_policy(mode: str) -> tuple[str, str]:
     Returns:
         The policy's name and the reason, for people.
     """
+    # TensorFloat-32 rounds products of float32 to 10 bits: too few for densities.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if mode != "auto":
         return _POLICIES[mode], "as asked for"
     gpus = tf.config.list_physical_devices("GPU")

@@ -1,6 +1,5 @@
 """What can be said against a training run within a second, before TensorFlow is imported."""
 
-import tempfile
 from pathlib import Path
 
 from kvae import data
@@ -8,14 +7,15 @@ from kvae.config import Config
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
-from kvae.runs import training_folder
+from kvae.runs import training_folder, writable_folder
 
 
-def check(config: Config) -> None:
+def check(config: Config, *, dry_run: bool = False) -> None:
     """Look at the options, the folders and the outline of the data.
 
     Args:
         config: all options.
+        dry_run: whether nothing will be written.
 
     Raises:
         UsageError: an option does not fit the data, or a folder is missing or not writable.
@@ -26,7 +26,8 @@ def check(config: Config) -> None:
     x = outline(config).train.x
     check_shape(config.network, x.shape[1:])
     check_values(config, x[:1000])
-    _check_writable(config)
+    if not dry_run:
+        writable_folder(training_folder(config.save, config.name), "--save")
 
 
 def outline(config: Config) -> data.Dataset:
@@ -57,14 +58,3 @@ def check_values(config: Config, x) -> None:
             f"--likelihood {config.likelihood} does not take the values of {config.dataset}: "
             f"bernoulli is for 0 and 1 alone, every other for finite numbers{remedy}"
         )
-
-
-def _check_writable(config: Config) -> None:
-    folder = training_folder(config.save, config.name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to --save {config.save}: {folder}: {error.strerror}"
-        ) from error

@@ -1,6 +1,7 @@
 """The paths under `saved/`: a TF Serving model repository, and what belongs to its models."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,25 @@ def read_metadata(version: Version) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}") from error
 
 
+def writable_folder(folder: Path, option: str) -> None:
+    """Make a folder and see that files can be written there.
+
+    Args:
+        folder: the folder.
+        option: the command-line option that names another one.
+
+    Raises:
+        UsageError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {folder}: {error.strerror}; {option} names another folder"
+        ) from error
+
+
 def training_folder(save: str | Path, name: str) -> Path:
     """Where a run in progress keeps its weights and history."""
     return Path(save) / name / "training"
@@ -54,7 +74,9 @@ def versions(model: Path) -> list[Version]:
     found = [
         Version(path, model.name, int(path.name))
         for path in model.iterdir()
-        if _is_number(path.name) and (path / "saved_model.pb").is_file()
+        if _is_number(path.name)
+        and (path / "saved_model.pb").is_file()
+        and (path / METADATA).is_file()
     ]
     return sorted(found, key=lambda version: version.number)
 

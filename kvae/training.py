@@ -3,6 +3,7 @@
 import fcntl
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import keras
 import numpy as np
 
@@ -120,14 +122,8 @@ def _load(config):
 def _run_folder(config: Config) -> Iterator[Path]:
     """`saved/<name>/training`, held by this process alone."""
     folder = runs.training_folder(config.save, config.name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to --save {config.save}: {folder}: {error.strerror}"
-        ) from error
-    with lock:
+    runs.writable_folder(folder, "--save")
+    with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -139,12 +135,14 @@ def _run_folder(config: Config) -> Iterator[Path]:
 
 def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     """The model, its prior started where the encoder puts data, older weights read."""
+    keras.utils.set_random_seed(config.seed)
     x = dataset.train.x
     check_values(config, x[:1000])
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(
         x.shape[1:], latent_dim=config.latent_dim, network=config.network,
-        hidden_units=config.hidden_units, likelihood=config.likelihood,
+        hidden_units=config.hidden_units, linear_path=config.linear_path,
+        likelihood=config.likelihood,
         variance=config.variance, prior=config.prior, prior_components=config.prior_components,
         beta=config.beta, kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
@@ -179,23 +177,51 @@ def _init_from(vae, source):
     path = Path(source)
     if path.is_dir():
         path = runs.find_version(path).path / runs.KERAS_MODEL
+    if path.name.endswith(".weights.h5"):
+        with tempfile.TemporaryDirectory() as folder:
+            ours = Path(folder) / "ours.weights.h5"
+            vae.save_weights(ours)
+            _refuse_misfit(source, _shapes_in_file(ours), _shapes_in_file(path))
+        vae.load_weights(path)
+        print(f"weights of {source}; a weights file knows no units, those of these data are used")
+        return
+    other = load_model(path)
+    _refuse_misfit(source, _shapes(vae), _shapes(other))
+    # The other model may have seen data in other units: its own go with its weights.
+    vae.set_weights(other.get_weights())
+    vae.shift, vae.scale = other.shift, other.scale
+
+
+def _shapes(vae):
+    """Place and shape of each weight; names of layers differ between two models of one kind."""
+    return {str(place): tuple(weight.shape) for place, weight in enumerate(vae.weights)}
+
+
+def _shapes_in_file(path):
+    """Place and shape of each weight in a `.weights.h5` file, but for an optimizer's."""
+    shapes = {}
+
+    def visit(name, item):
+        if hasattr(item, "shape") and not name.startswith("optimizer"):
+            shapes[name] = tuple(item.shape)
+
     try:
-        if path.name.endswith(".weights.h5"):
-            vae.load_weights(path)
-            return
-        other = load_model(path)
-        for ours, theirs in zip(vae.weights, other.weights, strict=True):
-            if ours.shape != theirs.shape:
-                raise ValueError(f"{ours.path} has shape {ours.shape} here, {theirs.shape} there")
-        # The other model may have seen data in other units: its own go with its weights.
-        vae.set_weights(other.get_weights())
-        vae.shift, vae.scale = other.shift, other.scale
-    except (ValueError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(
-            f"--init-from {source}: its weights do not fit this model ({first}); "
-            "the same --network, --latent-dim, --likelihood, --prior and data shape are needed"
-        ) from error
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except OSError as error:
+        raise UsageError(f"{path} is not a .weights.h5 file, or damaged: {error}") from error
+    return shapes
+
+
+def _refuse_misfit(source, ours, theirs):
+    for place in sorted({*ours, *theirs}):
+        here, there = ours.get(place, "absent"), theirs.get(place, "absent")
+        if here != there:
+            raise UsageError(
+                f"--init-from {source}: its weights do not fit this model (weight {place}: {here} "
+                f"here, {there} there); the same --network, --hidden-units, --latent-dim, "
+                "--likelihood, --prior and shape of x are needed"
+            )
 
 
 def _steps(config, dataset):
@@ -240,6 +266,7 @@ def _fit(config, dataset, vae, folder):
             "A smaller --learning-rate or --mixed-precision off may help"
         )
     vae.load_weights(best)
+    best.unlink()
     return history
 
 

@@ -1,12 +1,13 @@
 import json
 import shutil
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from kvae_testing import make_vae
 
-from kvae import evaluation, publish, runs, training
+from kvae import evaluation, illustrations, measurements, publish, runs, training
 from kvae.config import resolve
 from kvae.data import digits, faces, gmm
 from kvae.errors import UsageError
@@ -73,7 +74,7 @@ def test_the_metrics_hang_together(mixture_metrics):
 def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypatch):
     """A signature server that knows the mixture must get a gap of zero and all modes."""
     job = evaluation.prepare(str(mixture_model.path), output=str(tmp_path))
-    mixture = evaluation._mixture(job.dataset)
+    mixture = gmm.mixture_of(job.dataset.card)
 
     class Truth:
         def __init__(self, *_):
@@ -92,7 +93,7 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
             }  # fmt: skip
 
     monkeypatch.setattr("kvae.served.ServedModel", Truth)
-    monkeypatch.setattr(evaluation, "_figures", lambda *_: None)
+    monkeypatch.setattr(illustrations, "draw", lambda *_, **__: None)
     metrics = evaluation.evaluate(job, num_draws=3)
     assert metrics["gap_nats"] == pytest.approx(0.0, abs=1e-9)
     assert metrics["modes_captured"] == 10
@@ -102,17 +103,27 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
 
 
 def test_a_bound_above_the_truth_is_called_a_bug(capsys):
-    base = {"active_units": 1, "latent_dim": 1, "gap_nats": -0.5, "gap_nats_stderr": 0.1}
-    evaluation._report(base)
+    base = {"active_units": 1, "latent_dim": 1}
+    evaluation._report({**base, "gap_is_a_bug": True})
     assert "BUG" in capsys.readouterr().out
-    evaluation._report({**base, "gap_nats": -0.2})
+    evaluation._report({**base, "gap_is_a_bug": False})
     assert "BUG" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("shift", "is_a_bug"), [(0.5, True), (-0.5, False)])
+def test_a_gap_far_below_zero_is_found(shift, is_a_bug):
+    mixture = gmm.random_mixture(3, 2, 5.0, 0)
+    x = mixture.sample(500, np.random.default_rng(0))[0]
+    claimed = mixture.log_prob(x) + shift + 0.1 * np.random.default_rng(1).normal(size=500)
+    fake = SimpleNamespace(call=lambda _, seed: {"sample": np.zeros((len(seed), 2))})
+    found = measurements._mixture_metrics(fake, mixture, x, claimed, 0)
+    assert found["gap_is_a_bug"] == is_a_bug
 
 
 def test_one_seed_gives_the_same_metrics_and_another_others(
     mixture_model, mixture_metrics, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(evaluation, "_figures", lambda *_: None)
+    monkeypatch.setattr(illustrations, "draw", lambda *_, **__: None)
     again = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "a"))
     assert again == mixture_metrics
     other = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "b"), seed=1)
@@ -196,12 +207,28 @@ def test_a_data_dir_for_data_without_files_is_refused(mixture_model):
 
 
 def test_data_of_another_shape_are_refused(tmp_path):
-    config = {"dataset": "digits", "binarize": False}
+    config, card = {"dataset": "digits", "binarize": False}, digits.load().card
     version = publish.publish(
-        make_vae((9, 9, 1)), tmp_path, "m", config=config, card={}, history={}
+        make_vae((9, 9, 1)), tmp_path, "m", config=config, card=card, history={}
     )
     with pytest.raises(UsageError, match=r"\(9, 9, 1\).*\(8, 8, 1\)"):
         evaluation.prepare(str(version.path))
+
+
+def test_other_data_than_those_of_training_are_refused(mixture_model, monkeypatch):
+    path = str(mixture_model.path)
+    assert evaluation.prepare(path).dataset.kind == "vectors"
+    other = gmm.load(gmm_seed=1)
+    monkeypatch.setattr("kvae.data.load", lambda *_, **__: other)
+    with pytest.raises(UsageError, match="not the data that the model was trained on: 'mixture'"):
+        evaluation.prepare(path)
+
+
+def test_a_copy_with_other_counts_is_noted(capsys):
+    evaluation._check_card({"crop": "a", "counts": {"test": 5}}, {"crop": "a", "counts": {}})
+    assert "note: counts" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="'crop'"):
+        evaluation._check_card({"crop": "a"}, {"crop": "b"})
 
 
 def test_a_damaged_version_is_one_clear_error(mixture_model, tmp_path):

@@ -34,6 +34,13 @@ def test_folders_that_are_no_versions_are_passed_over(tmp_path):
     assert [version.number for version in runs.versions(tmp_path / "a")] == [3]
 
 
+def test_somebody_elses_model_does_not_stand_in_the_way(tmp_path):
+    (tmp_path / "other" / "1").mkdir(parents=True)
+    (tmp_path / "other" / "1" / "saved_model.pb").write_bytes(b"")
+    path = _version(tmp_path, "a", 1)
+    assert runs.find_version(tmp_path).path == path
+
+
 def test_a_number_is_never_given_twice(tmp_path):
     assert runs.next_number(tmp_path / "a") == 1
     _version(tmp_path, "a", 1)

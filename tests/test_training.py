@@ -118,20 +118,26 @@ def test_going_on_keeps_the_units_that_the_weights_were_trained_in(first, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "given", [{"latent_dim": 2}, {"prior": "standard_normal"}, {"hidden_units": "9"}]
+    "given",
+    [{"latent_dim": 2}, {"prior": "standard_normal"}, {"hidden_units": "9"}, {"variance": "0.1"}],
 )
-def test_weights_that_do_not_fit_are_refused(first, tmp_path, given):
+@pytest.mark.parametrize("kind", ["keras", "weights"])
+def test_weights_that_do_not_fit_are_refused(first, tmp_path, given, kind):
+    path = first.path
+    if kind == "weights":
+        path = tmp_path / "some.weights.h5"
+        kvae.load_model(first.path / runs.KERAS_MODEL).save_weights(path)
     with pytest.raises(UsageError, match="do not fit"):
-        _train(tmp_path, init_from=str(first.path), **given)
-    assert runs.versions(tmp_path / "gmm") == []
+        _fit(tmp_path, init_from=str(path), **given)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model"])
-def test_a_file_that_is_no_model_is_refused(tmp_path, content):
-    path = tmp_path / "x.keras"
+@pytest.mark.parametrize("name", ["x.keras", "x.weights.h5"])
+def test_a_file_that_is_no_model_is_refused(tmp_path, name, content):
+    path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"x\.keras"):
-        _train(tmp_path, init_from=str(path))
+    with pytest.raises(UsageError, match=f"{name} is not a .* file, or damaged"):
+        _fit(tmp_path, init_from=str(path))
 
 
 def test_a_loss_that_is_not_finite_publishes_nothing(tmp_path):
@@ -192,7 +198,7 @@ def test_a_dry_run_describes_and_publishes_nothing(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "latent_dim" in text and "learning_rate" in text
     assert "conv2d" in text
-    assert "an epoch of 9 steps takes about" in text
+    assert "an epoch of 19 steps takes about" in text
     assert "7 epochs" in text
     count = kvae.build_vae((8, 8, 1), latent_dim=16, prior="mixture").count_params()
     assert f"parameters: {count:,}" in text

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -88,7 +89,9 @@ def _build(
         with _blaming(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             _start(partial, shape)
-        with tqdm(total=shape[0], desc=describe, unit=" images") as progress:
+        # In a log file a bar that moves ten times a second is a wall of text.
+        interval = 0.1 if sys.stderr.isatty() else 15.0
+        with tqdm(total=shape[0], desc=describe, unit=" images", mininterval=interval) as progress:
             for batch in _checked(batches(), shape):
                 with _blaming(path.parent):
                     _append(partial, batch)

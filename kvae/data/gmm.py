@@ -223,6 +223,11 @@ def _separated_means(
     return means
 
 
+def mixture_of(card: dict[str, Any]) -> Mixture | None:
+    """The mixture that a data card describes; None for data of another kind."""
+    return Mixture.from_card(card["mixture"]) if "mixture" in card else None
+
+
 def load(
     *,
     gmm_seed: int = 0,

@@ -2,9 +2,9 @@
 
 A member is a module with two functions that return functional Keras models:
 
-    encoder(element_shape, latent_dim, num_params, *, hidden_units, dtype)
+    encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path, dtype)
         x (batch, *element_shape) -> (batch, num_params), the first latent_dim of them the means
-    decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, dtype)
+    decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, linear_path, dtype)
         latent (batch, latent_dim) -> (batch, ..., channels * params_per_channel)
 
 Layers compute in `dtype` (a Keras dtype policy); the heads are float32.

@@ -31,9 +31,9 @@ def _small_size(element_shape):
     return tuple(-(-size // scale) for size in element_shape[:2])
 
 
-def encoder(element_shape, latent_dim, num_params, *, hidden_units, dtype):
-    """See `kvae.networks`; `hidden_units` and `latent_dim` do not matter here."""
-    del hidden_units, latent_dim
+def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path, dtype):
+    """See `kvae.networks`; `hidden_units`, `linear_path`, `latent_dim` do not matter here."""
+    del hidden_units, linear_path, latent_dim
     check_shape("conv", element_shape)
     layers = keras.layers
     inputs = x = keras.Input(element_shape, name="x")
@@ -52,9 +52,9 @@ def encoder(element_shape, latent_dim, num_params, *, hidden_units, dtype):
     return keras.Model(inputs, outputs, name="encoder")
 
 
-def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, dtype):
-    """See `kvae.networks`; `hidden_units` does not matter here."""
-    del hidden_units
+def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, linear_path, dtype):
+    """See `kvae.networks`; `hidden_units` and `linear_path` do not matter here."""
+    del hidden_units, linear_path
     check_shape("conv", element_shape)
     layers = keras.layers
     inputs = keras.Input((latent_dim,), name="latent")

@@ -19,9 +19,10 @@ def _head(x, num_outputs, linear_input, num_linear, name):
     The path lets a network begin as the identity map and learn only what is not linear. The small
     start of the other kernel keeps that beginning.
     """
+    scale = 0.01 if num_linear else 1.0
     out = keras.layers.Dense(
         num_outputs,
-        kernel_initializer=keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform"),
+        kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
         dtype="float32",
         name=name,
     )(x)
@@ -40,20 +41,21 @@ def _head(x, num_outputs, linear_input, num_linear, name):
     return keras.layers.Add(dtype="float32")([out, linear])
 
 
-def encoder(element_shape, latent_dim, num_params, *, hidden_units, dtype):
+def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path, dtype):
     """See `kvae.networks`."""
     inputs = keras.Input(element_shape, name="x")
     flat = keras.layers.Flatten(dtype="float32")(inputs)
     x = _hidden(flat, hidden_units, dtype)
-    return keras.Model(inputs, _head(x, num_params, flat, latent_dim, "posterior"), name="encoder")
+    out = _head(x, num_params, flat, latent_dim if linear_path else 0, "posterior")
+    return keras.Model(inputs, out, name="encoder")
 
 
-def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, dtype):
+def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, linear_path, dtype):
     """See `kvae.networks`."""
     inputs = keras.Input((latent_dim,), name="latent")
     x = _hidden(inputs, hidden_units, dtype)
     size = math.prod(element_shape)
-    out = _head(x, size * params_per_channel, inputs, size, "likelihood")
+    out = _head(x, size * params_per_channel, inputs, size if linear_path else 0, "likelihood")
     return keras.Model(
         inputs, _split_channels(out, element_shape, params_per_channel), name="decoder"
     )

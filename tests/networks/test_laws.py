@@ -12,7 +12,7 @@ SHAPES = [(8, 8, 1), (9, 13, 3), (28, 28, 1), (33, 47, 2), (64, 64, 3), (100, 75
 
 def _pair(name, shape, params_per_channel=1, dtype="float32"):
     nets = NETWORKS[name].load()
-    options = {"hidden_units": (16,), "dtype": dtype}
+    options = {"hidden_units": (16,), "linear_path": True, "dtype": dtype}
     return nets.encoder(shape, 5, 10, **options), nets.decoder(
         5, shape, params_per_channel, **options
     )
@@ -78,7 +78,7 @@ def test_conv_at_64_is_the_network_of_the_report():
 @pytest.mark.parametrize("shape", [(7, 64, 3), (64, 257, 1), (300, 300, 3), (10,)])
 def test_conv_refuses_sizes_out_of_range(shape):
     with pytest.raises(UsageError, match="8 to 256"):
-        conv.encoder(shape, 2, 4, hidden_units=(), dtype="float32")
+        conv.encoder(shape, 2, 4, hidden_units=(), linear_path=True, dtype="float32")
 
 
 def test_conv_takes_its_largest_size():
@@ -86,9 +86,21 @@ def test_conv_takes_its_largest_size():
     assert encoder.input_shape == decoder.output_shape == (None, 256, 256, 1)
 
 
-def test_mlp_of_equal_sizes_starts_near_the_identity(rng):
+def _mlp_error(linear_path, rng):
     nets = NETWORKS["mlp"].load()
-    encoder = nets.encoder((3,), 3, 6, hidden_units=(64, 64), dtype="float32")
-    decoder = nets.decoder(3, (3,), 1, hidden_units=(64, 64), dtype="float32")
+    options = {"hidden_units": (64, 64), "linear_path": linear_path, "dtype": "float32"}
+    encoder, decoder = nets.encoder((3,), 3, 6, **options), nets.decoder(3, (3,), 1, **options)
     x = rng.normal(size=(100, 3)).astype("float32")
-    assert np.abs(decoder(encoder(x)[:, :3]) - x).mean() < 0.25
+    return np.abs(decoder(encoder(x)[:, :3]) - x).mean()
+
+
+def test_mlp_with_a_linear_path_starts_near_the_identity_and_without_does_not(rng):
+    assert _mlp_error(True, rng) < 0.25
+    assert _mlp_error(False, rng) > 0.5
+
+
+def test_mlp_without_a_linear_path_is_plain():
+    nets = NETWORKS["mlp"].load()
+    encoder = nets.encoder((3,), 2, 4, hidden_units=(8, 8), linear_path=False, dtype="float32")
+    kinds = [type(layer).__name__ for layer in encoder.layers]
+    assert kinds == ["InputLayer", "Flatten", "Dense", "Dense", "Dense"]
