@@ -12,13 +12,13 @@ FLOORS = {
     "likelihoods": 1, "priors": 1, "networks": 1, "data": 1,
     "model": 2, "config": 2,
     "build": 3, "export": 3, "publish": 3, "runs": 3, "served": 3, "precision": 3,
-
-    "training": 3, "preflight": 3, "evaluation": 3, "measurements": 3, "illustrations": 3, "metrics": 3, "figures": 3, "cli": 3,
+    "training": 3, "preflight": 3, "evaluation": 3, "measurements": 3, "illustrations": 3,
+    "metrics": 3, "figures": 3, "cli": 3,
     "train": 4, "evaluate": 4,
 }  # fmt: skip
 SIBLINGS = 1
 MAY_IMPORT_TENSORFLOW = {
-    "data", "model", "export", "publish", "served", "precision", "training"
+    "data", "model", "export", "publish", "served", "precision"
 }  # fmt: skip
 LAZY = {"__init__"}
 

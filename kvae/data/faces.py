@@ -10,13 +10,14 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 
 from kvae.data import Dataset, Split, cache, face_drawing
 from kvae.data.face_factors import FACTORS, check_factors, describe_factors, sample_factors
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError
 
 __all__ = ["FACTORS", "attributes", "draw", "draw_batches", "load", "outline", "sample_factors"]
 
@@ -94,6 +95,11 @@ def _draw_in_processes(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "the processes that draw faces ended: load them from a script whose work stands under "
+            "`if __name__ == '__main__':`, as for every use of multiprocessing"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
