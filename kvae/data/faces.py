@@ -7,6 +7,8 @@ can be moved alone, which no photograph allows.
 import multiprocessing
 import os
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -86,7 +88,8 @@ def _draw_in_processes(
     tasks: Iterator[dict[str, np.ndarray]], image_size: int, num_processes: int
 ) -> Iterator[np.ndarray]:
     # Spawned, because a forked copy of a process that runs TensorFlow's threads may hang.
-    pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(num_processes, context, _end_with, (os.getpid(),))
     pending: deque[Future[np.ndarray]] = deque()
     try:
         for task in tasks:
@@ -102,6 +105,17 @@ def _draw_in_processes(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """Let a worker end when its parent was killed; it would wait for work for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def attributes(factors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,7 +2,13 @@
 
 At 64x64: Conv2D 4x4 with stride 2 and 32, 32, 64, 64 filters down to 4x4, a last convolution with
 256 filters to a vector, a linear head; and back with Conv2DTranspose.
+
+The last convolution covers the whole map, and its mirror starts from one pixel: both are written as
+the dense layers that they are, which the CPU runs about ten times faster (the mirror gets a bias
+for each place).
 """
+
+import math
 
 import keras
 
@@ -42,13 +48,9 @@ def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path,
             filters, 4, strides=2, padding="same", activation="relu",
             kernel_initializer="he_normal", dtype=dtype,
         )(x)  # fmt: skip
-    x = layers.Conv2D(
-        _VECTOR, _small_size(element_shape), activation="relu",
-        kernel_initializer="he_normal", dtype=dtype,
-    )(x)  # fmt: skip
-    outputs = layers.Dense(num_params, dtype="float32", name="posterior")(
-        layers.Flatten(dtype=dtype)(x)
-    )
+    x = layers.Flatten(dtype=dtype)(x)
+    x = layers.Dense(_VECTOR, activation="relu", kernel_initializer="he_normal", dtype=dtype)(x)
+    outputs = layers.Dense(num_params, dtype="float32", name="posterior")(x)
     return keras.Model(inputs, outputs, name="encoder")
 
 
@@ -61,12 +63,12 @@ def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, line
     x = layers.Dense(_VECTOR, activation="relu", kernel_initializer="he_normal", dtype=dtype)(
         inputs
     )
-    x = layers.Reshape((1, 1, _VECTOR), dtype=dtype)(x)
     filters = _filters(_num_halvings(*element_shape[:2]))[::-1]
-    x = layers.Conv2DTranspose(
-        filters[0], _small_size(element_shape), activation="relu",
-        kernel_initializer="he_normal", dtype=dtype,
-    )(x)  # fmt: skip
+    smallest = (*_small_size(element_shape), filters[0])
+    x = layers.Dense(
+        math.prod(smallest), activation="relu", kernel_initializer="he_normal", dtype=dtype
+    )(x)
+    x = layers.Reshape(smallest, dtype=dtype)(x)
     for count in filters[1:]:
         x = layers.Conv2DTranspose(
             count, 4, strides=2, padding="same", activation="relu",

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -306,3 +308,34 @@ def test_outline_is_true_but_for_the_pixels(tmp_path):
     assert sketch.train.x.shape == data.train.x.shape and (sketch.train.x == 128).all()
     for name, values in data.test.labels.items():
         np.testing.assert_array_equal(sketch.test.labels[name], values)
+
+
+def test_the_workers_end_when_their_parent_is_killed(tmp_path):
+    """Orphans would wait for ever."""
+    script = tmp_path / "draw.py"
+    script.write_text(
+        "import numpy as np\n"
+        "from kvae.data import faces\n"
+        "if __name__ == '__main__':\n"
+        "    factors = faces.sample_factors(100_000, np.random.default_rng(0))\n"
+        "    for batch in faces.draw_batches(factors, 32, num_processes=2):\n"
+        "        print('drawn', flush=True)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+    parent.stdout.readline()
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    assert len(children) >= 2
+    parent.kill()
+    parent.communicate()
+    for _ in range(200):
+        if not any(_runs(child) for child in children):
+            return
+        time.sleep(0.1)
+    pytest.fail("workers outlive their parent")
+
+
+def _runs(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False

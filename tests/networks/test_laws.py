@@ -64,15 +64,28 @@ def test_the_networks_are_read_back_from_their_config(name, rng):
     np.testing.assert_array_equal(again(x), encoder(x))
 
 
+def _sizes(model, kind):
+    layers = [layer for layer in model.layers if type(layer) is kind]
+    return [layer.output.shape[1:] for layer in layers]
+
+
 def test_conv_at_64_is_the_network_of_the_report():
+    """The convolutions over a whole map are dense layers: 4 x 4 x 64 to 256, and back."""
     encoder, decoder = _pair("conv", (64, 64, 3))
-    layers = [layer for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert [layer.filters for layer in layers] == [32, 32, 64, 64, 256]
-    assert [layer.output.shape[1] for layer in layers] == [32, 16, 8, 4, 1]
-    assert all(layer.kernel_size == (4, 4) for layer in layers)
-    layers = [layer for layer in decoder.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
-    assert [layer.filters for layer in layers] == [64, 64, 32, 32, 3]
-    assert [layer.output.shape[1] for layer in layers] == [4, 8, 16, 32, 64]
+    halved = [(32, 32, 32), (16, 16, 32), (8, 8, 64), (4, 4, 64)]
+    assert _sizes(encoder, keras.layers.Conv2D) == halved
+    assert _sizes(encoder, keras.layers.Dense) == [(256,), (10,)]
+    assert _sizes(decoder, keras.layers.Dense) == [(256,), (1024,)]
+    doubled = [(8, 8, 64), (16, 16, 32), (32, 32, 32), (64, 64, 3)]
+    assert _sizes(decoder, keras.layers.Conv2DTranspose) == doubled
+    convolutions = [
+        layer
+        for model in (encoder, decoder)
+        for layer in model.layers
+        if "Conv" in str(type(layer))
+    ]
+    assert {layer.kernel_size for layer in convolutions} == {(4, 4)}
+    assert {layer.strides for layer in convolutions} == {(2, 2)}
 
 
 @pytest.mark.parametrize("shape", [(7, 64, 3), (64, 257, 1), (300, 300, 3), (10,)])
