@@ -12,6 +12,7 @@ from kvae.model import VAE
 from kvae.networks import NETWORKS
 from kvae.priors import PRIORS
 from kvae.registry import find
+from kvae.runs import KERAS_MODEL, find_version
 from kvae.schedules import LinearWarmup
 
 # A pixel has 256 levels; one level is the least error that a variance should claim to know.
@@ -64,7 +65,9 @@ def build_vae(
     Raises:
         UsageError: an unknown name, or a shape that the network does not take.
     """
-    element_shape = tuple(int(size) for size in element_shape)
+    element_shape = _shape(element_shape)
+    if latent_dim != int(latent_dim) or latent_dim < 1:
+        raise UsageError(f"latent_dim must be a whole number of at least 1, received {latent_dim}")
     images = len(element_shape) == 3
     nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
     likelihood = _likelihood(likelihood, variance, images)
@@ -84,6 +87,18 @@ def build_vae(
     )  # fmt: skip
 
 
+def _shape(element_shape):
+    try:
+        sizes = tuple(int(size) for size in element_shape)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) not in (1, 3) or min(sizes) < 1:
+        raise UsageError(
+            f"element_shape is (features,) or (height, width, channels), received {element_shape!r}"
+        )
+    return sizes
+
+
 def _likelihood(name, variance, images):
     member = find(LIKELIHOODS, name, "likelihood")
     if name != "gaussian":
@@ -99,7 +114,7 @@ def load_model(path):
     """Read a `.keras` file that holds a VAE; needs no custom objects, keeps Keras's safe mode.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a published version.
 
     Returns:
         `kvae.VAE`.
@@ -110,6 +125,8 @@ def load_model(path):
     for registry in (LIKELIHOODS, PRIORS):
         for member in registry.values():
             member.load()
+    if Path(path).is_dir():
+        path = find_version(path).path / KERAS_MODEL
     if not Path(path).is_file():
         raise UsageError(f"no such model file: {path}")
     if not zipfile.is_zipfile(path):

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kvae.config import ONLY_FOR, PRESETS, Config, resolve
+from kvae.config import MAX_SEED, ONLY_FOR, PRESETS, Config, resolve
 from kvae.errors import KvaeError, UsageError
 from kvae.registry import Member
 
@@ -42,7 +42,7 @@ def run(main: Callable[[list[str]], None]) -> int:
     except KeyboardInterrupt:
         if _DEBUG in argv:
             raise
-        print("interrupted: nothing was published", file=sys.stderr)
+        print("interrupted: nothing half-made is left", file=sys.stderr)
         return 130
     except Exception as error:
         if _DEBUG in argv:
@@ -136,12 +136,12 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
     parser = _Parser(
         prog="evaluate.py",
         description="Measure a published model and draw its figures, through its SavedModel alone.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
         "--model", default="saved", metavar="DIR",
-        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER",
+        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
+        "(default: saved)",
     )  # fmt: skip
     parser.add_argument(
         "--data-dir", metavar="DIR", help="folder of the dataset, if it moved since training"
@@ -154,21 +154,23 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
     )
     parser.add_argument("--color-by", metavar="LABEL", help="label that colours the latent map")
     parser.add_argument(
-        "--num-draws", type=_at_least(1), default=500, metavar="K",
-        help="importance draws of the log-likelihood",
+        "--num-draws", type=_whole(1, 10**6), default=500, metavar="K",
+        help="importance draws of the log-likelihood (default: 500)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="of all draws")
+    parser.add_argument(
+        "--seed", type=_whole(0, MAX_SEED), default=0, metavar="N", help="of all draws (default: 0)"
+    )
     parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
     given = vars(parser.parse_args(argv))
     given.pop("debug")
     return given, {name: given.pop(name) for name in ("num_draws", "seed")}
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isdigit() or int(text) < least:
+        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(
-                f"a whole number of at least {least} is wanted, received {text!r}"
+                f"a whole number from {least} to {most} is wanted, received {text!r}"
             )
         return int(text)
 

@@ -20,6 +20,9 @@ MIXED_PRECISION = ("auto", "off", "float16", "bfloat16")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
 
 
+MAX_SEED = 2**32 - 1  # of Keras, NumPy's old generator and scikit-learn
+
+
 class _Kind(NamedTuple):
     """How an option's text becomes a value.
 
@@ -58,6 +61,10 @@ def _read_units(text: Any) -> tuple[int, ...]:
 
 _TEXT = _Kind("a text that is not empty", lambda text: _checked(str(text), bool(text)))
 _COUNT = _Kind("a whole number of at least 0", lambda text: _at_least(0, text))
+_SEED = _Kind(
+    f"a whole number from 0 to {MAX_SEED}",
+    lambda text: _checked(int(text), 0 <= int(text) <= MAX_SEED),
+)
 _POSITIVE_COUNT = _Kind("a whole number of at least 1", lambda text: _at_least(1, text))
 _POSITIVE = _Kind("a positive number", lambda text: _number(text, _is_positive))
 _NOT_NEGATIVE = _Kind("a number of at least 0", lambda text: _number(text, lambda v: v >= 0))
@@ -174,7 +181,7 @@ class Config:
         None, _TRAINING, "start from the weights of a published version, .keras or .weights.h5",
         metavar="PATH",
     )  # fmt: skip
-    seed: int = _option(0, _TRAINING, "of initial weights, order and noise", _COUNT, metavar="N")
+    seed: int = _option(0, _TRAINING, "of initial weights, order and noise", _SEED, metavar="N")
 
     save: str = _option("saved", _OUTPUT, "folder that models are published in", metavar="DIR")
     name: str = _option("", _OUTPUT, "of the model (default: the dataset's)", metavar="NAME")

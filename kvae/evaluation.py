@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from kvae import data, illustrations, measurements
 from kvae.data import Dataset
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError
 from kvae.runs import Version, find_version, read_metadata, writable_folder
 
+_MIN_ROWS = 10
 METRICS_FILE = "metrics.json"
 _BATCH = {"vectors": 2_000, "images": 250}
 
@@ -76,7 +77,9 @@ def evaluate(job: Job, *, num_draws: int = 500, seed: int = 0) -> dict[str, Any]
 
     dataset, folder = job.dataset, job.folder
     served = ServedModel(job.version, _BATCH[dataset.kind])
+    print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
     metrics, protocol = measurements.measure(served, dataset, num_draws=num_draws, seed=seed)
+    print("drawing    four figures", flush=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
         illustrations.draw(Path(workshop), served, dataset, label=job.label, seed=seed)
         text = json.dumps({**metrics, "protocol": protocol}, indent=1, allow_nan=False)
@@ -104,6 +107,11 @@ def _load(metadata: dict[str, Any], data_dir: str | None, cache_dir: str | None)
     dataset = data.load(config["dataset"], **options)
     shape = dataset.test.x.shape[1:]
     _check_card(dataset.card, metadata["data_card"])
+    if len(dataset.test.x) < _MIN_ROWS:
+        raise DataError(
+            f"{_MIN_ROWS} test rows at least are needed to measure anything, the test split of "
+            f"{config['dataset']} has {len(dataset.test.x)}"
+        )
     wanted = tuple(metadata["model"]["element_shape"])
     if shape != wanted:
         raise UsageError(f"the model takes x of {wanted}, the data have {shape}")

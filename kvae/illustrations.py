@@ -77,7 +77,7 @@ def _vector_figures(folder, served, dataset, rng):
     )
     vector_figures.save_generation(
         folder / "generation.png", test.x, component, generated, generated_component,
-        f"{name}: true and generated points",
+        f"{name}: true points, and generated ones in the colour of the likeliest component",
     )  # fmt: skip
     reconstruction = served.call("serving_default", x=test.x)["reconstruction"]
     vector_figures.save_reconstruction(

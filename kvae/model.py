@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from kvae.distributions import Affine, DiagonalNormal
 from kvae.errors import UsageError
+from kvae.likelihoods import accepts
 from kvae.noise import SeededNoise
+from kvae.priors.base import Prior
 
 
 class ElboTerms(NamedTuple):
@@ -55,7 +57,7 @@ class VAE(keras.Model):
     ):  # fmt: skip
         # Casting x to a half-precision policy would cast the likelihood's targets too.
         super().__init__(**{"name": "vae", "autocast": False, **kwargs})
-        _check_fit(encoder, decoder, likelihood)
+        _check_fit(encoder, decoder, likelihood, prior)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.prior = likelihood, prior
         self.beta = beta
@@ -167,8 +169,13 @@ class VAE(keras.Model):
             seed: row i depends on `seed + i` alone.
 
         Returns:
-            `(count, *element_shape)`.
+            `(count, *element_shape)`; means of image pixels may leave [0, 1] a little.
+
+        Raises:
+            UsageError: `count` is under 1.
         """
+        if count < 1:
+            raise UsageError(f"count must be at least 1, received {count}")
         noise = SeededNoise(keras.ops.arange(count, dtype="int64") + int(seed))
         return self.show(self.decode(self.prior.sample(noise)), noise)
 
@@ -184,17 +191,28 @@ class VAE(keras.Model):
         Args:
             start: x `(batch, ...)`.
             end: x `(batch, ...)`.
-            fraction: `(batch,)`, 0 at the start, 1 at the end.
+            fraction: a number or `(batch,)`, 0 at the start, 1 at the end.
 
         Returns:
             Decoded means, the shape of x, and latents `(batch, latent_dim)`.
         """
-        fraction = keras.ops.cast(fraction, "float32")[:, None]
+        fraction = keras.ops.reshape(keras.ops.cast(fraction, "float32"), (-1, 1))
         first, last = self.posterior(start).mean(), self.posterior(end).mean()
         latent = (1.0 - fraction) * first + fraction * last
         return self.decode(latent).mean(), latent
 
     # Training
+
+    def fit(self, x=None, *args, **kwargs):
+        """As `keras.Model.fit`; a NumPy array is looked at first.
+
+        Raises:
+            UsageError: rows of another shape, or values that the likelihood has no density for:
+                they would end in a loss that is not finite.
+        """
+        if isinstance(x, np.ndarray):
+            _check_array(x, self.element_shape, self.likelihood)
+        return super().fit(x, *args, **kwargs)
 
     def train_step(self, data):
         """One gradient step on `mean(distortion + beta * rate)`."""
@@ -266,8 +284,13 @@ class VAE(keras.Model):
         return cls(**{**config, **parts})
 
 
-def _check_fit(encoder, decoder, likelihood):
+def _check_fit(encoder, decoder, likelihood, prior):
     """Broadcasting would let a wrong number of outputs pass in silence."""
+    if not hasattr(likelihood, "distribution") or not isinstance(prior, Prior):
+        raise UsageError(
+            "a likelihood (kvae.likelihoods) and then a prior (kvae.priors) are wanted, received "
+            f"{type(likelihood).__name__} and {type(prior).__name__}; build_vae takes their names"
+        )
     latent_dim, shape = decoder.input_shape[-1], tuple(encoder.input_shape[1:])
     wanted = {
         "encoder": (DiagonalNormal.num_params(latent_dim),),
@@ -280,6 +303,16 @@ def _check_fit(encoder, decoder, likelihood):
                 f"for x of shape {shape} and {latent_dim} latent dimensions the {name}'s output "
                 f"must have shape {wanted[name]}, received {found}"
             )
+
+
+def _check_array(x, element_shape, likelihood):
+    if x.shape[1:] != element_shape:
+        raise UsageError(f"x must be of shape (rows, *{element_shape}), received {x.shape}")
+    if not accepts(likelihood.kind, x):
+        raise UsageError(
+            f"the likelihood {likelihood.kind!r} has no density for some values of x: bernoulli is "
+            "for 0 and 1 alone (uint8: 0 and 255), gaussian for finite numbers"
+        )
 
 
 class _StepNoise:

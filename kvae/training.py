@@ -175,8 +175,6 @@ def _moments(x):
 def _init_from(vae, source):
     """Copy the weights of a version, a `.keras` or a `.weights.h5` file of the same shapes."""
     path = Path(source)
-    if path.is_dir():
-        path = runs.find_version(path).path / runs.KERAS_MODEL
     if path.name.endswith(".weights.h5"):
         with tempfile.TemporaryDirectory() as folder:
             ours = Path(folder) / "ours.weights.h5"
@@ -190,6 +188,7 @@ def _init_from(vae, source):
     # The other model may have seen data in other units: its own go with its weights.
     vae.set_weights(other.get_weights())
     vae.shift, vae.scale = other.shift, other.scale
+    print(f"starts from the weights of {source}")
 
 
 def _shapes(vae):

@@ -82,7 +82,9 @@ def test_every_option_of_the_issue_has_help():
         ("train.py", ["--save", "/proc/kvae"], ["--save", "/proc/kvae"]),
         ("evaluate.py", ["--model", "/no/where"], ["/no/where"]),
         ("evaluate.py", ["--model", "tests"], ["no published model"]),
-        ("evaluate.py", ["--num-draws", "0"], ["--num-draws", "at least 1", "0"]),
+        ("evaluate.py", ["--num-draws", "0"], ["--num-draws", "from 1", "0"]),
+        ("evaluate.py", ["--seed", "4294967296"], ["--seed", "4294967295"]),
+        ("train.py", ["--seed", "4294967296"], ["--seed", "4294967295"]),
         ("evaluate.py", ["--num-draws", "many"], ["--num-draws", "many"]),
     ],
 )
@@ -116,7 +118,7 @@ def test_each_kind_of_failure_has_its_status_and_one_line(monkeypatch, capsys):
     assert "--debug" in text
     status, text = _status(KeyboardInterrupt(), monkeypatch, capsys)
     assert status == 130
-    assert "nothing was published" in text
+    assert text == "interrupted: nothing half-made is left\n"
 
 
 def test_debug_raises(monkeypatch, capsys):

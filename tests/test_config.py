@@ -57,7 +57,7 @@ def test_text_from_the_command_line_becomes_values():
         ("mixed_precision", "fp8", "auto, off, float16, bfloat16"),
         ("name", "a/b", "folder name"),
         ("name", ".hidden", "folder name"),
-        ("seed", "-1", "at least 0"),
+        ("seed", "-1", "from 0 to 4294967295"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name, value, wanted):

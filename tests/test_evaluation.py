@@ -1,6 +1,7 @@
 import json
 import shutil
 import struct
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +10,8 @@ from kvae_testing import make_vae
 
 from kvae import evaluation, illustrations, measurements, publish, runs, training
 from kvae.config import resolve
-from kvae.data import digits, faces, gmm
-from kvae.errors import UsageError
+from kvae.data import Split, digits, faces, gmm
+from kvae.errors import DataError, UsageError
 
 FIGURES = {"generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png"}
 
@@ -222,6 +223,16 @@ def test_other_data_than_those_of_training_are_refused(mixture_model, monkeypatc
     monkeypatch.setattr("kvae.data.load", lambda *_, **__: other)
     with pytest.raises(UsageError, match="not the data that the model was trained on: 'mixture'"):
         evaluation.prepare(path)
+
+
+def test_a_test_split_too_small_to_measure_is_refused(mixture_model, monkeypatch):
+    small = gmm.load()
+    small = replace(
+        small, test=Split(small.test.x[:9], {"component": small.test.labels["component"][:9]})
+    )
+    monkeypatch.setattr("kvae.data.load", lambda *_, **__: small)
+    with pytest.raises(DataError, match="10 test rows"):
+        evaluation.prepare(str(mixture_model.path))
 
 
 def test_a_copy_with_other_counts_is_noted(capsys):

@@ -111,7 +111,7 @@ def test_half_precision_keeps_the_densities_in_float32(network, likelihood, prio
         vae.elbo_terms(x, _noise(6)), full.elbo_terms(x, _noise(6)), strict=True
     ):
         assert half.dtype == "float32"
-        np.testing.assert_allclose(half, exact, rtol=0.05, atol=0.5)
+        np.testing.assert_allclose(half, exact, rtol=0.1, atol=0.5)
     assert {weight.dtype for weight in vae.trainable_variables} == {"float32"}
 
 
@@ -339,3 +339,42 @@ def test_parts_that_do_not_fit_together_are_refused():
     ):
         with pytest.raises(UsageError, match=f"the {name}'s output must have shape"):
             kvae.VAE(encoder, decoder, good.likelihood, good.prior)
+
+
+def test_arrays_that_would_end_in_nan_are_refused_before_training(rng):
+    vae = kvae.build_vae((3,), latent_dim=2)
+    vae.compile("adam")
+    x = rng.normal(size=(8, 3)).astype("float32")
+    x[2, 1] = np.nan
+    with pytest.raises(UsageError, match="finite"):
+        vae.fit(x)
+    with pytest.raises(UsageError, match=r"\(8, 2\)"):
+        vae.fit(x[:, :2])
+    binary = make_vae((8, 8, 1), likelihood="bernoulli")
+    binary.compile("adam")
+    with pytest.raises(UsageError, match="0 and 1"):
+        binary.fit(rng.integers(0, 256, (4, 8, 8, 1), dtype="uint8"))
+    history = binary.fit(255 * rng.integers(0, 2, (4, 8, 8, 1), dtype="uint8"), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_interpolate_takes_one_fraction_for_all_rows(small_vae):
+    x = make_x((2,), "gaussian")
+    _, half = small_vae.interpolate(x[:3], x[3:], 0.5)
+    _, halves = small_vae.interpolate(x[:3], x[3:], np.full(3, 0.5))
+    np.testing.assert_array_equal(half, halves)
+
+
+def test_wrong_arguments_from_python_are_named(small_vae):
+    for shape in (5, "abc", (4, 4), (0,)):
+        with pytest.raises(UsageError, match="element_shape"):
+            kvae.build_vae(shape)
+    with pytest.raises(UsageError, match="latent_dim"):
+        kvae.build_vae((3,), latent_dim=2.5)
+    with pytest.raises(UsageError, match="count"):
+        small_vae.generate(0)
+    v = small_vae
+    with pytest.raises(UsageError, match="Mixture and Gaussian"):
+        kvae.VAE(v.encoder, v.decoder, v.prior, v.likelihood)
+    with pytest.raises(UsageError, match="str and str"):
+        kvae.VAE(v.encoder, v.decoder, "gaussian", "mixture")

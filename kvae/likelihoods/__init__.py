@@ -1,6 +1,7 @@
 """Likelihoods p(x given z): what the decoder's output means. One file each.
 
-A member is a Keras layer with `params_per_channel` and `distribution(params)`.
+A member is a Keras layer with `kind` (its name here), `params_per_channel` and
+`distribution(params)`.
 """
 
 from __future__ import annotations

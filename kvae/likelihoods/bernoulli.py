@@ -12,6 +12,7 @@ class Bernoulli(keras.layers.Layer):
     A grey level has probability zero (minus infinity nats): it can never pass for a likelihood.
     """
 
+    kind = "bernoulli"
     params_per_channel = 1
 
     def __init__(self, **kwargs):

@@ -25,6 +25,7 @@ class Gaussian(keras.layers.Layer):
     decoders", ICML 2021, for the shared variance.
     """
 
+    kind = "gaussian"
     params_per_channel = 1
 
     def __init__(self, variance=0.1, *, initial_variance=0.1, variance_floor=1e-6, **kwargs):
