@@ -5,12 +5,12 @@ from pathlib import Path
 
 import keras
 
-from kvae.distributions import DiagonalNormal
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
 from kvae.model import VAE
 from kvae.networks import NETWORKS
-from kvae.priors import PRIORS
+from kvae.posteriors import POSTERIORS
+from kvae.priors import PRIORS, check_prior
 from kvae.registry import find
 from kvae.runs import KERAS_MODEL, find_version
 from kvae.schedules import LinearWarmup
@@ -31,6 +31,9 @@ def build_vae(
     variance="shared",
     prior="standard_normal",
     prior_components=30,
+    posterior="diagonal",
+    objective="elbo",
+    iwae_draws=8,
     beta=1.0,
     kl_warmup_steps=0,
     shift=0.0,
@@ -48,9 +51,13 @@ def build_vae(
         linear_path: whether a learned linear path lies beside the layers of "mlp".
         likelihood: a key of `kvae.likelihoods.LIKELIHOODS`.
         variance: of the Gaussian likelihood, in units of x squared after `shift` and `scale`: a
-            positive number, or "shared" or "per-feature" to learn it.
+            positive number, or "shared" or "per-feature" to learn it, or "heteroscedastic" or
+            "full" for the decoder to say it of each x (see `kvae.likelihoods.gaussian`).
         prior: a key of `kvae.priors.PRIORS`.
-        prior_components: of the prior "mixture".
+        prior_components: of the priors "mixture" and "vamp".
+        posterior: a key of `kvae.posteriors.POSTERIORS`.
+        objective: "elbo" or "iwae".
+        iwae_draws: draws a row of the objective "iwae".
         beta: weight of the rate.
         kl_warmup_steps: training steps over which that weight rises from 0; 0 for none.
         shift: see `VAE`.
@@ -71,17 +78,18 @@ def build_vae(
     images = len(element_shape) == 3
     nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
     likelihood = _likelihood(likelihood, variance, images)
+    family = find(POSTERIORS, posterior, "posterior")
     encoder = nets.encoder(
-        element_shape, latent_dim, DiagonalNormal.num_params(latent_dim),
+        element_shape, latent_dim, family.num_params(latent_dim),
         hidden_units=hidden_units, linear_path=linear_path, dtype=dtype,
     )  # fmt: skip
     decoder = nets.decoder(
-        latent_dim, element_shape, likelihood.params_per_channel,
+        latent_dim, element_shape, likelihood.num_outputs(element_shape[-1]),
         hidden_units=hidden_units, linear_path=linear_path, dtype=dtype,
     )  # fmt: skip
-    options = {"num_components": prior_components, "seed": seed} if prior == "mixture" else {}
     return VAE(
-        encoder, decoder, likelihood, find(PRIORS, prior, "prior")(**options),
+        encoder, decoder, likelihood, _prior(prior, latent_dim, prior_components, seed),
+        posterior=posterior, objective=objective, iwae_draws=iwae_draws,
         beta=LinearWarmup(beta, kl_warmup_steps) if kl_warmup_steps else beta,
         shift=shift, scale=scale, seed=seed, dtype=dtype,
     )  # fmt: skip
@@ -97,6 +105,15 @@ def _shape(element_shape):
             f"element_shape is (features,) or (height, width, channels), received {element_shape!r}"
         )
     return sizes
+
+
+def _prior(name, latent_dim, num_components, seed):
+    member = find(PRIORS, name, "prior")
+    check_prior(name, latent_dim)
+    options = {"seed": seed} if name != "standard_normal" else {}
+    if name in ("mixture", "vamp"):
+        options["num_components"] = num_components
+    return member(**options)
 
 
 def _likelihood(name, variance, images):

@@ -218,11 +218,11 @@ def _check_data_options(config: Config, given: dict[str, Any]) -> None:
 
 def _check_model_options(config: Config, given: dict[str, Any]) -> None:
     """Refuse an option that the chosen parts would ignore."""
-    for name, (kind, member) in ONLY_FOR.items():
+    for name, (kind, members) in ONLY_FOR.items():
         chosen = getattr(config, kind)
-        if name in given and chosen != member:
+        if name in given and chosen not in members:
             raise UsageError(
-                f"--{name.replace('_', '-')} applies to --{kind} {member} alone, "
+                f"--{name.replace('_', '-')} applies to --{kind} {' or '.join(members)} alone, "
                 f"received --{kind} {chosen}"
             )
 

@@ -14,10 +14,16 @@ from kvae.data.crops import CROPS
 from kvae.errors import UsageError
 from kvae.likelihoods import LEARNED_VARIANCES, LIKELIHOODS
 from kvae.networks import NETWORKS
-from kvae.priors import PRIORS
+from kvae.posteriors import POSTERIORS
+from kvae.priors import PRIORS, check_prior
+from kvae.registry import Member
+from kvae.samplers import SAMPLERS
 
 MIXED_PRECISION = ("auto", "off", "float16", "bfloat16")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
+OBJECTIVES = ("elbo", "iwae")
+NO_SAMPLER = "none"
+GMM_WEIGHTS = ("random", "steep")
 
 
 MAX_SEED = 2**32 - 1  # of Keras, NumPy's old generator and scikit-learn
@@ -60,6 +66,7 @@ def _read_units(text: Any) -> tuple[int, ...]:
 
 
 _TEXT = _Kind("a text that is not empty", lambda text: _checked(str(text), bool(text)))
+_ANY_TEXT = _Kind("a text", str)
 _COUNT = _Kind("a whole number of at least 0", lambda text: _at_least(0, text))
 _SEED = _Kind(
     f"a whole number from 0 to {MAX_SEED}",
@@ -108,8 +115,10 @@ class Config:
 
     dataset: str = _option("gmm", _DATA, "what to train on", choices=DATASETS)
     data_dir: str | None = _option(
-        None, _DATA, "folder of your copy of the dataset (celeba)", metavar="DIR"
-    )
+        None, _DATA, "your copy of the dataset: a folder (celeba), or a .npy, .npz or .csv file "
+        "(arrays)",
+        metavar="PATH",
+    )  # fmt: skip
     cache_dir: str | None = _option(
         None, _DATA, "where decoded or drawn images are kept (default: ~/.cache/kvae)",
         metavar="DIR",
@@ -128,6 +137,21 @@ class Config:
         5.0, _DATA, "least distance of two means, in largest standard deviations",
         _NOT_NEGATIVE, metavar="X",
     )  # fmt: skip
+    gmm_weights: str = _option(
+        "random", _DATA, "of the components; 'steep': falling to 1%", choices=GMM_WEIGHTS
+    )
+    gmm_warp: float = _option(
+        0.0, _DATA, "bend each component by this much, 0 to 5: no longer Gaussian",
+        _NOT_NEGATIVE, metavar="X",
+    )  # fmt: skip
+    label_column: str = _option(
+        "", _DATA, "column of a .csv that holds labels: its name or its number from 1",
+        _ANY_TEXT, metavar="NAME",
+    )  # fmt: skip
+    split_seed: int = _option(
+        0, _DATA, "of the split into train, valid and test, where the data have none",
+        _COUNT, metavar="N",
+    )  # fmt: skip
     faces_seed: int = _option(0, _DATA, "which drawn faces", _COUNT, metavar="N")
     faces_count: int = _option(
         20000, _DATA, "drawn faces to train on; a tenth of it each to validate and to test",
@@ -145,16 +169,25 @@ class Config:
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
     variance: float | str = _option(
         "shared", _MODEL,
-        "of the Gaussian likelihood: a number (after --standardize), or learned: "
-        "'shared' or 'per-feature'",
-        _VARIANCE, metavar="X|shared|per-feature",
+        "of the Gaussian likelihood: a number (after --standardize); learned: 'shared' or "
+        "'per-feature'; from the decoder: 'heteroscedastic', or 'full', with the covariance of all "
+        "features (of the colours of each pixel)",
+        _VARIANCE, metavar="X|NAME",
     )  # fmt: skip
+    posterior: str = _option("diagonal", _MODEL, "q(z given x)", choices=POSTERIORS)
     standardize: bool = _option(
         False, _MODEL, "shift and scale each feature by its training mean and standard deviation"
     )
     prior: str = _option("mixture", _MODEL, "p(z)", choices=PRIORS)
     prior_components: int = _option(
-        30, _MODEL, "components of the prior 'mixture'", _POSITIVE_COUNT, metavar="N"
+        30, _MODEL, "components of the priors 'mixture' and 'vamp'", _POSITIVE_COUNT, metavar="N"
+    )
+    objective: str = _option(
+        "elbo", _MODEL, "bound to maximise; 'iwae': of several draws (Burda et al. 2016)",
+        choices=OBJECTIVES,
+    )  # fmt: skip
+    iwae_draws: int = _option(
+        8, _MODEL, "draws of the objective 'iwae'", _POSITIVE_COUNT, metavar="K"
     )
     beta: float = _option(
         1.0, _MODEL, "weight of the rate (1: the ELBO)", _NOT_NEGATIVE, metavar="X"
@@ -163,10 +196,16 @@ class Config:
         0, _MODEL, "epochs over which that weight rises from 0", _COUNT, metavar="EPOCHS"
     )
 
+    sampler: str = _option(
+        NO_SAMPLER, _MODEL,
+        "density that 'generate' draws from, fitted to posterior draws after training",
+        choices={NO_SAMPLER: Member("generate draws from the prior", dict), **SAMPLERS},
+    )  # fmt: skip
+
     epochs: int = _option(
-        60, _TRAINING, "passes over the train split", _POSITIVE_COUNT, metavar="N"
+        36, _TRAINING, "passes over the train split", _POSITIVE_COUNT, metavar="N"
     )
-    batch_size: int = _option(512, _TRAINING, "examples a step", _POSITIVE_COUNT, metavar="N")
+    batch_size: int = _option(256, _TRAINING, "examples a step", _POSITIVE_COUNT, metavar="N")
     learning_rate: float = _option(3e-3, _TRAINING, "of Adam", _POSITIVE, metavar="X")
     learning_rate_schedule: str = _option(
         "cosine", _TRAINING, "'cosine' falls to a thousandth at the end",
@@ -201,6 +240,13 @@ class Config:
                 "--standardize goes with --likelihood gaussian alone, "
                 f"received --likelihood {self.likelihood}"
             )
+        if self.objective == "iwae" and (self.beta != 1 or self.kl_warmup_epochs):
+            raise UsageError(
+                "--objective iwae is a bound: it goes with --beta 1 and --kl-warmup-epochs 0, "
+                f"received {self.beta:g} and {self.kl_warmup_epochs}"
+            )
+        for density in (self.prior, self.sampler):
+            check_prior(density, self.latent_dim)
 
 
 def _check_choice(name: str, value: Any, choices: Any) -> None:
@@ -216,18 +262,24 @@ _REPORT = {
     "learning_rate": 1e-3,
     "learning_rate_schedule": "constant",
 }
-# Options that only one member of a kind of part reads: option -> (kind, member).
+# Options that only some members of a kind of part read: option -> (kind, members).
 ONLY_FOR = {
-    "hidden_units": ("network", "mlp"),
-    "linear_path": ("network", "mlp"),
-    "variance": ("likelihood", "gaussian"),
-    "prior_components": ("prior", "mixture"),
+    "hidden_units": ("network", ("mlp",)),
+    "linear_path": ("network", ("mlp",)),
+    "variance": ("likelihood", ("gaussian",)),
+    "prior_components": ("prior", ("mixture", "vamp")),
+    "iwae_draws": ("objective", ("iwae",)),
 }
 _PATHS = ("data_dir", "cache_dir")
+_VECTORS = {
+    "standardize": True, "variance": "full", "posterior": "full", "sampler": "mixture",
+    "jit_compile": True,
+}  # fmt: skip
 _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "gmm": {"dataset": "gmm", "standardize": True, "jit_compile": True},
+    "gmm": {"dataset": "gmm", **_VECTORS},
+    "arrays": {"dataset": "arrays", **_VECTORS, "latent_dim": 8, "hidden_units": (128, 128)},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
     "faces": {"dataset": "faces", **_IMAGES, "latent_dim": 32, "epochs": 20},
     "celeba": {"dataset": "celeba", **_IMAGES, "latent_dim": 64, "epochs": 50},

@@ -5,6 +5,7 @@ functions of noise that is handed in (see `kvae.noise`), so that nothing here ho
 """
 
 import math
+from typing import NamedTuple
 
 import keras
 
@@ -28,7 +29,88 @@ def event_size(tensor):
     return math.prod(tensor.shape[1:])
 
 
-class DiagonalNormal:
+def lower_triangular(entries, size):
+    """Matrices that are zero above the diagonal, filled from a vector.
+
+    Args:
+        entries: `(..., size * (size + 1) / 2)`; each lands in one place, in no special order.
+        size: rows and columns.
+
+    Returns:
+        `(..., size, size)`.
+    """
+    # Two copies of the vector, the second backwards, less the first row's worth: folded into rows,
+    # the part below the diagonal holds every entry once.
+    ops = keras.ops
+    both = ops.concatenate([entries[..., size:], ops.flip(entries, axis=-1)], axis=-1)
+    return ops.tril(ops.reshape(both, (*ops.shape(entries)[:-1], size, size)))
+
+
+def below_diagonal(entries, size):
+    """As `lower_triangular`, with zeros on the diagonal too: `size * (size - 1) / 2` entries."""
+    inner = lower_triangular(entries, size - 1)
+    padding = [(0, 0)] * (len(entries.shape) - 1) + [(1, 0), (0, 1)]
+    return keras.ops.pad(inner, padding)
+
+
+def _inverse_of_triangular(root):
+    """Of lower-triangular matrices `(..., dim, dim)`; NaN where they are not finite.
+
+    The general inverse would stop the whole batch for one row that is not finite.
+    """
+    eye = keras.ops.broadcast_to(keras.ops.eye(root.shape[-1]), keras.ops.shape(root))
+    return keras.ops.solve_triangular(root, eye, lower=True)
+
+
+def log_prob_of_pairs(z, means, precision_roots, log_dets):
+    """Log density of every row under each of several normal distributions.
+
+    Args:
+        z: `(batch, dim)`.
+        means: `(count, dim)`.
+        precision_roots: L `(count, dim, dim)`, inverse(covariance) = L L^T.
+        log_dets: log of the determinant of each L, `(count,)`.
+
+    Returns:
+        `(batch, count)`, nats.
+    """
+    ops = keras.ops
+    count, dim = means.shape
+    # L^T (z - m) for all pairs at once: z L and m L are far cheaper than differences.
+    flat = ops.reshape(ops.transpose(precision_roots, (1, 0, 2)), (dim, count * dim))
+    centre = ops.sum(means[:, :, None] * precision_roots, axis=1)
+    whitened = ops.reshape(ops.matmul(z, flat), (-1, count, dim)) - centre
+    return log_dets - 0.5 * (ops.sum(ops.square(whitened), axis=-1) + dim * LOG_2PI)
+
+
+class Draw(NamedTuple):
+    """A sample and its log density under the distribution that it was drawn from.
+
+    Args:
+        value: `(batch, ...)`.
+        log_prob: `(batch,)`, nats.
+    """
+
+    value: keras.KerasTensor
+    log_prob: keras.KerasTensor
+
+
+class _Rows:
+    """What is said by tensors whose first axis is the batch can be repeated and picked from."""
+
+    def _tensors(self):
+        raise NotImplementedError
+
+    def repeat(self, num_copies):
+        """Each row `num_copies` times in succession: `(batch * num_copies, ...)`."""
+        return type(self)(*(keras.ops.repeat(t, num_copies, axis=0) for t in self._tensors()))
+
+    def take(self, rows):
+        """The rows of these numbers, `(count,)` integers."""
+        return type(self)(*(keras.ops.take(t, rows, axis=0) for t in self._tensors()))
+
+
+class DiagonalNormal(_Rows):
     """A normal distribution with independent elements.
 
     Args:
@@ -42,6 +124,9 @@ class DiagonalNormal:
     def __init__(self, mean, variance):
         self._mean = mean
         self._variance = variance
+
+    def _tensors(self):
+        return self._mean, self.variance()
 
     @classmethod
     def from_params(cls, params):
@@ -66,6 +151,10 @@ class DiagonalNormal:
         """`(batch, ...)`, broadcast to the mean's shape."""
         return keras.ops.broadcast_to(self._variance, keras.ops.shape(self._mean))
 
+    def entropy(self):
+        """`(batch,)`, nats."""
+        return 0.5 * sum_event(1.0 + LOG_2PI + keras.ops.log(self.variance()))
+
     def log_prob(self, x):
         """Log density.
 
@@ -78,6 +167,13 @@ class DiagonalNormal:
         squared = keras.ops.square(x - self._mean) / self._variance
         return -0.5 * sum_event(LOG_2PI + keras.ops.log(self._variance) + squared)
 
+    def log_prob_of_pairs(self, z):
+        """Log density of every row of z `(n, dim)` under every row's normal: `(n, batch)`, nats."""
+        ops = keras.ops
+        difference = ops.expand_dims(z, 1) - self._mean
+        squared = ops.square(difference) / self.variance()
+        return -0.5 * ops.sum(LOG_2PI + ops.log(self.variance()) + squared, axis=-1)
+
     def sample(self, noise, purpose):
         """Draw one sample a row.
 
@@ -89,12 +185,152 @@ class DiagonalNormal:
         normal = keras.ops.reshape(normal, (-1, *self._mean.shape[1:]))
         return self._mean + keras.ops.sqrt(self._variance) * normal
 
-    def repeat(self, num_copies):
-        """Each row `num_copies` times in succession: `(batch * num_copies, ...)`."""
-        return DiagonalNormal(
-            keras.ops.repeat(self._mean, num_copies, axis=0),
-            keras.ops.repeat(self.variance(), num_copies, axis=0),
-        )
+    def draw(self, noise, purpose):
+        """Draw one sample a row with its log density; arguments as for `sample`.
+
+        Returns:
+            `Draw`.
+        """
+        value = self.sample(noise, purpose)
+        return Draw(value, self.log_prob(value))
+
+
+class FullNormal(_Rows):
+    """A normal distribution over vectors with a full covariance.
+
+    The covariance is R R^T with R = (I + B) diag(stddev): every stddev and B is a valid one, and
+    the entries of B have no scale.
+
+    Args:
+        mean: `(batch, dim)`.
+        stddev: positive, `(batch, dim)`.
+        below: B, zero on and above the diagonal, `(batch, dim, dim)`.
+    """
+
+    #: Below this a standard deviation would cost float32 its gradients.
+    min_stddev = 1e-4
+
+    def __init__(self, mean, stddev, below):
+        self._mean = mean
+        self._stddev = stddev
+        self._below = below
+
+    def _tensors(self):
+        return self._mean, self._stddev, self._below
+
+    @classmethod
+    def from_params(cls, params):
+        """Read a network's head: means, standard deviations before their softplus, entries of B.
+
+        Args:
+            params: `(batch, dim * (dim + 3) / 2)`.
+        """
+        dim = (math.isqrt(8 * params.shape[-1] + 9) - 3) // 2
+        mean, raw, entries = params[:, :dim], params[:, dim : 2 * dim], params[:, 2 * dim :]
+        stddev = keras.ops.softplus(raw) + cls.min_stddev
+        return cls(mean, stddev, below_diagonal(entries, dim))
+
+    @staticmethod
+    def num_params(dim):
+        """The number of head outputs that `from_params` needs for `dim` dimensions."""
+        return dim * (dim + 3) // 2
+
+    def mean(self):
+        """`(batch, dim)`."""
+        return self._mean
+
+    def variance(self):
+        """Marginal variances, `(batch, dim)`."""
+        return keras.ops.sum(keras.ops.square(self._root()), axis=-1)
+
+    def entropy(self):
+        """`(batch,)`, nats."""
+        return sum_event(0.5 * (1.0 + LOG_2PI) + keras.ops.log(self._stddev))
+
+    def log_prob(self, x):
+        """Log density at x `(batch, dim)`: `(batch,)`, nats."""
+        centred = keras.ops.expand_dims(x - self._mean, -1)
+        white = keras.ops.solve_triangular(self._root(), centred, lower=True)[..., 0]
+        return self._log_prob_of_white(white)
+
+    def log_prob_of_pairs(self, z):
+        """Log density of every row of z `(n, dim)` under every row's normal: `(n, batch)`, nats."""
+        inverse = _inverse_of_triangular(self._root())
+        log_dets = -sum_event(keras.ops.log(self._stddev))
+        return log_prob_of_pairs(z, self._mean, keras.ops.transpose(inverse, (0, 2, 1)), log_dets)
+
+    def sample(self, noise, purpose):
+        """Draw one sample a row, see `DiagonalNormal.sample`."""
+        return self._from_white(noise.normal(purpose, self._mean.shape[-1]))
+
+    def draw(self, noise, purpose):
+        """Draw one sample a row with its log density, see `DiagonalNormal.draw`."""
+        white = noise.normal(purpose, self._mean.shape[-1])
+        return Draw(self._from_white(white), self._log_prob_of_white(white))
+
+    def _root(self):
+        eye = keras.ops.eye(self._mean.shape[-1])
+        return (self._below + eye) * keras.ops.expand_dims(self._stddev, -2)
+
+    def _from_white(self, white):
+        step = self._stddev * white
+        return self._mean + step + keras.ops.einsum("bij,bj->bi", self._below, step)
+
+    def _log_prob_of_white(self, white):
+        log_stddev = keras.ops.log(self._stddev)
+        return -sum_event(0.5 * (LOG_2PI + keras.ops.square(white)) + log_stddev)
+
+
+class PrecisionNormal:
+    """A normal distribution with a full covariance along the last axis of an event.
+
+    Independent along the event's other axes. The inverse covariance is P P^T with
+    P = (I + B) diag(exp(log_precision)): the density needs no inverse, and -B holds the
+    coefficients of the regression of each element on the later ones.
+
+    Args:
+        mean: `(batch, ..., dim)`.
+        log_precision: log of one over the standard deviation of each element given the later ones,
+            `(batch, ..., dim)`.
+        below: B, zero on and above the diagonal, `(batch, ..., dim, dim)`.
+
+    Source: Pourahmadi, "Joint mean-covariance models with applications to longitudinal data",
+    Biometrika 1999, for the decomposition.
+    """
+
+    def __init__(self, mean, log_precision, below):
+        self._mean = mean
+        self._log_precision = log_precision
+        self._below = below
+
+    def mean(self):
+        """`(batch, ..., dim)`."""
+        return self._mean
+
+    def variance(self):
+        """Marginal variances, `(batch, ..., dim)`."""
+        inverse = _inverse_of_triangular(self._root())
+        return keras.ops.sum(keras.ops.square(inverse), axis=-2)
+
+    def log_prob(self, x):
+        """Log density at x `(batch, ..., dim)`: `(batch,)`, nats."""
+        centred = x - self._mean
+        regressed = centred + keras.ops.einsum("...ij,...i->...j", self._below, centred)
+        squared = keras.ops.square(keras.ops.exp(self._log_precision) * regressed)
+        return sum_event(self._log_precision - 0.5 * (LOG_2PI + squared))
+
+    def sample(self, noise, purpose):
+        """Draw one sample a row, see `DiagonalNormal.sample`."""
+        white = noise.normal(purpose, event_size(self._mean))
+        white = keras.ops.reshape(white, (-1, *self._mean.shape[1:]))
+        # The covariance is P^-T P^-1, so P^-T white has it.
+        inverse = _inverse_of_triangular(self._root())
+        return self._mean + keras.ops.einsum("...ji,...j->...i", inverse, white)
+
+    def _root(self):
+        eye = keras.ops.eye(self._mean.shape[-1])
+        scale = keras.ops.exp(self._log_precision)
+        return (self._below + eye) * keras.ops.expand_dims(scale, -2)
 
 
 class Bernoulli:

@@ -79,9 +79,11 @@ def evaluate(job: Job, *, num_draws: int = 500, seed: int = 0) -> dict[str, Any]
     served = ServedModel(job.version, _BATCH[dataset.kind])
     print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
     metrics, protocol = measurements.measure(served, dataset, num_draws=num_draws, seed=seed)
-    print("drawing    four figures", flush=True)
+    print("drawing    figures", flush=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
-        illustrations.draw(Path(workshop), served, dataset, label=job.label, seed=seed)
+        illustrations.draw(
+            Path(workshop), served, dataset, metrics=metrics, label=job.label, seed=seed
+        )
         text = json.dumps({**metrics, "protocol": protocol}, indent=1, allow_nan=False)
         (Path(workshop) / METRICS_FILE).write_text(text)
         written = sorted(path.name for path in Path(workshop).iterdir())
@@ -140,35 +142,101 @@ def _label(dataset: Dataset, color_by: str | None) -> str:
     return label
 
 
-_SHOWN = (
-    ("elbo_nats", "ELBO, nats", "{:.4f}"),
-    ("distortion_nats", "distortion, nats", "{:.4f}"),
-    ("rate_nats", "rate, nats", "{:.4f}"),
-    ("log_likelihood_nats", "log-likelihood bound, nats", "{:.4f}"),
-    ("true_log_likelihood_nats", "true log-likelihood, nats", "{:.4f}"),
-    ("gap_nats", "gap (true minus model), nats", "{:.4f}"),
-    ("reconstruction_mse", "reconstruction MSE", "{:.6f}"),
-    ("psnr_db", "reconstruction PSNR, dB", "{:.2f}"),
-    ("outlier_fraction", "outliers among samples", "{:.4f}"),
-    ("true_outlier_fraction", "outliers among test points", "{:.4f}"),
-    ("weights_kl_nats", "KL(sample shares, weights), nats", "{:.5f}"),
-    ("largest_relative_weight_error", "largest relative weight error", "{:.3f}"),
+# Group by group: the key, its title, how it is written, and the key that it is out of.
+_SHOWN = {
+    "test points, nats": (
+        ("elbo_nats", "ELBO", "{:.4f}", None),
+        ("distortion_nats", "distortion", "{:.4f}", None),
+        ("rate_nats", "rate", "{:.4f}", None),
+        ("log_likelihood_nats", "log-likelihood, bound", "{:.4f}", None),
+        ("true_log_likelihood_nats", "log-likelihood, true", "{:.4f}", None),
+        ("gap_nats", "gap, true minus bound", "{:.4f}", None),
+    ),
+    "importance weights": (
+        ("effective_sample_fraction", "effective share of the draws", "{:.3f}", None),
+        ("effective_sample_fraction_p5", "the same, 5% quantile over rows", "{:.3f}", None),
+    ),
+    "reconstruction and latents": (
+        ("reconstruction_mse", "reconstruction MSE", "{:.6f}", None),
+        ("psnr_db", "reconstruction PSNR, dB", "{:.2f}", None),
+        ("active_units", "active units", "{}", "latent_dim"),
+    ),
+    "generated points": (
+        ("modes_captured", "modes captured", "{}", "num_modes"),
+        ("largest_relative_weight_error", "largest relative weight error", "{:.3f}", None),
+        ("weights_kl_nats", "KL(shares, weights), nats", "{:.5f}", None),
+        ("outlier_fraction", "outliers", "{:.4f}", None),
+        ("true_outlier_fraction", "outliers among test points", "{:.4f}", None),
+        ("generated_true_log_density_nats", "true log-density, nats", "{:.4f}", None),
+        ("test_true_log_density_nats", "true log-density of test points", "{:.4f}", None),
+        ("sliced_wasserstein", "sliced Wasserstein distance", "{:.4f}", None),
+        ("sliced_wasserstein_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
+        ("energy_distance", "energy distance", "{:.5f}", None),
+        ("energy_distance_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
+    ),
+}
+_SEPARATION = (
+    ("k-NN accuracy", ("knn_accuracy_latent", "knn_accuracy_x", "bayes_accuracy")),
+    ("silhouette", ("silhouette_latent", "silhouette_x", "")),
+    ("adjusted Rand index of a fit", ("ari_latent", "ari_x", "ari_bayes")),
 )
 
 
 def _report(metrics):
-    """The table in the terminal."""
-    print()
-    for key, title, form in _SHOWN:
-        if key in metrics:
-            stderr = metrics.get(f"{key}_stderr")
-            error = "" if stderr is None else f"  ± {form.format(stderr)}"
-            print(f"  {title:36}{form.format(metrics[key]):>12}{error}")
-    print(f"  {'active units':36}{metrics['active_units']:>12} of {metrics['latent_dim']}")
-    if "modes_captured" in metrics:
-        print(f"  {'modes captured':36}{metrics['modes_captured']:>12} of {metrics['num_modes']}")
-    if metrics.get("gap_is_a_bug"):
+    """The table in the terminal: the prior, and beside it the sampler if there is one."""
+    columns = ("",) + ("_sampler",) * any(name.endswith("_sampler") for name in metrics)
+    if len(columns) > 1:
+        print(f"\n  {'':38}{'prior':>12}{'sampler':>26}", end="")
+    for group, shown in _SHOWN.items():
+        rows = [
+            (title, [_cell(metrics, key, suffix, form, whole) for suffix in columns])
+            for key, title, form, whole in shown
+        ]
+        _print_rows(group, [row for row in rows if any(row[1])])
+        if group == "test points, nats":
+            _print_rows(*_curve(metrics, columns))
+    _print_separation(metrics)
+    if metrics.get("gap_is_a_bug") or metrics.get("gap_is_a_bug_sampler"):
         print(
-            "\n  BUG: the model's bound lies above the true log-likelihood by more than three "
-            "standard errors, which cannot be. Please report it."
+            "\n  BUG: the model's bound lies above the true log-likelihood by more than three\n"
+            "  standard errors, which cannot be. Please report it."
         )
+
+
+def _cell(metrics, key, suffix, form, whole=None):
+    if key + suffix not in metrics:
+        return ""
+    value = f"{form.format(metrics[key + suffix]):>12}"
+    if whole:
+        return f"{value} of {metrics[whole]}"
+    stderr = metrics.get(f"{key}{suffix}_stderr")
+    return value if stderr is None else f"{value} ± {form.format(stderr)}"
+
+
+def _curve(metrics, columns):
+    """The gap, or without a truth the bound, against the number of draws."""
+    curves = [metrics.get("bound_curve" + suffix, []) for suffix in columns]
+    key = "gap_nats" if any("gap_nats" in point for point in curves[0]) else "bound_nats"
+    rows = []
+    for which, point in enumerate(curves[0]):
+        title = f"K = {point['num_draws']:,} on {point['rows']:,} rows"
+        cells = [_cell(curve[which], key, "", "{:.4f}") if curve else "" for curve in curves]
+        rows.append((title, cells))
+    return f"{key.removesuffix('_nats')} with K draws, nats", rows
+
+
+def _print_rows(group, rows):
+    if rows:
+        print(f"\n  {group}")
+    for title, cells in rows:
+        print(f"    {title:36}{''.join(f'{cell:26}' for cell in cells)}".rstrip())
+
+
+def _print_separation(metrics):
+    if "knn_accuracy_latent" not in metrics:
+        return
+    limit = "limit" if "bayes_accuracy" in metrics else ""
+    print(f"\n  {'labels apart':38}{'latent':>12}{'data':>12}{limit:>12}".rstrip())
+    for title, keys in _SEPARATION:
+        cells = (_cell(metrics, key, "", "{:.4f}") for key in keys)
+        print(f"    {title:36}{''.join(f'{cell:>12}' for cell in cells)}".rstrip())

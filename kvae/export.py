@@ -74,12 +74,14 @@ def endpoints(vae: VAE) -> dict[str, Endpoint]:
             lambda latent: _decode(vae, latent), (latent,), "mean and variance of p(x given z)"
         ),
         "generate": Endpoint(
-            lambda seed: _generate(vae, seed),
+            lambda seed: _generate(vae, vae.sampler, seed),
             (seed,),
             "a sample from the fitted sampler if there is one, else from the prior",
         ),
         "generate_from_prior": Endpoint(
-            lambda seed: _generate(vae, seed), (seed,), "a sample from the training prior"
+            lambda seed: _generate(vae, vae.prior, seed),
+            (seed,),
+            "a sample from the training prior",
         ),
         "interpolate": Endpoint(
             lambda start, end, fraction: dict(
@@ -100,7 +102,8 @@ def endpoints(vae: VAE) -> dict[str, Endpoint]:
         "log_weight": Endpoint(
             lambda x, seed: _log_weight(vae, x, seed),
             (x, seed),
-            "log p(x given z) + log p(z) - log q(z given x) at one draw z, and its two parts, nats",
+            "log p(x given z) + log p(z) - log q(z given x) at one draw z, its two parts, nats; "
+            "_sampler: with the sampler's density for p(z)",
         ),
         "log_likelihood": Endpoint(
             draws.log_likelihood,
@@ -110,18 +113,31 @@ def endpoints(vae: VAE) -> dict[str, Endpoint]:
     }
 
 
-def write_saved_model(twin: VAE, directory: Path) -> None:
+def write_saved_model(twin: VAE, directory: Path) -> dict[str, dict[str, tf.TensorSpec]]:
     """Write the SavedModel of a float32 VAE.
 
     Args:
         twin: from `float32_twin`.
         directory: a folder that does not exist yet.
+
+    Returns:
+        What each signature answers: name -> output name -> `tf.TensorSpec`.
     """
     archive = keras.export.ExportArchive()
+    outputs = {}
     for name, endpoint in endpoints(twin).items():
-        function = _nan_rows(endpoint.function, endpoint.inputs)
-        archive.add_endpoint(name, function, list(endpoint.inputs))
+        traced = tf.function(
+            _nan_rows(endpoint.function, endpoint.inputs), autograph=False
+        ).get_concrete_function(*endpoint.inputs)
+        # Saving traces every function a second time; this way that is one call.
+        archive.add_endpoint(name, _calling(traced), list(endpoint.inputs))
+        outputs[name] = traced.structured_outputs
     archive.write_out(str(directory), verbose=False)
+    return outputs
+
+
+def _calling(traced):
+    return lambda *tensors: traced(*tensors)
 
 
 def _nan_rows(function, inputs):
@@ -145,9 +161,20 @@ def _nan_rows(function, inputs):
     return guarded
 
 
+def _densities(vae):
+    """Output suffix -> density of latents: the prior, and the sampler if it has a density."""
+    exact = vae.has_sampler and vae.sampler.exact_density
+    return {"": vae.prior, **({"_sampler": vae.sampler} if exact else {})}
+
+
 def _log_weight(vae, x, seed):
-    terms = vae.weight_terms(x, SeededNoise(seed))
-    return {"log_weight": -(terms.distortion + terms.rate), **terms._asdict()}
+    densities = _densities(vae)
+    terms = vae.weight_terms(x, SeededNoise(seed), densities=tuple(densities.values()))
+    weights = {
+        f"log_weight{suffix}": term.log_weight
+        for suffix, term in zip(densities, terms, strict=True)
+    }
+    return {**weights, **terms[0]._asdict()}
 
 
 def _decode(vae, latent):
@@ -155,9 +182,9 @@ def _decode(vae, latent):
     return {"decoded": distribution.mean(), "decoded_variance": distribution.variance()}
 
 
-def _generate(vae, seed):
+def _generate(vae, density, seed):
     noise = SeededNoise(seed)
-    latent = vae.prior.sample(noise)
+    latent = density.sample(noise)
     return {"sample": vae.show(vae.decode(latent), noise), "latent": latent}
 
 
@@ -171,14 +198,22 @@ class _Draws:
     def log_likelihood(self, x, seed):
         """log of the mean of the exponentials of `NUM_DRAWS` log-weights."""
         posterior = self._vae.posterior(x)
+        densities = _densities(self._vae)
 
         def chunk(draws):
             count = draws.shape[0]
             noise = SeededNoise(tf.repeat(seed, count), tf.tile(draws, tf.shape(seed)))
-            return self._vae.log_weight(tf.repeat(x, count, axis=0), noise, posterior.repeat(count))
+            terms = self._vae.weight_terms(
+                tf.repeat(x, count, axis=0), noise, posterior=posterior.repeat(count),
+                densities=tuple(densities.values()),
+            )  # fmt: skip
+            return tf.stack([term.log_weight for term in terms], axis=1)
 
         weights = self._over_chunks(chunk, NUM_DRAWS)
-        return {"log_likelihood": tf.reduce_logsumexp(weights, axis=1) - math.log(NUM_DRAWS)}
+        bounds = tf.reduce_logsumexp(weights, axis=1) - math.log(NUM_DRAWS)
+        return {
+            f"log_likelihood{suffix}": bounds[:, place] for place, suffix in enumerate(densities)
+        }
 
     def score(self, x):
         """The ELBO and its parts, with the same draws for every row and every call."""

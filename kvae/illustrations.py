@@ -1,39 +1,90 @@
-"""The figures of a published version, from its signatures and the test split."""
+"""The figures of a published version, from its signatures, its numbers and the test split."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kvae.data import Dataset, Split
-from kvae.data.gmm import mixture_of
+from kvae.data.gmm import Mixture, mixture_of
 from kvae.data.pixels import as_unit_interval
 from kvae.figures import images as image_figures
 from kvae.figures import latent as latent_figures
 from kvae.figures import vectors as vector_figures
+from kvae.figures.bound import save_bound
+from kvae.figures.density import save_density
+from kvae.figures.recall import save_recall
+from kvae.figures.slices import slices_of
 
 _PAIRS, _STEPS = 6, 10
+_PRIOR = "prior"
 
 
-def draw(folder: Path, served: Any, dataset: Dataset, *, label: str, seed: int) -> None:
+def draw(
+    folder: Path,
+    served: Any,
+    dataset: Dataset,
+    *,
+    metrics: Mapping[str, Any],
+    label: str,
+    seed: int,
+) -> None:
     """Write generation.png, reconstruction.png, interpolation.png and latent_tsne.png.
+
+    For vectors also bound.png, for a mixture also density.png and recall.png.
 
     Args:
         folder: where to write.
-        served: a `kvae.served.ServedModel`.
+        served: a `kvae.served.ServedModel`, or anything with its `call`, `version`, `metadata`.
         dataset: the data.
+        metrics: from `kvae.measurements.measure`, of the same version and data.
         label: what colours the latent map; "" for nothing.
         seed: of all draws.
     """
-    test = dataset.test
+    test, name = dataset.test, _name(served)
     rng = np.random.default_rng([seed, 1])
     if dataset.kind == "images":
         _image_figures(folder, served, test, rng)
     else:
         _vector_figures(folder, served, dataset, rng)
+        if "bound_curve" in metrics:
+            title = f"{name}: the bound on log p(x) rises with the number of importance draws"
+            save_bound(folder / "bound.png", _by_model(served, metrics, "bound_curve"), title)
+    mixture = mixture_of(dataset.card)
+    if mixture is not None:
+        _density(folder, served, mixture, seed)
+        _recall(folder, served, mixture, metrics)
     latents = served.call("encode", x=test.x)["mean"]
     labels = test.labels[label] if label else np.zeros(len(latents), int)
-    latent_figures.save_tsne(folder / "latent_tsne.png", latents, labels, label or "nothing", seed)
+    class_names = dataset.card.get("label_names", ()) if label == dataset.color_by else ()
+    latent_figures.save_tsne(
+        folder / "latent_tsne.png", latents, labels, label,
+        f"{name}: the latent space" + (f", coloured by {label}" if label else ""),
+        seed=seed, class_names=class_names,
+    )  # fmt: skip
+
+
+def _name(served):
+    return f"{served.version.name} version {served.version.number}"
+
+
+def _sampler(served):
+    return served.metadata.get("sampler", "none")
+
+
+def _source(served):
+    """What the signature `generate` draws latents from, in words."""
+    sampler = _sampler(served)
+    return "from the prior" if sampler == "none" else f"through the {sampler} sampler"
+
+
+def _by_model(served, metrics, key):
+    """A metric of the prior, and of the sampler where it has one."""
+    found = {_PRIOR: metrics[key]}
+    if f"{key}_sampler" in metrics:
+        found[f"{_sampler(served)} sampler"] = metrics[f"{key}_sampler"]
+    return found
 
 
 def _interpolations(served, x, rng):
@@ -46,12 +97,11 @@ def _interpolations(served, x, rng):
 
 
 def _image_figures(folder, served, test: Split, rng):
-    name = served.version.name
+    name = _name(served)
     image_figures.save_generation(
-        folder / "generation.png",
-        _generate(served, 20, int(rng.integers(2**31))),
-        f"{name}: generated",
-    )
+        folder / "generation.png", _generate(served, 20, rng),
+        f"{name}: generated {_source(served)}",
+    )  # fmt: skip
     rows = np.sort(rng.permutation(len(test.x))[:20])
     originals = as_unit_interval(test.x[rows])
     reconstructions = served.call("serving_default", x=originals)["reconstruction"]
@@ -68,28 +118,59 @@ def _image_figures(folder, served, test: Split, rng):
 
 
 def _vector_figures(folder, served, dataset, rng):
-    name, test, mixture = served.version.name, dataset.test, mixture_of(dataset.card)
+    name, test, mixture = _name(served), dataset.test, mixture_of(dataset.card)
     alone = np.zeros(len(test.x), int)
     component = test.labels[dataset.color_by] if mixture else alone
-    generated = _generate(served, min(5000, len(test.x)), int(rng.integers(2**31)))
+    generated = _generate(served, min(5000, len(test.x)), rng)
     generated_component = (
         mixture.responsibilities(generated).argmax(axis=1) if mixture else alone[: len(generated)]
     )
+    words = "true points, and ones generated " if mixture else "test points, and ones generated "
+    likeliest = ", in the colour of the likeliest component" if mixture else ""
     vector_figures.save_generation(
         folder / "generation.png", test.x, component, generated, generated_component,
-        f"{name}: true points, and generated ones in the colour of the likeliest component",
+        f"{name}: {words}{_source(served)}{likeliest}",
     )  # fmt: skip
     reconstruction = served.call("serving_default", x=test.x)["reconstruction"]
     vector_figures.save_reconstruction(
-        folder / "reconstruction.png", test.x, reconstruction, component, f"{name}: test points"
-    )
+        folder / "reconstruction.png", test.x, reconstruction, component,
+        f"{name}: test points and their reconstructions",
+    )  # fmt: skip
     _, between = _interpolations(served, test.x, rng)
     vector_figures.save_interpolation(
-        folder / "interpolation.png", between, test.x, component,
+        folder / "interpolation.png", between, test.x,
         f"{name}: between test points, a straight line in latent space",
     )  # fmt: skip
 
 
-def _generate(served, count, seed):
-    seeds = np.random.default_rng(seed).integers(2**63, size=count)
+def _density(folder, served, mixture: Mixture, seed):
+    slices = slices_of(mixture)
+    points = [one.points().astype(np.float32) for one in slices]
+    every = np.concatenate(points)
+    seeds = np.random.default_rng([seed, 2]).integers(2**63, size=len(every))
+    found = served.call("log_likelihood", x=every, seed=seeds)
+    ends = np.cumsum([len(part) for part in points])[:-1]
+    models = {
+        name: np.split(np.asarray(values, np.float64), ends)
+        for name, values in _by_model(served, found, "log_likelihood").items()
+    }
+    where = "" if len(slices) == 1 else " on slices"
+    save_density(
+        folder / "density.png", slices, [mixture.log_prob(part) for part in points], models,
+        f"{_name(served)}: log density{where}, true and of the model "
+        f"(bound of {served.metadata['num_draws']} draws)",
+    )  # fmt: skip
+
+
+def _recall(folder, served, mixture: Mixture, metrics):
+    count = metrics["num_generated"]
+    save_recall(
+        folder / "recall.png", mixture.weights, _by_model(served, metrics, "mode_shares"),
+        _by_model(served, metrics, "mode_captured"),
+        f"{_name(served)}: each component's share of {count:,} generated points",
+    )  # fmt: skip
+
+
+def _generate(served, count, rng):
+    seeds = rng.integers(2**63, size=count)
     return served.call("generate", seed=seeds)["sample"]

@@ -1,21 +1,39 @@
-"""The numbers of a published version, from its signatures and the test split."""
+"""The numbers of a published version, from its signatures and the test split.
+
+A key with the suffix `_sampler` is of the sampler that was fitted after training (the signature
+`generate`, and the second output of the densities); one without is of the training prior.
+"""
 
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae.data import Dataset
 from kvae.data.gmm import mixture_of
 from kvae.data.pixels import as_unit_interval
+from kvae.metrics.curve import bound_curves
 from kvae.metrics.latents import active_units
-from kvae.metrics.likelihood import gap, importance_log_likelihood, mean_and_stderr
-from kvae.metrics.modes import mode_metrics, num_generated_for, outlier_fraction
+from kvae.metrics.likelihood import effective_sample_metrics, mean_and_stderr
+from kvae.metrics.modes import (
+    mode_metrics,
+    num_generated_for,
+    outlier_fraction,
+    true_log_density,
+)
+from kvae.metrics.protocol import descriptions
 from kvae.metrics.reconstruction import reconstruction_metrics
+from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
+from kvae.metrics.two_sample import TwoSample, compare
 
 # Hundreds of draws of an image cost a decoder's pass each: some rows stand for all.
 _MAX_LIKELIHOOD_IMAGES = 256
 _ELBO_DRAWS = 4
+_WEIGHT_DRAWS, _WEIGHT_ROWS = 64, 1_000
+_MAX_COMPARED, _NUM_COMPARED, _NUM_REFERENCES = 10_000, 5, 10
+_SUFFIXES = ("", "_sampler")
+_SHARED = {"num_generated", "num_modes", "effective_sample_draws"}
 
 
 def measure(
@@ -32,13 +50,22 @@ def measure(
     Returns:
         The metrics, and the protocol that they were taken by; JSON values.
     """
+    # The threads of NumPy, SciPy and scikit-learn cost more than they gain at these sizes;
+    # TensorFlow keeps its own.
+    with threadpool_limits(1):
+        return _measure(served, dataset, num_draws, seed)
+
+
+def _measure(served, dataset, num_draws, seed):
     x = dataset.test.x
-    streams = np.random.default_rng(seed).integers(2**31, size=4)
+    mixture = mixture_of(dataset.card)
+    streams = [int(s) for s in np.random.default_rng(seed).integers(2**31, size=6)]
     metrics = {**_elbo(served, x, streams[0])}
-    likelihood_rows = _likelihood_rows(dataset, streams[1])
-    found = _log_likelihood(served, x[likelihood_rows], num_draws, streams[2])
-    metrics["log_likelihood_nats"], metrics["log_likelihood_nats_stderr"] = mean_and_stderr(found)
-    metrics["num_draws"] = num_draws
+    rows = _some_rows(dataset, streams[1])
+    truth = None if mixture is None else mixture.log_prob(x[rows])
+    vectors = dataset.kind == "vectors"
+    metrics |= _likelihood(served, x[rows], truth, num_draws, vectors, streams[2])
+    metrics |= _effective_sample(served, x[rows], streams[3])
     posterior = served.call("encode", x=x)
     metrics["active_units"] = active_units(posterior["mean"], posterior["variance"])
     metrics["latent_dim"] = posterior["mean"].shape[1]
@@ -46,12 +73,12 @@ def measure(
     metrics |= reconstruction_metrics(
         as_unit_interval(x), reconstruction, images=dataset.kind == "images"
     )
-    counts = {"test": len(x), "log_likelihood": len(likelihood_rows)}
-    mixture = mixture_of(dataset.card)
     if mixture is not None:
-        metrics |= _mixture_metrics(served, mixture, x, found, streams[3])
-        counts["generated"] = metrics["num_generated"]
-    return metrics, _protocol(served, dataset, num_draws, seed, counts)
+        metrics["true_outlier_fraction"] = outlier_fraction(x, mixture)
+    if vectors:
+        metrics |= _samples(served, dataset, mixture, streams[4])
+        metrics |= _separation(dataset, mixture, posterior["mean"], streams[5])
+    return metrics, _protocol(served, dataset, metrics, len(rows), seed)
 
 
 def _elbo(served, x, seed):
@@ -74,7 +101,7 @@ def _elbo(served, x, seed):
     }
 
 
-def _likelihood_rows(dataset, seed):
+def _some_rows(dataset, seed):
     num_rows = len(dataset.test.x)
     if dataset.kind == "vectors" or num_rows <= _MAX_LIKELIHOOD_IMAGES:
         return np.arange(num_rows)
@@ -82,42 +109,145 @@ def _likelihood_rows(dataset, seed):
     return np.sort(rng.choice(num_rows, _MAX_LIKELIHOOD_IMAGES, replace=False))
 
 
-def _log_likelihood(served, x, num_draws, seed):
-    def ask(signature):
-        return lambda x, seeds: served.call(signature, x=x, seed=seeds)[signature]
+def _asker(served, signature):
+    """The log densities that a signature answers, `(1, n)`, or `(2, n)` with the sampler's."""
 
-    return importance_log_likelihood(
-        ask("log_weight"), ask("log_likelihood"), x,
+    def ask(x, seed):
+        found = served.call(signature, x=x, seed=seed)
+        return np.stack([found[signature + s] for s in _SUFFIXES if signature + s in found])
+
+    return ask
+
+
+def _likelihood(served, x, truth, num_draws, curve, seed):
+    """The bound at `num_draws`, and if asked how it rises towards there and beyond."""
+    curves = bound_curves(
+        _asker(served, "log_weight"), _asker(served, "log_likelihood"), x, truth,
         num_draws=num_draws, draws_per_call=served.metadata["num_draws"], seed=seed,
+        only_last=not curve,
     )  # fmt: skip
+    metrics = {"num_draws": num_draws}
+    for suffix, points in zip(_SUFFIXES, curves, strict=False):
+        last = next(point for point in points if point["num_draws"] == num_draws)
+        metrics |= _suffixed(_headline(last), suffix)
+        if curve:
+            metrics["bound_curve" + suffix] = points
+    if truth is not None:
+        mean, stderr = mean_and_stderr(truth)
+        metrics |= {"true_log_likelihood_nats": mean, "true_log_likelihood_nats_stderr": stderr}
+        # The same number under the name that stands beside the density of generated points.
+        metrics |= {"test_true_log_density_nats": mean, "test_true_log_density_nats_stderr": stderr}
+    return metrics
 
 
-def _mixture_metrics(served, mixture, x, log_likelihood, seed):
-    true_log_prob = mixture.log_prob(x)
-    true_mean, true_stderr = mean_and_stderr(true_log_prob)
-    seeds = np.random.default_rng(seed).integers(2**63, size=num_generated_for(mixture))
-    generated = served.call("generate", seed=seeds)["sample"]
-    found = gap(true_log_prob, log_likelihood)
-    return {
-        "true_log_likelihood_nats": true_mean,
-        "true_log_likelihood_nats_stderr": true_stderr,
-        **found,
-        # A lower bound cannot lie above the truth by more than chance.
-        "gap_is_a_bug": found["gap_nats"] < -3 * found["gap_nats_stderr"],
-        **mode_metrics(generated, mixture),
-        "true_outlier_fraction": outlier_fraction(x, mixture),
+def _headline(point):
+    """A point of the curve under the names of the whole."""
+    named = {
+        "log_likelihood_nats": point["bound_nats"],
+        "log_likelihood_nats_stderr": point["bound_nats_stderr"],
     }
+    if "gap_nats" not in point:
+        return named
+    gap, stderr = point["gap_nats"], point["gap_nats_stderr"]
+    # A lower bound cannot lie above the truth by more than chance.
+    return {**named, "gap_nats": gap, "gap_nats_stderr": stderr, "gap_is_a_bug": gap < -3 * stderr}
 
 
-def _protocol(served, dataset, num_draws, seed, counts):
+def _effective_sample(served, x, seed):
+    rng = np.random.default_rng(seed)
+    x = x[np.sort(rng.permutation(len(x))[:_WEIGHT_ROWS])]
+    ask = _asker(served, "log_weight")
+    draws = [ask(x, rng.integers(2**63, size=len(x))) for _ in range(_WEIGHT_DRAWS)]
+    metrics = {}
+    for suffix, log_weights in zip(_SUFFIXES, np.stack(draws, axis=1), strict=False):
+        metrics |= _suffixed(effective_sample_metrics(log_weights), suffix)
+    return metrics
+
+
+def _suffixed(metrics, suffix):
+    """Metrics under their names with a suffix, `_stderr` staying last."""
+    if not suffix:
+        return metrics
+    named = {}
+    for name, value in metrics.items():
+        stem = name.removesuffix("_stderr")
+        if stem not in _SHARED:
+            named[stem + suffix + name[len(stem) :]] = value
+    return named
+
+
+def _sampler(served):
+    return served.metadata.get("sampler", "none")
+
+
+def _samples(served, dataset, mixture, seed):
+    """What the samples of the prior, and those of the sampler, tell."""
+    rng = np.random.default_rng(seed)
+    test, references, unit = _yardstick(dataset, mixture, rng)
+    between = TwoSample(test, seed=rng.integers(2**31))
+    perfect = [between.distances(reference) for reference in references]
+    count = _NUM_COMPARED * len(test)
+    if mixture is not None:
+        count = max(count, num_generated_for(mixture))
+    seeds = rng.integers(2**63, size=count)
+    signatures = ["generate_from_prior"] + ["generate"] * (_sampler(served) != "none")
+    metrics = {"num_generated": count}
+    for suffix, signature in zip(_SUFFIXES, signatures, strict=False):
+        generated = served.call(signature, seed=seeds)["sample"]
+        parts = np.split(generated[: _NUM_COMPARED * len(test)] / unit, _NUM_COMPARED)
+        found = compare([between.distances(part) for part in parts], perfect)
+        if mixture is not None:
+            found |= mode_metrics(generated, mixture) | true_log_density(generated, mixture)
+        metrics |= _suffixed(found, suffix)
+    return metrics
+
+
+def _yardstick(dataset, mixture, rng):
+    """Test points to compare with, samples that are as good as can be, and their unit."""
+    test, train = (rng.permutation(split.x) for split in (dataset.test, dataset.train))
+    if mixture is not None:
+        test = test[:_MAX_COMPARED]
+        references = [mixture.sample(len(test), rng)[0] for _ in range(_NUM_REFERENCES)]
+        return test, references, np.ones(mixture.dim)
+    unit = _unit(train)
+    count = min(len(test), len(train), _MAX_COMPARED)
+    references = [rng.permutation(train)[:count] / unit for _ in range(_NUM_REFERENCES)]
+    return test[:count] / unit, references, unit
+
+
+def _unit(train):
+    """A table's columns have units of their own: distances are taken in standard deviations."""
+    stddev = train.std(0, dtype=np.float64)
+    return np.where(stddev > 0, stddev, 1.0)
+
+
+def _separation(dataset, mixture, latents, seed):
+    x, labels = dataset.test.x, dataset.test.labels.get(dataset.color_by)
+    if labels is None or not can_be_separated(labels):
+        return {}
+    unit = 1.0 if mixture is not None else _unit(dataset.train.x)
+    metrics = {}
+    for space, points in (("latent", latents), ("x", x / unit)):
+        found = separation_metrics(points, labels, seed=seed)
+        metrics |= {f"{name}_{space}": value for name, value in found.items()}
+    return metrics | ({} if mixture is None else bayes_metrics(x, labels, mixture))
+
+
+def _protocol(served, dataset, metrics, num_rows, seed):
     """What must stand beside the numbers for them to mean anything."""
+    counts = {"test": len(dataset.test.x), "log_likelihood": num_rows}
+    if "num_generated" in metrics:
+        counts["generated"] = metrics["num_generated"]
     return {
         "model": f"{served.version.name}/{served.version.number}",
         "fingerprint": served.metadata["fingerprint"],
         "split": "test",
         "rows": counts,
+        "sampler": _sampler(served),
+        "suffix_sampler": "of the sampler fitted after training; keys without: the training prior",
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
-        "log_likelihood": f"importance-weighted bound of {num_draws} draws, own seeds",
+        "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
+        **descriptions(metrics, known_truth="mixture" in dataset.card),
         "seed": seed,
         "data_card": {key: value for key, value in dataset.card.items() if key != "mixture"},
         "versions": {

@@ -3,17 +3,25 @@
 Source: Kingma & Welling, "Auto-encoding variational Bayes", arXiv:1312.6114.
 """
 
+import math
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae.distributions import Affine, DiagonalNormal
+from kvae.distributions import Affine
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
 from kvae.noise import SeededNoise
+from kvae.posteriors import POSTERIORS
 from kvae.priors.base import Prior
+from kvae.registry import find
+
+OBJECTIVES = ("elbo", "iwae")
+
+
+_PARTS = ("encoder", "decoder", "likelihood", "prior", "beta")
 
 
 class ElboTerms(NamedTuple):
@@ -27,6 +35,11 @@ class ElboTerms(NamedTuple):
     distortion: keras.KerasTensor
     rate: keras.KerasTensor
 
+    @property
+    def log_weight(self):
+        """-(distortion + rate): the log-weight, or one draw's estimate of the ELBO."""
+        return -(self.distortion + self.rate)
+
 
 @keras.saving.register_keras_serializable(package="kvae")
 class VAE(keras.Model):
@@ -34,32 +47,51 @@ class VAE(keras.Model):
 
     x is in the data's own units: float32 vectors `(batch, features)`, or images `(batch, height,
     width, channels)`, float32 in [0, 1] or uint8, which is divided by 255.
-    Training minimises `distortion + beta * rate`, in nats per example.
+    Training minimises `distortion + beta * rate`, in nats per example, or minus the
+    importance-weighted bound.
 
     Args:
-        encoder: x -> `(batch, 2 * latent_dim)`: means, then variances before their softplus.
+        encoder: x -> the posterior's parameters, see `kvae.distributions`: `(batch, 2 *
+            latent_dim)` for a diagonal one (means, then variances before their softplus),
+            `(batch, latent_dim * (latent_dim + 3) / 2)` for a full one.
         decoder: latent `(batch, latent_dim)` -> the likelihood's parameters.
         likelihood: p(x given z), see `kvae.likelihoods`.
         prior: p(z), see `kvae.priors`.
-        beta: weight of the rate: a number, or a function of the step (`kvae.schedules`).
+        sampler: the density r(z) that `generate` draws from, fitted to posterior draws after
+            training; never trained by `fit`. None: the prior.
+        posterior: family of q(z given x), a key of `kvae.posteriors.POSTERIORS`.
+        objective: "elbo", or "iwae": the bound of `iwae_draws` draws (Burda et al. 2016).
+        iwae_draws: draws a row of the objective "iwae".
+        beta: weight of the rate: a number, or a function of the step (`kvae.schedules`); 1 for
+            "iwae".
         shift: what is subtracted from x, a number or an array that broadcasts to one x; the
             encoder and the likelihood see `(x - shift) / scale`. Densities stay those of x.
         scale: what x is then divided by, positive.
         seed: of the noise in training and in `evaluate`.
 
     Raises:
-        UsageError: encoder, decoder and likelihood do not fit together.
+        UsageError: encoder, decoder and likelihood do not fit together, or an option is not
+            allowed.
     """
 
     def __init__(
         self, encoder, decoder, likelihood, prior, *,
+        sampler=None, posterior="diagonal", objective="elbo", iwae_draws=8,
         beta=1.0, shift=0.0, scale=1.0, seed=0, **kwargs,
     ):  # fmt: skip
         # Casting x to a half-precision policy would cast the likelihood's targets too.
         super().__init__(**{"name": "vae", "autocast": False, **kwargs})
-        _check_fit(encoder, decoder, likelihood, prior)
+        self._posterior_family = find(POSTERIORS, posterior, "posterior")
+        _check_fit(encoder, decoder, likelihood, prior, self._posterior_family)
+        _check_objective(objective, iwae_draws, beta)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.prior = likelihood, prior
+        self.has_sampler = sampler is not None
+        self.sampler = sampler if self.has_sampler else prior
+        if self.has_sampler:
+            sampler.trainable = False
+        self.posterior_kind = posterior
+        self.objective, self.iwae_draws = objective, int(iwae_draws)
         self.beta = beta
         self.shift = np.asarray(shift, "float32")
         self.scale = np.asarray(scale, "float32")
@@ -74,9 +106,22 @@ class VAE(keras.Model):
         """Make all weights; the constructor does it, for x of the encoder's input shape."""
         if not self.likelihood.built:
             self.likelihood.build(input_shape)
-        if not self.prior.built:
-            self.prior.build((None, self.latent_dim))
+        for density in (self.prior, self.sampler):
+            density.connect(self._posterior_of_standardised, self.element_shape)
+            if not density.built:
+                density.build((None, self.latent_dim))
         self.built = True
+
+    def with_sampler(self, sampler):
+        """This model, its weights shared, with another density to generate from.
+
+        Args:
+            sampler: see the constructor; None: the prior.
+        """
+        return VAE(
+            self.encoder, self.decoder, self.likelihood, self.prior,
+            sampler=sampler, **self._plain_config(), dtype=self.dtype_policy,
+        )  # fmt: skip
 
     @property
     def element_shape(self):
@@ -92,8 +137,10 @@ class VAE(keras.Model):
 
     def posterior(self, x, training=False):
         """q(z given x), for x `(batch, ...)`."""
-        standardised = (as_float(x) - self.shift) / self.scale
-        return DiagonalNormal.from_params(self.encoder(standardised, training=training))
+        return self._posterior_of_standardised((as_float(x) - self.shift) / self.scale, training)
+
+    def _posterior_of_standardised(self, x, training=False):
+        return self._posterior_family.from_params(self.encoder(x, training=training))
 
     def decode(self, z, training=False):
         """p(x given z), for z `(batch, latent_dim)`; a distribution in the units of x."""
@@ -114,11 +161,11 @@ class VAE(keras.Model):
         """
         x = as_float(x)
         posterior = self.posterior(x, training) if posterior is None else posterior
-        z = posterior.sample(noise, "posterior")
-        distortion = -self.decode(z, training).log_prob(x)
-        return ElboTerms(distortion, self.prior.rate(posterior, z))
+        draw = posterior.draw(noise, "posterior")
+        distortion = -self.decode(draw.value, training).log_prob(x)
+        return ElboTerms(distortion, self.prior.rate(posterior, draw))
 
-    def weight_terms(self, x, noise, posterior=None):
+    def weight_terms(self, x, noise, training=False, posterior=None, densities=None):
         """Distortion and rate at one draw, the rate as log q(z given x) - log p(z) at that z.
 
         Their negative sum is the log-weight. The closed-form rate has no place in one.
@@ -126,18 +173,23 @@ class VAE(keras.Model):
         Args:
             x: `(batch, ...)`.
             noise: a source of noise for `batch` rows, see `kvae.noise`.
+            training: as in Keras.
             posterior: q(z given x), where it is known already.
+            densities: the p(z) to take; None: the prior alone.
 
         Returns:
-            `ElboTerms`.
+            `ElboTerms` for each density, all at the same draw.
         """
         x = as_float(x)
-        posterior = self.posterior(x) if posterior is None else posterior
-        z = posterior.sample(noise, "posterior")
-        distortion = -self.decode(z).log_prob(x)
-        return ElboTerms(distortion, posterior.log_prob(z) - self.prior.log_prob(z))
+        posterior = self.posterior(x, training) if posterior is None else posterior
+        draw = posterior.draw(noise, "posterior")
+        distortion = -self.decode(draw.value, training).log_prob(x)
+        return [
+            ElboTerms(distortion, draw.log_prob - density.log_prob(draw.value))
+            for density in densities or (self.prior,)
+        ]
 
-    def log_weight(self, x, noise, posterior=None):
+    def log_weight(self, x, noise):
         """log p(x given z) + log p(z) - log q(z given x) at one draw z from the posterior.
 
         Its exponential is an unbiased estimate of p(x). Arguments as for `weight_terms`.
@@ -147,8 +199,7 @@ class VAE(keras.Model):
 
         Source: Burda, Grosse, Salakhutdinov, arXiv:1509.00519, equation 8.
         """
-        terms = self.weight_terms(x, noise, posterior)
-        return -(terms.distortion + terms.rate)
+        return self.weight_terms(x, noise)[0].log_weight
 
     # What a user calls
 
@@ -162,7 +213,7 @@ class VAE(keras.Model):
         return posterior.mean(), posterior.variance()
 
     def generate(self, count, seed=0):
-        """Images, or vectors with their noise, from latents drawn from the prior.
+        """Images, or vectors with their noise, from latents drawn from the sampler or the prior.
 
         Args:
             count: how many.
@@ -177,7 +228,7 @@ class VAE(keras.Model):
         if count < 1:
             raise UsageError(f"count must be at least 1, received {count}")
         noise = SeededNoise(keras.ops.arange(count, dtype="int64") + int(seed))
-        return self.show(self.decode(self.prior.sample(noise)), noise)
+        return self.show(self.decode(self.sampler.sample(noise)), noise)
 
     def show(self, distribution, noise):
         """What stands for a sample of p(x given z): its mean for images, a draw for vectors."""
@@ -212,43 +263,87 @@ class VAE(keras.Model):
         """
         if isinstance(x, np.ndarray):
             _check_array(x, self.element_shape, self.likelihood)
+        if self.compiled and not self.optimizer.built:
+            # A step that makes the optimizer's variables is traced twice by TensorFlow.
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         return super().fit(x, *args, **kwargs)
 
+    def make_test_function(self, force=False):
+        """As Keras's, but never by XLA: compiling takes longer than validation saves."""
+        compiled, self.jit_compile = self.jit_compile, False
+        try:
+            return super().make_test_function(force)
+        finally:
+            self.jit_compile = compiled
+
     def train_step(self, data):
-        """One gradient step on `mean(distortion + beta * rate)`."""
+        """One gradient step on `mean(distortion + beta * rate)`, or minus the "iwae" bound.
+
+        x of shape `(steps, batch, *element_shape)` makes that many steps in one loop of the graph:
+        for small models most of a step's time is the way in and out of it. Not under a
+        distribution strategy of several replicas.
+        """
         x = _only_x(data)
+        if len(x.shape) == len(self.element_shape) + 2:
+            count = tf.shape(x)[0]
+            tf.while_loop(lambda step: step < count, lambda step: self._next_step(x, step), (0,))
+        else:
+            self._gradient_step(x)
+        return self._results()
+
+    def _next_step(self, x, step):
+        self._gradient_step(x[step])
+        return (step + 1,)
+
+    def _gradient_step(self, x):
         with tf.GradientTape() as tape:
-            terms = self.elbo_terms(x, self._step_noise(x), training=True)
-            loss = self._loss(terms)
+            terms, loss = self._terms_and_loss(x, training=True)
             # Gradients are summed over replicas, and float16 losses scaled against underflow.
             num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
             objective = (tf.reduce_mean(loss) + sum(self.losses)) / num_replicas
             scaled = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return self._track(terms, loss)
+        self._track(terms, loss)
 
     def test_step(self, data):
         """The same figures without a gradient step."""
-        x = _only_x(data)
-        terms = self.elbo_terms(x, self._step_noise(x))
-        return self._track(terms, self._loss(terms))
+        self._track(*self._terms_and_loss(_only_x(data), training=False))
+        return self._results()
 
     @property
     def metrics(self):
         """Means over an epoch: loss, elbo (not a loss: higher is better), distortion, rate."""
         return list(self._trackers.values())
 
-    def _loss(self, terms):
+    def _terms_and_loss(self, x, training):
+        if self.objective == "iwae":
+            return self._importance_weighted(x, training)
+        terms = self.elbo_terms(x, self._step_noise(x), training)
         beta = self.beta
         if callable(beta):
             beta = beta(self.optimizer.iterations)
-        return terms.distortion + beta * terms.rate
+        return terms, terms.distortion + beta * terms.rate
+
+    def _importance_weighted(self, x, training):
+        """Burda et al., equation 8: the loss is minus the bound of `iwae_draws` draws a row."""
+        ops = keras.ops
+        x = as_float(x)
+        draws = self.iwae_draws
+        copies = ops.repeat(x, draws, axis=0)
+        posterior = self.posterior(x, training).repeat(draws)
+        noise = self._step_noise(copies)
+        terms = self.weight_terms(copies, noise, training, posterior)[0]
+        log_weight = ops.reshape(terms.log_weight, (-1, draws))
+        return terms, math.log(draws) - ops.logsumexp(log_weight, axis=1)
 
     def _track(self, terms, loss):
-        elbo = -(terms.distortion + terms.rate)
+        elbo = terms.log_weight
         for name, values in (("loss", loss), ("elbo", elbo), *terms._asdict().items()):
             self._trackers[name].update_state(values)
+
+    def _results(self):
         return {name: tracker.result() for name, tracker in self._trackers.items()}
 
     def _step_noise(self, x):
@@ -266,25 +361,45 @@ class VAE(keras.Model):
     def get_config(self):
         """Arguments of the constructor, parts included."""
         serialize = keras.saving.serialize_keras_object
-        parts = {
-            name: serialize(getattr(self, name))
-            for name in ("encoder", "decoder", "likelihood", "prior", "beta")
+        parts = {name: serialize(getattr(self, name)) for name in _PARTS}
+        sampler = serialize(self.sampler) if self.has_sampler else None
+        plain = {**self._plain_config(), "beta": parts["beta"]}
+        plain["shift"], plain["scale"] = self.shift.tolist(), self.scale.tolist()
+        return {
+            "name": self.name, "dtype": self.dtype_policy.name, **parts, "sampler": sampler, **plain
+        }  # fmt: skip
+
+    def _plain_config(self):
+        """The constructor's arguments that are neither parts nor Keras's."""
+        return {
+            "posterior": self.posterior_kind,
+            "objective": self.objective,
+            "iwae_draws": self.iwae_draws,
+            "beta": self.beta,
+            "shift": self.shift,
+            "scale": self.scale,
+            "seed": self.seed,
         }
-        numbers = {"shift": self.shift.tolist(), "scale": self.scale.tolist(), "seed": self.seed}
-        return {"name": self.name, "dtype": self.dtype_policy.name, **parts, **numbers}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """The inverse of `get_config`."""
         restore = keras.saving.deserialize_keras_object
-        parts = {
-            name: restore(config[name], custom_objects)
-            for name in ("encoder", "decoder", "likelihood", "prior", "beta")
-        }
+        parts = {name: restore(config[name], custom_objects) for name in (*_PARTS, "sampler")}
         return cls(**{**config, **parts})
 
 
-def _check_fit(encoder, decoder, likelihood, prior):
+def _check_objective(objective, iwae_draws, beta):
+    if objective not in OBJECTIVES:
+        raise UsageError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
+    if objective == "iwae" and (callable(beta) or beta != 1 or iwae_draws < 1):
+        raise UsageError(
+            "the objective 'iwae' is a bound with beta 1, no warm-up and at least 1 draw: received "
+            f"beta {beta}, iwae_draws {iwae_draws}"
+        )
+
+
+def _check_fit(encoder, decoder, likelihood, prior, posterior_family):
     """Broadcasting would let a wrong number of outputs pass in silence."""
     if not hasattr(likelihood, "distribution") or not isinstance(prior, Prior):
         raise UsageError(
@@ -293,8 +408,8 @@ def _check_fit(encoder, decoder, likelihood, prior):
         )
     latent_dim, shape = decoder.input_shape[-1], tuple(encoder.input_shape[1:])
     wanted = {
-        "encoder": (DiagonalNormal.num_params(latent_dim),),
-        "decoder": (*shape[:-1], shape[-1] * likelihood.params_per_channel),
+        "encoder": (posterior_family.num_params(latent_dim),),
+        "decoder": (*shape[:-1], likelihood.num_outputs(shape[-1])),
     }
     for name, network in (("encoder", encoder), ("decoder", decoder)):
         found = tuple(network.output_shape[1:])

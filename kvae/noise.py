@@ -1,8 +1,8 @@
 """Sources of noise: where the random numbers of a sample come from.
 
 A source has `normal(purpose, size)` and `uniform(purpose, size)`, both `(batch, size)`. Purposes
-are separate streams: the component of a mixture, the latent, the observation and the posterior
-never share numbers.
+are separate streams: the component of a mixture, the latent, the observation, the posterior and the
+output of a second stage never share numbers.
 """
 
 import math
@@ -10,7 +10,7 @@ import math
 import keras
 import numpy as np
 
-PURPOSES = ("component", "latent", "observation", "posterior")
+PURPOSES = ("component", "latent", "observation", "posterior", "second_stage")
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA

@@ -52,10 +52,11 @@ def publish(
         twin = export.float32_twin(vae)
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = workshop / "m"
-        export.write_saved_model(twin, built)
+        outputs = export.write_saved_model(twin, built)
         (built / runs.KERAS_MODEL.parent).mkdir()
         twin.save(built / runs.KERAS_MODEL)
         metadata = _metadata(twin, built, config, card, history)
+        metadata["signatures"] = _signatures(twin, outputs)
         (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
         return _claim(built, model)
     finally:
@@ -95,13 +96,13 @@ def _metadata(
             "latent_dim": twin.latent_dim,
             "num_params": twin.count_params(),
         },
+        "sampler": twin.sampler.kind if twin.has_sampler else "none",
         "sample_is": (
             "the decoder's mean at a drawn latent"
             if images
             else "a draw from p(x given z) at a drawn latent, noise included"
         ),
         "num_draws": export.NUM_DRAWS,
-        "signatures": _signatures(twin, built),
         "fingerprint": str(
             tf.saved_model.experimental.read_fingerprint(str(built)).saved_model_checksum
         ),
@@ -113,17 +114,15 @@ def _metadata(
     }
 
 
-def _signatures(twin: VAE, built: Path) -> dict[str, Any]:
-    loaded = tf.saved_model.load(str(built))
-    described = {}
-    for name, endpoint in export.endpoints(twin).items():
-        outputs = loaded.signatures[name].structured_outputs
-        described[name] = {
+def _signatures(twin: VAE, outputs: dict[str, dict[str, tf.TensorSpec]]) -> dict[str, Any]:
+    return {
+        name: {
             "help": endpoint.help,
             "inputs": {spec.name: _spec(spec) for spec in endpoint.inputs},
-            "outputs": {key: _spec(spec) for key, spec in sorted(outputs.items())},
+            "outputs": {key: _spec(spec) for key, spec in sorted(outputs[name].items())},
         }
-    return described
+        for name, endpoint in export.endpoints(twin).items()
+    }
 
 
 def _spec(spec: Any) -> dict[str, Any]:

@@ -14,18 +14,22 @@ from typing import Any, NamedTuple
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kvae import data, publish, runs
 from kvae.build import build_vae, load_model
-from kvae.config import Config
-from kvae.data.pipeline import batches
+from kvae.config import NO_SAMPLER, Config
+from kvae.data.pipeline import batches, shuffled_batches
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.model import VAE, as_float
+from kvae.noise import SeededNoise
 from kvae.precision import choose_policy
 from kvae.preflight import check_values, data_options, outline
+from kvae.registry import find
+from kvae.samplers import SAMPLERS
 
-_STEPS_PER_EXECUTION = 32  # a step on vectors is shorter than Keras's overhead for it
 _VALID_BATCH = {"vectors": 5000, "images": 250}
+_MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
 
 
 class TrainingError(KvaeError):
@@ -86,7 +90,7 @@ def fit(config: Config, folder: Path) -> Fitted:
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
     history = _fit(config, dataset, vae, folder)
-    return Fitted(vae, dataset.card, history)
+    return Fitted(_with_sampler(config, dataset, vae), dataset.card, history)
 
 
 def dry_run(config: Config) -> None:
@@ -144,6 +148,7 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
         hidden_units=config.hidden_units, linear_path=config.linear_path,
         likelihood=config.likelihood,
         variance=config.variance, prior=config.prior, prior_components=config.prior_components,
+        posterior=config.posterior, objective=config.objective, iwae_draws=config.iwae_draws,
         beta=config.beta, kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
     )  # fmt: skip
@@ -152,7 +157,8 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     if config.init_from:
         _init_from(vae, config.init_from)
     else:
-        vae.prior.initialize(np.concatenate([vae.encode(part)[0] for part in _parts(some)]))
+        latents = np.concatenate([vae.encode(part)[0] for part in _parts(some)])
+        vae.prior.initialize(latents, (some - vae.shift) / vae.scale)
     return vae
 
 
@@ -183,7 +189,7 @@ def _init_from(vae, source):
         vae.load_weights(path)
         print(f"weights of {source}; a weights file knows no units, those of these data are used")
         return
-    other = load_model(path)
+    other = load_model(path).with_sampler(None)
     _refuse_misfit(source, _shapes(vae), _shapes(other))
     # The other model may have seen data in other units: its own go with its weights.
     vae.set_weights(other.get_weights())
@@ -231,29 +237,33 @@ def _compile(config, vae, steps):
     rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.epochs * steps, alpha=1e-3)
-    images = len(vae.element_shape) == 3
-    vae.compile(
-        keras.optimizers.Adam(rate),
-        jit_compile=config.jit_compile,
-        steps_per_execution=1 if images else min(steps, _STEPS_PER_EXECUTION),
-    )
+    vae.compile(keras.optimizers.Adam(rate), jit_compile=config.jit_compile)
 
 
 def _fit(config, dataset, vae, folder):
     """Run Keras's fit; return the history, with the best weights in the model."""
     best, history_file = folder / "best.weights.h5", folder / "history.csv"
     best.unlink(missing_ok=True)
+    # A step on vectors is shorter than Keras's way in and out of it.
+    block = dataset.kind == "vectors"
+    # beta belongs to the loss of "elbo", but that of "iwae" is the bound itself.
+    figure, mode = ("loss", "min") if config.objective == "iwae" else ("elbo", "max")
     _compile(config, vae, _steps(config, dataset))
     result = vae.fit(
-        batches(dataset.train.x, config.batch_size, shuffle_seed=config.seed),
-        validation_data=batches(dataset.valid.x, _VALID_BATCH[dataset.kind], shuffle_seed=None),
+        shuffled_batches(dataset.train.x, config.batch_size, config.seed, block=block),
+        steps_per_epoch=1 if block else _steps(config, dataset),
+        validation_data=batches(dataset.valid.x, _VALID_BATCH[dataset.kind]),
         epochs=config.epochs,
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
             keras.callbacks.ModelCheckpoint(
-                best, monitor="val_elbo", mode="max", save_best_only=True, save_weights_only=True
+                best,
+                monitor=f"val_{figure}",
+                mode=mode,
+                save_best_only=True,
+                save_weights_only=True,
             ),
             keras.callbacks.CSVLogger(history_file),
         ],
@@ -269,6 +279,37 @@ def _fit(config, dataset, vae, folder):
     return history
 
 
+def _with_sampler(config, dataset, vae):
+    """The model with the density that `generate` is to draw from."""
+    if config.sampler == NO_SAMPLER:
+        return vae
+    draws = [
+        _posterior_draws(vae, getattr(dataset, split).x, config.seed + place)
+        for place, split in enumerate(("train", "valid"))
+    ]
+    fit_sampler = find(SAMPLERS, config.sampler, "sampler")
+    return vae.with_sampler(fit_sampler(*draws, prior=vae.prior, seed=config.seed))
+
+
+def _posterior_draws(vae, x, seed):
+    """At most `_MAX_LATENTS` draws, several a row where there are few rows: `(n, latent_dim)`."""
+    rng = np.random.default_rng([seed, 2])
+    rows = rng.permutation(len(x))[:_MAX_LATENTS]
+    copies = max(1, min(_MAX_DRAWS_PER_ROW, _MAX_LATENTS // len(rows)))
+
+    @tf.function(reduce_retracing=True)
+    def draw(part, seeds):
+        posterior = vae.posterior(part).repeat(copies)
+        return posterior.sample(SeededNoise(seeds), "posterior")
+
+    size = _VALID_BATCH["vectors" if x.ndim == 2 else "images"]
+    found = [
+        draw(as_float(x[np.sort(part)]), rng.integers(2**63, size=len(part) * copies))
+        for part in np.array_split(rows, -(-len(rows) // size))
+    ]
+    return rng.permutation(np.concatenate(found))
+
+
 def _announce(config, dataset, vae, precision):
     """Say what is about to happen."""
     counts = ", ".join(f"{len(getattr(dataset, n).x):,} {n}" for n in ("train", "valid", "test"))
@@ -279,7 +320,11 @@ def _announce(config, dataset, vae, precision):
         "dataset": f"{config.dataset}: {counts}; one x is {vae.element_shape}",
         "model": f"{config.network}, {vae.latent_dim} latent dimensions, "
         f"{vae.count_params():,} parameters",
-        "densities": f"likelihood {likelihood}; prior {config.prior}; beta {config.beta:g}",
+        "densities": f"likelihood {likelihood}; posterior {config.posterior}; "
+        f"prior {config.prior}; sampler {config.sampler}",
+        "objective": f"{config.objective}, beta {config.beta:g}"
+        if config.objective == "elbo"
+        else f"iwae of {config.iwae_draws} draws",
         "training": f"{config.epochs} epochs of {_steps(config, dataset)} steps of "
         f"{min(config.batch_size, len(dataset.train.x))}, Adam {config.learning_rate:g} "
         f"{config.learning_rate_schedule}, seed {config.seed}",
@@ -295,10 +340,11 @@ def _epoch_seconds(config, dataset, vae):
     """Time a few steps on stand-in data, after the one that compiles."""
     steps = _steps(config, dataset)
     _compile(config, vae, steps)
-    trial = min(steps, 2 * _STEPS_PER_EXECUTION if dataset.kind == "vectors" else 3)
-    rows = np.zeros((config.batch_size, *vae.element_shape), "float32")
-    rows[:] = np.asarray(as_float(dataset.train.x[:1]))
-    stand_in = batches(rows, config.batch_size, shuffle_seed=None).repeat(trial)
+    block = dataset.kind == "vectors"
+    trial = min(steps, 64 if block else 3)
+    batch = np.broadcast_to(as_float(dataset.train.x[:1]), (config.batch_size, *vae.element_shape))
+    blocks = np.broadcast_to(batch, (1 if block else trial, trial if block else 1, *batch.shape))
+    stand_in = tf.data.Dataset.from_tensor_slices(blocks if block else blocks[:, 0])
     vae.fit(stand_in, shuffle=False, verbose=0)
     start = time.perf_counter()
     vae.fit(stand_in, shuffle=False, verbose=0)

@@ -29,7 +29,15 @@ def ppca():
     return Ppca()
 
 
+@pytest.fixture(scope="session", params=["diagonal", "full"])
+def any_ppca(request):
+    """The same, with a diagonal and with a full posterior and noise."""
+    from kvae_testing import Ppca
+
+    return Ppca(full=request.param == "full")
+
+
 @pytest.fixture(scope="session")
 def small_vae():
     """A VAE of 2-D vectors with every learned kind of part; untrained."""
-    return make_vae((2,), prior="mixture", variance="per-feature")
+    return make_vae((2,), prior="mixture", variance="full", posterior="full")

@@ -7,13 +7,24 @@ import keras
 import numpy as np
 
 import kvae
+from kvae.distributions import below_diagonal
 from kvae.likelihoods import LIKELIHOODS
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.networks import NETWORKS
+from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS
 from kvae.priors.standard_normal import StandardNormal
 
-COMBINATIONS = list(itertools.product(NETWORKS, LIKELIHOODS, PRIORS))
+
+def _with_posteriors(combinations):
+    """Every member of POSTERIORS in turn, beside every member of the others."""
+    kinds = list(POSTERIORS)
+    return [
+        (*parts, kinds[(i + i // len(PRIORS)) % len(kinds)]) for i, parts in enumerate(combinations)
+    ]
+
+
+COMBINATIONS = _with_posteriors(itertools.product(NETWORKS, LIKELIHOODS, PRIORS))
 
 
 def _cover(*registries):
@@ -24,7 +35,7 @@ def _cover(*registries):
     ]
 
 
-COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS)
+COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS, POSTERIORS)
 
 
 def make_vae(shape, **options):
@@ -33,7 +44,11 @@ def make_vae(shape, **options):
     keras.utils.set_random_seed(0)
     vae = kvae.build_vae(shape, **options)
     rng = np.random.default_rng(1)
-    vae.set_weights([w + 0.1 * rng.normal(size=w.shape).astype(w.dtype) for w in vae.get_weights()])
+    flow = {id(weight) for weight in vae.prior.weights if vae.prior.kind == "flow"}
+    for weight in vae.weights:
+        # Many small changes of a flow's kernels add up to one as large as those of the others.
+        size = 0.01 if id(weight) in flow else 0.1
+        weight.assign_add(size * rng.normal(size=weight.shape).astype("float32"))
     return vae
 
 
@@ -46,21 +61,32 @@ def make_x(shape, likelihood, rows=6, seed=2):
 class Ppca:
     """Probabilistic PCA, x = W z + m + noise: everything has a closed form.
 
-    The columns of W are orthogonal, so the exact posterior is diagonal.
+    Args:
+        full: whether the columns of W are slanted, so that the exact posterior has a full
+            covariance, and the noise has one too (factor analysis, then); else W's columns are
+            orthogonal and the exact posterior is diagonal.
 
     Source: Tipping & Bishop, "Probabilistic principal component analysis", JRSS B 1999.
     """
 
     latent_dim, dim, variance = 2, 4, 0.3
 
-    def __init__(self):
+    def __init__(self, full=False):
         rng = np.random.default_rng(0)
         directions = np.linalg.qr(rng.normal(size=(self.dim, self.latent_dim)))[0]
+        self.full = full
         self.loadings = directions * np.array([2.0, 0.7])
         self.mean = rng.normal(size=self.dim)
+        self.noise = self.variance * np.eye(self.dim)
+        if full:
+            self.loadings = self.loadings @ np.array([[1.0, 0.6], [-0.4, 1.3]])
+            root = 0.5 * np.eye(self.dim) + 0.2 * np.tril(rng.normal(size=(self.dim, self.dim)))
+            self.noise = root @ root.T
 
     def vae(self, posterior_scale=1.0, **options):
         """The model; its posterior's standard deviations are off by the given factor."""
+        if self.full:
+            return self._full_vae(posterior_scale, **options)
         inner = np.diag(self.loadings.T @ self.loadings) + self.variance
         to_mean = self.loadings / inner
         variance = self.variance / inner * posterior_scale**2
@@ -71,17 +97,53 @@ class Ppca:
         decoder = _linear(self.latent_dim, self.loadings.T, self.mean, "decoder")
         return kvae.VAE(encoder, decoder, Gaussian(self.variance), StandardNormal(), **options)
 
+    def _full_vae(self, posterior_scale, **options):
+        precision = np.linalg.inv(self.noise)
+        covariance = np.linalg.inv(
+            np.eye(self.latent_dim) + self.loadings.T @ precision @ self.loadings
+        )
+        to_mean = precision @ self.loadings @ covariance
+        spread = _raw_root(np.linalg.cholesky(covariance) * posterior_scale)
+        kernel = np.concatenate([to_mean, np.zeros((self.dim, len(spread)))], axis=1)
+        encoder = _linear(self.dim, kernel, np.append(-self.mean @ to_mean, spread), "encoder")
+        likelihood = Gaussian("full", initial_variance=1.0, variance_floor=1e-12)
+        spread = _raw_precision(np.linalg.cholesky(precision))
+        kernel = np.concatenate([self.loadings.T, np.zeros((self.latent_dim, len(spread)))], axis=1)
+        decoder = _linear(self.latent_dim, kernel, np.append(self.mean, spread), "decoder")
+        return kvae.VAE(encoder, decoder, likelihood, StandardNormal(), posterior="full", **options)
+
     def sample(self, count):
         rng = np.random.default_rng(3)
         z = rng.normal(size=(count, self.latent_dim))
-        noise = rng.normal(size=(count, self.dim)) * math.sqrt(self.variance)
+        noise = rng.normal(size=(count, self.dim)) @ np.linalg.cholesky(self.noise).T
         return (z @ self.loadings.T + self.mean + noise).astype("float32")
 
     def log_evidence(self, x):
         from scipy.stats import multivariate_normal
 
-        covariance = self.loadings @ self.loadings.T + self.variance * np.eye(self.dim)
+        covariance = self.loadings @ self.loadings.T + self.noise
         return np.atleast_1d(multivariate_normal(self.mean, covariance).logpdf(x))
+
+
+def _raw_root(root):
+    """What a full posterior's head must say for a covariance root @ root.T."""
+    stddev = np.diag(root)
+    return np.append(np.log(np.expm1(stddev - 1e-4)), _entries(root / stddev))
+
+
+def _raw_precision(root):
+    """What a full likelihood's head must say for a precision root @ root.T."""
+    scale = np.diag(root)
+    cap = 6.0 * math.log(10.0)
+    return np.append(cap - np.log(np.expm1(cap - np.log(scale))), _entries(root / scale))
+
+
+def _entries(unit):
+    """The vector that `below_diagonal` lays out as the part of `unit` below its diagonal."""
+    dim = len(unit)
+    places = np.arange(dim * (dim - 1) // 2, dtype="float32") + 1.0
+    laid_out = np.asarray(below_diagonal(places, dim))
+    return np.array([unit[laid_out == place][0] for place in places])
 
 
 def _linear(num_inputs, kernel, bias, name):

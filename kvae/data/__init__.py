@@ -78,11 +78,18 @@ def _celeba() -> Any:
     return celeba
 
 
+def _arrays() -> Any:
+    from kvae.data import arrays
+
+    return arrays
+
+
 DATASETS = {
     "gmm": Member("a mixture of Gaussians with an exact density, drawn from a seed", _gmm),
     "digits": Member("scikit-learn's 8x8 handwritten digits", _digits),
     "faces": Member("drawn RGB faces with known factors, made from a seed", _faces),
     "celeba": Member("CelebA from a local copy in the official layout (--data-dir)", _celeba),
+    "arrays": Member("a table of vectors in a .npy, .npz or .csv file (--data-dir)", _arrays),
 }
 
 

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians whose density is known exactly."""
+"""A mixture of Gaussians, straight or curved, whose density is known exactly."""
 
 import math
 from collections.abc import Iterator
@@ -15,18 +15,29 @@ from kvae.errors import UsageError
 
 NUM_TRAIN, NUM_VALID, NUM_TEST = 50_000, 10_000, 10_000
 SMALLEST_STDDEV, LARGEST_STDDEV = 0.4, 1.0
-MAX_COMPONENTS, MAX_DIM, MAX_SEPARATION = 50, 32, 1000.0
+MAX_COMPONENTS, MAX_DIM, MAX_SEPARATION, MAX_WARP = 50, 32, 1000.0, 5.0
+WEIGHTS = ("random", "steep")
+STEEP_SMALLEST_WEIGHT = 0.01
 _ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """K Gaussians in D dimensions, in float64.
+    """K Gaussians in D dimensions, in float64, each bent by a shear of its own.
+
+    A point y of component k becomes x = T_k(y): the last coordinate grows by
+    `warp * s_last * (((y_first - m_first) / s_first)**2 - 1)`, with m and s the means and standard
+    deviations of the first and last coordinate of the Gaussian k. T_k has a Jacobian determinant of
+    one, so log p(x) is the logsumexp over k of log w_k + log N(T_k^-1(x); m_k, C_k) (change of
+    variables; the twisted Gaussian of Haario, Saksman & Tamminen, "Adaptive proposal distribution
+    for random walk Metropolis algorithm", 1999). It keeps the mean of a component, and adds
+    2 (warp * s_last)**2 to the variance of the last coordinate alone.
 
     Args:
         weights: `(K,)`, positive, summing to one.
         means: `(K, D)`.
-        covariances: `(K, D, D)`, symmetric and positive definite.
+        covariances: `(K, D, D)`, of the Gaussians before the shear, symmetric, positive definite.
+        warp: how much components are bent; 0 leaves them straight, else D is at least 2.
 
     Raises:
         ValueError: the arrays do not describe a mixture.
@@ -35,6 +46,7 @@ class Mixture:
     weights: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
+    warp: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("weights", "means", "covariances"):
@@ -52,6 +64,10 @@ class Mixture:
             raise ValueError(f"means must be finite: received {self.means}")
         if not np.allclose(self.covariances, self.covariances.transpose(0, 2, 1)):
             raise ValueError("every covariance must be symmetric and finite")
+        if not isinstance(self.warp, int | float) or not math.isfinite(self.warp):
+            raise ValueError(f"warp must be a finite number: received {self.warp!r}")
+        if self.warp and dim < 2:
+            raise ValueError(f"one dimension cannot be bent: warp {self.warp} needs 2 at least")
         try:
             _ = self._cholesky
         except np.linalg.LinAlgError as error:
@@ -78,10 +94,21 @@ class Mixture:
             rows = slice(start, start + _ROWS_AT_ONCE)
             yield rows, np.asarray(x[rows], np.float64)
 
+    def _shear(self, x: np.ndarray, k: int, sign: int) -> np.ndarray:
+        """Give T_k(x) for sign 1 and its inverse for sign -1, `(n, D)`."""
+        if not self.warp:
+            return x
+        stddevs = np.sqrt(np.diagonal(self.covariances[k]))
+        bend = np.square((x[:, 0] - self.means[k, 0]) / stddevs[0]) - 1
+        x = x.copy()
+        x[:, -1] += sign * self.warp * stddevs[-1] * bend
+        return x
+
     def _distances(self, x: np.ndarray) -> np.ndarray:
         distances = np.empty((len(x), self.num_components))
         for k, (mean, lower) in enumerate(zip(self.means, self._cholesky, strict=True)):
-            white = solve_triangular(lower, (x - mean).T, lower=True, check_finite=False)
+            straight = self._shear(x, k, -1) - mean
+            white = solve_triangular(lower, straight.T, lower=True, check_finite=False)
             distances[:, k] = np.sqrt(np.square(white).sum(0))
         return distances
 
@@ -123,6 +150,8 @@ class Mixture:
     def mahalanobis(self, x: np.ndarray) -> np.ndarray:
         """Give the distance (not squared) of every row to every component, in its own stddevs.
 
+        Of a bent component it is the distance of T_k^-1(x) to the mean of the Gaussian.
+
         Args:
             x: `(n, D)`.
 
@@ -149,16 +178,20 @@ class Mixture:
         x = rng.standard_normal((count, self.dim))
         for k, (mean, lower) in enumerate(zip(self.means, self._cholesky, strict=True)):
             own = component == k
-            x[own] = mean + x[own] @ lower.T
+            x[own] = self._shear(mean + x[own] @ lower.T, k, 1)
         return x, component
 
-    def to_card(self) -> dict[str, list]:
-        """Give the mixture as JSON values; `from_card` gives back the same numbers exactly."""
-        return {
+    def to_card(self) -> dict[str, Any]:
+        """Give the mixture as JSON values; `from_card` gives back the same numbers exactly.
+
+        A warp of 0 is left out: a card without one describes the same mixture.
+        """
+        card: dict[str, Any] = {
             "weights": self.weights.tolist(),
             "means": self.means.tolist(),
             "covariances": self.covariances.tolist(),
         }
+        return {**card, "warp": float(self.warp)} if self.warp else card
 
     @classmethod
     def from_card(cls, card: dict[str, Any]) -> "Mixture":
@@ -171,14 +204,23 @@ class Mixture:
         missing = [key for key in keys if key not in card]
         if missing:
             raise ValueError(f"a mixture's card needs {', '.join(keys)}: {missing} missing")
-        return cls(*(card[key] for key in keys))
+        arrays = {key: card[key] for key in keys}
+        return cls(**arrays, warp=card.get("warp", 0.0))
 
 
-def random_mixture(num_components: int, dim: int, separation: float, seed: int) -> Mixture:
+def random_mixture(
+    num_components: int,
+    dim: int,
+    separation: float,
+    seed: int,
+    *,
+    weights: str = "random",
+    warp: float = 0.0,
+) -> Mixture:
     """Draw a mixture with unequal weights and full covariances.
 
-    Weights are Dirichlet(4), mixed with equal ones so that none is under 0.2 / K. Every covariance
-    has a random rotation and standard deviations uniform in 0.4 to 1 along its axes.
+    Every covariance has a random rotation and standard deviations uniform in 0.4 to 1 along its
+    axes.
 
     Args:
         num_components: K, at least 1.
@@ -186,14 +228,33 @@ def random_mixture(num_components: int, dim: int, separation: float, seed: int) 
         separation: every two means are at least this many times the largest standard deviation
             (over all components) apart; 0 lets them fall anywhere.
         seed: the same seed gives the same mixture.
+        weights: "random" is Dirichlet(4), mixed with equal ones so that none is under 0.2 / K;
+            "steep" is a geometric sequence down to 0.01, in the order of the random ones. Nothing
+            else depends on the choice.
+        warp: see `Mixture`; the means and covariances do not depend on it.
     """
     rng = np.random.default_rng(seed)
-    weights = 0.2 / num_components + 0.8 * rng.dirichlet(np.full(num_components, 4.0))
+    drawn = 0.2 / num_components + 0.8 * rng.dirichlet(np.full(num_components, 4.0))
+    if weights == "steep":
+        drawn = _steep_weights(num_components)[np.argsort(np.argsort(drawn))]
     stddevs = rng.uniform(SMALLEST_STDDEV, LARGEST_STDDEV, (num_components, dim))
     scaled_axes = _rotations(num_components, dim, rng) * stddevs[:, None, :]
     covariances = scaled_axes @ scaled_axes.transpose(0, 2, 1)
     means = _separated_means(num_components, dim, separation, stddevs.max(), rng)
-    return Mixture(weights / weights.sum(), means, covariances)
+    return Mixture(drawn / drawn.sum(), means, covariances, warp)
+
+
+def _steep_weights(count: int) -> np.ndarray:
+    """Give a rising geometric sequence of sum one that starts at 0.01 (count 1: the weight 1)."""
+    if count == 1:
+        return np.ones(1)
+    from scipy.optimize import brentq
+
+    powers = np.arange(count)
+    total = 1 / STEEP_SMALLEST_WEIGHT
+    # The second of two weights is total - 1 times the first, and more weights rise more slowly.
+    ratio = brentq(lambda r: np.sum(r**powers) - total, 1.0, total, xtol=1e-13)
+    return STEEP_SMALLEST_WEIGHT * ratio**powers
 
 
 def _rotations(count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
@@ -234,6 +295,8 @@ def load(
     gmm_components: int = 10,
     gmm_dim: int = 3,
     gmm_separation: float = 5.0,
+    gmm_warp: float = 0.0,
+    gmm_weights: str = "random",
 ) -> Dataset:
     """Draw a random mixture and 50,000 train, 10,000 valid and 10,000 test points from it.
 
@@ -243,6 +306,8 @@ def load(
         gmm_dim: how many dimensions, 1 to 32.
         gmm_separation: least distance between two means in units of the largest standard
             deviation, 0 to 1000 (beyond that, float32 points lose digits).
+        gmm_warp: how much every component is bent, 0 (straight) to 5; needs two dimensions.
+        gmm_weights: "random", or "steep" with a smallest weight of 0.01 (see `random_mixture`).
 
     Returns:
         float32 points, labelled with the `component` that each was drawn from; the card holds the
@@ -258,7 +323,20 @@ def load(
         raise UsageError(
             f"gmm_separation must be from 0 to {MAX_SEPARATION:g}: received {gmm_separation}"
         )
-    mixture = random_mixture(gmm_components, gmm_dim, gmm_separation, gmm_seed)
+    if not 0 <= gmm_warp <= MAX_WARP:
+        raise UsageError(f"gmm_warp must be from 0 to {MAX_WARP:g}: received {gmm_warp}")
+    if gmm_warp and gmm_dim < 2:
+        raise UsageError(
+            f"gmm_warp bends the last coordinate by the first, so it needs gmm_dim of 2 or more: "
+            f"received gmm_warp {gmm_warp}, gmm_dim {gmm_dim}"
+        )
+    if gmm_weights not in WEIGHTS:
+        raise UsageError(
+            f"gmm_weights must be one of {', '.join(WEIGHTS)}: received {gmm_weights!r}"
+        )
+    mixture = random_mixture(
+        gmm_components, gmm_dim, gmm_separation, gmm_seed, weights=gmm_weights, warp=gmm_warp
+    )
     counts = {"train": NUM_TRAIN, "valid": NUM_VALID, "test": NUM_TEST}
     streams = np.random.SeedSequence(gmm_seed).spawn(len(counts))
     splits = {}
@@ -273,6 +351,8 @@ def load(
         "counts": counts,
         "mixture": mixture.to_card(),
     }
+    if gmm_weights != "random":  # else it equals the card of a version that does not name it
+        card["weights"] = gmm_weights
     return Dataset(kind="vectors", **splits, card=card, color_by="component")
 
 

@@ -8,29 +8,63 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def batches(x: np.ndarray, batch_size: int, *, shuffle_seed: int | None) -> "tf.data.Dataset":
-    """Batches of `x` alone, in its own dtype (uint8 images are scaled by the model).
+def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
+    """Batches of `x` alone, in order, every row once.
 
     Args:
         x: `(rows, ...)`, at least one row: vectors in memory, or images in memory or in a memory
-            map, of which only the rows of a few batches are ever in memory.
+            map, of which only the rows of a few batches are ever in memory. uint8 images stay
+            uint8 (the model scales them).
         batch_size: rows of a batch, at least 1.
-        shuffle_seed: for training: each pass is a full shuffle in a new order, and a last
-            incomplete batch is dropped, so that all batches have one static shape (that of all
-            rows if there are fewer than `batch_size`). The orders follow from this seed (together
-            with TensorFlow's global seed, where one was set). None, for evaluation: the rows in
-            order, every one of them.
 
     Returns:
         Dataset of tensors `(batch, ...)` with known cardinality.
     """
     import tensorflow as tf
 
-    training = shuffle_seed is not None
-    rows = tf.data.Dataset.range(len(x))
-    if training:
-        rows = rows.shuffle(len(x), seed=shuffle_seed, reshuffle_each_iteration=True)
-    rows = rows.batch(min(batch_size, len(x)), drop_remainder=training)
+    rows = tf.data.Dataset.range(len(x)).batch(min(batch_size, len(x)))
+    return _gathered(rows, x)
+
+
+def shuffled_batches(
+    x: np.ndarray, batch_size: int, seed: int, *, block: bool = False
+) -> "tf.data.Dataset":
+    """Batches of `x` for training, without end: for `fit` with `steps_per_epoch`.
+
+    Each epoch is a full shuffle, a function of (seed, number of the epoch) alone. Its last
+    incomplete batch is dropped, so that all batches have one static shape (that of all rows if
+    there are fewer than `batch_size`).
+
+    Args:
+        x: see `batches`.
+        batch_size: rows of a batch, at least 1.
+        seed: of the orders.
+        block: all batches of an epoch as one tensor, for data that fit in memory twice.
+
+    Returns:
+        Endless dataset of tensors `(batch, ...)`, `len(x) // batch_size` of them an epoch, 1 at
+        least; as blocks one tensor `(steps, batch, ...)` an epoch.
+    """
+    import tensorflow as tf
+
+    count = len(x)
+    batch = min(batch_size, count)
+    steps = count // batch
+
+    def order(epoch):
+        rows = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), tf.stack([tf.cast(seed, tf.int64), epoch])
+        )
+        return tf.reshape(rows[: steps * batch], (steps, batch))
+
+    orders = tf.data.Dataset.counter().map(order)
+    return _gathered(orders if block else orders.unbatch(), x)
+
+
+def _gathered(rows, x):
+    """The rows of `x` for each batch of row numbers."""
+    import tensorflow as tf
+
     gather = _gather_from_tensor(x) if x.ndim == 2 else _gather_from_array(x)
     dataset = rows.map(gather).prefetch(tf.data.AUTOTUNE)
     options = tf.data.Options()

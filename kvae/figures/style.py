@@ -2,11 +2,14 @@
 
 import math
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -20,6 +23,8 @@ COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#92dadd",
     "#e76300", "#b9ac70", "#1b4d3e", "#a96b59", "#717581",
 )  # fmt: skip
+# What belongs to the prior and what to the sampler fitted after training, in every figure.
+SERIES = (COLOURS[0], COLOURS[5])
 MARKERS = "o^sDv"
 MAX_GROUPS = len(COLOURS) * len(MARKERS)
 
@@ -47,7 +52,13 @@ def title_type() -> dict[str, object]:
 def wrapped(title: str, width: float) -> str:
     """Break a title into lines that fit into `width` inches."""
     # A bold letter of DejaVu Sans is 0.67 of its size wide on average; an inch has 72 points.
-    return textwrap.fill(title, max(10, int(72 * width / (0.67 * TITLE_SIZE))))
+    return textwrap.fill(plain(title), max(10, int(72 * width / (0.67 * TITLE_SIZE))))
+
+
+def plain(text: str, limit: int = 1000) -> str:
+    """Make text from elsewhere fit for drawing: shortened, and no dollar starts a formula."""
+    text = text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return text.replace("$", r"\$")
 
 
 def caption(axes: Axes, text: str) -> None:
@@ -72,6 +83,34 @@ def clean(axes: Axes) -> None:
     else:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(FAINT)
+
+
+def series(names: Iterable[str]) -> dict[str, str]:
+    """Give each of up to two named series its colour; raises ValueError for none or more."""
+    names = list(names)
+    if not 1 <= len(names) <= len(SERIES):
+        raise ValueError(f"one or {len(SERIES)} series can be told apart: received {names}")
+    return dict(zip(names, SERIES, strict=False))
+
+
+def colour_bar(
+    figure: Figure, drawn: ScalarMappable, axes: list[Axes], label: str, extend: str = "neither"
+) -> Colorbar:
+    """Put a colour bar at the right of axes that share their colours.
+
+    Args:
+        figure: that the axes are in.
+        drawn: what the colours are of.
+        axes: beside which it stands.
+        label: with the unit.
+        extend: whether there are values beyond its ends, as `Figure.colorbar` takes it.
+    """
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.6, aspect=30, pad=0.02, extend=extend)
+    bar.solids.set_alpha(1)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=SMALL_SIZE, labelcolor=MUTED, length=0)
+    bar.set_label(label, fontsize=SMALL_SIZE, color=MUTED)
+    return bar
 
 
 def scatter(axes: Axes, points: np.ndarray, groups: np.ndarray, **look: object) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from kvae.figures import style
 from kvae.figures.panels import View, panels, view_of
@@ -57,8 +58,11 @@ def save_generation(
         else:
             cells = [grid[side, column] for column in range(4)] if solid else [grid[side]]
             _cloud(list(panels(cells, view).items()), name, view, x, component)
-    handles = style.group_handles(np.union1d(true_component, generated_component))
-    style.legend(figure, handles + [_OUTLINE_HANDLE] * (view.shown == 1), "component")
+    _legend(
+        figure,
+        np.union1d(true_component, generated_component),
+        [_OUTLINE_HANDLE] if view.shown == 1 else [],
+    )
     style.write(figure, path)
 
 
@@ -95,34 +99,28 @@ def save_reconstruction(
         _against(axes, pairs[chosen], component[chosen])
         rmse = np.sqrt(np.square(pairs[:, 0] - pairs[:, 1]).mean())
         style.caption(axes, f"dimension {index + 1}: root mean squared error {rmse:.3g}")
-    style.legend(figure, style.group_handles(np.unique(component)), "component")
+    _legend(figure, np.unique(component), [])
     style.write(figure, path)
 
 
 def save_interpolation(
-    path: str | Path,
-    paths: np.ndarray,
-    background_x: np.ndarray,
-    background_component: np.ndarray,
-    title: str,
+    path: str | Path, paths: np.ndarray, background_x: np.ndarray, title: str
 ) -> None:
-    """Draw the ways between pairs of points over the data.
+    """Draw the ways between pairs of points over the data, each in a colour of its own.
 
-    At most eight ways and 3,000 points of the data are drawn.
+    At most eight ways and 3,000 points of the data are drawn; the data are grey, so that only the
+    ways have colours.
 
     Args:
         path: of the PNG.
         paths: `(pairs, steps, D)`, the steps at equal fractions from 0 to 1.
         background_x: `(n, D)`, data.
-        background_component: `(n,)` integers from 0 to 49.
         title: above the panels.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
     """
-    background_x, background_component = _checked(
-        "background_x", background_x, background_component
-    )
+    background_x, _ = _checked("background_x", background_x, np.zeros(len(background_x), int))
     if paths.ndim != 3 or paths.shape[1] < 2:
         raise ValueError(f"paths must be (pairs, steps >= 2, D): received {paths.shape}")
     require_finite("paths", paths)
@@ -132,18 +130,25 @@ def save_interpolation(
     solid = view.shown == 3
     figure = style.new_figure(*((9.0, 9.2) if solid else (8.0, 6.4)), title + view.note)
     ways = view.project(ways)
-    chosen = style.sparse(len(background_x), MAX_POINTS)
+    shown = view.project(background_x[style.sparse(len(background_x), MAX_POINTS)])
     if view.shown == 1:
-        _ways_of_one_dimension(figure, view, ways, background_x, background_component)
+        axes = figure.add_subplot()
+        axes.set(xlabel="fraction (of the data: any)", ylabel=view.labels[0], ylim=view.limits[0])
+        style.clean(axes)
+        fraction = np.linspace(0, 1, ways.shape[1])
+        ways = np.stack([np.broadcast_to(fraction, ways.shape[:2]), ways[..., 0]], axis=2)
+        strewn = np.random.default_rng(0).uniform(0, 1, len(shown))
+        _ways(axes, ways, np.stack([strewn, shown[:, 0]], axis=1))
     else:
         grid = figure.add_gridspec(2, 2) if solid else figure.add_gridspec(1, 1)
-        shown, groups = view.project(background_x[chosen]), background_component[chosen]
         for kind, axes in panels(list(grid), view).items():
-            style.scatter(axes, shown[:, kind], groups, alpha=0.3)
-            for way in ways:
-                _way(axes, way[:, kind])
-    handles = style.group_handles(np.unique(background_component))
-    style.legend(figure, handles + _END_HANDLES, "component")
+            _ways(axes, ways[..., kind], shown[:, kind])
+    lines = [
+        Line2D([], [], color=colour, linewidth=1.6, label=f"pair {index}")
+        for index, colour in enumerate(_WAY_COLOURS[: len(ways)], start=1)
+    ]
+    ends = [Line2D([], [], color=style.MUTED, linestyle="none", **end) for end in _ENDS]
+    style.legend(figure, lines + ends)
     style.write(figure, path)
 
 
@@ -162,6 +167,13 @@ def _checked(name: str, x: np.ndarray, component: np.ndarray) -> tuple[np.ndarra
             f"received {component.dtype} from {component.min()} to {component.max()}"
         )
     return x, component.astype(np.int64)
+
+
+def _legend(figure: Figure, components: np.ndarray, others: list[Line2D]) -> None:
+    """Name the components, unless there is one alone: nothing to tell it from."""
+    handles = style.group_handles(components) if len(components) > 1 else []
+    if handles or others:
+        style.legend(figure, handles + others, "component" if handles else "")
 
 
 def _require_same_width(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> None:
@@ -229,30 +241,21 @@ def _against(axes: Axes, pairs: np.ndarray, component: np.ndarray) -> None:
     style.clean(axes)
 
 
-_LINE = {"color": style.INK, "linewidth": 1.1, "marker": ".", "markersize": 3.5, "zorder": 5}
+# The pale ones last: a thin line of them is hard to see.
+_WAY_COLOURS = tuple(style.COLOURS[index] for index in (0, 1, 2, 3, 7, 5, 8, 4))
+_DATA = {"s": 6, "c": "#c8ced5", "linewidths": 0, "alpha": 0.6, "zorder": 1}
 _ENDS = [
-    {"marker": "o", "markersize": 6, "markerfacecolor": "white", "label": "fraction 0"},
-    {"marker": "s", "markersize": 5.5, "markerfacecolor": style.INK, "label": "fraction 1"},
+    {"marker": "o", "markersize": 7, "markerfacecolor": "white", "label": "fraction 0"},
+    {"marker": "s", "markersize": 6, "label": "fraction 1"},
 ]
-_END = {"color": style.INK, "linestyle": "none", "zorder": 6}
-_END_HANDLES = [Line2D([], [], **_END, **end) for end in _ENDS]
 
 
-def _way(axes: Axes, points: np.ndarray) -> None:
-    axes.plot(*points.T, **_LINE)
-    for index, end in zip((0, -1), _ENDS, strict=True):
-        axes.plot(*points[[index]].T, **_END, **end)
-
-
-def _ways_of_one_dimension(
-    figure: Figure, view: View, ways: np.ndarray, x: np.ndarray, component: np.ndarray
-) -> None:
-    """Draw the value over the fraction, with the data as points strewn over all fractions."""
-    axes = figure.add_subplot()
-    chosen = style.sparse(len(x), MAX_POINTS)
-    strewn = np.random.default_rng(0).uniform(0, 1, len(chosen))
-    style.scatter(axes, np.stack([strewn, x[chosen, 0]], axis=1), component[chosen], alpha=0.3)
-    for way in ways:
-        _way(axes, np.stack([np.linspace(0, 1, len(way)), way[:, 0]], axis=1))
-    axes.set(xlabel="fraction (of the data: any)", ylabel=view.labels[0], ylim=view.limits[0])
-    style.clean(axes)
+def _ways(axes: Axes, ways: np.ndarray, data: np.ndarray) -> None:
+    axes.scatter(*data.T, **_DATA, **({"depthshade": False} if axes.name == "3d" else {}))
+    casing = [withStroke(linewidth=3.4, foreground="white")]
+    for way, colour in zip(ways, _WAY_COLOURS, strict=False):
+        look = {"color": colour, "zorder": 5}
+        axes.plot(*way.T, linewidth=1.6, path_effects=casing, **look)
+        axes.plot(*way[1:-1].T, linestyle="none", marker=".", markersize=6, **look)
+        for index, end in zip((0, -1), _ENDS, strict=True):
+            axes.plot(*way[[index]].T, linestyle="none", markeredgewidth=1.6, **look, **end)

@@ -1,6 +1,7 @@
 """Likelihoods p(x given z): what the decoder's output means. One file each.
 
-A member is a Keras layer with `kind` (its name here), `params_per_channel` and
+A member is a Keras layer with `kind` (its name here), `num_outputs(channels)` (what the decoder's
+last axis must hold for an x whose last axis holds `channels`; the means come first) and
 `distribution(params)`.
 """
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:  # --help needs no NumPy
     import numpy as np
 
 #: What a Gaussian likelihood's variance can be beside a number.
-LEARNED_VARIANCES = ("shared", "per-feature")
+LEARNED_VARIANCES = ("shared", "per-feature", "heteroscedastic", "full")
 
 
 def _gaussian() -> Any:
@@ -30,7 +31,9 @@ def _bernoulli() -> Any:
 
 
 LIKELIHOODS = {
-    "gaussian": Member("normal, its variance fixed or learned (--variance)", _gaussian),
+    "gaussian": Member(
+        "normal, its variance fixed, learned or from the decoder (--variance)", _gaussian
+    ),
     "bernoulli": Member("binary pixels, 0 or 1 (--binarize makes them)", _bernoulli),
 }
 

@@ -13,7 +13,11 @@ class Bernoulli(keras.layers.Layer):
     """
 
     kind = "bernoulli"
-    params_per_channel = 1
+
+    @staticmethod
+    def num_outputs(channels):
+        """The size of the decoder's last axis for x with that many channels."""
+        return channels
 
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", "name": "bernoulli", **kwargs})

@@ -4,29 +4,38 @@ import math
 
 import keras
 
-from kvae.distributions import DiagonalNormal
+from kvae.distributions import DiagonalNormal, PrecisionNormal, below_diagonal
 from kvae.likelihoods import LEARNED_VARIANCES
+
+_LARGEST_LOG_STDDEV = 20.0  # its variance's square is still a float32
 
 
 @keras.saving.register_keras_serializable(package="kvae")
 class Gaussian(keras.layers.Layer):
     """p(x given z) = Normal(decoder(z), variance).
 
-    A learned variance is `variance_floor + softplus(weight)`: elements that never change would
+    The variance is in the squared units that the decoder speaks:
+
+    - a positive number: fixed;
+    - "shared": one learned value; "per-feature": a learned value for each element of x;
+    - "heteroscedastic": from the decoder, for each element of x;
+    - "full": from the decoder, a full covariance along the last axis of x: of all features of a
+      vector, of the colours of each pixel.
+
+    Whatever is learned stays above a floor in a soft way: elements that never change would
     otherwise send the density to infinity.
 
     Args:
-        variance: a positive number (fixed), "shared" (one learned value) or "per-feature" (one
-            learned value for each element of x), in the squared units that the decoder speaks.
+        variance: see above.
         initial_variance: where a learned variance starts.
-        variance_floor: what a learned variance stays above.
+        variance_floor: what a learned variance stays above ("full": the variance of each element
+            given the later ones).
 
     Source: Rybkin, Daniilidis, Levine, "Simple and effective VAE training with calibrated
     decoders", ICML 2021, for the shared variance.
     """
 
     kind = "gaussian"
-    params_per_channel = 1
 
     def __init__(self, variance=0.1, *, initial_variance=0.1, variance_floor=1e-6, **kwargs):
         super().__init__(**{"dtype": "float32", "name": "gaussian", **kwargs})
@@ -45,7 +54,8 @@ class Gaussian(keras.layers.Layer):
 
     def build(self, event_shape):
         """Make the learned variance, if there is one, for x of shape `(None, ...)`."""
-        if self.variance in LEARNED_VARIANCES:
+        self._channels = int(event_shape[-1])
+        if self.variance in ("shared", "per-feature"):
             start = math.log(math.expm1(self.initial_variance - self.variance_floor))
             self.raw_variance = self.add_weight(
                 name="raw_variance",
@@ -53,9 +63,15 @@ class Gaussian(keras.layers.Layer):
                 initializer=keras.initializers.Constant(start),
             )
 
+    def num_outputs(self, channels):
+        """The size of the decoder's last axis for x with that many channels."""
+        if self.variance == "full":
+            return channels * (channels + 3) // 2
+        return 2 * channels if self.variance == "heteroscedastic" else channels
+
     def current_variance(self):
-        """The variance in force: a scalar, or the shape of one x."""
-        if self.variance in LEARNED_VARIANCES:
+        """The variance that is no output of the decoder: a scalar, or the shape of one x."""
+        if self.variance in ("shared", "per-feature"):
             return self.variance_floor + keras.ops.softplus(self.raw_variance)
         return keras.ops.convert_to_tensor(self.variance, "float32")
 
@@ -63,9 +79,22 @@ class Gaussian(keras.layers.Layer):
         """p(x given z) as a distribution.
 
         Args:
-            params: the decoder's output, `(batch, ...)`, the shape of x.
+            params: the decoder's output, `(batch, ..., num_outputs(channels))`: means, then what
+                the variance needs.
         """
-        return DiagonalNormal(params, self.current_variance())
+        if self.variance not in ("heteroscedastic", "full"):
+            return DiagonalNormal(params, self.current_variance())
+        count = self._channels
+        mean, log_precision = params[..., :count], self._capped(params[..., count : 2 * count])
+        if self.variance == "heteroscedastic":
+            return DiagonalNormal(mean, keras.ops.exp(-2.0 * log_precision))
+        return PrecisionNormal(mean, log_precision, below_diagonal(params[..., 2 * count :], count))
+
+    def _capped(self, raw):
+        """-log of the standard deviation: a line near the start, softly bent at the floor."""
+        start, cap = (-0.5 * math.log(v) for v in (self.initial_variance, self.variance_floor))
+        bent = cap - keras.ops.softplus(cap - start - raw)
+        return keras.ops.maximum(bent, -_LARGEST_LOG_STDDEV)
 
     def get_config(self):
         """Arguments of the constructor."""

@@ -1,7 +1,7 @@
-"""How likely a model finds data: the importance-weighted bound on log p(x), and its gap."""
+"""How likely a model finds data: importance-weighted bounds on log p(x), and their gap."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy.special import logsumexp
@@ -30,71 +30,77 @@ def mean_and_stderr(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def log_mean_exp(log_weights: np.ndarray) -> np.ndarray:
-    """Give the log of the mean weight of each row.
-
-    Args:
-        log_weights: `(draws, n)` nats.
-
-    Returns:
-        `(n,)` float64, nats.
-    """
-    log_weights = np.asarray(log_weights, np.float64)
-    return logsumexp(log_weights, axis=0) - math.log(len(log_weights))
-
-
-def importance_log_likelihood(
+def importance_bounds(
     log_weight: PerRow,
     log_likelihood: PerRow,
     x: np.ndarray,
     *,
-    num_draws: int,
+    num_draws: Iterable[int],
     draws_per_call: int,
     seed: int,
-) -> np.ndarray:
-    """Give the importance-weighted bound on log p(x) of exactly `num_draws` draws.
+) -> dict[int, np.ndarray]:
+    """Give the importance-weighted bound on log p(x) for several numbers of draws.
 
     The bound of K draws is the mean over draws of log (1 / K) sum_k p(x, z_k) / q(z_k given x); it
     rises with K towards log p(x) (Burda et al. 2016, "Importance Weighted Autoencoders", theorem
-    1). As many calls of `log_likelihood` as fit are made, the rest with `log_weight`; their means
-    are combined by the number of their draws. One vector of n numbers is kept, whatever the
-    number of draws.
+    1). Each bound takes exactly K draws: as many calls of `log_likelihood` as fit, the rest from
+    `log_weight`, combined by the number of their draws. The bounds share their draws, so that all
+    together cost hardly more than the largest. A few vectors are kept, whatever the number of
+    draws.
 
     Args:
-        log_weight: (x, seeds) -> `(n,)` nats, the log weight of one draw.
-        log_likelihood: (x, seeds) -> `(n,)` nats, the log-mean-exp of `draws_per_call` draws.
+        log_weight: (x, seeds) -> `(..., n)` nats, the log weight of one draw; the leading axes are
+            densities that are measured by the same draws.
+        log_likelihood: (x, seeds) -> `(..., n)` nats, the log-mean-exp of `draws_per_call` draws.
         x: `(n, ...)`, all rows at once: cut into parts under one seed, the parts would share draws.
-        num_draws: K, at least 1.
+        num_draws: every K, at least 1.
         draws_per_call: of `log_likelihood`, at least 1.
         seed: decides the seeds, int64 in [0, 2^63), drawn anew for every row and call by
             `numpy.random.default_rng(seed)`; two are equal with a chance of about
             (rows x calls)^2 / 2^64.
 
     Returns:
-        `(n,)` float64, nats; a row for which a call answers NaN is NaN.
+        For each K `(..., n)` float64, nats; a row for which a call answers NaN is NaN.
 
     Raises:
-        ValueError: a number of draws is under 1, or a call answers another shape than `(n,)`.
+        ValueError: a number of draws is under 1, none is given, or a call answers another shape.
     """
-    if num_draws < 1 or draws_per_call < 1:
+    wanted = sorted(set(num_draws))
+    if not wanted or wanted[0] < 1 or draws_per_call < 1:
         raise ValueError(
             "num_draws and draws_per_call must be at least 1: "
-            f"received {num_draws} and {draws_per_call}"
+            f"received {wanted} and {draws_per_call}"
         )
+    calls = {count: divmod(count, draws_per_call) for count in wanted}
     rng = np.random.default_rng(seed)
-    full_calls, single_draws = divmod(num_draws, draws_per_call)
-    log_sum = np.full(len(x), -np.inf)
-    for function, calls, draws in (
-        (log_likelihood, full_calls, draws_per_call),
-        (log_weight, single_draws, 1),
-    ):
-        for _ in range(calls):
-            log_mean = np.asarray(function(x, rng.integers(2**63, size=len(x))), np.float64)
-            if log_mean.shape != log_sum.shape:
-                raise ValueError(f"a call must answer {log_sum.shape}: received {log_mean.shape}")
-            with np.errstate(invalid="ignore"):  # NaN is passed on, not warned about
-                log_sum = np.logaddexp(log_sum, log_mean + math.log(draws))
-    return log_sum - math.log(num_draws)
+    num_full, num_single = (set(column) for column in zip(*calls.values(), strict=True))
+    full = _log_sums(log_likelihood, x, num_full, draws_per_call, rng)
+    single = _log_sums(log_weight, x, num_single, 1, rng)
+    shapes = {one.shape for one in (*full.values(), *single.values()) if one.shape}
+    if len(shapes) > 1:
+        raise ValueError(f"all calls must answer the same densities: received {sorted(shapes)}")
+    with np.errstate(invalid="ignore"):  # NaN is passed on, not warned about
+        return {
+            count: np.logaddexp(full[calls[count][0]], single[calls[count][1]]) - math.log(count)
+            for count in wanted
+        }
+
+
+def _log_sums(
+    function: PerRow, x: np.ndarray, wanted: set[int], draws: int, rng: np.random.Generator
+) -> dict[int, np.ndarray]:
+    """Give the log of the summed weights after each wanted number of calls of `draws` draws."""
+    total = np.array(-np.inf)
+    found = {0: total}
+    for call in range(1, max(wanted) + 1):
+        log_mean = np.asarray(function(x, rng.integers(2**63, size=len(x))), np.float64)
+        if log_mean.shape[-1:] != (len(x),):
+            raise ValueError(f"a call must answer (..., {len(x)}): received {log_mean.shape}")
+        with np.errstate(invalid="ignore"):
+            total = np.logaddexp(total, log_mean + math.log(draws))
+        if call in wanted:
+            found[call] = total
+    return found
 
 
 def gap(true_log_prob: np.ndarray, model_log_likelihood: np.ndarray) -> dict[str, float]:
@@ -124,3 +130,34 @@ def gap(true_log_prob: np.ndarray, model_log_likelihood: np.ndarray) -> dict[str
     require_finite("model_log_likelihood", model_log_likelihood)
     mean, stderr = mean_and_stderr(true_log_prob - model_log_likelihood)
     return {"gap_nats": mean, "gap_nats_stderr": stderr}
+
+
+def effective_sample_metrics(log_weights: np.ndarray) -> dict[str, float]:
+    """Give how many of the importance draws do the work.
+
+    The effective sample size of a row's weights is (sum w)^2 / sum w^2 (Kong 1992, "A note on
+    importance sampling using standardized weights"): all draws if the weights are equal, one if
+    one of them outweighs the rest. The bound of a row with a small one is far from its limit.
+
+    Args:
+        log_weights: `(draws, n)` nats, of single draws.
+
+    Returns:
+        `effective_sample_fraction`: the mean over rows of the size over the number of draws, from
+        1 / draws to 1; `effective_sample_fraction_p5`: its 5% quantile over rows;
+        `effective_sample_draws`.
+
+    Raises:
+        ValueError: a value is not finite, or the shape is not `(draws, n)`.
+    """
+    log_weights = np.asarray(log_weights, np.float64)
+    if log_weights.ndim != 2:
+        raise ValueError(f"log_weights must be (draws, n): received {log_weights.shape}")
+    require_finite("log_weights", log_weights)
+    log_size = 2 * logsumexp(log_weights, axis=0) - logsumexp(2 * log_weights, axis=0)
+    fraction = np.exp(log_size) / len(log_weights)
+    return {
+        "effective_sample_fraction": float(fraction.mean()),
+        "effective_sample_fraction_p5": float(np.quantile(fraction, 0.05)),
+        "effective_sample_draws": len(log_weights),
+    }

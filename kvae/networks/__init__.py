@@ -4,8 +4,8 @@ A member is a module with two functions that return functional Keras models:
 
     encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path, dtype)
         x (batch, *element_shape) -> (batch, num_params), the first latent_dim of them the means
-    decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, linear_path, dtype)
-        latent (batch, latent_dim) -> (batch, ..., channels * params_per_channel)
+    decoder(latent_dim, element_shape, num_outputs, *, hidden_units, linear_path, dtype)
+        latent (batch, latent_dim) -> (batch, ..., num_outputs), on the last axis the means first
 
 Layers compute in `dtype` (a Keras dtype policy); the heads are float32.
 """

@@ -54,7 +54,7 @@ def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path,
     return keras.Model(inputs, outputs, name="encoder")
 
 
-def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, linear_path, dtype):
+def decoder(latent_dim, element_shape, num_outputs, *, hidden_units, linear_path, dtype):
     """See `kvae.networks`; `hidden_units` and `linear_path` do not matter here."""
     del hidden_units, linear_path
     check_shape("conv", element_shape)
@@ -77,8 +77,7 @@ def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, line
             kernel_initializer="he_normal", dtype=dtype,
         )(x)  # fmt: skip
     x = layers.Conv2DTranspose(
-        element_shape[-1] * params_per_channel, 4, strides=2, padding="same",
-        dtype="float32", name="likelihood",
+        num_outputs, 4, strides=2, padding="same", dtype="float32", name="likelihood",
     )(x)  # fmt: skip
     return keras.Model(inputs, _crop(x, element_shape), name="decoder")
 

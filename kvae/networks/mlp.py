@@ -4,6 +4,9 @@ import math
 
 import keras
 
+#: A small start of what no linear path feeds: spreads begin alike for all x.
+_SPREAD_SCALE = 0.01
+
 
 def _hidden(x, hidden_units, dtype):
     for units in hidden_units:
@@ -13,32 +16,24 @@ def _hidden(x, hidden_units, dtype):
     return x
 
 
-def _head(x, num_outputs, linear_input, num_linear, name):
-    """A float32 head; its first outputs also get a learned linear path that starts as identity.
+def _mean_head(x, size, linear_input, name):
+    """A float32 head; with a `linear_input`, beside a learned linear path that starts as identity.
 
     The path lets a network begin as the identity map and learn only what is not linear. The small
     start of the other kernel keeps that beginning.
     """
-    scale = 0.01 if num_linear else 1.0
-    out = keras.layers.Dense(
-        num_outputs,
-        kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
-        dtype="float32",
-        name=name,
-    )(x)
-    if not num_linear:
-        return out
+    means = _head(x, size, name, scale=0.01 if linear_input is not None else 1.0)
+    if linear_input is None:
+        return means
     linear = keras.layers.Dense(
-        num_linear,
-        use_bias=False,
-        kernel_initializer="identity",
-        dtype="float32",
-        name=f"{name}_linear",
+        size, use_bias=False, kernel_initializer="identity", dtype="float32", name=f"{name}_linear"
     )(linear_input)
-    if num_outputs > num_linear:
-        rest = out[:, num_linear:]
-        return keras.layers.Concatenate(dtype="float32")([out[:, :num_linear] + linear, rest])
-    return keras.layers.Add(dtype="float32")([out, linear])
+    return keras.layers.Add(dtype="float32")([means, linear])
+
+
+def _head(x, size, name, scale):
+    start = keras.initializers.VarianceScaling(scale, "fan_avg", "uniform")
+    return keras.layers.Dense(size, kernel_initializer=start, dtype="float32", name=name)(x)
 
 
 def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path, dtype):
@@ -46,21 +41,25 @@ def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path,
     inputs = keras.Input(element_shape, name="x")
     flat = keras.layers.Flatten(dtype="float32")(inputs)
     x = _hidden(flat, hidden_units, dtype)
-    out = _head(x, num_params, flat, latent_dim if linear_path else 0, "posterior")
+    mean = _mean_head(x, latent_dim, flat if linear_path else None, "posterior_mean")
+    scale = _SPREAD_SCALE if linear_path else 1.0
+    spread = _head(x, num_params - latent_dim, "posterior_spread", scale)
+    out = keras.layers.Concatenate(dtype="float32")([mean, spread])
     return keras.Model(inputs, out, name="encoder")
 
 
-def decoder(latent_dim, element_shape, params_per_channel, *, hidden_units, linear_path, dtype):
+def decoder(latent_dim, element_shape, num_outputs, *, hidden_units, linear_path, dtype):
     """See `kvae.networks`."""
     inputs = keras.Input((latent_dim,), name="latent")
     x = _hidden(inputs, hidden_units, dtype)
-    size = math.prod(element_shape)
-    out = _head(x, size * params_per_channel, inputs, size if linear_path else 0, "likelihood")
-    return keras.Model(
-        inputs, _split_channels(out, element_shape, params_per_channel), name="decoder"
-    )
-
-
-def _split_channels(out, element_shape, params_per_channel):
-    shape = (*element_shape[:-1], element_shape[-1] * params_per_channel)
-    return keras.layers.Reshape(shape, dtype="float32")(out)
+    channels = element_shape[-1]
+    places = math.prod(element_shape[:-1])
+    linear = inputs if linear_path else None
+    out = _mean_head(x, places * channels, linear, "likelihood_mean")
+    out = keras.layers.Reshape(element_shape, dtype="float32")(out)
+    if num_outputs > channels:
+        size = num_outputs - channels
+        spread = _head(x, places * size, "likelihood_spread", _SPREAD_SCALE if linear_path else 1.0)
+        spread = keras.layers.Reshape((*element_shape[:-1], size), dtype="float32")(spread)
+        out = keras.layers.Concatenate(dtype="float32")([out, spread])
+    return keras.Model(inputs, out, name="decoder")

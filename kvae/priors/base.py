@@ -7,9 +7,11 @@ class Prior(keras.layers.Layer):
     """A density over latents, p(z).
 
     Attributes:
+        kind: its name among the priors or samplers.
         exact_density: whether `log_prob` is the density itself rather than a bound.
     """
 
+    kind: str
     exact_density = True
 
     def __init__(self, **kwargs):
@@ -37,21 +39,53 @@ class Prior(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def rate(self, posterior, z):
-        """KL(posterior, prior): in closed form where there is one, else at the one draw z.
+    def rate(self, posterior, draw):
+        """KL(posterior, prior): in closed form where there is one, else at the one draw.
 
         Args:
             posterior: q(z given x), a distribution.
-            z: `(batch, latent_dim)`, a draw from it.
+            draw: from it, a `kvae.distributions.Draw`.
 
         Returns:
             `(batch,)`, nats.
         """
-        return posterior.log_prob(z) - self.log_prob(z)
+        return draw.log_prob - self.log_prob(draw.value)
 
-    def initialize(self, latents):
+    def connect(self, posterior_of, element_shape):
+        """Take what a density may need of the model; the default needs nothing.
+
+        Args:
+            posterior_of: standardised x `(batch, *element_shape)` -> q(z given x).
+            element_shape: the shape of one x.
+        """
+
+    def initialize(self, latents, x):
         """Adapt the start to where the untrained encoder puts data; the default does nothing.
 
         Args:
             latents: a NumPy array `(rows, latent_dim)`, posterior means of random rows.
+            x: those rows, standardised, `(rows, *element_shape)`.
         """
+
+
+def log_weights(logits):
+    """Logs of weights that sum to one, `(components,)`; of one component too."""
+    return logits - keras.ops.logsumexp(logits)
+
+
+def draw_component(logits, noise):
+    """Which component of a mixture each row is drawn from.
+
+    Args:
+        logits: `(components,)`, log weights up to a constant.
+        noise: a source of noise, see `kvae.noise`.
+
+    Returns:
+        `(batch,)` int32.
+    """
+    ops = keras.ops
+    uniform = noise.uniform("component", 1)
+    # Scaled by the total, which rounding leaves beside one, so that no uniform passes the end.
+    cumulative = ops.cumsum(ops.exp(log_weights(logits)))
+    below = uniform * cumulative[-1] >= cumulative
+    return ops.minimum(ops.sum(ops.cast(below, "int32"), axis=1), logits.shape[0] - 1)

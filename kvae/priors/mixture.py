@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from kvae.distributions import LOG_2PI
-from kvae.priors.base import Prior
+from kvae.distributions import log_prob_of_pairs
+from kvae.priors.base import Prior, draw_component, log_weights
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -19,6 +19,8 @@ class Mixture(Prior):
         num_components: at least 1.
         seed: for the means to start from, where `initialize` is not called.
     """
+
+    kind = "mixture"
 
     def __init__(self, num_components=30, *, seed=0, **kwargs):
         super().__init__(**{"name": "mixture", **kwargs})
@@ -54,37 +56,23 @@ class Mixture(Prior):
 
     def log_prob(self, z):
         """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
-        ops = keras.ops
-        factor = self._precision_cholesky()
-        # L^T (z - m) for all pairs at once: z L and m L are far cheaper than differences.
-        dim, count = self._latent_dim, self.num_components
-        flat = ops.reshape(ops.transpose(factor, (1, 0, 2)), (dim, count * dim))
-        centre = ops.sum(self.means[:, :, None] * factor, axis=1)
-        whitened = ops.reshape(ops.matmul(z, flat), (-1, count, dim)) - centre
-        squared = ops.sum(ops.square(whitened), axis=-1)
-        log_normal = ops.sum(self.log_diagonal, axis=-1) - 0.5 * (squared + dim * LOG_2PI)
-        return ops.logsumexp(ops.log_softmax(self.logits) + log_normal, axis=-1)
+        log_dets = keras.ops.sum(self.log_diagonal, axis=-1)
+        log_normal = log_prob_of_pairs(z, self.means, self._precision_cholesky(), log_dets)
+        return keras.ops.logsumexp(log_weights(self.logits) + log_normal, axis=-1)
 
     def sample(self, noise):
         """Draw one latent a row, `(batch, latent_dim)`."""
         ops = keras.ops
-        uniform = noise.uniform("component", 1)
-        # Scaled by the total, which rounding leaves beside one, so that no uniform passes the end.
-        cumulative = ops.cumsum(ops.softmax(self.logits))
-        below = uniform * cumulative[-1] >= cumulative
-        component = ops.minimum(ops.sum(ops.cast(below, "int32"), axis=1), self.num_components - 1)
+        component = draw_component(self.logits, noise)
         normal = noise.normal("latent", self._latent_dim)
         # C = L^-T L^-1, so m + L^-T n has covariance C.
         root = ops.transpose(ops.inv(self._precision_cholesky()), (0, 2, 1))
         step = ops.einsum("bij,bj->bi", ops.take(root, component, axis=0), normal)
         return ops.take(self.means, component, axis=0) + step
 
-    def initialize(self, latents):
-        """Start the means at random latents, each component as wide as the cloud of them.
-
-        Args:
-            latents: NumPy `(rows, latent_dim)`.
-        """
+    def initialize(self, latents, x):
+        """Start the means at random latents, each component as wide as the cloud of them."""
+        del x
         rng = np.random.default_rng(self.seed)
         short = len(latents) < self.num_components
         chosen = rng.choice(len(latents), size=self.num_components, replace=short)

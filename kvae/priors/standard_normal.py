@@ -10,6 +10,8 @@ from kvae.priors.base import Prior
 class StandardNormal(Prior):
     """p(z) = Normal(0, I)."""
 
+    kind = "standard_normal"
+
     def build(self, latent_shape):
         """Note the latent dimension of z, `(None, latent_dim)`."""
         self._latent_dim = int(latent_shape[-1])
@@ -22,7 +24,7 @@ class StandardNormal(Prior):
         """Draw one latent a row, `(batch, latent_dim)`."""
         return noise.normal("latent", self._latent_dim)
 
-    def rate(self, posterior, z):
+    def rate(self, posterior, draw):
         """KL in closed form; Kingma & Welling, arXiv:1312.6114, appendix B."""
-        mean, variance = posterior.mean(), posterior.variance()
-        return 0.5 * sum_event(keras.ops.square(mean) + variance - 1.0 - keras.ops.log(variance))
+        second_moment = keras.ops.square(posterior.mean()) + posterior.variance()
+        return 0.5 * sum_event(LOG_2PI + second_moment) - posterior.entropy()

@@ -223,25 +223,27 @@ def test_reconstructions_lie_on_the_diagonal_when_they_are_exact(tmp_path):
 
 
 @pytest.mark.parametrize("dim", [2, 5])
-def test_interpolations_are_dark_lines_over_pale_data(tmp_path, dim):
-    x, groups = blobs(300, dim)
-    ends = np.stack([x[:3], x[3:6][::-1]], axis=1)
+def test_every_way_has_a_colour_of_its_own_over_grey_data(tmp_path, dim):
+    x, _ = blobs(300, dim)
     fraction = np.linspace(0, 1, 9)[:, None]
+    ends = np.stack([x[:3], x[3:6][::-1]], axis=1)
     ways = ends[:, :1] * (1 - fraction) + ends[:, 1:] * fraction
     for name, paths in (("moving", ways), ("still", np.repeat(ways[:, :1], 9, axis=1))):
-        vectors.save_interpolation(tmp_path / name, paths, x, groups, "t")
-    ink = np.round(255 * np.array(to_rgb(style.INK))).astype(np.uint8)
-    moving, still = (count_of(read(tmp_path / name), ink) for name in ("moving", "still"))
-    assert moving > still + 1000
+        vectors.save_interpolation(tmp_path / name, paths, x, "t")
+    for colour in vectors._WAY_COLOURS[:3]:
+        wanted = np.round(255 * np.array(to_rgb(colour))).astype(np.uint8)
+        moving, still = (count_of(read(tmp_path / name), wanted) for name in ("moving", "still"))
+        assert moving > still + 300
+    assert len(set(vectors._WAY_COLOURS)) == vectors.MAX_PATHS
 
 
 def test_an_interpolation_of_one_dimension_climbs_with_its_fraction(tmp_path):
-    x, groups = blobs(300, 1)
+    x, _ = blobs(300, 1)
     way = np.linspace(0, 40, 9)[None, :, None]
-    vectors.save_interpolation(tmp_path / "a.png", way, x, groups, "t")
+    vectors.save_interpolation(tmp_path / "a.png", way, x, "t")
     picture = read(tmp_path / "a.png")[100:-200]
-    ink = np.round(255 * np.array(to_rgb(style.INK))).astype(np.uint8)
-    rows, columns = np.nonzero((picture == ink).all(-1))
+    colour = np.round(255 * np.array(to_rgb(vectors._WAY_COLOURS[0]))).astype(np.uint8)
+    rows, columns = np.nonzero((picture == colour).all(-1))
     assert np.corrcoef(rows, columns)[0, 1] < -0.99
 
 
@@ -270,8 +272,6 @@ def test_vectors_that_cannot_be_drawn_are_refused(tmp_path, x, component, messag
         vectors.save_generation(path, *good, x, component, "t")
     with pytest.raises(ValueError, match=message):
         vectors.save_reconstruction(path, x, x, component, "t")
-    with pytest.raises(ValueError, match=message):
-        vectors.save_interpolation(path, np.zeros((1, 2, 2)), x, component, "t")
     assert not path.exists()
 
 
@@ -283,15 +283,17 @@ def test_vectors_of_different_widths_and_broken_paths_are_refused(tmp_path):
     with pytest.raises(ValueError, match="same dimensions"):
         vectors.save_reconstruction(path, x, x[:, :1], groups, "t")
     with pytest.raises(ValueError, match="same dimensions"):
-        vectors.save_interpolation(path, np.zeros((1, 2, 3)), x, groups, "t")
+        vectors.save_interpolation(path, np.zeros((1, 2, 3)), x, "t")
+    with pytest.raises(ValueError, match="background_x must be finite"):
+        vectors.save_interpolation(path, np.zeros((1, 2, 2)), np.full((9, 2), np.nan), "t")
     with pytest.raises(ValueError, match="paths must be finite"):
-        vectors.save_interpolation(path, np.full((1, 2, 2), np.nan), x, groups, "t")
+        vectors.save_interpolation(path, np.full((1, 2, 2), np.nan), x, "t")
 
 
 def test_tsne_keeps_separated_groups_separated_and_repeats_itself(tmp_path):
     x, groups = blobs(150, 5)
-    first = latent.save_tsne(tmp_path / "a.png", x, groups, "group", seed=3)
-    again = latent.save_tsne(tmp_path / "b.png", x, groups, "group", seed=3)
+    first = latent.save_tsne(tmp_path / "a.png", x, groups, "group", "t", seed=3)
+    again = latent.save_tsne(tmp_path / "b.png", x, groups, "group", "t", seed=3)
     np.testing.assert_array_equal(first, again)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     nearest = KNeighborsClassifier(5).fit(first[:100], groups[:100])
@@ -301,27 +303,29 @@ def test_tsne_keeps_separated_groups_separated_and_repeats_itself(tmp_path):
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_tsne_bears_latents_of_any_scale(tmp_path, scale):
     x, groups = blobs(60, 3)
-    points = latent.save_tsne(tmp_path / "a.png", scale * x, groups, "group", seed=0)
+    points = latent.save_tsne(tmp_path / "a.png", scale * x, groups, "group", "t", seed=0)
     assert KNeighborsClassifier(3).fit(points, groups).score(points, groups) == 1
 
 
 def test_a_collapsed_posterior_still_gets_its_map(tmp_path):
-    points = latent.save_tsne(tmp_path / "a.png", np.ones((40, 4)), np.arange(40) % 2, "g", seed=0)
+    points = latent.save_tsne(
+        tmp_path / "a.png", np.ones((40, 4)), np.arange(40) % 2, "g", "t", seed=0
+    )
     assert np.isfinite(points).all()
 
 
 def test_one_latent_dimension_is_drawn_as_it_is(tmp_path):
     x, groups = blobs(40, 1)
-    points = latent.save_tsne(tmp_path / "a.png", x, groups, "group", seed=0)
+    points = latent.save_tsne(tmp_path / "a.png", x, groups, "group", "t", seed=0)
     np.testing.assert_array_equal(points[:, 0], x[:, 0])
 
 
-def test_of_many_rows_the_same_3000_are_drawn_in_their_order(tmp_path):
+def test_of_many_rows_the_same_2000_are_drawn_in_their_order(tmp_path):
     x = rng().normal(size=(4000, 1))
     rows = latent.shown_rows(4000, 7)
-    points = latent.save_tsne(tmp_path / "a.png", x, x[:, 0], "value", seed=7)
+    points = latent.save_tsne(tmp_path / "a.png", x, x[:, 0], "value", "t", seed=7)
     np.testing.assert_array_equal(points[:, 0], x[rows, 0])
-    assert len(np.unique(rows)) == 3000
+    assert len(np.unique(rows)) == 2000
     assert (np.diff(rows) > 0).all()
     assert (rows != latent.shown_rows(4000, 8)).any()
 
@@ -329,8 +333,8 @@ def test_of_many_rows_the_same_3000_are_drawn_in_their_order(tmp_path):
 @pytest.mark.parametrize("rare", [True, False])
 def test_the_rarer_of_two_values_is_drawn_on_top(tmp_path, rare):
     # All on one line, so dense that either value alone would cover it.
-    labels = np.arange(3000) % 5 < 3
-    latent.save_tsne(tmp_path / "a.png", np.zeros((3000, 1)), labels != rare, "flag", seed=0)
+    labels = np.arange(2000) % 5 < 3
+    latent.save_tsne(tmp_path / "a.png", np.zeros((2000, 1)), labels != rare, "flag", "t", seed=0)
     picture = read(tmp_path / "a.png").astype(int)[150 : int(0.88 * 1110)]
     seen = {
         value: (np.abs(picture - 255 * np.array(to_rgb(style.COLOURS[index]))).max(-1) < 30).sum()
@@ -341,9 +345,9 @@ def test_the_rarer_of_two_values_is_drawn_on_top(tmp_path, rare):
 
 def test_numbers_get_a_colour_bar_and_classes_a_legend(tmp_path):
     x = np.linspace(0, 1, 60)[:, None]
-    latent.save_tsne(tmp_path / "floats", x, x[:, 0], "value", seed=0)
-    latent.save_tsne(tmp_path / "many", x, np.arange(60), "value", seed=0)
-    latent.save_tsne(tmp_path / "few", x, np.arange(60) % 7, "value", seed=0)
+    latent.save_tsne(tmp_path / "floats", x, x[:, 0], "value", "t", seed=0)
+    latent.save_tsne(tmp_path / "many", x, np.arange(60), "value", "t", seed=0)
+    latent.save_tsne(tmp_path / "few", x, np.arange(60) % 7, "value", "t", seed=0)
     # The yellow end of the colour bar is a block of the map's last colour.
     yellow = np.array([253, 231, 37])
     ends = {name: count_of(read(tmp_path / name), yellow) for name in ("floats", "many", "few")}
@@ -352,20 +356,71 @@ def test_numbers_get_a_colour_bar_and_classes_a_legend(tmp_path):
     assert ends["few"] == 0
 
 
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_classes_have_their_names_and_the_perplexity_few_digits(monkeypatch):
+    kept = []
+    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    x, groups = blobs(14, 2)
+    names = ["cost $x^{$", "_b", "a name that goes on and on and on"]
+    latent.save_tsne("", x, groups, "kind", "of $5 or $6", seed=0, class_names=names)
+    title, axes = kept[0]._suptitle.get_text(), kept[0].axes[0]
+    assert title == r"of \$5 or \$6"
+    assert "perplexity 4.3:" in axes.get_title(loc="left")
+    shown = [r"cost \$x^{\$", "_b", "a name that goes on and\N{HORIZONTAL ELLIPSIS}"]
+    assert legend_of(kept[0]) == shown
+    assert {text.get_text() for text in axes.texts} == set(shown)
+    with pytest.raises(ValueError, match="below 2, the number of class names: received 0 to 2"):
+        latent.save_tsne("", x, groups, "kind", "t", seed=0, class_names=names[:2])
+
+
+def test_the_points_of_rare_classes_are_drawn_last(monkeypatch):
+    kept = []
+    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    groups = np.array([1, 0, 0, 0, 1, 2, 0])
+    x = np.arange(7.0)[:, None]
+    latent.save_tsne("", x, groups, "kind", "t", seed=0)
+    drawn = kept[0].axes[0].collections[0].get_offsets()[:, 0]
+    np.testing.assert_array_equal(groups[drawn.astype(int)], [0, 0, 0, 0, 1, 1, 2])
+
+
+def test_labels_without_a_name_say_nothing(monkeypatch):
+    kept = []
+    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    latent.save_tsne("", np.arange(9.0)[:, None], np.arange(9), "", "t", seed=0)
+    assert kept[0].legends == []
+    assert len(kept[0].axes[0].collections[0].get_facecolors()) == 9
+    assert len(np.unique(kept[0].axes[0].collections[0].get_facecolors(), axis=0)) == 1
+
+
+def test_one_component_alone_needs_no_legend(monkeypatch):
+    kept = []
+    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    x, groups = blobs(30, 2)
+    for own in (groups, 0 * groups):
+        vectors.save_generation("", x, own, x, own, "t")
+    assert legend_of(kept[0]) == ["0", "1", "2"]
+    assert kept[1].legends == []
+
+
 def test_latents_that_cannot_be_drawn_are_refused(tmp_path):
     path = tmp_path / "a.png"
     with pytest.raises(ValueError, match="latents must be finite: 1 of 12"):
-        latent.save_tsne(path, np.array([[0, 0]] * 5 + [[0, np.nan]]), np.zeros(6), "g", 0)
+        latent.save_tsne(
+            path, np.array([[0, 0]] * 5 + [[0, np.nan]]), np.zeros(6), "g", "t", seed=0
+        )
     with pytest.raises(ValueError, match="labels must be finite"):
-        latent.save_tsne(path, np.zeros((5, 2)), np.full(5, np.nan), "g", 0)
+        latent.save_tsne(path, np.zeros((5, 2)), np.full(5, np.nan), "g", "t", seed=0)
     with pytest.raises(ValueError, match=r"\(4, 2\) and labels \(4,\)"):
-        latent.save_tsne(path, np.zeros((4, 2)), np.zeros(4), "g", 0)
+        latent.save_tsne(path, np.zeros((4, 2)), np.zeros(4), "g", "t", seed=0)
     assert not path.exists()
 
 
 def test_pyplot_is_never_imported():
     code = (
-        "import sys; from kvae.figures import images, latent, vectors; "
+        "import sys; from kvae.figures import bound, density, images, latent, recall, vectors; "
         "sys.exit(any(name in sys.modules for name in ('matplotlib.pyplot', 'tensorflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -3,7 +3,9 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from kvae.distributions import below_diagonal
 from kvae.likelihoods.gaussian import Gaussian
+from kvae.noise import SeededNoise
 
 
 def _variance(likelihood, shape=(4,)):
@@ -62,3 +64,47 @@ def test_a_wrong_variance_is_refused(variance):
 def test_a_start_under_the_floor_is_refused():
     with pytest.raises(ValueError, match="above its floor"):
         Gaussian("shared", initial_variance=1e-7)
+
+
+def test_a_full_covariance_holds_what_the_decoder_regresses(rng):
+    """Density against scipy's, for a covariance worked out from the definition."""
+    likelihood = Gaussian("full", initial_variance=1.0, variance_floor=1e-12)
+    likelihood.build((None, 3))
+    params = rng.normal(size=(1, likelihood.num_outputs(3))).astype("float32")
+    distribution = likelihood.distribution(params)
+    unit = np.eye(3) + np.asarray(below_diagonal(params[0, 6:], 3))
+    scale = np.exp(params[0, 3:6])
+    precision = unit @ np.diag(scale**2) @ unit.T
+    x = rng.normal(size=(1, 3)).astype("float32")
+    expected = stats.multivariate_normal(params[0, :3], np.linalg.inv(precision)).logpdf(x)
+    np.testing.assert_allclose(distribution.log_prob(x)[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        distribution.variance()[0], np.diag(np.linalg.inv(precision)), rtol=1e-4
+    )
+    sample = likelihood.distribution(np.tile(params, (40_000, 1))).sample(
+        SeededNoise(np.arange(40_000)), "observation"
+    )
+    np.testing.assert_allclose(np.cov(np.asarray(sample).T), np.linalg.inv(precision), atol=0.1)
+
+
+@pytest.mark.parametrize("variance", ["heteroscedastic", "full"])
+def test_a_variance_from_the_decoder_starts_where_told_and_keeps_its_floor(variance):
+    likelihood = Gaussian(variance, initial_variance=0.3, variance_floor=1e-8)
+    likelihood.build((None, 2))
+    params = np.zeros((1, likelihood.num_outputs(2)), "float32")
+    np.testing.assert_allclose(likelihood.distribution(params).variance(), 0.3, rtol=1e-3)
+    params[0, 2:4] = 1e3
+    np.testing.assert_allclose(likelihood.distribution(params).variance(), 1e-8, rtol=1e-3)
+
+
+def test_a_full_covariance_of_images_is_that_of_a_pixels_colours(rng):
+    likelihood = Gaussian("full")
+    likelihood.build((None, 2, 2, 3))
+    params = rng.normal(size=(1, 2, 2, likelihood.num_outputs(3))).astype("float32")
+    x = rng.normal(size=(1, 2, 2, 3)).astype("float32")
+    pixels = Gaussian("full")
+    pixels.build((None, 3))
+    alone = pixels.distribution(params.reshape(4, -1)).log_prob(x.reshape(4, 3))
+    np.testing.assert_allclose(
+        likelihood.distribution(params).log_prob(x)[0], np.sum(alone), rtol=1e-5
+    )

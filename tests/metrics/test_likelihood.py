@@ -3,10 +3,25 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from kvae.metrics.likelihood import gap, importance_log_likelihood, log_mean_exp, mean_and_stderr
+from kvae.metrics.likelihood import (
+    effective_sample_metrics,
+    gap,
+    importance_bounds,
+    mean_and_stderr,
+)
 
 NOISE = 0.5
 EVIDENCE = norm(0, np.sqrt(1 + NOISE**2))
+
+
+def log_mean_exp(log_weights):
+    return logsumexp(log_weights, axis=0) - np.log(len(log_weights))
+
+
+def one_bound(log_weight, log_likelihood, x, *, num_draws, **options):
+    found = importance_bounds(log_weight, log_likelihood, x, num_draws=[num_draws], **options)
+    assert list(found) == [num_draws]
+    return found[num_draws]
 
 
 def linear_gaussian(widening, draws=1):
@@ -30,7 +45,7 @@ def data(count):
 def test_with_the_exact_posterior_every_draw_gives_the_evidence():
     x = data(50)
     for num_draws in (1, 5, 7):
-        bound = importance_log_likelihood(
+        bound = one_bound(
             linear_gaussian(1), linear_gaussian(1, 3), x, num_draws=num_draws, draws_per_call=3,
             seed=0,
         )  # fmt: skip
@@ -42,7 +57,7 @@ def test_with_a_wide_posterior_the_bound_rises_towards_the_evidence():
     gaps = [
         gap(
             EVIDENCE.logpdf(x),
-            importance_log_likelihood(
+            one_bound(
                 linear_gaussian(3), linear_gaussian(3, 16), x, num_draws=num_draws,
                 draws_per_call=16, seed=1,
             ),
@@ -74,7 +89,7 @@ def test_exactly_the_draws_asked_for_as_in_one_log_mean_exp(
 
         return answer
 
-    bound = importance_log_likelihood(
+    bound = one_bound(
         call("single", 1), call("full", draws_per_call), np.zeros(4),
         num_draws=num_draws, draws_per_call=draws_per_call, seed=0,
     )  # fmt: skip
@@ -91,7 +106,7 @@ def seeds_used(seed):
         used.append(seeds)
         return np.zeros(len(x))
 
-    importance_log_likelihood(note, note, np.zeros(1000), num_draws=70, draws_per_call=8, seed=seed)
+    one_bound(note, note, np.zeros(1000), num_draws=70, draws_per_call=8, seed=seed)
     return np.concatenate(used)
 
 
@@ -109,9 +124,7 @@ def test_impossible_and_broken_rows_stay_what_they_are():
     def answer(x, seeds):
         return np.array([-np.inf, np.nan, -1e30, 2.0])
 
-    bound = importance_log_likelihood(
-        answer, answer, np.zeros(4), num_draws=5, draws_per_call=2, seed=0
-    )
+    bound = one_bound(answer, answer, np.zeros(4), num_draws=5, draws_per_call=2, seed=0)
     np.testing.assert_array_equal(bound[:2], [-np.inf, np.nan])
     np.testing.assert_allclose(bound[2:], [-1e30, 2.0])
 
@@ -120,21 +133,83 @@ def test_impossible_requests_are_refused():
     def column(x, seeds):
         return np.zeros((len(x), 1))
 
-    with pytest.raises(ValueError, match=r"answer \(3,\): received \(3, 1\)"):
-        importance_log_likelihood(
-            column, column, np.zeros(3), num_draws=1, draws_per_call=1, seed=0
-        )
-    with pytest.raises(ValueError, match="at least 1: received 0 and 4"):
-        importance_log_likelihood(
-            column, column, np.zeros(3), num_draws=0, draws_per_call=4, seed=0
-        )
+    with pytest.raises(ValueError, match=r"answer \(\.\.\., 3\): received \(3, 1\)"):
+        one_bound(column, column, np.zeros(3), num_draws=1, draws_per_call=1, seed=0)
+    with pytest.raises(ValueError, match=r"at least 1: received \[0\] and 4"):
+        one_bound(column, column, np.zeros(3), num_draws=0, draws_per_call=4, seed=0)
 
 
-def test_log_mean_exp_by_hand_and_far_outside_the_range_of_exp():
-    weights = np.array([[1.0, 4.0], [3.0, 0.0]])
-    with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(log_mean_exp(np.log(weights)), np.log([2.0, 2.0]))
-    np.testing.assert_allclose(log_mean_exp(np.full((3, 2), -5000.0)), -5000.0)
+def test_densities_that_differ_between_the_calls_are_refused():
+    def one(x, seeds):
+        return np.zeros((1, len(x)))
+
+    def two(x, seeds):
+        return np.zeros((2, len(x)))
+
+    with pytest.raises(ValueError, match=r"same densities: received \[\(1, 3\), \(2, 3\)\]"):
+        one_bound(one, two, np.zeros(3), num_draws=5, draws_per_call=4, seed=0)
+    with pytest.raises(ValueError, match=r"received \[\] and 4"):
+        importance_bounds(one, one, np.zeros(3), num_draws=[], draws_per_call=4, seed=0)
+
+
+def test_several_bounds_come_from_the_first_draws_of_the_largest():
+    drawn = {"full": [], "single": []}
+    rng = np.random.default_rng(0)
+
+    def call(kind, draws):
+        def answer(x, seeds):
+            drawn[kind].append(5 * rng.standard_normal((draws, 2, len(x))))
+            return log_mean_exp(drawn[kind][-1])
+
+        return answer
+
+    bounds = importance_bounds(
+        call("single", 1), call("full", 8), np.zeros(4), num_draws=[30, 1, 10, 11],
+        draws_per_call=8, seed=0,
+    )  # fmt: skip
+    # 30 = 3 x 8 + 6: the 3 calls and the 6 draws serve all others too.
+    full, single = np.concatenate(drawn["full"]), np.concatenate(drawn["single"])
+    assert (len(full), len(single)) == (24, 6)
+    assert list(bounds) == [1, 10, 11, 30]
+    for count, bound in bounds.items():
+        used = np.concatenate([full[: count // 8 * 8], single[: count % 8]])
+        assert bound.shape == (2, 4)
+        np.testing.assert_allclose(bound, log_mean_exp(used), rtol=1e-12)
+
+
+def test_equal_weights_are_all_worth_the_same():
+    log_weights = np.tile([-1e5, 0.0, 700.0], (16, 1))
+    assert effective_sample_metrics(log_weights) == pytest.approx(
+        {
+            "effective_sample_fraction": 1,
+            "effective_sample_fraction_p5": 1,
+            "effective_sample_draws": 16,
+        }
+    )
+
+
+def test_one_weight_above_all_others_is_worth_one_draw():
+    log_weights = np.zeros((10, 100))
+    log_weights[0] = 800.0
+    log_weights[:, 50:] = np.log([[3.0], [1.0]] * 5)
+    # Half of the rows: 1 / 10. The others: (5 x 4)^2 / (5 x 10) of 10 draws.
+    found = effective_sample_metrics(log_weights)
+    assert found["effective_sample_fraction"] == pytest.approx((0.1 + 0.8) / 2)
+    assert found["effective_sample_fraction_p5"] == pytest.approx(0.1)
+
+
+def test_the_share_of_a_proposal_twice_too_wide():
+    # E[w]^2 / E[w^2] of a unit normal under one with standard deviation s: sqrt(2 s^2 - 1) / s^2.
+    z = norm(0, 2).rvs((20_000, 4), random_state=0)
+    found = effective_sample_metrics(norm.logpdf(z) - norm.logpdf(z, 0, 2))
+    assert found["effective_sample_fraction"] == pytest.approx(np.sqrt(7) / 4, rel=0.02)
+
+
+def test_weights_that_allow_no_answer_are_errors():
+    with pytest.raises(ValueError, match="log_weights must be finite: 1 of 4"):
+        effective_sample_metrics(np.array([[0.0, -np.inf], [0.0, 0.0]]))
+    with pytest.raises(ValueError, match=r"\(draws, n\): received \(4,\)"):
+        effective_sample_metrics(np.zeros(4))
 
 
 def test_mean_and_standard_error_by_hand():

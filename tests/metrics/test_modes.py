@@ -3,7 +3,12 @@ import pytest
 from scipy.stats import chi2
 
 from kvae.data.gmm import Mixture, random_mixture
-from kvae.metrics.modes import mode_metrics, num_generated_for, outlier_fraction
+from kvae.metrics.modes import (
+    mode_metrics,
+    num_generated_for,
+    outlier_fraction,
+    true_log_density,
+)
 
 CORNERS = Mixture([0.1, 0.2, 0.3, 0.4], 20 * np.eye(4, 3), np.tile(np.eye(3), (4, 1, 1)))
 
@@ -119,6 +124,8 @@ def test_how_many_samples_are_enough():
     assert num_generated_for(equal(20)) == 10_000
     assert num_generated_for(equal(21)) == 100_000
     assert num_generated_for(equal(10, lift=0.9)) == 100_000
+    assert num_generated_for(equal(10, lift=0.73)) == 10_000  # 2.7%
+    assert num_generated_for(equal(10, lift=0.76)) == 100_000  # 2.4%
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -136,3 +143,30 @@ def test_no_samples_and_the_wrong_width_are_errors():
         mode_metrics(np.zeros((0, 3)), CORNERS)
     with pytest.raises(ValueError, match=r"\(rows, 3\)"):
         mode_metrics(np.zeros((5, 2)), CORNERS)
+
+
+def test_the_true_log_density_of_samples_by_hand():
+    mixture = Mixture([1.0], [[0.0]], [[[4.0]]])
+    at = -np.log(2) - 0.5 * np.log(2 * np.pi)
+    found = true_log_density(np.array([[0.0], [2.0]]), mixture)
+    # 0 and one standard deviation away: half a nat less; their mean has a quarter as its error.
+    assert found == pytest.approx(
+        {
+            "generated_true_log_density_nats": at - 0.25,
+            "generated_true_log_density_nats_stderr": 0.25,
+        }
+    )
+
+
+def test_true_samples_have_minus_the_entropy_and_narrow_ones_more():
+    mixture = Mixture([1.0], np.zeros((1, 2)), [np.diag([1.0, 9.0])])
+    points = mixture.sample(100_000, np.random.default_rng(0))[0]
+    entropy = 1 + np.log(2 * np.pi) + np.log(3)
+    found = true_log_density(points, mixture)
+    error = found["generated_true_log_density_nats_stderr"]
+    assert found["generated_true_log_density_nats"] == pytest.approx(-entropy, abs=4 * error)
+    narrow = true_log_density(0.5 * points, mixture)["generated_true_log_density_nats"]
+    # The squared distance, 2 on average, shrinks to a quarter: 0.75 nats.
+    assert narrow == pytest.approx(-entropy + 0.75, abs=0.02)
+    with pytest.raises(ValueError, match="generated must be finite: 1 of 4"):
+        true_log_density(np.array([[0, np.nan], [0, 0]]), mixture)

@@ -10,23 +10,23 @@ from kvae.networks import NETWORKS, conv
 SHAPES = [(8, 8, 1), (9, 13, 3), (28, 28, 1), (33, 47, 2), (64, 64, 3), (100, 75, 3)]
 
 
-def _pair(name, shape, params_per_channel=1, dtype="float32"):
+def _pair(name, shape, extra=0, dtype="float32"):
     nets = NETWORKS[name].load()
     options = {"hidden_units": (16,), "linear_path": True, "dtype": dtype}
     return nets.encoder(shape, 5, 10, **options), nets.decoder(
-        5, shape, params_per_channel, **options
+        5, shape, shape[-1] + extra, **options
     )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_the_decoder_gives_back_the_shape_that_the_encoder_takes(name, shape, rng):
-    encoder, decoder = _pair(name, shape, params_per_channel=2)
+    encoder, decoder = _pair(name, shape, extra=2)
     x = rng.random((2, *shape)).astype("float32")
     params = encoder(x)
     assert params.shape == (2, 10)
     out = decoder(params[:, :5])
-    assert out.shape == (2, *shape[:-1], 2 * shape[-1])
+    assert out.shape == (2, *shape[:-1], 2 + shape[-1])
     # Different images have different codes, and different codes different images.
     assert np.abs(params[0] - params[1]).max() > 1e-6
     assert np.abs(out[0] - out[1]).max() > 1e-6
@@ -102,7 +102,7 @@ def test_conv_takes_its_largest_size():
 def _mlp_error(linear_path, rng):
     nets = NETWORKS["mlp"].load()
     options = {"hidden_units": (64, 64), "linear_path": linear_path, "dtype": "float32"}
-    encoder, decoder = nets.encoder((3,), 3, 6, **options), nets.decoder(3, (3,), 1, **options)
+    encoder, decoder = nets.encoder((3,), 3, 6, **options), nets.decoder(3, (3,), 3, **options)
     x = rng.normal(size=(100, 3)).astype("float32")
     return np.abs(decoder(encoder(x)[:, :3]) - x).mean()
 
@@ -116,4 +116,4 @@ def test_mlp_without_a_linear_path_is_plain():
     nets = NETWORKS["mlp"].load()
     encoder = nets.encoder((3,), 2, 4, hidden_units=(8, 8), linear_path=False, dtype="float32")
     kinds = [type(layer).__name__ for layer in encoder.layers]
-    assert kinds == ["InputLayer", "Flatten", "Dense", "Dense", "Dense"]
+    assert kinds == ["InputLayer", "Flatten", *["Dense"] * 4, "Concatenate"]

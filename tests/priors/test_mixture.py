@@ -55,7 +55,7 @@ def test_initialize_puts_components_on_the_latents(rng):
     latents = rng.normal(size=(500, 3)) * [1.0, 10.0, 0.1] + [0.0, 50.0, 0.0]
     prior = Mixture(8)
     prior.build((None, 3))
-    prior.initialize(latents.astype("float32"))
+    prior.initialize(latents.astype("float32"), latents)
     means = prior.get_weights()[1]
     distance = np.abs(latents[:, None] - means).max(axis=-1).min(axis=0)
     assert distance.max() < 1e-4

@@ -1,0 +1,77 @@
+"""How the numbers are made, in words that stand beside them in metrics.json."""
+
+from collections.abc import Collection
+
+from kvae.metrics.curve import LONG_DRAWS, LONG_ROWS
+from kvae.metrics.latents import ACTIVE_FRACTION
+from kvae.metrics.modes import OUTLIER_PROBABILITY, RELATIVE_TOLERANCE
+from kvae.metrics.separation import MAX_FIT_ROWS, MAX_SILHOUETTE_ROWS, NUM_NEIGHBOURS
+from kvae.metrics.two_sample import MAX_ENERGY_ROWS, NUM_DIRECTIONS
+
+_HOW = {
+    "gap_nats": (
+        "mean over test rows of the true log p(x) minus the bound; the error is that of the paired "
+        "differences. gap_is_a_bug: below zero by over three of them"
+    ),
+    "bound_curve": (
+        "the bound at other numbers of draws; those on all rows share their draws. "
+        f"{LONG_DRAWS:,} draws, of their own, of {LONG_ROWS:,} random rows or all if fewer, beside "
+        "500 draws of the same rows"
+    ),
+    "effective_sample_fraction": (
+        "(sum w)^2 / sum w^2 over the number of draws w of a row, mean and 5% quantile over at "
+        "most 1,000 random rows"
+    ),
+    "active_units": f"latent dimensions of which the data explain over {ACTIVE_FRACTION:.0%}",
+    "modes_captured": (
+        "a mode's share is the mean of its true responsibility over the samples, captured within "
+        f"{RELATIVE_TOLERANCE:.0%} of its weight; weights_kl_nats is KL(shares, weights)"
+    ),
+    "outlier_fraction": (
+        "samples farther from every component than a point of its own is with a chance of "
+        f"{OUTLIER_PROBABILITY:g}"
+    ),
+    "generated_true_log_density_nats": (
+        "mean true log-density of the samples; test_true_log_density_nats: of the test points"
+    ),
+    "sliced_wasserstein": (
+        f"mean exact 1-D Wasserstein-1 distance over {NUM_DIRECTIONS} random directions (one in "
+        "1-D), between as many samples as test points, at most 10,000"
+    ),
+    "energy_distance": (
+        "2 E|X - Y| - E|X - X'| - E|Y - Y'|, V-statistic of at most "
+        f"{MAX_ENERGY_ROWS:,} points each, no root"
+    ),
+    "knn_accuracy_latent": (
+        f"vote of the {NUM_NEIGHBOURS} nearest of a random half of the test points, on the other "
+        "half; *_latent at the posterior means, *_x at the points; bayes_accuracy, ari_bayes: by "
+        "the true responsibilities, the limit"
+    ),
+    "silhouette_latent": f"mean over at most {MAX_SILHOUETTE_ROWS:,} random test points",
+    "ari_latent": (
+        "adjusted Rand index between the labels and a mixture of as many full-covariance "
+        f"Gaussians, fitted to at most {MAX_FIT_ROWS:,} random test points, best of 3 starts"
+    ),
+}
+
+
+def descriptions(keys: Collection[str], *, known_truth: bool) -> dict[str, str]:
+    """Say how each of some metrics is made.
+
+    Args:
+        keys: of the metrics that there are.
+        known_truth: whether the data have a true density, to draw the reference of ratios from.
+
+    Returns:
+        Sentences by key; keys that belong together share one.
+    """
+    found = {name: text for name, text in _HOW.items() if name in keys}
+    if "sliced_wasserstein" in found:
+        reference = (
+            "fresh true samples" if known_truth else "random train rows (columns over their stddev)"
+        )
+        found["two_sample_ratio"] = (
+            "the mean distance of 5 generated samples over that of as many points, 10 times, of "
+            f"{reference}, from the same test points; the errors are between samples"
+        )
+    return found

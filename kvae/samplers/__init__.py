@@ -1,0 +1,43 @@
+"""Densities of latents that are fitted after training: one file each, listed in SAMPLERS.
+
+A member is a function
+
+    fit(train, valid, *, prior, seed) -> Prior
+
+of draws from the posteriors of the train and of the valid split, NumPy `(rows, latent_dim)`, and of
+the prior that the model was trained with; it prints a line about what it chose. `generate` draws
+from what it returns. A density fitted to the posteriors can do no worse than a prior that the
+posteriors never came close to; the ELBO is untouched by it.
+
+Source: Ghosh et al., "From variational to deterministic autoencoders", ICLR 2020, section 4, for
+fitting afterwards.
+"""
+
+from typing import Any
+
+from kvae.registry import Member
+
+
+def _mixture() -> Any:
+    from kvae.samplers import mixture
+
+    return mixture.fit
+
+
+def _flow() -> Any:
+    from kvae.samplers import flow
+
+    return flow.fit
+
+
+def _second_stage() -> Any:
+    from kvae.samplers import second_stage
+
+    return second_stage.fit
+
+
+SAMPLERS = {
+    "mixture": Member("mixture of Gaussians, as many as held-out likelihood asks for", _mixture),
+    "flow": Member("normalising flow of affine coupling layers", _flow),
+    "second-stage": Member("a second VAE, of the latents; has no exact density", _second_stage),
+}

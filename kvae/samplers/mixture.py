@@ -1,0 +1,125 @@
+"""A mixture of Gaussians fitted by expectation maximisation."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+
+from kvae.priors.mixture import Mixture
+
+_COUNTS = (1, 2, 5, 10, 20, 40, 80)
+_ROWS_TO_CHOOSE = 10_000
+_PATIENCE = 2
+_WEIGHT_ROUNDS = 50
+_LEAST_WEIGHT = 1e-6
+
+
+def fit(train, valid, *, prior, seed):
+    """Fit mixtures of several sizes and keep the one that finds held-out draws likeliest.
+
+    Numbers of components rise until two in a row are no better; that choice is made on part of the
+    draws, and the winner goes on to all of them. Where the prior is a mixture itself, it is a
+    candidate too, its weights fitted anew.
+
+    Args:
+        train: posterior draws of the train split, `(rows, latent_dim)`.
+        valid: posterior draws of the valid split.
+        prior: the training prior.
+        seed: of the starts.
+
+    Returns:
+        `kvae.priors.mixture.Mixture`.
+    """
+    # Threads would wait for each other at every small product.
+    with threadpool_limits(1), warnings.catch_warnings():
+        # A start that has not converged after the last round is still a density, and is compared.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        chosen, tried = _best_of_sizes(train[:_ROWS_TO_CHOOSE], valid, seed)
+        start = {
+            "weights_init": chosen.weights_,
+            "means_init": chosen.means_,
+            "precisions_init": chosen.precisions_,
+        }
+        final = _mixture(chosen.n_components, train, seed, **start).fit(train)
+    candidates = [as_prior(final.weights_, final.means_, final.precisions_)]
+    if isinstance(prior, Mixture):
+        candidates.append(as_prior(*reweighted(*parameters(prior), train)))
+    scores = [float(np.mean(candidate.log_prob(valid))) for candidate in candidates]
+    best = int(np.argmax(scores))
+    origin = "components of the prior, weights fitted anew" if best else "from k-means"
+    shown = ", ".join(f"{name}: {value:.4f}" for name, value in tried.items())
+    print(
+        f"sampler    mixture of {candidates[best].num_components}, {origin}; nats held out "
+        f"{scores[best]:.4f} (by number of components, on part of the draws, {shown})"
+    )
+    return candidates[best]
+
+
+def _best_of_sizes(part, valid, seed):
+    tried, best, worse = {}, None, 0
+    for count in _COUNTS:
+        if count > len(part) // 2:
+            break
+        found = _mixture(count, part, seed).fit(part)
+        score = tried[count] = float(found.score(valid))
+        if best is None or score > best[0]:
+            best, worse = (score, found), 0
+        else:
+            worse += 1
+        if worse == _PATIENCE:
+            break
+    return best[1], tried
+
+
+def _mixture(count, rows, seed, **options):
+    # scikit-learn adds its least variance as a number, whatever the scale of the data.
+    least = 1e-6 * float(rows.var(axis=0).mean())
+    return GaussianMixture(
+        count, max_iter=50, tol=1e-4, reg_covar=least, random_state=seed, **options
+    )
+
+
+def reweighted(weights, means, precisions, rows):
+    """Expectation maximisation of the weights alone.
+
+    Args:
+        weights: `(K,)`.
+        means: `(K, D)`.
+        precisions: `(K, D, D)`.
+        rows: `(n, D)`.
+
+    Returns:
+        Weights, means and precisions without the components that got no weight.
+    """
+    root = np.linalg.cholesky(precisions)
+    log_det = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+    white = np.stack([rows @ r - m @ r for m, r in zip(means, root, strict=True)], axis=1)
+    log_density = log_det - 0.5 * np.square(white, dtype=np.float64).sum(axis=2)
+    # A row's factor of its own changes no responsibility, and keeps the exponentials in range.
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    for _ in range(_WEIGHT_ROUNDS):
+        weights = weights * (density / (density @ weights)[:, None]).mean(axis=0)
+    kept = weights > _LEAST_WEIGHT
+    return weights[kept] / weights[kept].sum(), means[kept], precisions[kept]
+
+
+def parameters(prior):
+    """Weights `(K,)`, means `(K, D)` and precisions `(K, D, D)` of a mixture prior, float64."""
+    logits, means, log_diagonal, off_diagonal = (
+        np.asarray(weight, np.float64) for weight in prior.get_weights()
+    )
+    weights = np.exp(logits - logits.max())
+    root = np.tril(off_diagonal, -1) + np.eye(means.shape[1]) * np.exp(log_diagonal)[:, None, :]
+    return weights / weights.sum(), means, root @ root.transpose(0, 2, 1)
+
+
+def as_prior(weights, means, precisions):
+    """The inverse of `parameters`: a built `Mixture`."""
+    prior = Mixture(len(weights), name="sampler")
+    prior.build((None, means.shape[1]))
+    root = np.linalg.cholesky(precisions)
+    diagonal = np.diagonal(root, axis1=1, axis2=2)
+    prior.set_weights([np.log(weights), means, np.log(diagonal), np.tril(root, -1)])
+    return prior

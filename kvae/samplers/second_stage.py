@@ -1,0 +1,70 @@
+"""A second VAE, of the latents of the first."""
+
+import keras
+
+from kvae.distributions import DiagonalNormal
+from kvae.errors import KvaeError
+from kvae.likelihoods.gaussian import Gaussian
+from kvae.model import VAE
+from kvae.networks import mlp
+from kvae.priors.second_stage import SecondStage
+from kvae.priors.standard_normal import StandardNormal
+from kvae.schedules import LinearWarmup
+
+_STEPS, _BATCH, _LEARNING_RATE = 6000, 500, 1e-3
+_HIDDEN_UNITS = (128, 128)
+
+
+def fit(train, valid, *, prior, seed):
+    """Train a VAE of the latents, with as many latents of its own and a learned variance.
+
+    Args:
+        train: posterior draws of the train split, `(rows, latent_dim)`.
+        valid: posterior draws of the valid split.
+        prior: not needed.
+        seed: of the start, the order of rows and the noise.
+
+    Returns:
+        `kvae.priors.second_stage.SecondStage`.
+
+    Raises:
+        KvaeError: it collapsed: its latents say nothing about those of the first VAE.
+
+    Source: Dai & Wipf, "Diagnosing and enhancing VAE models", ICLR 2019, section 4.
+    """
+    del prior
+    keras.utils.set_random_seed(seed)
+    steps = max(1, len(train) // _BATCH)
+    epochs = -(-_STEPS // steps)
+    vae = _vae_of(train, warmup_steps=epochs * steps // 5, seed=seed)
+    vae.compile(
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, epochs * steps, alpha=1e-3)
+        ),
+        steps_per_execution=min(steps, 32),
+        jit_compile=False,
+    )
+    history = vae.fit(
+        train, epochs=epochs, batch_size=_BATCH, verbose=0, validation_data=(valid, None),
+        validation_batch_size=5000, validation_freq=epochs,
+    ).history  # fmt: skip
+    mean = keras.ops.convert_to_numpy(vae.encode(valid)[0])
+    if mean.var(axis=0).max() < 0.01:
+        raise KvaeError(
+            "--sampler second-stage: the second VAE collapsed, its latents carry nothing; "
+            "--sampler mixture or flow has an exact density"
+        )
+    print(f"sampler    second-stage (ELBO {history['val_elbo'][-1]:.4f} nats held out)")
+    return SecondStage(vae, name="sampler")
+
+
+def _vae_of(latents, warmup_steps, seed):
+    dim = latents.shape[1]
+    options = {"hidden_units": _HIDDEN_UNITS, "linear_path": True, "dtype": "float32"}
+    likelihood = Gaussian("shared")
+    return VAE(
+        mlp.encoder((dim,), dim, DiagonalNormal.num_params(dim), **options),
+        mlp.decoder(dim, (dim,), likelihood.num_outputs(dim), **options),
+        likelihood, StandardNormal(), beta=LinearWarmup(1.0, max(1, warmup_steps)),
+        shift=latents.mean(axis=0), scale=latents.std(axis=0) + 1e-6, seed=seed,
+    )  # fmt: skip

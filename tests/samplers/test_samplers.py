@@ -1,0 +1,123 @@
+"""Laws that every sampler obeys, and what each chooses."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
+
+from kvae.errors import KvaeError, UsageError
+from kvae.model import VAE
+from kvae.noise import SeededNoise
+from kvae.priors.standard_normal import StandardNormal
+from kvae.samplers import SAMPLERS, flow, mixture, second_stage
+
+MEANS = np.array([[-3.0, 0.0], [3.0, 1.0], [0.0, 4.0]])
+
+
+def _draws(count, seed):
+    rng = np.random.default_rng(seed)
+    component = rng.choice(3, count, p=[0.5, 0.3, 0.2])
+    slanted = rng.normal(size=(count, 2)) @ np.array([[0.5, 0.2], [0.0, 0.4]])
+    return (MEANS[component] + slanted).astype("float32")
+
+
+def _true_log_prob(z):
+    from scipy.stats import multivariate_normal
+
+    root = np.array([[0.5, 0.2], [0.0, 0.4]])
+    densities = [multivariate_normal(mean, root.T @ root).pdf(z) for mean in MEANS]
+    return np.log(np.array([0.5, 0.3, 0.2]) @ densities)
+
+
+@pytest.fixture(scope="module")
+def draws():
+    return _draws(6000, 0), _draws(2000, 1)
+
+
+@pytest.fixture(scope="module")
+def normal():
+    prior = StandardNormal()
+    prior.build((None, 2))
+    return prior
+
+
+@pytest.fixture(scope="module", params=list(SAMPLERS))
+def fitted(request, draws, normal):
+    for module in (flow, second_stage):
+        module._STEPS = 1500
+    return SAMPLERS[request.param].load()(*draws, prior=normal, seed=0)
+
+
+def test_samples_have_the_moments_of_what_it_was_fitted_to(fitted, draws):
+    sample = np.asarray(fitted.sample(SeededNoise(np.arange(20_000))))
+    np.testing.assert_allclose(sample.mean(axis=0), draws[0].mean(axis=0), atol=0.3)
+    np.testing.assert_allclose(np.cov(sample.T), np.cov(draws[0].T), rtol=0.25, atol=0.4)
+
+
+def test_it_finds_held_out_draws_far_likelier_than_a_normal_does(fitted, draws):
+    if not fitted.exact_density:
+        with pytest.raises(UsageError, match="no exact density"):
+            fitted.log_prob(draws[1])
+        return
+    held_out = _draws(4000, 2)
+    normal_fit = GaussianMixture(1).fit(draws[0]).score(held_out)
+    truth = _true_log_prob(held_out).mean()
+    found = float(np.mean(fitted.log_prob(held_out)))
+    assert normal_fit + 0.7 * (truth - normal_fit) < found < truth + 0.02
+
+
+def test_it_is_not_trained_on(fitted, draws):
+    fitted.trainable = False
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(fitted))
+    if not again.built:
+        again.build((None, 2))
+    again.set_weights(fitted.get_weights())
+    noise = SeededNoise(np.arange(5))
+    np.testing.assert_allclose(again.sample(noise), fitted.sample(noise), atol=1e-6)
+    assert fitted.trainable_weights == []
+
+
+def test_a_mixture_has_as_many_components_as_held_out_draws_ask_for(draws, normal, capsys):
+    assert mixture.fit(*draws, prior=normal, seed=0).num_components in (5, 10)
+    round_draws = np.random.default_rng(0).normal(size=(2, 5000, 2)).astype("float32")
+    assert mixture.fit(*round_draws, prior=normal, seed=0).num_components <= 2
+    assert "nats held out" in capsys.readouterr().out
+
+
+def test_a_mixture_prior_that_is_right_but_for_its_weights_is_taken_over(draws):
+    truth = GaussianMixture(3, random_state=0, reg_covar=1e-9).fit(_draws(60_000, 5))
+    prior = mixture.as_prior(truth.weights_, truth.means_, truth.precisions_)
+    prior.logits.assign(np.log([0.1, 0.1, 0.8]))
+    found = mixture.fit(*draws, prior=prior, seed=0)
+    assert found.num_components == 3
+    np.testing.assert_allclose(
+        sorted(mixture.parameters(found)[0]), sorted(truth.weights_), atol=0.03
+    )
+
+
+def test_a_fitted_mixture_is_scikit_learns(draws):
+    found = GaussianMixture(4, random_state=0).fit(draws[0])
+    prior = mixture.as_prior(found.weights_, found.means_, found.precisions_)
+    np.testing.assert_allclose(
+        prior.log_prob(draws[1]), found.score_samples(draws[1]), rtol=1e-3, atol=1e-3
+    )
+    for ours, theirs in zip(
+        mixture.parameters(prior), (found.weights_, found.means_, found.precisions_), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_a_component_without_weight_is_left_out(draws):
+    means = np.concatenate([MEANS, [[50.0, 50.0]]])
+    precisions = np.tile(4.0 * np.eye(2), (4, 1, 1))
+    weights, kept, _ = mixture.reweighted(np.full(4, 0.25), means, precisions, draws[0])
+    np.testing.assert_array_equal(kept, MEANS)
+    np.testing.assert_allclose(weights, [0.5, 0.3, 0.2], atol=0.03)
+
+
+def test_a_collapsed_second_stage_is_an_error(monkeypatch):
+    monkeypatch.setattr(second_stage, "_STEPS", 5)
+    monkeypatch.setattr(VAE, "encode", lambda self, x: (0.01 * np.tanh(x), np.ones_like(x)))
+    noise = np.random.default_rng(0).normal(size=(2, 3000, 2)).astype("float32")
+    with pytest.raises(KvaeError, match="collapsed"):
+        second_stage.fit(*noise, prior=None, seed=0)
