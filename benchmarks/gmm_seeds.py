@@ -4,8 +4,8 @@ python benchmarks/gmm_seeds.py --seeds 0-19 [--jobs 2] [--output rows.json] [-- 
 
 Every model is trained by the command train.py, whose whole wall time is shown (start-up included;
 with --jobs above 1, of commands that share the machine). It is measured through its SavedModel, as
-by evaluate.py, without figures: the importance-weighted bound of 500 draws on all 10,000 test points
-and 50,000 generated points, for the prior and for the fitted sampler.
+by evaluate.py, without figures: the importance-weighted bound of 500 draws on all 10,000 test
+points and 50,000 generated points, for the prior and for the fitted sampler.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def run(options, save):
     measured = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, check=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     return {**json.loads(measured.stdout.split("@", 1)[1]), "train_seconds": seconds}
 
@@ -116,11 +116,15 @@ def row_of(name, metrics):
     """One line of the table."""
     values = (f"{metrics[key]:.4g}" if key in metrics else "-" for key in COLUMNS)
     return f"{name:24}" + "  ".join(
-        f"{value:>{len(title)}}" for value, title in zip(values, COLUMNS.values(), strict=True)
+        f"{value:>{_width(title)}}" for value, title in zip(values, COLUMNS.values(), strict=True)
     )
 
 
-HEADER = f"{'':24}" + "  ".join(COLUMNS.values())
+def _width(title):
+    return max(len(title), 8)
+
+
+HEADER = f"{'':24}" + "  ".join(f"{title:>{_width(title)}}" for title in COLUMNS.values())
 
 
 def seeds_of(text):
