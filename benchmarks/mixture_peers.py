@@ -38,9 +38,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NUM_PARTS, NUM_REFERENCES = 5, 10
 BIC_COUNTS = (*range(1, 13), *range(14, 21, 2), *range(24, 41, 4))
 QUICK_BIC_COUNTS = (5, 10, 20)
-# The unit noise of pythae's VAE hides most of a standardised mixture; BetaVAE's beta is its
-# variance (up to the scale of the loss), the one setting of pythae that can mend that.
-PYTHAE_BETAS = {"pythae VAE": 1.0, "pythae BetaVAE(0.01)": 0.01}
+# The loss of pythae's VAE has unit noise, which hides most of a standardised mixture. The beta of
+# its BetaVAE is that noise's variance, up to the scale of the loss.
+PYTHAE_BETAS = {"pythae VAE": 1.0, "pythae BetaVAE 1e-4": 1e-4}
 COLUMNS = (
     "method", "modes", "outliers", "gap, nats", "sliced W. ratio", "energy ratio", "seconds",
     "remark",
@@ -57,11 +57,18 @@ imports, training and fit of the sampler; scikit-learn: the fit, with all candid
 
 kvae: train.py and evaluate.py without further options; "prior" is the training prior, "sampler"
 the density that generate draws from. scikit-learn: full covariances, k-means starts, tol 1e-3,
-max_iter 1000; BIC: one start of each number. pythae: hidden layers 64-64, latent dimension 3,
-mse, batch 512, 60 epochs, Adam at 3e-3 falling as a cosine like kvae's, standardised inputs, its
-best epoch on the valid rows; its samples are means of the decoder. BetaVAE with beta 0.01 was added
-in its favour, for unit noise is too much for these data. scikit-learn and torch run on one thread,
-which is the faster here."""
+max_iter 1000; BIC: one start of each number. pythae: hidden layers 64-64 without kvae's linear
+path, latent dimension 3, mse, batch 512, 60 epochs, Adam at 3e-3 falling as a cosine like kvae's,
+standardised inputs, its best epoch on the valid rows; its samples are means of the decoder. Both
+its models with NormalSampler ("prior") and GaussianMixtureSampler of 10, its default, and of 30.
+
+The unit noise of pythae's VAE is too much for these data, so its BetaVAE stands beside it. Its beta
+is tuned on test measures of mixtures that are in this table, in pythae's favour: of 0.1, 0.01,
+0.001 and 0.0001 on straight mixture 0, and 0.001 and 0.0001 on curved mixture 0, one run each,
+0.0001 left the fewest outliers; nothing smaller was tried, and other measures did not all agree.
+get_nll knows no beta, so BetaVAE has no density here.
+scikit-learn and torch run on one thread, which was faster where other work shared the cores;
+kvae's threads are TensorFlow's default."""
 
 
 class Row(NamedTuple):

@@ -15,7 +15,7 @@ from kvae.errors import UsageError
 from kvae.likelihoods import LEARNED_VARIANCES, LIKELIHOODS
 from kvae.networks import NETWORKS
 from kvae.posteriors import POSTERIORS
-from kvae.priors import PRIORS, check_prior
+from kvae.priors import PRIORS
 from kvae.registry import Member
 from kvae.samplers import SAMPLERS
 
@@ -165,7 +165,9 @@ class Config:
     linear_path: bool = _option(
         True, _MODEL, "a learned linear path beside the hidden layers of 'mlp'"
     )
-    latent_dim: int = _option(3, _MODEL, "dimensions of the latent z", _POSITIVE_COUNT, metavar="N")
+    latent_dim: int = _option(
+        0, _MODEL, "dimensions of the latent z; 0: as many as a vector has", _COUNT, metavar="N"
+    )
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
     variance: float | str = _option(
         "shared", _MODEL,
@@ -245,8 +247,6 @@ class Config:
                 "--objective iwae is a bound: it goes with --beta 1 and --kl-warmup-epochs 0, "
                 f"received {self.beta:g} and {self.kl_warmup_epochs}"
             )
-        for density in (self.prior, self.sampler):
-            check_prior(density, self.latent_dim)
 
 
 def _check_choice(name: str, value: Any, choices: Any) -> None:
@@ -279,7 +279,7 @@ _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "gmm": {"dataset": "gmm", **_VECTORS},
-    "arrays": {"dataset": "arrays", **_VECTORS, "latent_dim": 8, "hidden_units": (128, 128)},
+    "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128, 128)},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
     "faces": {"dataset": "faces", **_IMAGES, "latent_dim": 32, "epochs": 20},
     "celeba": {"dataset": "celeba", **_IMAGES, "latent_dim": 64, "epochs": 50},

@@ -7,6 +7,7 @@ from kvae.config import Config
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
+from kvae.priors import check_prior
 from kvae.runs import training_folder, writable_folder
 
 
@@ -26,6 +27,14 @@ def check(config: Config, *, dry_run: bool = False) -> None:
     x = outline(config).train.x
     check_shape(config.network, x.shape[1:])
     check_values(config, x[:1000])
+    for density in (config.prior, config.sampler):
+        check_prior(density, latent_dim(config, x))
+    if config.prior in ("mixture", "vamp") and len(x) < config.prior_components:
+        raise UsageError(
+            f"the prior {config.prior!r} starts each component at a row of its own: "
+            f"--prior-components must be at most {len(x)}, the rows of the train split; "
+            f"received {config.prior_components}"
+        )
     if not dry_run:
         writable_folder(training_folder(config.save, config.name), "--save")
 
@@ -33,6 +42,23 @@ def check(config: Config, *, dry_run: bool = False) -> None:
 def outline(config: Config) -> data.Dataset:
     """The configured dataset as far as it is known without making or decoding images."""
     return data.outline(config.dataset, **data_options(config))
+
+
+def latent_dim(config: Config, x) -> int:
+    """The dimensions of z: as configured, or as many as a vector has.
+
+    Args:
+        config: all options.
+        x: some rows.
+
+    Raises:
+        UsageError: images, which say nothing about it, and none is configured.
+    """
+    if config.latent_dim:
+        return config.latent_dim
+    if x.ndim != 2:
+        raise UsageError("--latent-dim must be at least 1 for images, received 0")
+    return x.shape[1]
 
 
 def data_options(config: Config) -> dict[str, object]:

@@ -24,7 +24,7 @@ from kvae.errors import DataError, KvaeError, UsageError
 from kvae.model import VAE, as_float
 from kvae.noise import SeededNoise
 from kvae.precision import choose_policy
-from kvae.preflight import check_values, data_options, outline
+from kvae.preflight import check_values, data_options, latent_dim, outline
 from kvae.registry import find
 from kvae.samplers import SAMPLERS
 
@@ -144,7 +144,7 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     check_values(config, x[:1000])
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(
-        x.shape[1:], latent_dim=config.latent_dim, network=config.network,
+        x.shape[1:], latent_dim=latent_dim(config, x), network=config.network,
         hidden_units=config.hidden_units, linear_path=config.linear_path,
         likelihood=config.likelihood,
         variance=config.variance, prior=config.prior, prior_components=config.prior_components,
@@ -203,11 +203,11 @@ def _shapes(vae):
 
 
 def _shapes_in_file(path):
-    """Place and shape of each weight in a `.weights.h5` file, but for an optimizer's."""
+    """Place and shape of each weight in a `.weights.h5` file, but for optimizer and sampler."""
     shapes = {}
 
     def visit(name, item):
-        if hasattr(item, "shape") and not name.startswith("optimizer"):
+        if hasattr(item, "shape") and not name.startswith(("optimizer", "sampler")):
             shapes[name] = tuple(item.shape)
 
     try:

@@ -48,11 +48,15 @@ def test_text_from_the_command_line_becomes_values():
         ("learning_rate", "-1", "a positive number"),
         ("learning_rate", "nan", "a positive number"),
         ("variance", "0", "a positive number"),
-        ("variance", "sharde", "a positive number, shared or per-feature"),
+        (
+            "variance",
+            "sharde",
+            "a positive number, shared or per-feature or heteroscedastic or full",
+        ),
         ("beta", "-0.1", "at least 0"),
         ("hidden_units", "64,,64", "whole numbers"),
         ("prior", "flowy", "standard_normal, mixture"),
-        ("dataset", "mnist", "gmm, digits, faces, celeba"),
+        ("dataset", "mnist", "gmm, digits, faces, celeba, arrays"),
         ("network", "resnet9", "mlp, conv"),
         ("mixed_precision", "fp8", "auto, off, float16, bfloat16"),
         ("name", "a/b", "folder name"),
@@ -78,6 +82,12 @@ def test_standardising_goes_with_a_gaussian_alone():
     with pytest.raises(UsageError, match="--standardize"):
         resolve({"likelihood": "bernoulli"})  # the preset gmm standardises
     assert resolve({"likelihood": "bernoulli", "standardize": False}).likelihood == "bernoulli"
+
+
+@pytest.mark.parametrize("given", [{"beta": "2"}, {"kl_warmup_epochs": "3"}])
+def test_the_importance_weighted_objective_is_a_bound(given):
+    with pytest.raises(UsageError, match="--objective iwae is a bound"):
+        resolve({"objective": "iwae", **given})
 
 
 def test_a_configuration_cannot_be_changed():

@@ -31,6 +31,14 @@ def test_what_is_right_passes(tmp_path):
         ("celeba", {"data_dir": "/no/such/folder"}, "/no/such/folder"),
         ("gmm", {"init_from": "/no/such/file"}, "--init-from"),
         ("gmm", {"save": "/proc/kvae"}, "/proc/kvae.*--save"),
+        ("gmm", {"prior_components": 50_001}, "at most 50000"),
+        ("gmm", {"prior": "flow", "latent_dim": 1}, "at least 2 latent"),
+        ("gmm", {"sampler": "flow", "gmm_dim": 1}, "at least 2 latent"),
+        ("gmm", {"gmm_warp": 0.5, "gmm_dim": 1}, "gmm_warp"),
+        ("gmm", {"gmm_warp": 6}, "from 0 to 5"),
+        ("digits", {"latent_dim": 0}, "at least 1 for images"),
+        ("arrays", {}, "--data-dir"),
+        ("arrays", {"data_dir": "/no/such.csv"}, "/no/such.csv"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, preset, given, words):

@@ -20,6 +20,7 @@ from kvae.noise import SeededNoise
 
 ROOT = Path(__file__).parents[1]
 QUICK = {"epochs": 2, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
+QUICK["sampler"] = "none"
 
 
 def _train(save, preset="gmm", **given):
@@ -231,3 +232,68 @@ def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_
 def test_json_of_a_version_is_strict(first):
     text = (first.path / runs.METADATA).read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+# Fitting the latent density afterwards
+
+
+def _curved(count, seed):
+    """Points on a bent line: no Gaussian fits them."""
+    rng = np.random.default_rng(seed)
+    along = rng.normal(size=count)
+    return np.stack([along, along**2 + 0.1 * rng.normal(size=count)], axis=1).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def with_sampler(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    dataset = Dataset("vectors", *(Split(_curved(3000, seed)) for seed in range(3)))
+    patch.setattr(data, "load", lambda *_, **__: dataset)
+    options = {"sampler": "mixture", "prior": "standard_normal", "epochs": 20, "batch_size": 300}
+    folder = tmp_path_factory.mktemp("sampler")
+    yield _train(folder, **options, standardize=False), folder, dataset
+    patch.undo()
+
+
+def test_a_sampler_is_fitted_and_published(with_sampler):
+    version, _, dataset = with_sampler
+    assert runs.read_metadata(version)["sampler"] == "mixture"
+    vae = kvae.load_model(version.path)
+    assert vae.has_sampler
+    assert not vae.with_sampler(None).has_sampler
+    x = dataset.test.x
+    draws = vae.posterior(x).sample(SeededNoise(np.arange(len(x))), "posterior")
+    assert np.mean(vae.sampler.log_prob(draws)) > np.mean(vae.prior.log_prob(draws)) + 0.05
+
+
+def test_going_on_leaves_the_old_sampler_behind(with_sampler, tmp_path):
+    version, _, _ = with_sampler
+    options = {"prior": "standard_normal", "standardize": False, "learning_rate": 1e-9}
+    vae = kvae.load_model(version.path)
+    vae.save_weights(tmp_path / "some.weights.h5")
+    for source in (version.path, tmp_path / "some.weights.h5"):
+        fitted = _fit(tmp_path, init_from=str(source), **options, epochs=1)
+        assert not fitted.vae.has_sampler
+        for ours, theirs in zip(
+            fitted.vae.get_weights(), vae.with_sampler(None).get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_few_rows_give_several_draws_each(ppca):
+    vae = ppca.vae()
+    draws = training._posterior_draws(vae, ppca.sample(30), 0)
+    assert draws.shape == (30 * training._MAX_DRAWS_PER_ROW, 2)
+    assert len(np.unique(draws, axis=0)) == len(draws)
+    many = training._posterior_draws(vae, ppca.sample(9000), 0)
+    # The draws of all rows together follow the prior, which is the mean of the posteriors.
+    np.testing.assert_allclose(many.mean(axis=0), 0.0, atol=0.05)
+    np.testing.assert_allclose(np.cov(many.T), np.eye(2), atol=0.06)
+
+
+def test_the_importance_weighted_objective_trains_and_keeps_its_best_bound(tmp_path):
+    fitted = _fit(tmp_path, objective="iwae", iwae_draws=3)
+    assert fitted.vae.objective == "iwae"
+    history = fitted.history
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    assert (np.array(history["val_loss"]) <= -np.array(history["val_elbo"]) + 1e-6).all()
