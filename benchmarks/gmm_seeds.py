@@ -5,12 +5,13 @@ python benchmarks/gmm_seeds.py --seeds 0-19 [--jobs 2] [--output rows.json] [-- 
 Every model is trained by the command train.py, whose whole wall time is shown (start-up included;
 with --jobs above 1, of commands that share the machine). It is measured through its SavedModel, as
 by evaluate.py, without figures: the importance-weighted bound of 500 draws on all 10,000 test
-points and 50,000 generated points, for the prior and for the fitted sampler.
+points, and as many generated points as evaluate.py takes, for the prior and for the fitted sampler.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NUM_DRAWS, NUM_GENERATED = 500, 50_000
+NUM_DRAWS = 500
 COLUMNS = {
     "gap_nats": "gap",
     "gap_nats_stderr": "±",
@@ -42,7 +43,7 @@ def measure(version):
     from kvae import data
     from kvae.data.gmm import mixture_of
     from kvae.metrics.likelihood import gap, importance_bounds
-    from kvae.metrics.modes import mode_metrics, outlier_fraction
+    from kvae.metrics.modes import mode_metrics, num_generated_for, outlier_fraction
     from kvae.runs import find_version
     from kvae.served import ServedModel
 
@@ -72,8 +73,8 @@ def measure(version):
     for suffix, bound in zip(suffixes, bounds, strict=True):
         found = gap(mixture.log_prob(x), bound)
         metrics[f"gap_nats{suffix}"] = found["gap_nats"]
-        metrics[f"gap_nats_stderr{suffix}"] = found["gap_nats_stderr"]
-    seeds = np.random.default_rng(1).integers(2**63, size=NUM_GENERATED)
+        metrics[f"gap_nats{suffix}_stderr"] = found["gap_nats_stderr"]
+    seeds = np.random.default_rng(1).integers(2**63, size=num_generated_for(mixture))
     signatures = {"": "generate_from_prior"}
     if served.metadata["sampler"] != "none":
         signatures["_sampler"] = "generate"
@@ -96,10 +97,13 @@ def run(options, save):
     # In a process of its own, so that no run depends on those before it.
     code = f"import gmm_seeds, json; print('@' + json.dumps(gmm_seeds.measure({save!r})))"
     measured = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent, check=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, check=False, text=True,
+        capture_output=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
+    if measured.returncode:
+        raise RuntimeError(f"measuring {' '.join(options)}: {measured.stderr}")
+    shutil.rmtree(save)
     return {**json.loads(measured.stdout.split("@", 1)[1]), "train_seconds": seconds}
 
 
@@ -146,7 +150,12 @@ def summary(rows):
             continue
         worst = min(values) if "modes" in key else max(values)
         lines.append(f"{COLUMNS[key]:14}median {statistics.median(values):.4g}, worst {worst:.4g}")
-    lowest = min(row["gap_nats"] / row["gap_nats_stderr"] for row in rows)
+    lowest = min(
+        row[f"gap_nats{suffix}"] / row[f"gap_nats{suffix}_stderr"]
+        for row in rows
+        for suffix in ("", "_sampler")
+        if f"gap_nats{suffix}" in row
+    )
     return "\n".join([*lines, f"lowest gap in standard errors: {lowest:.2f}"])
 
 

@@ -160,7 +160,7 @@ class Config:
 
     network: str = _option("mlp", _MODEL, "encoder and decoder", choices=NETWORKS)
     hidden_units: tuple[int, ...] = _option(
-        (64, 64), _MODEL, "units of the hidden layers of 'mlp'", _UNITS, metavar="N,N"
+        (64,) * 4, _MODEL, "units of the hidden layers of 'mlp'", _UNITS, metavar="N,N"
     )
     linear_path: bool = _option(
         True, _MODEL, "a learned linear path beside the hidden layers of 'mlp'"
@@ -279,12 +279,12 @@ _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "gmm": {"dataset": "gmm", **_VECTORS},
-    "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128, 128)},
+    "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128,) * 3},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
     "faces": {"dataset": "faces", **_IMAGES, "latent_dim": 32, "epochs": 20},
     "celeba": {"dataset": "celeba", **_IMAGES, "latent_dim": 64, "epochs": 50},
     "report-gmm": {
-        "dataset": "gmm", **_REPORT, "linear_path": False, "latent_dim": 2,
+        "dataset": "gmm", **_REPORT, "hidden_units": (64, 64), "linear_path": False, "latent_dim": 2,
         "batch_size": 128, "epochs": 20,
     },
     "report-celeba": {
