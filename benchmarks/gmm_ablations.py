@@ -8,6 +8,7 @@ overlapping one (--gmm-separation 0), for each seed. The table is printed as Mar
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 from gmm_seeds import run_in_turn, seeds_of
@@ -37,9 +38,15 @@ def cell(rows, key, form):
     return format(sum(values) / len(values), form) if values else "-"
 
 
+def stderr_cell(rows, key, form):
+    """The standard error of the mean over the seeds, whose own errors are independent."""
+    errors = [row[key] for row in rows if key in row]
+    return format(math.hypot(*errors) / len(errors), form) if errors else "-"
+
+
 def line(name, rows):
     """A row of the Markdown table, for one kind of data."""
-    gap = f"{cell(rows, 'gap_nats', '.4f')} ± {cell(rows, 'gap_nats_stderr', '.4f')}"
+    gap = f"{cell(rows, 'gap_nats', '.4f')} ± {stderr_cell(rows, 'gap_nats_stderr', '.4f')}"
     cells = [
         gap, cell(rows, "gap_nats_sampler", ".4f"),
         cell(rows, "modes_captured", ".3g"), cell(rows, "modes_captured_sampler", ".3g"),

@@ -5,7 +5,8 @@ python benchmarks/gmm_seeds.py --seeds 0-19 [--jobs 2] [--output rows.json] [-- 
 Every model is trained by the command train.py, whose whole wall time is shown (start-up included;
 with --jobs above 1, of commands that share the machine). It is measured through its SavedModel, as
 by evaluate.py, without figures: the importance-weighted bound of 500 draws on all 10,000 test
-points, and as many generated points as evaluate.py takes, for the prior and for the fitted sampler.
+points and 10,000 generated points (100,000 with many or rare components), for the prior and for the
+fitted sampler.
 """
 
 import argparse

@@ -31,12 +31,21 @@ from kvae import data
 from kvae.config import resolve
 from kvae.data.gmm import mixture_of
 from kvae.metrics.likelihood import mean_and_stderr
-from kvae.metrics.modes import mode_metrics, num_generated_for
-from kvae.metrics.two_sample import TwoSample, compare
+from kvae.metrics.modes import (
+    OUTLIER_PROBABILITY,
+    RELATIVE_TOLERANCE,
+    mode_metrics,
+    num_generated_for,
+)
+from kvae.metrics.two_sample import (
+    MAX_COMPARED_ROWS,
+    MAX_REFERENCES,
+    NUM_COMPARED,
+    TwoSample,
+    compare,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
-# As in kvae.measurements, so that kvae's ratios and those made here compare.
-NUM_PARTS, NUM_REFERENCES = 5, 10
 BIC_COUNTS = (6, 8, 9, 10, 11, 12, 15, 20, 30, 40)
 QUICK_BIC_COUNTS = (5, 10, 20)
 # The loss of pythae's VAE has unit noise, which hides most of a standardised mixture. The beta of
@@ -46,9 +55,10 @@ COLUMNS = (
     "method", "modes", "outliers", "gap, nats", "sliced W. ratio", "energy ratio", "seconds",
     "remark",
 )  # fmt: skip
-HOW = """\
-One run of each method on each mixture. modes: captured within 20% of their weight, of those that
-there are. outliers: share of samples farther from every component than all but 0.1% of its own.
+HOW = f"""\
+One run of each method on each mixture. modes: captured within {RELATIVE_TOLERANCE:.0%} of their
+weight, of those that there are. outliers: share of samples farther from every component than all
+but {OUTLIER_PROBABILITY:.1%} of its own.
 gap: mean over the test points of true log p(x) minus the model's, with the error of the paired
 differences: exact for mixtures of scikit-learn; kvae's is that of its 500-draw bound; pythae's of
 its own 500-draw get_nll on the first 2,000 test rows, with the unit variance of its loss, where it
@@ -58,7 +68,7 @@ imports, training and fit of the sampler; scikit-learn: the fit, with all candid
 
 kvae: train.py and evaluate.py without further options; "prior" is the training prior, "sampler"
 the density that generate draws from. scikit-learn: full covariances, k-means starts, tol 1e-3,
-max_iter 1000; BIC: one start of each number. pythae: hidden layers 64-64 without kvae's linear
+max_iter 1000; BIC: one start of each number. pythae: the same hidden layers, without kvae's linear
 path, latent dimension 3, mse, batch size, epochs and Adam's falling learning rate those of kvae,
 standardised inputs, its best epoch on the valid rows; its samples are means of the decoder. Both
 its models with NormalSampler ("prior") and GaussianMixtureSampler of 10, its default, and of 30.
@@ -120,16 +130,17 @@ class Case:
         self.data = data.load("gmm", gmm_seed=seed, gmm_warp=warp)
         self.mixture = mixture_of(self.data.card)
         self.rng = np.random.default_rng(seed)
-        test = self.data.test.x
-        self.count = max(NUM_PARTS * len(test), num_generated_for(self.mixture))
-        self._between = TwoSample(self.rng.permutation(test), seed=seed)
-        references = (self.mixture.sample(len(test), self.rng)[0] for _ in range(NUM_REFERENCES))
+        test = self.rng.permutation(self.data.test.x)[:MAX_COMPARED_ROWS]
+        self._num_compared = NUM_COMPARED * len(test)
+        self.count = max(self._num_compared, num_generated_for(self.mixture))
+        self._between = TwoSample(test, seed=seed)
+        references = (self.mixture.sample(len(test), self.rng)[0] for _ in range(MAX_REFERENCES))
         self._perfect = [self._between.distances(reference) for reference in references]
 
     def row(self, method, samples, *, gap=None, seconds=None, remark=""):
         """Measure samples, which may come in any order."""
         samples = self.rng.permutation(samples)
-        parts = np.split(samples[: NUM_PARTS * len(self.data.test.x)], NUM_PARTS)
+        parts = np.split(samples[: self._num_compared], NUM_COMPARED)
         distances = compare([self._between.distances(part) for part in parts], self._perfect)
         modes = mode_metrics(samples, self.mixture)
         return Row(
@@ -214,6 +225,7 @@ def pythae_rows(case, quick, python):
         options = [
             "--num-samples", str(case.count), "--epochs", "2" if quick else str(budget.epochs),
             "--batch-size", str(budget.batch_size), "--learning-rate", str(budget.learning_rate),
+            "--hidden-units", *map(str, budget.hidden_units),
         ]  # fmt: skip
         for name, beta in PYTHAE_BETAS.items():
             script = [python, ROOT / "benchmarks" / "pythae_vae.py", given, found]

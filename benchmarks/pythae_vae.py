@@ -1,12 +1,14 @@
-"""Train a VAE of pythae on vectors, and draw from it with pythae's own samplers.
+r"""Train a VAE of pythae on vectors, and draw from it with pythae's own samplers.
 
-python benchmarks/pythae_vae.py DATA.npz FOUND.npz --epochs 60 --seed 0 --num-samples 50000
+python benchmarks/pythae_vae.py DATA.npz FOUND.npz --epochs 60 --batch-size 512 \
+    --learning-rate 0.003 --hidden-units 64 64 64 64 --seed 0 --num-samples 50000
 
 `mixture_peers.py` starts this file with the interpreter of an environment that has torch and
-pythae; it imports nothing of kvae. DATA.npz holds `train`, `valid` and `test`, `(rows, D)` in any
-unit. FOUND.npz gets, in the same unit, `NAME/samples` and `NAME/seconds` for each sampler, and for
-the prior `NAME/log_prob`, nats, of the first test rows. Seconds run from the start of this file to
-the fitted sampler, with the imports and the training of the VAE.
+pythae, and gives it the budget and the same hidden layers, without kvae's linear path; it imports
+nothing of kvae. DATA.npz holds `train`, `valid` and `test`, `(rows, D)` in any unit. FOUND.npz
+gets, in the same unit, `NAME/samples` and `NAME/seconds` for each sampler, and for the prior
+`NAME/log_prob`, nats, of the first test rows. Seconds run from the start of this file to the fitted
+sampler, with the imports and the training of the VAE.
 """
 
 import time
@@ -38,27 +40,28 @@ from pythae.trainers import BaseTrainerConfig  # noqa: E402
 from pythae.trainers.trainer_utils import set_seed  # noqa: E402
 
 MIXTURE_SIZES = (10, 30)  # 10 is pythae's default, 30 that of kvae
-HIDDEN_UNITS, LATENT_DIM = 64, 3
+LATENT_DIM = 3
 _DRAWS, _DENSITY_ROWS = 500, 2_000  # pythae goes row by row
 _SAMPLE_BATCH = 1_000
 
 
-def _hidden(size):
-    return torch.nn.Sequential(
-        torch.nn.Linear(size, HIDDEN_UNITS), torch.nn.ReLU(),
-        torch.nn.Linear(HIDDEN_UNITS, HIDDEN_UNITS), torch.nn.ReLU(),
-    )  # fmt: skip
+def _hidden(size, units):
+    layers = []
+    for count in units:
+        layers += [torch.nn.Linear(size, count), torch.nn.ReLU()]
+        size = count
+    return torch.nn.Sequential(*layers)
 
 
 class Encoder(BaseEncoder):
-    """Two hidden layers and two heads; first it takes away the shift of `Units`."""
+    """Hidden layers and two heads; first it takes away the shift of `Units`."""
 
-    def __init__(self, size, shift):
+    def __init__(self, size, shift, units):
         super().__init__()
         self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32))
-        self.hidden = _hidden(size)
-        self.mean = torch.nn.Linear(HIDDEN_UNITS, LATENT_DIM)
-        self.log_variance = torch.nn.Linear(HIDDEN_UNITS, LATENT_DIM)
+        self.hidden = _hidden(size, units)
+        self.mean = torch.nn.Linear(units[-1], LATENT_DIM)
+        self.log_variance = torch.nn.Linear(units[-1], LATENT_DIM)
 
     def forward(self, x):
         """Give the moments of the posterior."""
@@ -67,13 +70,13 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
-    """Two hidden layers and a head; at the end it adds the shift of `Units`."""
+    """Hidden layers and a head; at the end it adds the shift of `Units`."""
 
-    def __init__(self, size, shift):
+    def __init__(self, size, shift, units):
         super().__init__()
         self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32))
-        self.hidden = _hidden(LATENT_DIM)
-        self.mean = torch.nn.Linear(HIDDEN_UNITS, size)
+        self.hidden = _hidden(LATENT_DIM, units)
+        self.mean = torch.nn.Linear(units[-1], size)
 
     def forward(self, z):
         """Give the mean of x."""
@@ -123,7 +126,8 @@ def train(x_train, x_valid, shift, arguments, folder):
         scheduler_params={"T_max": arguments.epochs}, seed=arguments.seed, no_cuda=True,
     )  # fmt: skip
     set_seed(arguments.seed)
-    model = kind(config, encoder=Encoder(size, shift), decoder=Decoder(size, shift))
+    units = arguments.hidden_units
+    model = kind(config, encoder=Encoder(size, shift, units), decoder=Decoder(size, shift, units))
     TrainingPipeline(model=model, training_config=training)(x_train, x_valid)
     (final,) = Path(folder).glob("*/final_model")
     return AutoModel.load_from_folder(str(final)).eval()
@@ -153,9 +157,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("found")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--batch-size", type=int, required=True)
+    parser.add_argument("--learning-rate", type=float, required=True)
+    parser.add_argument("--hidden-units", type=int, nargs="+", required=True)
     parser.add_argument("--beta", type=float, default=1.0, help="other than 1: pythae's BetaVAE")
     parser.add_argument("--num-samples", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)

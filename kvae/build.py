@@ -1,6 +1,7 @@
 """Names to models: the one place where parts of all kinds meet."""
 
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import keras
@@ -10,7 +11,7 @@ from kvae.likelihoods import LIKELIHOODS
 from kvae.model import VAE
 from kvae.networks import NETWORKS
 from kvae.posteriors import POSTERIORS
-from kvae.priors import PRIORS, check_prior
+from kvae.priors import PRIORS, check_density
 from kvae.registry import find
 from kvae.runs import KERAS_MODEL, find_version
 from kvae.schedules import LinearWarmup
@@ -109,7 +110,7 @@ def _shape(element_shape):
 
 def _prior(name, latent_dim, num_components, seed):
     member = find(PRIORS, name, "prior")
-    check_prior(name, latent_dim)
+    check_density(name, latent_dim)
     options = {"seed": seed} if name != "standard_normal" else {}
     if name in ("mixture", "vamp"):
         options["num_components"] = num_components
@@ -142,6 +143,7 @@ def load_model(path):
     for registry in (LIKELIHOODS, PRIORS):
         for member in registry.values():
             member.load()
+    import_module("kvae.priors.second_stage")  # no choice for --prior, so in no registry
     if Path(path).is_dir():
         path = find_version(path).path / KERAS_MODEL
     if not Path(path).is_file():
@@ -151,7 +153,7 @@ def load_model(path):
     try:
         model = keras.saving.load_model(path)
     except (ValueError, OSError, TypeError, KeyError) as error:
-        raise UsageError(f"{path} cannot be read as a VAE: {error}") from error
+        raise UsageError(f"{path} cannot be read as a VAE: {str(error)[:200]}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
     return model

@@ -144,7 +144,9 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         "(default: saved)",
     )  # fmt: skip
     parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder of the dataset, if it moved since training"
+        "--data-dir",
+        metavar="PATH",
+        help="copy of the dataset (folder or file), if it moved since training",
     )
     parser.add_argument("--cache-dir", metavar="DIR", help="where decoded images are kept")
     parser.add_argument(

@@ -145,7 +145,7 @@ class Config:
         _NOT_NEGATIVE, metavar="X",
     )  # fmt: skip
     label_column: str = _option(
-        "", _DATA, "column of a .csv that holds labels: its name or its number from 1",
+        "", _DATA, "column of a table that holds labels: its name (.csv) or its number from 1",
         _ANY_TEXT, metavar="NAME",
     )  # fmt: skip
     split_seed: int = _option(
@@ -284,8 +284,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "faces": {"dataset": "faces", **_IMAGES, "latent_dim": 32, "epochs": 20},
     "celeba": {"dataset": "celeba", **_IMAGES, "latent_dim": 64, "epochs": 50},
     "report-gmm": {
-        "dataset": "gmm", **_REPORT, "hidden_units": (64, 64), "linear_path": False, "latent_dim": 2,
-        "batch_size": 128, "epochs": 20,
+        "dataset": "gmm", **_REPORT, "hidden_units": (64, 64), "linear_path": False,
+        "latent_dim": 2, "batch_size": 128, "epochs": 20,
     },
     "report-celeba": {
         "dataset": "celeba", **_IMAGES, **_REPORT, "latent_dim": 50, "epochs": 200,

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae import data, illustrations, measurements
-from kvae.data import Dataset
+from kvae.data import MIN_SPLIT_ROWS, Dataset
 from kvae.errors import DataError, UsageError
+from kvae.metrics.likelihood import BUG_STDERRS
 from kvae.runs import Version, find_version, read_metadata, writable_folder
 
-_MIN_ROWS = 10
 METRICS_FILE = "metrics.json"
 _BATCH = {"vectors": 2_000, "images": 250}
 
@@ -63,7 +63,8 @@ def prepare(
 def evaluate(job: Job, *, num_draws: int = 500, seed: int = 0) -> dict[str, Any]:
     """Measure a published version on the test split and draw its figures.
 
-    Only the SavedModel's signatures are used: what is measured is what is served.
+    Only the SavedModel's signatures are used: what is measured is what is served. The numbers are
+    written before anything is drawn, so that a figure that fails does not cost them.
 
     Args:
         job: from `prepare`.
@@ -79,19 +80,26 @@ def evaluate(job: Job, *, num_draws: int = 500, seed: int = 0) -> dict[str, Any]
     served = ServedModel(job.version, _BATCH[dataset.kind])
     print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
     metrics, protocol = measurements.measure(served, dataset, num_draws=num_draws, seed=seed)
-    print("drawing    figures", flush=True)
+    text = json.dumps({**metrics, "protocol": protocol}, indent=1, allow_nan=False)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
+        (Path(workshop) / METRICS_FILE).write_text(text)
+        written = _move_all(Path(workshop), folder)
+        _report(metrics)
+        print("\ndrawing    figures", flush=True)
         illustrations.draw(
             Path(workshop), served, dataset, metrics=metrics, label=job.label, seed=seed
         )
-        text = json.dumps({**metrics, "protocol": protocol}, indent=1, allow_nan=False)
-        (Path(workshop) / METRICS_FILE).write_text(text)
-        written = sorted(path.name for path in Path(workshop).iterdir())
-        for name in written:
-            (Path(workshop) / name).replace(folder / name)
-    _report(metrics)
-    print(f"\nwrote {', '.join(written)}\nto    {folder}")
+        written += _move_all(Path(workshop), folder)
+    print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return {**metrics, "protocol": protocol}
+
+
+def _move_all(workshop: Path, folder: Path) -> list[str]:
+    """Move finished files, each at once; their names."""
+    names = sorted(path.name for path in workshop.iterdir())
+    for name in names:
+        (workshop / name).replace(folder / name)
+    return names
 
 
 def _load(metadata: dict[str, Any], data_dir: str | None, cache_dir: str | None) -> Dataset:
@@ -109,10 +117,10 @@ def _load(metadata: dict[str, Any], data_dir: str | None, cache_dir: str | None)
     dataset = data.load(config["dataset"], **options)
     shape = dataset.test.x.shape[1:]
     _check_card(dataset.card, metadata["data_card"])
-    if len(dataset.test.x) < _MIN_ROWS:
+    if len(dataset.test.x) < MIN_SPLIT_ROWS:
         raise DataError(
-            f"{_MIN_ROWS} test rows at least are needed to measure anything, the test split of "
-            f"{config['dataset']} has {len(dataset.test.x)}"
+            f"{MIN_SPLIT_ROWS} test rows at least are needed to measure anything, the test split "
+            f"of {config['dataset']} has {len(dataset.test.x)}"
         )
     wanted = tuple(metadata["model"]["element_shape"])
     if shape != wanted:
@@ -153,7 +161,12 @@ _SHOWN = {
         ("gap_nats", "gap, true minus bound", "{:.4f}", None),
     ),
     "importance weights": (
-        ("effective_sample_fraction", "effective share of the draws", "{:.3f}", None),
+        (
+            "effective_sample_fraction",
+            "effective share of {effective_sample_draws} draws",
+            "{:.3f}",
+            None,
+        ),
         ("effective_sample_fraction_p5", "the same, 5% quantile over rows", "{:.3f}", None),
     ),
     "reconstruction and latents": (
@@ -189,17 +202,21 @@ def _report(metrics):
         print(f"\n  {'':38}{'prior':>12}{'sampler':>26}", end="")
     for group, shown in _SHOWN.items():
         rows = [
-            (title, [_cell(metrics, key, suffix, form, whole) for suffix in columns])
+            (
+                title.format_map(metrics),
+                [_cell(metrics, key, suffix, form, whole) for suffix in columns],
+            )
             for key, title, form, whole in shown
+            if any(key + suffix in metrics for suffix in columns)
         ]
-        _print_rows(group, [row for row in rows if any(row[1])])
+        _print_rows(group, rows)
         if group == "test points, nats":
             _print_rows(*_curve(metrics, columns))
     _print_separation(metrics)
     if metrics.get("gap_is_a_bug") or metrics.get("gap_is_a_bug_sampler"):
         print(
-            "\n  BUG: the model's bound lies above the true log-likelihood by more than three\n"
-            "  standard errors, which cannot be. Please report it."
+            "\n  BUG: the model's bound lies above the true log-likelihood by over "
+            f"{BUG_STDERRS} standard\n  errors, more than chance explains. Please report it."
         )
 
 
@@ -235,8 +252,8 @@ def _print_rows(group, rows):
 def _print_separation(metrics):
     if "knn_accuracy_latent" not in metrics:
         return
-    limit = "limit" if "bayes_accuracy" in metrics else ""
-    print(f"\n  {'labels apart':38}{'latent':>12}{'data':>12}{limit:>12}".rstrip())
+    truth = "true posterior" if "bayes_accuracy" in metrics else ""
+    print(f"\n  {'labels apart':38}{'latent':>12}{'data':>12}{truth:>16}".rstrip())
     for title, keys in _SEPARATION:
-        cells = (_cell(metrics, key, "", "{:.4f}") for key in keys)
-        print(f"    {title:36}{''.join(f'{cell:>12}' for cell in cells)}".rstrip())
+        latent, data_, best = (_cell(metrics, key, "", "{:.4f}") for key in keys)
+        print(f"    {title:36}{latent:>12}{data_:>12}{best:>16}".rstrip())

@@ -193,7 +193,10 @@ class _Draws:
 
     def __init__(self, vae):
         self._vae = vae
-        self._per_chunk = max(1, _CHUNK_ELEMENTS // math.prod(vae.element_shape))
+        # A full covariance is larger than x itself.
+        outputs = math.prod(vae.decoder.output_shape[1:])
+        largest = max(outputs, math.prod(vae.encoder.output_shape[1:]))
+        self._per_chunk = max(1, _CHUNK_ELEMENTS // largest)
 
     def log_likelihood(self, x, seed):
         """log of the mean of the exponentials of `NUM_DRAWS` log-weights."""

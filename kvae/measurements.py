@@ -15,7 +15,13 @@ from kvae.data.gmm import mixture_of
 from kvae.data.pixels import as_unit_interval
 from kvae.metrics.curve import bound_curves
 from kvae.metrics.latents import active_units
-from kvae.metrics.likelihood import effective_sample_metrics, mean_and_stderr
+from kvae.metrics.likelihood import (
+    BUG_STDERRS,
+    MAX_WEIGHT_ROWS,
+    WEIGHT_DRAWS,
+    effective_sample_metrics,
+    mean_and_stderr,
+)
 from kvae.metrics.modes import (
     mode_metrics,
     num_generated_for,
@@ -25,14 +31,19 @@ from kvae.metrics.modes import (
 from kvae.metrics.protocol import descriptions
 from kvae.metrics.reconstruction import reconstruction_metrics
 from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
-from kvae.metrics.two_sample import TwoSample, compare
+from kvae.metrics.two_sample import (
+    MAX_COMPARED_ROWS,
+    MAX_REFERENCES,
+    NUM_COMPARED,
+    TwoSample,
+    compare,
+)
 
-# Hundreds of draws of an image cost a decoder's pass each: some rows stand for all.
-_MAX_LIKELIHOOD_IMAGES = 256
+# Hundreds of draws of a row cost a decoder's pass each: some rows stand for all.
+_MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
 _ELBO_DRAWS = 4
-_WEIGHT_DRAWS, _WEIGHT_ROWS = 64, 1_000
-_MAX_COMPARED, _NUM_COMPARED, _NUM_REFERENCES = 10_000, 5, 10
 _SUFFIXES = ("", "_sampler")
+_DENSITIES = ("prior", "sampler")  # what the suffixes stand for
 _SHARED = {"num_generated", "num_modes", "effective_sample_draws"}
 
 
@@ -78,7 +89,7 @@ def _measure(served, dataset, num_draws, seed):
     if vectors:
         metrics |= _samples(served, dataset, mixture, streams[4])
         metrics |= _separation(dataset, mixture, posterior["mean"], streams[5])
-    return metrics, _protocol(served, dataset, metrics, len(rows), seed)
+    return metrics, _protocol(served, dataset, mixture, metrics, len(rows), seed)
 
 
 def _elbo(served, x, seed):
@@ -88,7 +99,9 @@ def _elbo(served, x, seed):
         served.call("log_weight", x=x, seed=rng.integers(2**63, size=len(x)))
         for _ in range(_ELBO_DRAWS)
     ]
-    elbo, stderr = mean_and_stderr(np.mean([draw["log_weight"] for draw in draws], axis=0))
+    elbo, stderr = mean_and_stderr(
+        np.mean([draw["log_weight"] for draw in draws], axis=0), "the ELBO (prior)"
+    )
     distortion, rate = (
         float(np.mean([draw[name] for draw in draws], dtype="float64"))
         for name in ("distortion", "rate")
@@ -102,11 +115,11 @@ def _elbo(served, x, seed):
 
 
 def _some_rows(dataset, seed):
-    num_rows = len(dataset.test.x)
-    if dataset.kind == "vectors" or num_rows <= _MAX_LIKELIHOOD_IMAGES:
+    num_rows, most = len(dataset.test.x), _MAX_LIKELIHOOD_ROWS[dataset.kind]
+    if num_rows <= most:
         return np.arange(num_rows)
     rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(num_rows, _MAX_LIKELIHOOD_IMAGES, replace=False))
+    return np.sort(rng.choice(num_rows, most, replace=False))
 
 
 def _asker(served, signature):
@@ -124,7 +137,7 @@ def _likelihood(served, x, truth, num_draws, curve, seed):
     curves = bound_curves(
         _asker(served, "log_weight"), _asker(served, "log_likelihood"), x, truth,
         num_draws=num_draws, draws_per_call=served.metadata["num_draws"], seed=seed,
-        only_last=not curve,
+        only_last=not curve, names=_DENSITIES,
     )  # fmt: skip
     metrics = {"num_draws": num_draws}
     for suffix, points in zip(_SUFFIXES, curves, strict=False):
@@ -133,7 +146,7 @@ def _likelihood(served, x, truth, num_draws, curve, seed):
         if curve:
             metrics["bound_curve" + suffix] = points
     if truth is not None:
-        mean, stderr = mean_and_stderr(truth)
+        mean, stderr = mean_and_stderr(truth, "the true log-likelihood")
         metrics |= {"true_log_likelihood_nats": mean, "true_log_likelihood_nats_stderr": stderr}
         # The same number under the name that stands beside the density of generated points.
         metrics |= {"test_true_log_density_nats": mean, "test_true_log_density_nats_stderr": stderr}
@@ -150,14 +163,15 @@ def _headline(point):
         return named
     gap, stderr = point["gap_nats"], point["gap_nats_stderr"]
     # A lower bound cannot lie above the truth by more than chance.
-    return {**named, "gap_nats": gap, "gap_nats_stderr": stderr, "gap_is_a_bug": gap < -3 * stderr}
+    is_a_bug = gap < -BUG_STDERRS * stderr
+    return {**named, "gap_nats": gap, "gap_nats_stderr": stderr, "gap_is_a_bug": is_a_bug}
 
 
 def _effective_sample(served, x, seed):
     rng = np.random.default_rng(seed)
-    x = x[np.sort(rng.permutation(len(x))[:_WEIGHT_ROWS])]
+    x = x[np.sort(rng.permutation(len(x))[:MAX_WEIGHT_ROWS])]
     ask = _asker(served, "log_weight")
-    draws = [ask(x, rng.integers(2**63, size=len(x))) for _ in range(_WEIGHT_DRAWS)]
+    draws = [ask(x, rng.integers(2**63, size=len(x))) for _ in range(WEIGHT_DRAWS)]
     metrics = {}
     for suffix, log_weights in zip(_SUFFIXES, np.stack(draws, axis=1), strict=False):
         metrics |= _suffixed(effective_sample_metrics(log_weights), suffix)
@@ -186,7 +200,7 @@ def _samples(served, dataset, mixture, seed):
     test, references, unit = _yardstick(dataset, mixture, rng)
     between = TwoSample(test, seed=rng.integers(2**31))
     perfect = [between.distances(reference) for reference in references]
-    count = _NUM_COMPARED * len(test)
+    count = NUM_COMPARED * len(test)
     if mixture is not None:
         count = max(count, num_generated_for(mixture))
     seeds = rng.integers(2**63, size=count)
@@ -194,7 +208,7 @@ def _samples(served, dataset, mixture, seed):
     metrics = {"num_generated": count}
     for suffix, signature in zip(_SUFFIXES, signatures, strict=False):
         generated = served.call(signature, seed=seeds)["sample"]
-        parts = np.split(generated[: _NUM_COMPARED * len(test)] / unit, _NUM_COMPARED)
+        parts = np.split(generated[: NUM_COMPARED * len(test)] / unit, NUM_COMPARED)
         found = compare([between.distances(part) for part in parts], perfect)
         if mixture is not None:
             found |= mode_metrics(generated, mixture) | true_log_density(generated, mixture)
@@ -205,14 +219,23 @@ def _samples(served, dataset, mixture, seed):
 def _yardstick(dataset, mixture, rng):
     """Test points to compare with, samples that are as good as can be, and their unit."""
     test, train = (rng.permutation(split.x) for split in (dataset.test, dataset.train))
+    count, num_references = _reference_sizes(dataset, mixture)
     if mixture is not None:
-        test = test[:_MAX_COMPARED]
-        references = [mixture.sample(len(test), rng)[0] for _ in range(_NUM_REFERENCES)]
-        return test, references, np.ones(mixture.dim)
+        references = [mixture.sample(count, rng)[0] for _ in range(num_references)]
+        return test[:count], references, np.ones(mixture.dim)
     unit = _unit(train)
-    count = min(len(test), len(train), _MAX_COMPARED)
-    references = [rng.permutation(train)[:count] / unit for _ in range(_NUM_REFERENCES)]
+    # Samples that shared rows would agree with one another more than fresh ones do.
+    references = np.split(train[: count * num_references] / unit, num_references)
     return test[:count] / unit, references, unit
+
+
+def _reference_sizes(dataset, mixture):
+    """How many points a reference sample has, and how many of these samples there are."""
+    count = min(len(dataset.test.x), MAX_COMPARED_ROWS)
+    if mixture is not None:
+        return count, MAX_REFERENCES
+    count = min(count, len(dataset.train.x))
+    return count, min(MAX_REFERENCES, len(dataset.train.x) // count)
 
 
 def _unit(train):
@@ -233,11 +256,13 @@ def _separation(dataset, mixture, latents, seed):
     return metrics | ({} if mixture is None else bayes_metrics(x, labels, mixture))
 
 
-def _protocol(served, dataset, metrics, num_rows, seed):
+def _protocol(served, dataset, mixture, metrics, num_rows, seed):
     """What must stand beside the numbers for them to mean anything."""
     counts = {"test": len(dataset.test.x), "log_likelihood": num_rows}
+    references = {}
     if "num_generated" in metrics:
         counts["generated"] = metrics["num_generated"]
+        references["num_references"] = _reference_sizes(dataset, mixture)[1]
     return {
         "model": f"{served.version.name}/{served.version.number}",
         "fingerprint": served.metadata["fingerprint"],
@@ -247,11 +272,28 @@ def _protocol(served, dataset, metrics, num_rows, seed):
         "suffix_sampler": "of the sampler fitted after training; keys without: the training prior",
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
-        **descriptions(metrics, known_truth="mixture" in dataset.card),
+        **references,
+        **descriptions(
+            metrics,
+            known_truth=mixture is not None,
+            num_references=references.get("num_references", 0),
+        ),
         "seed": seed,
-        "data_card": {key: value for key, value in dataset.card.items() if key != "mixture"},
+        "data_card": _short_card(dataset.card, mixture),
         "versions": {
             "trained": served.metadata["versions"],
             "evaluated": {name: version(name) for name in ("tensorflow", "numpy", "scikit-learn")},
         },
     }
+
+
+def _short_card(card, mixture):
+    """The data card, of a mixture its size alone: kvae.json holds every number of it."""
+    if mixture is None:
+        return card
+    size = {
+        "components": mixture.num_components,
+        "dim": mixture.dim,
+        "warp": float(mixture.warp),
+    }
+    return {**card, "mixture": size}

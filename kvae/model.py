@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae.config import OBJECTIVES
 from kvae.distributions import Affine
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
@@ -17,9 +18,6 @@ from kvae.noise import SeededNoise
 from kvae.posteriors import POSTERIORS
 from kvae.priors.base import Prior
 from kvae.registry import find
-
-OBJECTIVES = ("elbo", "iwae")
-
 
 _PARTS = ("encoder", "decoder", "likelihood", "prior", "beta")
 
@@ -86,7 +84,7 @@ class VAE(keras.Model):
         _check_objective(objective, iwae_draws, beta)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.prior = likelihood, prior
-        self.has_sampler = sampler is not None
+        self.has_sampler = sampler is not None and sampler is not prior
         self.sampler = sampler if self.has_sampler else prior
         if self.has_sampler:
             sampler.trainable = False
@@ -159,10 +157,8 @@ class VAE(keras.Model):
         Returns:
             `ElboTerms`.
         """
-        x = as_float(x)
         posterior = self.posterior(x, training) if posterior is None else posterior
-        draw = posterior.draw(noise, "posterior")
-        distortion = -self.decode(draw.value, training).log_prob(x)
+        draw, distortion = self._draw(x, noise, training, posterior)
         return ElboTerms(distortion, self.prior.rate(posterior, draw))
 
     def weight_terms(self, x, noise, training=False, posterior=None, densities=None):
@@ -180,14 +176,17 @@ class VAE(keras.Model):
         Returns:
             `ElboTerms` for each density, all at the same draw.
         """
-        x = as_float(x)
         posterior = self.posterior(x, training) if posterior is None else posterior
-        draw = posterior.draw(noise, "posterior")
-        distortion = -self.decode(draw.value, training).log_prob(x)
+        draw, distortion = self._draw(x, noise, training, posterior)
         return [
             ElboTerms(distortion, draw.log_prob - density.log_prob(draw.value))
             for density in densities or (self.prior,)
         ]
+
+    def _draw(self, x, noise, training, posterior):
+        """A draw from the posterior, and -log p(x given it)."""
+        draw = posterior.draw(noise, "posterior")
+        return draw, -self.decode(draw.value, training).log_prob(as_float(x))
 
     def log_weight(self, x, noise):
         """log p(x given z) + log p(z) - log q(z given x) at one draw z from the posterior.
@@ -358,6 +357,16 @@ class VAE(keras.Model):
 
     # Saving
 
+    def save_weights(self, filepath, *args, **kwargs):
+        """As `keras.Model.save_weights`, of what `fit` trains: not of a sampler."""
+        vae = self.with_sampler(None) if self.has_sampler else super()
+        vae.save_weights(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """As `keras.Model.load_weights`, of what `fit` trains."""
+        vae = self.with_sampler(None) if self.has_sampler else super()
+        vae.load_weights(filepath, *args, **kwargs)
+
     def get_config(self):
         """Arguments of the constructor, parts included."""
         serialize = keras.saving.serialize_keras_object
@@ -385,7 +394,7 @@ class VAE(keras.Model):
     def from_config(cls, config, custom_objects=None):
         """The inverse of `get_config`."""
         restore = keras.saving.deserialize_keras_object
-        parts = {name: restore(config[name], custom_objects) for name in (*_PARTS, "sampler")}
+        parts = {name: restore(config.get(name), custom_objects) for name in (*_PARTS, "sampler")}
         return cls(**{**config, **parts})
 
 

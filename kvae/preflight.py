@@ -7,8 +7,10 @@ from kvae.config import Config
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
-from kvae.priors import check_prior
+from kvae.priors import check_density
 from kvae.runs import training_folder, writable_folder
+
+LARGEST_FULL = 64  # dimensions of a full covariance
 
 
 def check(config: Config, *, dry_run: bool = False) -> None:
@@ -28,7 +30,8 @@ def check(config: Config, *, dry_run: bool = False) -> None:
     check_shape(config.network, x.shape[1:])
     check_values(config, x[:1000])
     for density in (config.prior, config.sampler):
-        check_prior(density, latent_dim(config, x))
+        check_density(density, latent_dim(config, x))
+    _check_full_covariances(config, x)
     if config.prior in ("mixture", "vamp") and len(x) < config.prior_components:
         raise UsageError(
             f"the prior {config.prior!r} starts each component at a row of its own: "
@@ -37,6 +40,20 @@ def check(config: Config, *, dry_run: bool = False) -> None:
         )
     if not dry_run:
         writable_folder(training_folder(config.save, config.name), "--save")
+
+
+def _check_full_covariances(config: Config, x) -> None:
+    """A covariance of d dimensions costs d^2 numbers a row, in every layer that touches it."""
+    sizes = {
+        "--variance": ("full", config.variance, x.shape[-1], "heteroscedastic or per-feature"),
+        "--posterior": ("full", config.posterior, latent_dim(config, x), "diagonal"),
+    }
+    for option, (full, chosen, size, instead) in sizes.items():
+        if chosen == full and size > LARGEST_FULL:
+            raise UsageError(
+                f"{option} full is for at most {LARGEST_FULL} dimensions, these are {size}: "
+                f"{option} {instead}, or fewer dimensions, would do"
+            )
 
 
 def outline(config: Config) -> data.Dataset:

@@ -11,10 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from kvae import __version__, export, runs
+from kvae.config import NO_SAMPLER
 from kvae.errors import UsageError
 from kvae.model import VAE
 
-FORMAT = 1
+FORMAT = 2
 
 
 def publish(
@@ -96,7 +97,7 @@ def _metadata(
             "latent_dim": twin.latent_dim,
             "num_params": twin.count_params(),
         },
-        "sampler": twin.sampler.kind if twin.has_sampler else "none",
+        "sampler": twin.sampler.kind if twin.has_sampler else NO_SAMPLER,
         "sample_is": (
             "the decoder's mean at a drawn latent"
             if images

@@ -152,7 +152,8 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
         beta=config.beta, kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
     )  # fmt: skip
-    rows = np.sort(np.random.default_rng(config.seed).permutation(len(x))[:2000])
+    count = max(2000, config.prior_components)
+    rows = np.sort(np.random.default_rng(config.seed).permutation(len(x))[:count])
     some = np.asarray(as_float(x[rows]))
     if config.init_from:
         _init_from(vae, config.init_from)
@@ -190,6 +191,7 @@ def _init_from(vae, source):
         print(f"weights of {source}; a weights file knows no units, those of these data are used")
         return
     other = load_model(path).with_sampler(None)
+    _refuse_misfit(source, _kinds(vae), _kinds(other))
     _refuse_misfit(source, _shapes(vae), _shapes(other))
     # The other model may have seen data in other units: its own go with its weights.
     vae.set_weights(other.get_weights())
@@ -199,15 +201,24 @@ def _init_from(vae, source):
 
 def _shapes(vae):
     """Place and shape of each weight; names of layers differ between two models of one kind."""
-    return {str(place): tuple(weight.shape) for place, weight in enumerate(vae.weights)}
+    return {f"weight {place}": tuple(weight.shape) for place, weight in enumerate(vae.weights)}
+
+
+def _kinds(vae):
+    """What weights of equal shapes may mean differently."""
+    return {
+        "posterior": vae.posterior_kind,
+        "prior": vae.prior.kind,
+        "likelihood": (vae.likelihood.kind, getattr(vae.likelihood, "variance", "")),
+    }
 
 
 def _shapes_in_file(path):
-    """Place and shape of each weight in a `.weights.h5` file, but for optimizer and sampler."""
+    """Place and shape of each weight in a `.weights.h5` file, but for an optimizer's."""
     shapes = {}
 
     def visit(name, item):
-        if hasattr(item, "shape") and not name.startswith(("optimizer", "sampler")):
+        if hasattr(item, "shape") and not name.startswith("optimizer"):
             shapes[name] = tuple(item.shape)
 
     try:
@@ -223,9 +234,10 @@ def _refuse_misfit(source, ours, theirs):
         here, there = ours.get(place, "absent"), theirs.get(place, "absent")
         if here != there:
             raise UsageError(
-                f"--init-from {source}: its weights do not fit this model (weight {place}: {here} "
+                f"--init-from {source}: its weights do not fit this model ({place}: {here} "
                 f"here, {there} there); the same --network, --hidden-units, --latent-dim, "
-                "--likelihood, --prior and shape of x are needed"
+                "--posterior, --likelihood, --variance, --prior, --prior-components and shape of "
+                "x are needed"
             )
 
 
@@ -252,7 +264,7 @@ def _fit(config, dataset, vae, folder):
     result = vae.fit(
         shuffled_batches(dataset.train.x, config.batch_size, config.seed, block=block),
         steps_per_epoch=1 if block else _steps(config, dataset),
-        validation_data=batches(dataset.valid.x, _VALID_BATCH[dataset.kind]),
+        validation_data=batches(dataset.valid.x, _valid_batch(config, dataset)),
         epochs=config.epochs,
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
@@ -288,7 +300,15 @@ def _with_sampler(config, dataset, vae):
         for place, split in enumerate(("train", "valid"))
     ]
     fit_sampler = find(SAMPLERS, config.sampler, "sampler")
-    return vae.with_sampler(fit_sampler(*draws, prior=vae.prior, seed=config.seed))
+    try:
+        sampler = fit_sampler(*draws, prior=vae.prior, seed=config.seed)
+    except (KvaeError, ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
+        # Hours of training must not be lost for it.
+        print(f"sampler    NOT fitted, the version has none: {error}", file=sys.stderr)
+        return vae
+    held_out = np.mean([np.mean(vae.prior.log_prob(part)) for part in _parts(draws[1])])
+    print(f"           the prior finds the same draws likely by {held_out:.4f} nats")
+    return vae.with_sampler(sampler)
 
 
 def _posterior_draws(vae, x, seed):
@@ -308,6 +328,11 @@ def _posterior_draws(vae, x, seed):
         for part in np.array_split(rows, -(-len(rows) // size))
     ]
     return rng.permutation(np.concatenate(found))
+
+
+def _valid_batch(config, dataset):
+    draws = config.iwae_draws if config.objective == "iwae" else 1
+    return max(1, _VALID_BATCH[dataset.kind] // draws)
 
 
 def _announce(config, dataset, vae, precision):

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kvae.distributions import Affine, Bernoulli, DiagonalNormal, event_size, sum_event
+from kvae.distributions import (
+    Affine,
+    Bernoulli,
+    DiagonalNormal,
+    FullNormal,
+    below_diagonal,
+    event_size,
+    lower_triangular,
+    sum_event,
+)
 from kvae.noise import SeededNoise
 
 
@@ -110,3 +119,80 @@ def test_a_scalar_scale_counts_for_every_element(rng):
     by_number = Affine(DiagonalNormal(mean, variance), 0.5, np.float32(3.0))
     by_array = Affine(DiagonalNormal(mean, variance), 0.5, np.full(4, 3.0, "float32"))
     np.testing.assert_allclose(by_number.log_prob(x), by_array.log_prob(x), rtol=1e-6)
+
+
+# Full covariances
+
+
+def test_triangles_hold_every_entry_once():
+    for size in (1, 2, 3, 6):
+        entries = np.arange(1.0, size * (size + 1) / 2 + 1, dtype="float32")
+        found = np.asarray(lower_triangular(entries[None], size))[0]
+        np.testing.assert_array_equal(np.triu(found, 1), 0.0)
+        np.testing.assert_array_equal(np.sort(found[np.tril_indices(size)]), entries)
+        below = np.asarray(below_diagonal(entries[None], size + 1))[0]
+        np.testing.assert_array_equal(np.triu(below), 0.0)
+        np.testing.assert_array_equal(np.sort(below[np.tril_indices(size + 1, -1)]), entries)
+
+
+def _full(rng, rows=3, dim=4):
+    """A posterior, and scipy's normals with the covariances that its parameters mean."""
+    params = rng.normal(size=(rows, FullNormal.num_params(dim))).astype("float32")
+    mean, stddev = params[:, :dim], np.log1p(np.exp(params[:, dim : 2 * dim])) + 1e-4
+    unit = np.eye(dim) + np.asarray(below_diagonal(params[:, 2 * dim :], dim))
+    root = unit * stddev[:, None, :]
+    expected = [
+        stats.multivariate_normal(m, c)
+        for m, c in zip(mean, root @ root.transpose(0, 2, 1), strict=True)
+    ]
+    return FullNormal.from_params(params), expected
+
+
+def test_a_full_normal_is_scipys(rng):
+    full, expected = _full(rng)
+    x = rng.normal(size=(3, 4)).astype("float32")
+    np.testing.assert_allclose(full.mean(), [e.mean for e in expected], rtol=1e-6)
+    np.testing.assert_allclose(full.variance(), [np.diag(e.cov) for e in expected], rtol=1e-4)
+    np.testing.assert_allclose(full.entropy(), [e.entropy() for e in expected], rtol=1e-4)
+    log_prob = [e.logpdf(row) for e, row in zip(expected, x, strict=True)]
+    np.testing.assert_allclose(full.log_prob(x), log_prob, rtol=1e-4)
+
+
+def test_draws_of_a_full_normal_have_its_covariance_and_their_own_density(rng):
+    full, expected = _full(rng, rows=1)
+    many = full.repeat(40_000)
+    draw = many.draw(SeededNoise(np.arange(40_000)), "posterior")
+    np.testing.assert_allclose(np.cov(np.asarray(draw.value).T), expected[0].cov, atol=0.1)
+    np.testing.assert_allclose(
+        draw.log_prob[:50], expected[0].logpdf(draw.value[:50]), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_log_probs_of_pairs_are_those_of_each_row_under_each_normal(rng):
+    full, _ = _full(rng)
+    mean, variance = _normal(rng, rows=3, shape=(4,))
+    z = rng.normal(size=(5, 4)).astype("float32")
+    for normal in (full, DiagonalNormal(mean, variance)):
+        pairs = np.asarray(normal.log_prob_of_pairs(z))
+        for row in range(5):
+            same = np.repeat(z[row : row + 1], 3, axis=0)
+            np.testing.assert_allclose(pairs[row], normal.log_prob(same), rtol=1e-4)
+
+
+def test_taken_rows_are_those_rows(rng):
+    full, expected = _full(rng)
+    taken = full.take(np.array([2, 0, 2]))
+    np.testing.assert_allclose(
+        taken.entropy(), [expected[i].entropy() for i in (2, 0, 2)], rtol=1e-4
+    )
+
+
+def test_a_row_that_is_not_finite_spoils_no_other(rng):
+    full, expected = _full(rng)
+    tensors = [np.array(t) for t in full._tensors()]
+    tensors[1][1] = np.nan
+    spoilt = FullNormal(*tensors)
+    z = rng.normal(size=(3, 4)).astype("float32")
+    pairs = np.asarray(spoilt.log_prob_of_pairs(z))
+    assert np.isnan(pairs[:, 1]).all()
+    np.testing.assert_allclose(pairs[:, 0], expected[0].logpdf(z), rtol=1e-4)

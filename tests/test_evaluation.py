@@ -106,7 +106,9 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
 def test_a_bound_above_the_truth_is_called_a_bug(capsys):
     base = {"active_units": 1, "latent_dim": 1}
     evaluation._report({**base, "gap_is_a_bug": True})
-    assert "BUG" in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert "BUG" in text
+    assert "by over 3 standard errors, more than chance explains" in text
     evaluation._report({**base, "gap_is_a_bug": False, "gap_is_a_bug_sampler": True})
     assert "BUG" in capsys.readouterr().out
     evaluation._report({**base, "gap_is_a_bug": False})
@@ -122,6 +124,7 @@ def test_prior_and_sampler_stand_side_by_side(capsys):
             "modes_captured": 4, "modes_captured_sampler": 9, "bound_curve": [point],
             "bound_curve_sampler": [{**point, "gap_nats": 0.01}],
             "knn_accuracy_latent": 0.8, "knn_accuracy_x": 0.9, "bayes_accuracy": 0.95,
+            "effective_sample_fraction": 0.5, "effective_sample_draws": 64,
         }
     )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
@@ -133,6 +136,8 @@ def test_prior_and_sampler_stand_side_by_side(capsys):
         "K = 500 on 1,000 rows 0.0300 ± 0.0040 0.0100 ± 0.0040",
         "modes captured 4 of 10 9 of 10",
         "active units 1 of 3",
+        "effective share of 64 draws 0.500",
+        "labels apart latent data true posterior",
         "k-NN accuracy 0.8000 0.9000 0.9500",
     ):
         assert line in words
@@ -302,3 +307,23 @@ def test_served_images_may_be_bytes_or_floats(tmp_path):
     first = served.call("encode", x=images)["mean"]
     second = served.call("encode", x=images.astype("float32") / 255)["mean"]
     np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_a_figure_that_fails_does_not_cost_the_numbers(
+    mixture_model, mixture_metrics, tmp_path, monkeypatch, capsys
+):
+    def fail(workshop, *_, **__):
+        (workshop / "half.png").write_bytes(b"half")
+        raise ValueError("cannot draw")
+
+    monkeypatch.setattr(illustrations, "draw", fail)
+    monkeypatch.setattr(
+        "kvae.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
+    )
+    with pytest.raises(ValueError, match="cannot draw"):
+        _evaluate(mixture_model.path, output=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found == {**mixture_metrics, "protocol": {"seed": 3}}
+    printed = capsys.readouterr().out
+    assert printed.index("gap, true minus bound") < printed.index("drawing")

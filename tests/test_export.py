@@ -5,6 +5,8 @@ from kvae_testing import COVER, make_vae, make_x
 
 from kvae import export
 from kvae.noise import SeededNoise
+from kvae.priors.mixture import Mixture
+from kvae.priors.second_stage import SecondStage
 
 ROWS = 7
 
@@ -188,7 +190,7 @@ def test_ppca_bounds_are_the_evidence(ppca, tmp_path):
 def test_draws_in_chunks_are_the_draws_at_once(small_vae, monkeypatch):
     given = _inputs(small_vae)
     at_once = export._Draws(small_vae)
-    monkeypatch.setattr(export, "_CHUNK_ELEMENTS", 16)  # 8 draws of 2-D vectors
+    monkeypatch.setattr(export, "_CHUNK_ELEMENTS", 40)  # 8 draws of the 5 outputs each
     chunked = export._Draws(small_vae)
     assert chunked._per_chunk == 8
     for signature in ("log_likelihood", "score"):
@@ -226,3 +228,32 @@ def test_nothing_in_the_graph_needs_xla(tmp_path, small_vae):
     data = (tmp_path / "m" / "saved_model.pb").read_bytes()
     assert b"XlaMustCompile\x12\x02(\x01" not in data
     assert b"XlaLaunch" not in data
+
+
+@pytest.mark.parametrize("kind", ["mixture", "second-stage"])
+def test_a_sampler_is_served_beside_the_prior(small_vae, tmp_path, kind):
+    if kind == "mixture":
+        sampler = Mixture(1)
+        sampler.build((None, 2))
+        sampler.means.assign([[3.0, -1.0]])
+    else:
+        sampler = SecondStage(make_vae((2,)))
+    vae = small_vae.with_sampler(sampler)
+    export.write_saved_model(export.float32_twin(vae), tmp_path / "m")
+    session, given = Session(tmp_path / "m"), _inputs(vae)
+    noise = SeededNoise(given["seed"])
+    _close(session("generate", given)["latent"], sampler.sample(noise))
+    _close(session("generate_from_prior", given)["latent"], vae.prior.sample(noise))
+    weights, bounds = session("log_weight", given), session("log_likelihood", given)
+    if kind == "second-stage":
+        assert not [name for name in (*weights, *bounds) if name.endswith("_sampler")]
+        return
+    prior, fitted = vae.weight_terms(given["x"], noise, densities=(vae.prior, sampler))
+    _close(weights["log_weight"], prior.log_weight)
+    _close(weights["log_weight_sampler"], fitted.log_weight)
+    many = [
+        vae.weight_terms(given["x"], SeededNoise(given["seed"], draw), densities=(sampler,))
+        for draw in range(export.NUM_DRAWS)
+    ]
+    bound = np.logaddexp.reduce([terms[0].log_weight for terms in many], axis=0)
+    _close(bounds["log_likelihood_sampler"], bound - np.log(export.NUM_DRAWS))

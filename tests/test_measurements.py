@@ -46,6 +46,8 @@ class Fake:
             self.metadata["sampler"] = "flow" if exact else "second-stage"
 
     def call(self, signature, *, x=None, seed=None):
+        if seed is not None:
+            assert len(np.unique(seed)) == len(seed)
         if signature in ("generate", "generate_from_prior"):
             own = self.sampler if self.sampler and signature == "generate" else self.prior
             rng = np.random.default_rng(seed[0])
@@ -224,8 +226,10 @@ def test_every_number_is_explained(truth_and_less):
         "ari_latent", "suffix_sampler", "elbo_distortion_rate", "log_likelihood",
     ):  # fmt: skip
         assert len(protocol[name]) > 20
-    assert "fresh true samples" in protocol["two_sample_ratio"]
-    assert "mixture" not in protocol["data_card"]
+    assert "fresh true points" in protocol["two_sample_ratio"]
+    assert protocol["data_card"]["mixture"] == {"components": 4, "dim": 2, "warp": 0.0}
+    assert protocol["num_references"] == 10
+    assert "of 10 reference samples" in protocol["two_sample_ratio"]
 
 
 def test_images_have_one_bound_and_no_distances():
@@ -278,3 +282,76 @@ def test_a_model_that_answers_nan_is_an_error():
 
     with pytest.raises(ValueError, match="finite"):
         measured(Broken(TRUTH, TRUTH), num_draws=2)
+
+
+@pytest.mark.parametrize("spread", [0.0, 3.0])
+def test_the_error_of_the_elbo_is_that_of_rows_whose_draws_average_out(spread):
+    dataset = mixture_data(num_test=2000)
+    metrics, _ = measured(Fake(TRUTH, spread=spread), dataset, 2)
+    variance = TRUTH.log_prob(dataset.test.x).var(ddof=1) + spread**2 / 4  # of four draws a row
+    assert metrics["elbo_nats_stderr"] == pytest.approx(
+        np.sqrt(variance / 2000), rel=0.1 if spread else 1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "is_a_bug"), [(-3.1, True), (-2.9, False), (0.0, False), (3.1, False)]
+)
+def test_a_gap_is_a_bug_beyond_three_errors_below_zero(errors, is_a_bug):
+    point = {"bound_nats": 1.0, "bound_nats_stderr": 9.0, "gap_nats_stderr": 0.02}
+    found = measurements._headline({**point, "gap_nats": 0.02 * errors})
+    assert found["gap_is_a_bug"] is is_a_bug
+
+
+def test_an_elbo_that_is_not_finite_is_named():
+    class Broken(Fake):
+        def call(self, signature, **inputs):
+            found = super().call(signature, **inputs)
+            if signature == "log_weight":
+                found["log_weight"][3] = np.nan
+            return found
+
+    with pytest.raises(ValueError, match=r"the ELBO \(prior\) must be finite: 1 of 1200"):
+        measured(Broken(TRUTH), num_draws=2)
+
+
+def table(num_train, num_test):
+    card = {"name": "arrays", "counts": {"test": num_test}}
+    return Dataset("vectors", *splits(TRUTH, num_train, 50, num_test), card, "component")
+
+
+@pytest.mark.parametrize(
+    ("num_train", "num_test", "count", "references"),
+    [(2000, 100, 100, 10), (350, 100, 100, 3), (200, 200, 200, 1), (60, 100, 60, 1)],
+)
+def test_the_references_of_a_table_share_no_row(num_train, num_test, count, references):
+    dataset = table(num_train, num_test)
+    test, found, unit = measurements._yardstick(dataset, None, np.random.default_rng(0))
+    assert [len(part) for part in (test, *found)] == [count] * (1 + references)
+    rows = np.concatenate(found) * unit
+    assert len(np.unique(rows, axis=0)) == references * count
+    assert {tuple(row) for row in np.round(rows, 4)} <= {
+        tuple(row) for row in np.round(dataset.train.x.astype(float), 4)
+    }
+
+
+def test_with_as_many_test_as_train_rows_a_ratio_has_no_error():
+    metrics, protocol = measured(Fake(TRUTH, without(TRUTH, 1)), table(200, 200), 2)
+    assert protocol["num_references"] == 1
+    assert "of 1 reference samples" in protocol["two_sample_ratio"]
+    for name in ("sliced_wasserstein", "energy_distance"):
+        for suffix in ("", "_sampler"):
+            assert metrics[f"{name}_ratio{suffix}"] > 0
+            assert f"{name}_ratio{suffix}_stderr" not in metrics
+    assert protocol["data_card"] == {"name": "arrays", "counts": {"test": 200}}
+
+
+def test_a_large_test_split_is_measured_on_some_random_rows(monkeypatch):
+    monkeypatch.setitem(measurements._MAX_LIKELIHOOD_ROWS, "vectors", 70)
+    dataset = mixture_data(num_test=300)
+    metrics, protocol = measured(Fake(TRUTH), dataset, 2)
+    assert protocol["rows"]["log_likelihood"] == 70
+    assert {point["rows"] for point in metrics["bound_curve"]} == {70}
+    truth = TRUTH.log_prob(dataset.test.x)
+    assert metrics["true_log_likelihood_nats"] != pytest.approx(truth[:70].mean(), abs=1e-6)
+    assert metrics["true_log_likelihood_nats"] == pytest.approx(truth.mean(), abs=1)

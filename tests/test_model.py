@@ -470,6 +470,7 @@ def test_generate_draws_from_the_sampler_and_nothing_else_changes(small_vae):
 
 def test_a_sampler_is_saved_and_never_trained(tmp_path, rng):
     vae = _with_far_sampler(make_vae((3,)))
+    assert vae.sampler.trainable_weights == []
     before = [np.array(w) for w in vae.sampler.get_weights()]
     _fit(vae, rng.normal(size=(64, 3)).astype("float32"))
     vae.save(tmp_path / "m.keras")
@@ -478,6 +479,23 @@ def test_a_sampler_is_saved_and_never_trained(tmp_path, rng):
     for now, then in zip(again.sampler.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
     np.testing.assert_allclose(again.generate(4), vae.generate(4), rtol=1e-5)
+
+
+def test_the_prior_as_sampler_stays_trainable():
+    vae = make_vae((3,), prior="mixture")
+    again = vae.with_sampler(vae.prior)
+    assert not again.has_sampler
+    assert again.prior.trainable_weights
+
+
+def test_weights_files_leave_the_sampler_out(tmp_path):
+    plain = make_vae((3,))
+    vae = _with_far_sampler(plain)
+    vae.save_weights(tmp_path / "m.weights.h5")
+    other = make_vae((3,), seed=1)
+    other.load_weights(tmp_path / "m.weights.h5")
+    for ours, theirs in zip(other.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_weights_under_the_samplers_density_are_exact(any_ppca):
@@ -498,3 +516,39 @@ def test_a_second_stage_is_saved_with_its_vae(tmp_path):
     vae.save(tmp_path / "m.keras")
     again = kvae.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(again.generate(4), vae.generate(4), rtol=1e-5)
+
+
+def test_a_second_stage_is_read_where_nothing_else_was_imported(tmp_path):
+    import subprocess
+    import sys
+
+    make_vae((3,)).with_sampler(SecondStage(make_vae((2,)))).save(tmp_path / "m.keras")
+    code = f"import kvae; print(kvae.load_model({str(tmp_path / 'm.keras')!r}).sampler.kind)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "second-stage", done.stderr
+
+
+# Parts that images share with vectors
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"variance": "full", "posterior": "full"},
+        {"variance": "heteroscedastic", "objective": "iwae", "iwae_draws": 3},
+        {"prior": "vamp", "posterior": "full", "objective": "iwae", "iwae_draws": 2},
+        {"prior": "flow", "latent_dim": 4},
+        {"prior": "mixture", "latent_dim": 1, "posterior": "full"},
+    ],
+    ids=str,
+)
+def test_images_train_with_every_part(options, policy, rng):
+    vae = make_vae((8, 8, 3), **options, dtype=policy)
+    images = rng.integers(0, 256, (64, 8, 8, 3), dtype="uint8")
+    vae.compile(keras.optimizers.Adam(1e-3))
+    before = vae.get_weights()
+    history = vae.fit(images, batch_size=32, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    moved = [np.abs(a - b).max() for a, b in zip(vae.get_weights(), before, strict=True)]
+    assert np.mean(np.array(moved) > 0) > 0.9

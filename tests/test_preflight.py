@@ -36,6 +36,7 @@ def test_what_is_right_passes(tmp_path):
         ("gmm", {"sampler": "flow", "gmm_dim": 1}, "at least 2 latent"),
         ("gmm", {"gmm_warp": 0.5, "gmm_dim": 1}, "gmm_warp"),
         ("gmm", {"gmm_warp": 6}, "from 0 to 5"),
+        ("gmm", {"latent_dim": 65}, "--posterior full is for at most 64"),
         ("digits", {"latent_dim": 0}, "at least 1 for images"),
         ("arrays", {}, "--data-dir"),
         ("arrays", {"data_dir": "/no/such.csv"}, "/no/such.csv"),

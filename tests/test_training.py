@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,7 +16,7 @@ import kvae
 from kvae import data, runs, training
 from kvae.config import resolve
 from kvae.data import Dataset, Split
-from kvae.errors import UsageError
+from kvae.errors import KvaeError, UsageError
 from kvae.noise import SeededNoise
 
 ROOT = Path(__file__).parents[1]
@@ -297,3 +298,38 @@ def test_the_importance_weighted_objective_trains_and_keeps_its_best_bound(tmp_p
     history = fitted.history
     assert history["val_loss"][-1] < history["val_loss"][0]
     assert (np.array(history["val_loss"]) <= -np.array(history["val_elbo"]) + 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"), [("elbo", ("val_elbo", "max")), ("iwae", ("val_loss", "min"))]
+)
+def test_the_best_weights_are_those_of_the_objective(tmp_path, monkeypatch, objective, expected):
+    asked = []
+    checkpoint = keras.callbacks.ModelCheckpoint
+
+    def spy(*args, **kwargs):
+        asked.append((kwargs["monitor"], kwargs["mode"]))
+        return checkpoint(*args, **kwargs)
+
+    monkeypatch.setattr(keras.callbacks, "ModelCheckpoint", spy)
+    _fit(tmp_path, objective=objective, epochs=1)
+    assert asked == [expected]
+
+
+def test_a_sampler_that_fails_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise KvaeError("no such luck")
+
+    monkeypatch.setattr(training, "find", lambda *_: fail)
+    version = _train(tmp_path, sampler="flow", epochs=1)
+    assert "no such luck" in capsys.readouterr().err
+    assert runs.read_metadata(version)["sampler"] == "none"
+
+
+def test_weights_that_mean_something_else_are_refused(ppca, tmp_path):
+    one = kvae.build_vae((3,), latent_dim=1)
+    one.save(tmp_path / "m.keras")
+    other = kvae.build_vae((3,), latent_dim=1, posterior="full")
+    assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
+    with pytest.raises(UsageError, match="posterior: full here, diagonal there"):
+        training._init_from(other, tmp_path / "m.keras")

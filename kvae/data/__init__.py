@@ -19,6 +19,8 @@ from kvae.registry import Member, find
 if TYPE_CHECKING:  # the command line's --help lists the datasets, and needs no NumPy for it
     import numpy as np
 
+MIN_SPLIT_ROWS = 10  # fewer have no spread worth a standard error
+
 
 class Split(NamedTuple):
     """Rows in a fixed order.

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.data import Dataset, Split
+from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
 from kvae.data.csv_tables import read_csv, to_number
 from kvae.data.tables import SPLITS, Table, read_numpy
 from kvae.errors import DataError, UsageError
 
-MIN_ROWS, MAX_CLASSES = 20, 1000
+MAX_CLASSES = 1000
 READERS = {".npy": read_numpy, ".npz": read_numpy, ".csv": read_csv}
 _LARGEST = float(np.finfo(np.float32).max)
 _SPREAD_IN_ROUNDINGS = 100
@@ -21,7 +21,7 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
     """Load a table of numbers, one row an example, in its own splits or in a drawn one.
 
     A file without splits is divided 80/10/10 at random; of one with train and test alone, a tenth
-    of the train rows becomes valid. Rows keep the order of the file within each split.
+    of the train rows becomes valid. Every split needs 10 rows at least, and keeps the file's order.
 
     Args:
         data_dir: the file. `.npy`: a 2-D array. `.npz`: one 2-D array, or one each of train, valid
@@ -117,10 +117,13 @@ def _text_fault(table: Table) -> str:
 def _split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
     """Split -> indices of its rows, rising; and the rule that made them."""
     count = len(table.x)
-    if count < MIN_ROWS:
-        raise DataError(f"{table.file}: {MIN_ROWS} rows at least are needed, found {count}")
     rng = np.random.default_rng(seed)
     if table.split is None:
+        if count < 10 * MIN_SPLIT_ROWS:
+            raise DataError(
+                f"{table.file}: {10 * MIN_SPLIT_ROWS} rows at least are needed for a random "
+                f"80/10/10 split with {MIN_SPLIT_ROWS} rows a split, found {count}"
+            )
         order = rng.permutation(count)
         tenth = count // 10
         parts = np.split(order, [count - 2 * tenth, count - tenth])
@@ -134,8 +137,12 @@ def _split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
         rows["train"], rows["valid"] = np.sort(train[tenth:]), np.sort(train[:tenth])
         rule = "own, valid a random tenth of train"
     for name, own in rows.items():
-        if not own.size:
-            raise DataError(f"{table.file}: the split {name!r} has no rows")
+        if own.size < MIN_SPLIT_ROWS:
+            origin = ", a tenth of train" if name == "valid" and rule != "own" else ""
+            raise DataError(
+                f"{table.file}: {MIN_SPLIT_ROWS} rows a split at least are needed, the split "
+                f"{name!r}{origin} has {own.size}"
+            )
     return rows, rule
 
 

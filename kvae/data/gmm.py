@@ -37,7 +37,7 @@ class Mixture:
         weights: `(K,)`, positive, summing to one.
         means: `(K, D)`.
         covariances: `(K, D, D)`, of the Gaussians before the shear, symmetric, positive definite.
-        warp: how much components are bent; 0 leaves them straight, else D is at least 2.
+        warp: how much components are bent; 0 leaves them straight, more needs D of 2 at least.
 
     Raises:
         ValueError: the arrays do not describe a mixture.
@@ -66,6 +66,8 @@ class Mixture:
             raise ValueError("every covariance must be symmetric and finite")
         if not isinstance(self.warp, int | float) or not math.isfinite(self.warp):
             raise ValueError(f"warp must be a finite number: received {self.warp!r}")
+        if self.warp < 0:
+            raise ValueError(f"warp must not be negative: received {self.warp}")
         if self.warp and dim < 2:
             raise ValueError(f"one dimension cannot be bent: warp {self.warp} needs 2 at least")
         try:
@@ -232,7 +234,12 @@ def random_mixture(
             "steep" is a geometric sequence down to 0.01, in the order of the random ones. Nothing
             else depends on the choice.
         warp: see `Mixture`; the means and covariances do not depend on it.
+
+    Raises:
+        ValueError: there are no such weights, or `Mixture` refuses the warp.
     """
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: received {weights!r}")
     rng = np.random.default_rng(seed)
     drawn = 0.2 / num_components + 0.8 * rng.dirichlet(np.full(num_components, 4.0))
     if weights == "steep":

@@ -58,15 +58,16 @@ def shuffled_batches(
         return tf.reshape(rows[: steps * batch], (steps, batch))
 
     orders = tf.data.Dataset.counter().map(order)
-    return _gathered(orders if block else orders.unbatch(), x)
+    # Of blocks, one waits while another is trained on; more would hold the data many times.
+    return _gathered(orders if block else orders.unbatch(), x, ahead=1 if block else None)
 
 
-def _gathered(rows, x):
-    """The rows of `x` for each batch of row numbers."""
+def _gathered(rows, x, ahead=None):
+    """The rows of `x` for each batch of row numbers, some batches ahead (None: as TF sees fit)."""
     import tensorflow as tf
 
     gather = _gather_from_tensor(x) if x.ndim == 2 else _gather_from_array(x)
-    dataset = rows.map(gather).prefetch(tf.data.AUTOTUNE)
+    dataset = rows.map(gather).prefetch(ahead or tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
     return dataset.with_options(options)

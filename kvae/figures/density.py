@@ -32,8 +32,8 @@ def save_density(
 
     All panels share one scale, which ends 12 nats under the highest true log density drawn. What
     is below counts as being there, in the differences too: where both are out of sight there is
-    nothing to compare. One dimension is drawn as curves, two as colours with two contours of the
-    truth.
+    nothing to compare. A model's density may be zero (minus infinity in nats), which is below.
+    One dimension is drawn as curves, two as colours with two contours of the truth.
 
     Args:
         path: of the PNG.
@@ -43,15 +43,24 @@ def save_density(
         title: above the panels.
 
     Raises:
-        ValueError: not one density for each slice and point, one is not finite, or there are no
-            models or more than two.
+        ValueError: not one density for each slice and point, one of the truth is not finite or one
+            of a model is NaN, or there are no models or more than two.
     """
     style.series(models)
     densities = {"truth": truth, **models}
     if not slices or len(densities) != 1 + len(models):
         raise ValueError(f"at least one slice, and models not named truth: received {[*models]}")
     checked = {name: _checked(name, values, slices) for name, values in densities.items()}
+    for part in checked["truth"]:
+        require_finite("truth", part)
     top = max(float(values.max()) for values in checked["truth"])
+    # An infinite value would leave a hole: it is drawn at the end of the scale, or beyond.
+    checked = {
+        name: [
+            np.nan_to_num(part, neginf=top - NATS_SHOWN, posinf=top + NATS_SHOWN) for part in parts
+        ]
+        for name, parts in checked.items()
+    }
     draw = _curves if len(slices[0].limits) == 1 else _maps
     style.write(draw(slices, checked, top, title), path)
 
@@ -64,8 +73,10 @@ def _checked(name: str, values: Sequence[np.ndarray], slices: Sequence[Slice]) -
             f"{name} must be given at the slices' points {wanted}: received {received}"
         )
     parts = [np.asarray(part, np.float64) for part in values]
-    for part in parts:
-        require_finite(name, part)
+    missing = sum(np.count_nonzero(np.isnan(part)) for part in parts)
+    if missing:
+        count = sum(part.size for part in parts)
+        raise ValueError(f"{name} must be numbers: {missing} of {count} values are NaN")
     return parts
 
 

@@ -93,7 +93,9 @@ class Gaussian(keras.layers.Layer):
     def _capped(self, raw):
         """-log of the standard deviation: a line near the start, softly bent at the floor."""
         start, cap = (-0.5 * math.log(v) for v in (self.initial_variance, self.variance_floor))
-        bent = cap - keras.ops.softplus(cap - start - raw)
+        # softplus(a + b) = a at raw 0, so that the start is met whatever the floor.
+        offset = math.log(-math.expm1(start - cap)) + cap - start
+        bent = cap - keras.ops.softplus(offset - raw)
         return keras.ops.maximum(bent, -_LARGEST_LOG_STDDEV)
 
     def get_config(self):

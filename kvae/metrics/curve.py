@@ -1,5 +1,6 @@
 """How the importance-weighted bound rises towards log p(x) with the number of draws."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ def bound_curves(
     draws_per_call: int,
     seed: int,
     only_last: bool = False,
+    names: Sequence[str] = (),
 ) -> list[list[dict[str, Any]]]:
     """Give the bound at `num_draws`, at fewer draws, and on some rows at many more.
 
@@ -36,6 +38,7 @@ def bound_curves(
         draws_per_call: of `log_likelihood`, at least 1.
         seed: of all draws.
         only_last: leave out everything but the bound at `num_draws`.
+        names: of the densities, for the message of an error; may be more or fewer than they are.
 
     Returns:
         For every density the points of `bound_point`: on all rows 1, 10, 100, 500 and 5,000 draws
@@ -66,7 +69,12 @@ def bound_curves(
         points.append((LONG_DRAWS, some, bounds(some, {LONG_DRAWS})[LONG_DRAWS]))
     return [
         [
-            bound_point(bound[which], count, None if true_log_prob is None else true_log_prob[rows])
+            bound_point(
+                bound[which],
+                count,
+                None if true_log_prob is None else true_log_prob[rows],
+                name=names[which] if which < len(names) else "",
+            )
             for count, rows, bound in points
         ]
         for which in range(len(found[num_draws]))
@@ -74,7 +82,11 @@ def bound_curves(
 
 
 def bound_point(
-    bound: np.ndarray, num_draws: int, true_log_prob: np.ndarray | None = None
+    bound: np.ndarray,
+    num_draws: int,
+    true_log_prob: np.ndarray | None = None,
+    *,
+    name: str = "",
 ) -> dict[str, Any]:
     """Give one point of the curve.
 
@@ -82,6 +94,7 @@ def bound_point(
         bound: `(n,)` nats, from `importance_bounds`.
         num_draws: its K.
         true_log_prob: `(n,)` nats, of the same rows; None where the truth is not known.
+        name: of the density, for the message of an error.
 
     Returns:
         `num_draws`, `rows`, `bound_nats`, `bound_nats_stderr`, and with a truth what `gap` gives.
@@ -89,7 +102,8 @@ def bound_point(
     Raises:
         ValueError: see `mean_and_stderr` and `gap`.
     """
-    mean, stderr = mean_and_stderr(bound)
+    draws = f"{num_draws:,} draw" + "s" * (num_draws > 1)
+    mean, stderr = mean_and_stderr(bound, f"the bound of {draws}" + (f" ({name})" if name else ""))
     point = {
         "num_draws": num_draws,
         "rows": len(bound),

@@ -10,12 +10,16 @@ from kvae.metrics import require_finite
 
 PerRow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
+BUG_STDERRS = 3
+WEIGHT_DRAWS, MAX_WEIGHT_ROWS, LOW_QUANTILE = 64, 1_000, 0.05
 
-def mean_and_stderr(values: np.ndarray) -> tuple[float, float]:
+
+def mean_and_stderr(values: np.ndarray, name: str = "values") -> tuple[float, float]:
     """Give the mean and its standard error.
 
     Args:
         values: `(n,)`, independent, at least two.
+        name: what they are, for the message of an error.
 
     Returns:
         The mean, and the standard deviation (n - 1) over the root of n; the values' unit.
@@ -25,8 +29,10 @@ def mean_and_stderr(values: np.ndarray) -> tuple[float, float]:
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"a standard error needs (n,) values, n >= 2: received {values.shape}")
-    require_finite("values", values)
+        raise ValueError(
+            f"{name}: a standard error needs shape (n,), n >= 2: received {values.shape}"
+        )
+    require_finite(name, values)
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
@@ -128,7 +134,7 @@ def gap(true_log_prob: np.ndarray, model_log_likelihood: np.ndarray) -> dict[str
         )
     require_finite("true_log_prob", true_log_prob)
     require_finite("model_log_likelihood", model_log_likelihood)
-    mean, stderr = mean_and_stderr(true_log_prob - model_log_likelihood)
+    mean, stderr = mean_and_stderr(true_log_prob - model_log_likelihood, "the gap")
     return {"gap_nats": mean, "gap_nats_stderr": stderr}
 
 
@@ -158,6 +164,6 @@ def effective_sample_metrics(log_weights: np.ndarray) -> dict[str, float]:
     fraction = np.exp(log_size) / len(log_weights)
     return {
         "effective_sample_fraction": float(fraction.mean()),
-        "effective_sample_fraction_p5": float(np.quantile(fraction, 0.05)),
+        "effective_sample_fraction_p5": float(np.quantile(fraction, LOW_QUANTILE)),
         "effective_sample_draws": len(log_weights),
     }

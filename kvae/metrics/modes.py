@@ -68,7 +68,9 @@ def true_log_density(generated: np.ndarray, mixture: Mixture) -> dict[str, float
     """
     require_finite("generated", np.asarray(generated, np.float64))
     name = "generated_true_log_density_nats"
-    mean, stderr = mean_and_stderr(mixture.log_prob(generated))
+    mean, stderr = mean_and_stderr(
+        mixture.log_prob(generated), "the true log-density of the samples"
+    )
     return {name: mean, f"{name}_stderr": stderr}
 
 

@@ -2,25 +2,37 @@
 
 from collections.abc import Collection
 
-from kvae.metrics.curve import LONG_DRAWS, LONG_ROWS
+from kvae.metrics.curve import CURVE_DRAWS, LONG_DRAWS, LONG_ROWS
 from kvae.metrics.latents import ACTIVE_FRACTION
+from kvae.metrics.likelihood import BUG_STDERRS, LOW_QUANTILE, MAX_WEIGHT_ROWS
 from kvae.metrics.modes import OUTLIER_PROBABILITY, RELATIVE_TOLERANCE
-from kvae.metrics.separation import MAX_FIT_ROWS, MAX_SILHOUETTE_ROWS, NUM_NEIGHBOURS
-from kvae.metrics.two_sample import MAX_ENERGY_ROWS, NUM_DIRECTIONS
+from kvae.metrics.separation import (
+    MAX_FIT_ROWS,
+    MAX_NEIGHBOUR_ROWS,
+    MAX_SILHOUETTE_ROWS,
+    NUM_INITS,
+    NUM_NEIGHBOURS,
+)
+from kvae.metrics.two_sample import (
+    MAX_COMPARED_ROWS,
+    MAX_ENERGY_ROWS,
+    NUM_COMPARED,
+    NUM_DIRECTIONS,
+)
 
 _HOW = {
     "gap_nats": (
         "mean over test rows of the true log p(x) minus the bound; the error is that of the paired "
-        "differences. gap_is_a_bug: below zero by over three of them"
+        f"differences. gap_is_a_bug: below zero by over {BUG_STDERRS} of them"
     ),
     "bound_curve": (
         "the bound at other numbers of draws; those on all rows share their draws. "
         f"{LONG_DRAWS:,} draws, of their own, of {LONG_ROWS:,} random rows or all if fewer, beside "
-        "500 draws of the same rows"
+        f"{CURVE_DRAWS[-1]:,} draws of the same rows"
     ),
     "effective_sample_fraction": (
-        "(sum w)^2 / sum w^2 over the number of draws w of a row, mean and 5% quantile over at "
-        "most 1,000 random rows"
+        "(sum w)^2 / sum w^2 over the number of draws w of a row, mean and "
+        f"{LOW_QUANTILE:.0%} quantile over at most {MAX_WEIGHT_ROWS:,} random rows"
     ),
     "active_units": f"latent dimensions of which the data explain over {ACTIVE_FRACTION:.0%}",
     "modes_captured": (
@@ -36,31 +48,35 @@ _HOW = {
     ),
     "sliced_wasserstein": (
         f"mean exact 1-D Wasserstein-1 distance over {NUM_DIRECTIONS} random directions (one in "
-        "1-D), between as many samples as test points, at most 10,000"
+        f"1-D), between as many samples as test points, at most {MAX_COMPARED_ROWS:,}"
     ),
     "energy_distance": (
         "2 E|X - Y| - E|X - X'| - E|Y - Y'|, V-statistic of at most "
         f"{MAX_ENERGY_ROWS:,} points each, no root"
     ),
     "knn_accuracy_latent": (
-        f"vote of the {NUM_NEIGHBOURS} nearest of a random half of the test points, on the other "
-        "half; *_latent at the posterior means, *_x at the points; bayes_accuracy, ari_bayes: by "
-        "the true responsibilities, the limit"
+        f"vote of the {NUM_NEIGHBOURS} nearest of a random half of the test points (at most "
+        f"{MAX_NEIGHBOUR_ROWS:,} random ones), on the other half; *_latent at the posterior means, "
+        "*_x at the points; bayes_accuracy, ari_bayes: by the true responsibilities, the limit"
     ),
     "silhouette_latent": f"mean over at most {MAX_SILHOUETTE_ROWS:,} random test points",
     "ari_latent": (
         "adjusted Rand index between the labels and a mixture of as many full-covariance "
-        f"Gaussians, fitted to at most {MAX_FIT_ROWS:,} random test points, best of 3 starts"
+        f"Gaussians, fitted to at most {MAX_FIT_ROWS:,} random test points, best of {NUM_INITS} "
+        "starts"
     ),
 }
 
 
-def descriptions(keys: Collection[str], *, known_truth: bool) -> dict[str, str]:
+def descriptions(
+    keys: Collection[str], *, known_truth: bool, num_references: int
+) -> dict[str, str]:
     """Say how each of some metrics is made.
 
     Args:
         keys: of the metrics that there are.
         known_truth: whether the data have a true density, to draw the reference of ratios from.
+        num_references: samples that are the reference of ratios.
 
     Returns:
         Sentences by key; keys that belong together share one.
@@ -68,10 +84,13 @@ def descriptions(keys: Collection[str], *, known_truth: bool) -> dict[str, str]:
     found = {name: text for name, text in _HOW.items() if name in keys}
     if "sliced_wasserstein" in found:
         reference = (
-            "fresh true samples" if known_truth else "random train rows (columns over their stddev)"
+            "fresh true points"
+            if known_truth
+            else "train rows, no row in two of them (columns over their stddev)"
         )
         found["two_sample_ratio"] = (
-            "the mean distance of 5 generated samples over that of as many points, 10 times, of "
-            f"{reference}, from the same test points; the errors are between samples"
+            f"the mean distance of {NUM_COMPARED} generated samples over that of {num_references} "
+            f"reference samples of as many {reference}, from the same test points; the errors are "
+            "between samples, and missing beside a ratio to one reference sample"
         )
     return found

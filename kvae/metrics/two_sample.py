@@ -11,6 +11,8 @@ from kvae.metrics.likelihood import mean_and_stderr
 
 NUM_DIRECTIONS = 256
 MAX_ENERGY_ROWS = 3_000
+MAX_COMPARED_ROWS = 10_000
+NUM_COMPARED, MAX_REFERENCES = 5, 10
 _ROWS_AT_ONCE = 256
 
 
@@ -83,24 +85,29 @@ def compare(
 
     Args:
         generated: of at least two samples of the model, from `TwoSample.distances`.
-        references: of at least two samples that are as good as can be.
+        references: of at least one sample that is as good as can be.
 
     Returns:
         For `sliced_wasserstein` and `energy_distance` the mean, and as `_ratio` the mean over that
         of the references: 1 is as good as they are. The `_stderr` of each for these test points,
-        of a ratio to first order. No ratio to a reference of zero, as of copies of the test points.
+        of a ratio to first order, which needs two references. No ratio to a reference of zero, as
+        of copies of the test points.
 
     Raises:
-        ValueError: there are fewer than two samples.
+        ValueError: there are fewer than two samples, no reference, or a distance is not finite.
     """
     metrics: dict[str, float] = {}
     for name in generated[0]:
-        mean, stderr = mean_and_stderr(np.array([one[name] for one in generated]))
+        mean, stderr = mean_and_stderr(np.array([one[name] for one in generated]), name)
         metrics |= {name: mean, f"{name}_stderr": stderr}
-        reference, error = mean_and_stderr(np.array([one[name] for one in references]))
-        if reference > 0:
-            ratio = mean / reference
-            metrics[f"{name}_ratio"] = ratio
+        perfect = np.array([one[name] for one in references])
+        require_finite(f"{name} of the references", perfect)
+        reference = float(perfect.mean())
+        if reference <= 0:
+            continue
+        ratio = metrics[f"{name}_ratio"] = mean / reference
+        if len(perfect) > 1:
+            error = mean_and_stderr(perfect)[1]
             metrics[f"{name}_ratio_stderr"] = math.hypot(stderr, ratio * error) / reference
     return metrics
 

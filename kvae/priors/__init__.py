@@ -41,15 +41,17 @@ PRIORS = {
 }
 
 
-def check_prior(name: str, latent_dim: int) -> None:
-    """Refuse a latent space that a prior is not for.
+def check_density(name: str, latent_dim: int) -> None:
+    """Refuse a latent space that a density is not for.
 
     Args:
-        name: a key of PRIORS.
+        name: a key of PRIORS, or of `kvae.samplers.SAMPLERS`.
         latent_dim: dimensions of z.
 
     Raises:
         UsageError: a flow's coupling layers need two dimensions.
     """
     if name == "flow" and latent_dim < 2:
-        raise UsageError(f"a flow needs at least 2 latent dimensions, received {latent_dim}")
+        raise UsageError(
+            f"a flow (--prior, --sampler) needs at least 2 latent dimensions, received {latent_dim}"
+        )

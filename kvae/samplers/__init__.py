@@ -6,8 +6,8 @@ A member is a function
 
 of draws from the posteriors of the train and of the valid split, NumPy `(rows, latent_dim)`, and of
 the prior that the model was trained with; it prints a line about what it chose. `generate` draws
-from what it returns. A density fitted to the posteriors can do no worse than a prior that the
-posteriors never came close to; the ELBO is untouched by it.
+from what it returns, and nothing else changes. It helps where the posteriors together are far from
+the prior; what both say of held-out draws is printed.
 
 Source: Ghosh et al., "From variational to deterministic autoencoders", ICLR 2020, section 4, for
 fitting afterwards.

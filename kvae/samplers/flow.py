@@ -1,7 +1,10 @@
 """A normalising flow fitted by maximum likelihood."""
 
+import math
+
 import keras
 
+from kvae.errors import KvaeError
 from kvae.priors.flow import Flow
 
 _STEPS, _BATCH, _LEARNING_RATE = 4000, 500, 2e-3
@@ -41,7 +44,10 @@ def fit(train, valid, *, prior, seed):
         train, epochs=epochs, batch_size=_BATCH, verbose=0,
         validation_data=(valid, None), validation_batch_size=5000, callbacks=[keep_best],
     ).history  # fmt: skip
-    print(f"sampler    flow ({-min(history['val_loss']):.4f} nats held out)")
+    held_out = -min(history["val_loss"])
+    if not math.isfinite(held_out):
+        raise KvaeError(f"--sampler flow: its held-out log density is {held_out}")
+    print(f"sampler    flow ({held_out:.4f} nats held out)")
     return flow
 
 

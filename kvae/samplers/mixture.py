@@ -7,12 +7,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
+from kvae.errors import KvaeError
 from kvae.priors.mixture import Mixture
 
 _COUNTS = (1, 2, 5, 10, 20, 40, 80)
 _ROWS_TO_CHOOSE = 10_000
 _PATIENCE = 2
 _WEIGHT_ROUNDS = 50
+_ROWS_AT_ONCE = 2_000
 _LEAST_WEIGHT = 1e-6
 
 
@@ -43,11 +45,13 @@ def fit(train, valid, *, prior, seed):
             "precisions_init": chosen.precisions_,
         }
         final = _mixture(chosen.n_components, train, seed, **start).fit(train)
-    candidates = [as_prior(final.weights_, final.means_, final.precisions_)]
+    candidates = [as_prior(final.weights_, final.means_, np.linalg.cholesky(final.precisions_))]
     if isinstance(prior, Mixture):
         candidates.append(as_prior(*reweighted(*parameters(prior), train)))
-    scores = [float(np.mean(candidate.log_prob(valid))) for candidate in candidates]
-    best = int(np.argmax(scores))
+    scores = [_held_out(candidate, valid) for candidate in candidates]
+    if not np.isfinite(scores).any():
+        raise KvaeError(f"--sampler mixture: held-out log densities are {scores}")
+    best = int(np.nanargmax(scores))
     origin = "components of the prior, weights fitted anew" if best else "from k-means"
     shown = ", ".join(f"{name}: {value:.4f}" for name, value in tried.items())
     print(
@@ -81,45 +85,54 @@ def _mixture(count, rows, seed, **options):
     )
 
 
-def reweighted(weights, means, precisions, rows):
+def _held_out(density, rows):
+    """Mean log density, a few rows at a time: every pair of row and component is held at once."""
+    parts = np.array_split(rows, -(-len(rows) // _ROWS_AT_ONCE))
+    return float(np.mean(np.concatenate([density.log_prob(part) for part in parts])))
+
+
+def reweighted(weights, means, roots, rows):
     """Expectation maximisation of the weights alone.
 
     Args:
         weights: `(K,)`.
         means: `(K, D)`.
-        precisions: `(K, D, D)`.
+        roots: `(K, D, D)`, the lower-triangular roots of the precisions.
         rows: `(n, D)`.
 
     Returns:
-        Weights, means and precisions without the components that got no weight.
+        Weights, means and roots without the components that got no weight.
     """
-    root = np.linalg.cholesky(precisions)
-    log_det = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-    white = np.stack([rows @ r - m @ r for m, r in zip(means, root, strict=True)], axis=1)
-    log_density = log_det - 0.5 * np.square(white, dtype=np.float64).sum(axis=2)
+    log_density = np.stack(
+        [
+            np.log(np.diagonal(root)).sum()
+            - 0.5 * np.square((rows - mean) @ root, dtype=np.float64).sum(axis=1)
+            for mean, root in zip(means, roots, strict=True)
+        ],
+        axis=1,
+    )
     # A row's factor of its own changes no responsibility, and keeps the exponentials in range.
     density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
     for _ in range(_WEIGHT_ROUNDS):
         weights = weights * (density / (density @ weights)[:, None]).mean(axis=0)
     kept = weights > _LEAST_WEIGHT
-    return weights[kept] / weights[kept].sum(), means[kept], precisions[kept]
+    return weights[kept] / weights[kept].sum(), means[kept], roots[kept]
 
 
 def parameters(prior):
-    """Weights `(K,)`, means `(K, D)` and precisions `(K, D, D)` of a mixture prior, float64."""
+    """Weights `(K,)`, means `(K, D)`, roots of precisions `(K, D, D)` of a mixture prior."""
     logits, means, log_diagonal, off_diagonal = (
         np.asarray(weight, np.float64) for weight in prior.get_weights()
     )
     weights = np.exp(logits - logits.max())
-    root = np.tril(off_diagonal, -1) + np.eye(means.shape[1]) * np.exp(log_diagonal)[:, None, :]
-    return weights / weights.sum(), means, root @ root.transpose(0, 2, 1)
+    roots = np.tril(off_diagonal, -1) + np.eye(means.shape[1]) * np.exp(log_diagonal)[:, None, :]
+    return weights / weights.sum(), means, roots
 
 
-def as_prior(weights, means, precisions):
+def as_prior(weights, means, roots):
     """The inverse of `parameters`: a built `Mixture`."""
     prior = Mixture(len(weights), name="sampler")
     prior.build((None, means.shape[1]))
-    root = np.linalg.cholesky(precisions)
-    diagonal = np.diagonal(root, axis1=1, axis2=2)
-    prior.set_weights([np.log(weights), means, np.log(diagonal), np.tril(root, -1)])
+    diagonal = np.diagonal(roots, axis1=1, axis2=2)
+    prior.set_weights([np.log(weights), means, np.log(diagonal), np.tril(roots, -1)])
     return prior

@@ -12,6 +12,13 @@ SPLITS = ("train", "valid", "test")
 ROWS = np.random.default_rng(0).normal(size=(50, 3)) * [1, 10, 100] + [0, 5, -7]
 
 
+@pytest.fixture(autouse=True)
+def small(request, monkeypatch):
+    """Two rows a split are enough, so that tables stay small."""
+    if "ten_rows" not in request.node.name:
+        monkeypatch.setattr(arrays, "MIN_SPLIT_ROWS", 2)
+
+
 def parts(dataset):
     return {name: getattr(dataset, name) for name in SPLITS}
 
@@ -279,13 +286,13 @@ BAD_CSV = {
         "a,b,c\n" + "".join(f"{i},7,0\n" for i in range(30)),
         r"column 'b': the same value 7 in every train row \(2 such columns of 3\)",
     ),
-    "too few rows": (bad_csv(2, 1, 1, count=19), "20 rows at least are needed, found 19"),
+    "too few rows": (bad_csv(2, 1, 1, count=19), "20 rows at least are needed .*, found 19"),
     "no such split": (
         "a,split\n" + "1,train\n2,test\n" * 20 + "1,x\n2,\n",
         r"line 42, column 'split': wanted train, valid, val, test, found 'x' \(2 such cells",
     ),
-    "no test rows": ("a,split\n" + "1,train\n2,valid\n" * 20, "the split 'test' has no rows"),
-    "no train rows": ("a,split\n" + "1,test\n2,valid\n" * 20, "the split 'train' has no rows"),
+    "no test rows": ("a,split\n" + "1,train\n2,valid\n" * 20, "the split 'test' has 0"),
+    "no train rows": ("a,split\n" + "1,test\n2,valid\n" * 20, "the split 'train' has 0"),
     "split alone": ("split\n" + "train\ntest\n" * 20, "no columns of numbers"),
 }
 
@@ -531,3 +538,28 @@ def test_a_home_folder_is_understood(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     save(tmp_path, ROWS)
     assert arrays.load(data_dir="~/t.npy").card["counts"]["train"] == 40
+
+
+def test_ten_rows_a_split_are_needed_when_the_split_is_drawn(tmp_path):
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    counts = load("arrays", data_dir=save(tmp_path, x)).card["counts"]
+    assert counts == {"train": 80, "valid": 10, "test": 10}
+    with pytest.raises(DataError, match=r"100 rows at least .*10 rows a split, found 99$"):
+        load("arrays", data_dir=save(tmp_path, x[:99]))
+
+
+@pytest.mark.parametrize("short", ["train", "valid", "test"])
+def test_ten_rows_are_needed_of_an_own_split_too(short, tmp_path):
+    x = np.random.default_rng(0).normal(size=(10, 2))
+    enough = {name: x for name in SPLITS}
+    assert load("arrays", data_dir=savez(tmp_path, **enough)).card["counts"][short] == 10
+    with pytest.raises(DataError, match=f"10 rows a split at least .*the split '{short}' has 9$"):
+        load("arrays", data_dir=savez(tmp_path, **{**enough, short: x[:9]}))
+
+
+def test_ten_rows_are_needed_of_a_valid_split_that_is_drawn(tmp_path):
+    x = np.random.default_rng(0).normal(size=(91, 2))
+    counts = load("arrays", data_dir=savez(tmp_path, train=x, test=x[:10])).card["counts"]
+    assert counts == {"train": 81, "valid": 10, "test": 10}
+    with pytest.raises(DataError, match=r"'valid', a tenth of train has 9$"):
+        load("arrays", data_dir=savez(tmp_path, train=x[:90], test=x[:10]))

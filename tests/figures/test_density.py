@@ -101,7 +101,7 @@ def test_equal_input_gives_equal_bytes_and_another_model_others(tmp_path, dim):
 def test_densities_that_cannot_be_drawn_are_refused(tmp_path):
     slices, truth = case(2)
     path = tmp_path / "a.png"
-    with pytest.raises(ValueError, match="prior must be finite: 19044 of 19044"):
+    with pytest.raises(ValueError, match="prior must be numbers: 19044 of 19044 values are NaN"):
         save_density(path, slices, truth, {"prior": [truth[0] * np.nan]}, "t")
     with pytest.raises(ValueError, match=r"prior must be given.*\(19044,\).*received \[\(9,\)\]"):
         save_density(path, slices, truth, {"prior": [truth[0][:9]]}, "t")
@@ -113,3 +113,25 @@ def test_densities_that_cannot_be_drawn_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not named truth"):
         save_density(path, slices, truth, {"truth": truth}, "t")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_density_of_zero_is_drawn_at_the_end_of_the_scale(figures, dim):
+    slices, truth = case(dim)
+    peak, floor = int(truth[0].argmax()), truth[0].max() - NATS_SHOWN
+    nowhere = [np.where(np.arange(len(truth[0])) == peak, -np.inf, truth[0])]
+    least = [np.where(np.isinf(nowhere[0]), floor, truth[0])]
+    for model in (nowhere, least):
+        save_density("", slices, truth, {"prior": model}, "t")
+    shown = [
+        [line.get_ydata() for axes in figure.axes for line in axes.lines]
+        if dim == 1
+        else [image.get_array().filled(np.nan) for image in images_of(figure)]
+        for figure in figures
+    ]
+    for first, second in zip(*shown, strict=True):
+        np.testing.assert_array_equal(first, second)
+    difference = figures[0].axes[2].lines[0].get_ydata() if dim == 1 else shown[0][2].ravel()
+    assert difference[peak] == pytest.approx(-NATS_SHOWN)
+    with pytest.raises(ValueError, match="truth must be finite: 1 of"):
+        save_density("", slices, nowhere, {"prior": truth}, "t")

@@ -92,7 +92,10 @@ def test_a_variance_from_the_decoder_starts_where_told_and_keeps_its_floor(varia
     likelihood = Gaussian(variance, initial_variance=0.3, variance_floor=1e-8)
     likelihood.build((None, 2))
     params = np.zeros((1, likelihood.num_outputs(2)), "float32")
-    np.testing.assert_allclose(likelihood.distribution(params).variance(), 0.3, rtol=1e-3)
+    np.testing.assert_allclose(likelihood.distribution(params).variance(), 0.3, rtol=1e-5)
+    near = Gaussian(variance, initial_variance=0.02, variance_floor=1 / 255**2)
+    near.build((None, 2))
+    np.testing.assert_allclose(near.distribution(params).variance(), 0.02, rtol=1e-5)
     params[0, 2:4] = 1e3
     np.testing.assert_allclose(likelihood.distribution(params).variance(), 1e-8, rtol=1e-3)
 

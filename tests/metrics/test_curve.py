@@ -93,3 +93,31 @@ def test_without_a_truth_there_is_no_gap_and_one_point_may_be_enough():
 def test_a_point_that_is_not_finite_is_an_error():
     with pytest.raises(ValueError, match="finite: 1 of 3"):
         bound_point(np.array([0.0, -np.inf, 0.0]), 5)
+
+
+def test_a_point_by_hand():
+    # Deviations 2, 0, -2, 0: a variance of 8 / 3, a squared error of a quarter of it.
+    point = bound_point(np.array([-1.0, -3.0, -5.0, -3.0]), 7, np.full(4, -2.5))
+    assert point == pytest.approx(
+        {
+            "num_draws": 7, "rows": 4, "bound_nats": -3.0, "bound_nats_stderr": np.sqrt(2 / 3),
+            "gap_nats": 0.5, "gap_nats_stderr": np.sqrt(2 / 3),
+        }
+    )  # fmt: skip
+
+
+def test_the_error_of_a_point_names_its_draws_and_its_density():
+    broken = np.array([0.0, -np.inf, 0.0])
+    with pytest.raises(ValueError, match=r"^the bound of 1 draw must be finite"):
+        bound_point(broken, 1)
+
+    def call(x, seeds):
+        return np.stack([0 * x, np.where(x == 1, np.nan, 0)])
+
+    with pytest.raises(
+        ValueError, match=r"^the bound of 64 draws \(sampler\) must be finite: 1 of"
+    ):
+        bound_curves(
+            call, call, np.arange(3.0), None, num_draws=64, draws_per_call=64, seed=0,
+            only_last=True, names=("prior", "sampler"),
+        )  # fmt: skip

@@ -241,3 +241,12 @@ def test_values_that_allow_no_answer_are_errors():
         gap(np.zeros(2), np.array([0.0, -np.inf]))
     with pytest.raises(ValueError, match=r"\(2,\) and \(2, 1\)"):
         gap(np.zeros(2), np.zeros((2, 1)))
+
+
+def test_the_message_of_a_mean_says_of_what():
+    with pytest.raises(ValueError, match=r"^values must be finite: 1 of 2"):
+        mean_and_stderr(np.array([0.0, np.nan]))
+    with pytest.raises(ValueError, match=r"^the ELBO must be finite: 1 of 2"):
+        mean_and_stderr(np.array([0.0, np.inf]), "the ELBO")
+    with pytest.raises(ValueError, match=r"^the ELBO: a standard error needs"):
+        mean_and_stderr(np.array([0.0]), "the ELBO")

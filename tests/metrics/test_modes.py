@@ -170,3 +170,12 @@ def test_true_samples_have_minus_the_entropy_and_narrow_ones_more():
     assert narrow == pytest.approx(-entropy + 0.75, abs=0.02)
     with pytest.raises(ValueError, match="generated must be finite: 1 of 4"):
         true_log_density(np.array([[0, np.nan], [0, 0]]), mixture)
+
+
+def test_a_sample_where_the_true_density_is_zero_is_an_error_that_says_so():
+    mixture = Mixture([1.0], [[0.0]], [[[1.0]]])
+    with (
+        pytest.raises(ValueError, match="the true log-density of the samples must be finite: 1 of"),
+        np.errstate(over="ignore"),
+    ):
+        true_log_density(np.array([[0.0], [1e200]]), mixture)

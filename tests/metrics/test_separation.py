@@ -3,6 +3,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from kvae.data.gmm import Mixture, random_mixture
+from kvae.metrics import separation
 from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
 
 FAR = random_mixture(4, 3, 12.0, seed=0)
@@ -110,3 +111,14 @@ def test_impossible_input_is_an_error():
     points[3, 1] = np.nan
     with pytest.raises(ValueError, match="points must be finite: 1 of 300"):
         separation_metrics(points, labels, seed=0)
+
+
+def test_neighbours_are_sought_among_a_number_of_random_rows(monkeypatch):
+    # Two lines of points side by side: only dense neighbours tell them apart.
+    labels = np.arange(4000) % 2
+    points = np.stack([np.linspace(0, 200, 4000), 2 * labels], axis=1)
+    assert separation_metrics(points, labels, seed=0)["knn_accuracy"] > 0.9
+    monkeypatch.setattr(separation, "MAX_NEIGHBOUR_ROWS", 40)
+    found = separation_metrics(points, labels, seed=0)["knn_accuracy"]
+    assert found < 0.8
+    assert found * 20 == pytest.approx(round(found * 20))

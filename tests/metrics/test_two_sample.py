@@ -140,3 +140,12 @@ def test_points_that_cannot_be_compared_are_errors():
         between.distances(np.where(np.arange(10) == 3, np.nan, 0.0).reshape(5, 2))
     with pytest.raises(ValueError, match="received \\(5,\\)"):
         TwoSample(np.zeros(5), seed=0)
+
+
+def test_one_reference_gives_a_ratio_without_an_error():
+    generated = [{"energy_distance": value} for value in (1.0, 3.0)]
+    assert compare(generated, [{"energy_distance": 4.0}]) == pytest.approx(
+        {"energy_distance": 2.0, "energy_distance_stderr": 1.0, "energy_distance_ratio": 0.5}
+    )
+    with pytest.raises(ValueError, match="energy_distance of the references: at least one"):
+        compare(generated, [])
