@@ -125,11 +125,14 @@ def _vector_figures(folder, served, dataset, rng):
     generated_component = (
         mixture.responsibilities(generated).argmax(axis=1) if mixture else alone[: len(generated)]
     )
+    # Columns of a table have units of their own; in those, one column would be all that is seen.
+    unit = 1.0 if mixture else dataset.train.x.std(axis=0)
+    scaled = "" if mixture else "; columns over their standard deviation"
     words = "true points, and ones generated " if mixture else "test points, and ones generated "
     likeliest = ", in the colour of the likeliest component" if mixture else ""
     vector_figures.save_generation(
-        folder / "generation.png", test.x, component, generated, generated_component,
-        f"{name}: {words}{_source(served)}{likeliest}",
+        folder / "generation.png", test.x / unit, component, generated / unit, generated_component,
+        f"{name}: {words}{_source(served)}{likeliest}{scaled}",
     )  # fmt: skip
     reconstruction = served.call("serving_default", x=test.x)["reconstruction"]
     vector_figures.save_reconstruction(
@@ -138,8 +141,8 @@ def _vector_figures(folder, served, dataset, rng):
     )  # fmt: skip
     _, between = _interpolations(served, test.x, rng)
     vector_figures.save_interpolation(
-        folder / "interpolation.png", between, test.x,
-        f"{name}: between test points, a straight line in latent space",
+        folder / "interpolation.png", between / unit, test.x / unit,
+        f"{name}: between test points, a straight line in latent space{scaled}",
     )  # fmt: skip
 
 
