@@ -197,7 +197,9 @@ def _default_text(option: Any) -> str:
         return " (default: the preset's)"
     if option.default in (None, ""):
         return ""
-    shown = {True: "yes", False: "no"}.get(option.default, option.default)
+    shown = option.default
+    if isinstance(shown, bool):
+        shown = "yes" if shown else "no"
     return f" (default: {shown})"
 
 

@@ -54,6 +54,13 @@ def test_import_kvae_is_light_and_its_names_are_there():
     assert "'VAE'" in done.stdout
 
 
+def test_help_shows_zero_and_one_as_numbers():
+    text = " ".join(_run("train.py", "--help").stdout.split())
+    assert "(1: the ELBO) (default: 1.0)" in text
+    assert "rises from 0 (default: 0)" in text
+    assert "pixels 0 or 1 (default: no)" in text
+
+
 def test_every_option_of_the_issue_has_help():
     done = _run("train.py", "--help")
     for flag in re.findall(r"--[a-z-]+", TRAINING_OPTIONS):
