@@ -25,6 +25,7 @@ from kvae.model import VAE, as_float
 from kvae.noise import SeededNoise
 from kvae.precision import choose_policy
 from kvae.preflight import check_values, data_options, latent_dim, outline
+from kvae.priors.base import mean_log_prob
 from kvae.registry import find
 from kvae.samplers import SAMPLERS
 
@@ -306,7 +307,7 @@ def _with_sampler(config, dataset, vae):
         # Hours of training must not be lost for it.
         print(f"sampler    NOT fitted, the version has none: {error}", file=sys.stderr)
         return vae
-    held_out = np.mean([np.mean(vae.prior.log_prob(part)) for part in _parts(draws[1])])
+    held_out = mean_log_prob(vae.prior, draws[1])
     print(f"           the prior finds the same draws likely by {held_out:.4f} nats")
     return vae.with_sampler(sampler)
 

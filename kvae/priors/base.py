@@ -1,6 +1,9 @@
 """What every prior provides."""
 
 import keras
+import numpy as np
+
+_ROWS_AT_ONCE = 2_000
 
 
 class Prior(keras.layers.Layer):
@@ -66,6 +69,15 @@ class Prior(keras.layers.Layer):
             latents: a NumPy array `(rows, latent_dim)`, posterior means of random rows.
             x: those rows, standardised, `(rows, *element_shape)`.
         """
+
+
+def mean_log_prob(density, rows):
+    """Mean log density of NumPy rows `(n, latent_dim)`, nats.
+
+    A few rows at a time: a mixture holds every pair of row and component at once.
+    """
+    parts = np.array_split(rows, -(-len(rows) // _ROWS_AT_ONCE))
+    return float(np.mean(np.concatenate([density.log_prob(part) for part in parts])))
 
 
 def log_weights(logits):

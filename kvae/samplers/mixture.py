@@ -8,13 +8,13 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from kvae.errors import KvaeError
+from kvae.priors.base import mean_log_prob
 from kvae.priors.mixture import Mixture
 
 _COUNTS = (1, 2, 5, 10, 20, 40, 80)
 _ROWS_TO_CHOOSE = 10_000
 _PATIENCE = 2
 _WEIGHT_ROUNDS = 50
-_ROWS_AT_ONCE = 2_000
 _LEAST_WEIGHT = 1e-6
 
 
@@ -48,7 +48,7 @@ def fit(train, valid, *, prior, seed):
     candidates = [as_prior(final.weights_, final.means_, np.linalg.cholesky(final.precisions_))]
     if isinstance(prior, Mixture):
         candidates.append(as_prior(*reweighted(*parameters(prior), train)))
-    scores = [_held_out(candidate, valid) for candidate in candidates]
+    scores = [mean_log_prob(candidate, valid) for candidate in candidates]
     if not np.isfinite(scores).any():
         raise KvaeError(f"--sampler mixture: held-out log densities are {scores}")
     best = int(np.nanargmax(scores))
@@ -83,12 +83,6 @@ def _mixture(count, rows, seed, **options):
     return GaussianMixture(
         count, max_iter=50, tol=1e-4, reg_covar=least, random_state=seed, **options
     )
-
-
-def _held_out(density, rows):
-    """Mean log density, a few rows at a time: every pair of row and component is held at once."""
-    parts = np.array_split(rows, -(-len(rows) // _ROWS_AT_ONCE))
-    return float(np.mean(np.concatenate([density.log_prob(part) for part in parts])))
 
 
 def reweighted(weights, means, roots, rows):
