@@ -260,7 +260,7 @@ def _fit(config, dataset, vae, folder):
     # A step on vectors is shorter than Keras's way in and out of it.
     block = dataset.kind == "vectors"
     # beta belongs to the loss of "elbo", but that of "iwae" is the bound itself.
-    figure, mode = ("loss", "min") if config.objective == "iwae" else ("elbo", "max")
+    kept = _BestWeights("loss" if config.objective == "iwae" else "elbo", best)
     _compile(config, vae, _steps(config, dataset))
     result = vae.fit(
         shuffled_batches(dataset.train.x, config.batch_size, config.seed, block=block),
@@ -271,13 +271,7 @@ def _fit(config, dataset, vae, folder):
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.ModelCheckpoint(
-                best,
-                monitor=f"val_{figure}",
-                mode=mode,
-                save_best_only=True,
-                save_weights_only=True,
-            ),
+            kept,
             keras.callbacks.CSVLogger(history_file),
         ],
     )
@@ -287,9 +281,41 @@ def _fit(config, dataset, vae, folder):
             f"the loss is not finite after {len(history['loss'])} epochs; nothing was published. "
             "A smaller --learning-rate or --mixed-precision off may help"
         )
-    vae.load_weights(best)
-    best.unlink()
+    vae.set_weights(kept.weights)
+    best.unlink(missing_ok=True)
     return history
+
+
+class _BestWeights(keras.callbacks.Callback):
+    """Keep the best weights in memory, and for a run that is cut short in a file.
+
+    Keras takes as long to write a small model as to train it for an epoch: hence not every time.
+
+    Args:
+        figure: of the valid split: "loss", lower is better, or "elbo", higher is better.
+        path: the file.
+        seconds_between: how old a file may grow before the next best weights replace it.
+    """
+
+    def __init__(self, figure, path, seconds_between=20.0):
+        super().__init__()
+        self._figure, self._path = figure, path
+        self._sign = -1.0 if figure == "loss" else 1.0
+        self._best = -math.inf
+        self._between, self._written = seconds_between, -math.inf
+        self.weights = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = self._sign * logs[f"val_{self._figure}"]
+        if not value > self._best:
+            return
+        self._best, self.weights = value, self.model.get_weights()
+        if time.monotonic() - self._written > self._between:
+            # A kill in the middle must leave the file before it.
+            half = self._path.with_name("half.weights.h5")
+            self.model.save_weights(half)
+            half.replace(self._path)
+            self._written = time.monotonic()
 
 
 def _with_sampler(config, dataset, vae):

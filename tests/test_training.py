@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -301,19 +300,48 @@ def test_the_importance_weighted_objective_trains_and_keeps_its_best_bound(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("objective", "expected"), [("elbo", ("val_elbo", "max")), ("iwae", ("val_loss", "min"))]
+    ("figure", "values", "expected"),
+    [("elbo", [-5.0, -6.0, -4.0], [0, 0, 2]), ("loss", [5.0, 6.0, 4.0], [0, 0, 2])],
 )
-def test_the_best_weights_are_those_of_the_objective(tmp_path, monkeypatch, objective, expected):
-    asked = []
-    checkpoint = keras.callbacks.ModelCheckpoint
+def test_the_best_weights_are_those_of_the_figure(tmp_path, figure, values, expected):
+    kept = training._BestWeights(figure, tmp_path / "best.weights.h5", seconds_between=-1)
+    vae = kvae.build_vae((2,), latent_dim=1)
+    kept.set_model(vae)
+    weights = [np.full_like(w, 0.0) for w in vae.get_weights()]
+    best = []
+    for epoch, value in enumerate(values):
+        vae.set_weights([w + epoch for w in weights])
+        kept.on_epoch_end(epoch, {f"val_{figure}": value})
+        best.append(kept.weights[0].flat[0])
+    assert best == expected
+    vae.load_weights(tmp_path / "best.weights.h5")
+    assert vae.get_weights()[0].flat[0] == best[-1]
 
-    def spy(*args, **kwargs):
-        asked.append((kwargs["monitor"], kwargs["mode"]))
-        return checkpoint(*args, **kwargs)
 
-    monkeypatch.setattr(keras.callbacks, "ModelCheckpoint", spy)
+def test_best_weights_are_not_written_every_time(tmp_path):
+    kept = training._BestWeights("elbo", tmp_path / "best.weights.h5", seconds_between=1e9)
+    vae = kvae.build_vae((2,), latent_dim=1)
+    kept.set_model(vae)
+    kept.on_epoch_end(0, {"val_elbo": 1.0})
+    written = (tmp_path / "best.weights.h5").read_bytes()
+    vae.set_weights([w + 1 for w in vae.get_weights()])
+    kept.on_epoch_end(1, {"val_elbo": 2.0})
+    assert (tmp_path / "best.weights.h5").read_bytes() == written
+    assert kept.weights[0].flat[0] == vae.get_weights()[0].flat[0]
+    assert not (tmp_path / "half.weights.h5").exists()
+
+
+@pytest.mark.parametrize(("objective", "figure"), [("elbo", "elbo"), ("iwae", "loss")])
+def test_each_objective_has_its_figure(tmp_path, monkeypatch, objective, figure):
+    asked, real = [], training._BestWeights
+
+    def spy(*args):
+        asked.append(args[0])
+        return real(*args)
+
+    monkeypatch.setattr(training, "_BestWeights", spy)
     _fit(tmp_path, objective=objective, epochs=1)
-    assert asked == [expected]
+    assert asked == [figure]
 
 
 def test_a_sampler_that_fails_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
