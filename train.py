@@ -11,11 +11,13 @@ def main(argv):
     from kvae import preflight
 
     preflight.check(config, dry_run=dry_run)
+    # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
+    dataset = None if dry_run else preflight.load(config)
     training = cli.quiet_import("kvae.training")
     if dry_run:
         training.dry_run(config)
     else:
-        training.train(config)
+        training.train(config, dataset)
 
 
 if __name__ == "__main__":

@@ -148,6 +148,9 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         metavar="PATH",
         help="copy of the dataset (folder or file), if it moved since training",
     )
+    parser.add_argument(
+        "--labels-file", metavar="FILE", help="labels of a folder of images, if they moved"
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="where decoded images are kept")
     parser.add_argument(
         "--output",
@@ -166,6 +169,48 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
     given = vars(parser.parse_args(argv))
     given.pop("debug")
     return given, {name: given.pop(name) for name in ("num_draws", "seed")}
+
+
+def inspection_arguments(argv: Sequence[str]) -> dict[str, Any]:
+    """Read the arguments of python -m kvae.data.
+
+    Returns:
+        Keyword arguments of `kvae.inspection.inspect`.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    parser = _Parser(
+        prog="python -m kvae.data",
+        description="Look at every image of a source, and report what a training would find.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data-dir", metavar="PATH", help="folder, zip or parquet file")
+    parser.add_argument(
+        "--dataset", default="", metavar="NAME",
+        help="celeba, folder or tfds:NAME (default: celeba where it is recognised, else folder)",
+    )  # fmt: skip
+    parser.add_argument("--crop", default="", metavar="CROP", help="as for train.py")
+    parser.add_argument(
+        "--image-size", type=_whole(8, 512), default=64, metavar="PIXELS",
+        help="of the images on the sheet (default: 64)",
+    )  # fmt: skip
+    parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
+    parser.add_argument(
+        "--split-seed", type=_whole(0, MAX_SEED), default=0, metavar="N", help="as for train.py"
+    )
+    parser.add_argument(
+        "--sheet", default="contact_sheet.png", metavar="FILE",
+        help="PNG of 60 images as training would see them (default: contact_sheet.png)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", dest="json_file", metavar="FILE",
+        help="write the report there, with every unreadable image",
+    )  # fmt: skip
+    parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
+    given = vars(parser.parse_args(argv))
+    given.pop("debug")
+    return given
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

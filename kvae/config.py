@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kvae.data import DATASETS
-from kvae.data.crops import CROPS
+from kvae.data import DATASETS, TFDS, key_of
+from kvae.data.crops import WANTED, is_crop
 from kvae.errors import UsageError
 from kvae.likelihoods import LEARNED_VARIANCES, LIKELIHOODS
 from kvae.networks import NETWORKS
@@ -115,18 +115,38 @@ class Config:
 
     dataset: str = _option("gmm", _DATA, "what to train on", choices=DATASETS)
     data_dir: str | None = _option(
-        None, _DATA, "your copy of the dataset: a folder (celeba), or a .npy, .npz or .csv file "
-        "(arrays)",
+        None, _DATA, "your copy of the dataset: a folder or zip (celeba, folder), where TensorFlow "
+        "Datasets keeps its own (tfds), or a .npy, .npz or .csv file (arrays)",
         metavar="PATH",
+    )  # fmt: skip
+    labels_file: str | None = _option(
+        None, _DATA, "table with commas of labels for the images of a folder: a header, then an "
+        "image's path or name and its labels",
+        metavar="FILE",
     )  # fmt: skip
     cache_dir: str | None = _option(
         None, _DATA, "where decoded or drawn images are kept (default: ~/.cache/kvae)",
         metavar="DIR",
     )  # fmt: skip
+    cache: bool = _option(
+        True, _DATA, "keep decoded or drawn images there; --no-cache: in memory instead"
+    )
+    max_unreadable: float = _option(
+        0.001, _DATA, "largest part of the images that may be unreadable and is left out",
+        _Kind("a number from 0 to 1", lambda text: _number(text, lambda v: 0 <= v <= 1)),
+        metavar="X",
+    )  # fmt: skip
     image_size: int = _option(
         64, _DATA, "height and width of images, pixels", _POSITIVE_COUNT, metavar="PIXELS"
     )
-    crop: str = _option("center148", _DATA, "part of a CelebA image", choices=CROPS)
+    channels: int = _option(
+        3, _DATA, "1: grey images, 3: RGB",
+        _Kind("1 or 3", lambda text: _checked(int(text), int(text) in (1, 3))), metavar="N",
+    )  # fmt: skip
+    crop: str = _option(
+        "center", _DATA, f"part of each image that is kept: {WANTED}",
+        _Kind(WANTED, lambda text: _checked(str(text), is_crop(str(text)))), metavar="CROP",
+    )  # fmt: skip
     binarize: bool = _option(False, _DATA, "threshold digits at one half: pixels 0 or 1")
     gmm_seed: int = _option(0, _DATA, "which random mixture", _COUNT, metavar="N")
     gmm_components: int = _option(
@@ -213,6 +233,9 @@ class Config:
         "cosine", _TRAINING, "'cosine' falls to a thousandth at the end",
         choices=LEARNING_RATE_SCHEDULES,
     )  # fmt: skip
+    flip: bool = _option(
+        False, _TRAINING, "mirror each training image, left to right, half of the time"
+    )
     mixed_precision: str = _option(
         "auto", _TRAINING, "half precision in hidden layers; 'auto': where the hardware gains",
         choices=MIXED_PRECISION,
@@ -229,9 +252,12 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.name:
-            object.__setattr__(self, "name", self.dataset)
+            # "tfds:group/name:1.0.0" is no name of a folder.
+            plain = self.dataset.replace(":", "-").replace("/", "-")
+            object.__setattr__(self, "name", plain)
         for option in fields(self):
             value = getattr(self, option.name)
+            value = key_of(value) if option.name == "dataset" else value
             _check_choice(option.name, value, option.metadata["choices"])
         if "/" in self.name or self.name.startswith(".") or self.name in ("", ".."):
             raise UsageError(
@@ -270,7 +296,7 @@ ONLY_FOR = {
     "prior_components": ("prior", ("mixture", "vamp")),
     "iwae_draws": ("objective", ("iwae",)),
 }
-_PATHS = ("data_dir", "cache_dir")
+_PATHS = ("data_dir", "cache_dir", "labels_file")
 _VECTORS = {
     "standardize": True, "variance": "full", "posterior": "full", "sampler": "mixture",
     "jit_compile": True,
@@ -282,13 +308,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128,) * 3},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
     "faces": {"dataset": "faces", **_IMAGES, "latent_dim": 32, "epochs": 20},
-    "celeba": {"dataset": "celeba", **_IMAGES, "latent_dim": 64, "epochs": 50},
+    "celeba": {
+        "dataset": "celeba", **_IMAGES, "crop": "center148", "latent_dim": 64, "epochs": 50,
+    },
+    "folder": {"dataset": "folder", **_IMAGES, "latent_dim": 64, "epochs": 50},
+    TFDS: {"dataset": TFDS, **_IMAGES, "latent_dim": 64, "epochs": 50},
     "report-gmm": {
         "dataset": "gmm", **_REPORT, "hidden_units": (64, 64), "linear_path": False,
         "latent_dim": 2, "batch_size": 128, "epochs": 20,
     },
     "report-celeba": {
-        "dataset": "celeba", **_IMAGES, **_REPORT, "latent_dim": 50, "epochs": 200,
+        "dataset": "celeba", **_IMAGES, **_REPORT, "crop": "center148", "latent_dim": 50,
+        "epochs": 200,
     },
 }  # fmt: skip
 
@@ -303,7 +334,7 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
     Raises:
         UsageError: an unknown preset or option, or a value that is not allowed.
     """
-    chosen = preset or given.get("dataset", Config.dataset)
+    chosen = preset or key_of(given.get("dataset", Config.dataset))
     if chosen not in PRESETS:
         what = "--preset" if preset else "--dataset"
         allowed = PRESETS if preset else DATASETS

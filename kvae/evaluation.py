@@ -35,6 +35,7 @@ def prepare(
     model: str,
     *,
     data_dir: str | None = None,
+    labels_file: str | None = None,
     cache_dir: str | None = None,
     output: str | None = None,
     color_by: str | None = None,
@@ -44,6 +45,7 @@ def prepare(
     Args:
         model: `saved`, `saved/<name>` or `saved/<name>/<number>`.
         data_dir: where the dataset is now; None: where it was in training.
+        labels_file: where the labels of a folder of images are now; None: as in training.
         cache_dir: where decoded images are kept; None: as in training.
         output: folder to write to; None: `saved/<name>/evaluation/<number>`.
         color_by: label that colours the latent map; None: the dataset's own.
@@ -56,7 +58,8 @@ def prepare(
     print(f"model      {version.path}")
     folder = Path(output) if output else version.evaluation
     writable_folder(folder, "--output")
-    dataset = _load(read_metadata(version), data_dir, cache_dir)
+    moved = {"data_dir": data_dir, "labels_file": labels_file, "cache_dir": cache_dir}
+    dataset = _load(read_metadata(version), moved)
     return Job(version, dataset, _label(dataset, color_by), folder)
 
 
@@ -102,11 +105,11 @@ def _move_all(workshop: Path, folder: Path) -> list[str]:
     return names
 
 
-def _load(metadata: dict[str, Any], data_dir: str | None, cache_dir: str | None) -> Dataset:
+def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
     config = metadata["config"]
     known = data.options_of(config["dataset"])
     options = {name: config[name] for name in known if name in config}
-    for name, value in (("data_dir", data_dir), ("cache_dir", cache_dir)):
+    for name, value in moved.items():
         if value is None:
             continue
         if name not in known:
@@ -128,13 +131,17 @@ def _load(metadata: dict[str, Any], data_dir: str | None, cache_dir: str | None)
     return dataset
 
 
+# Of the data card: a fuller or damaged copy of the same data.
+_MAY_CHANGE = ("counts", "missing", "not_listed", "unreadable")
+
+
 def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
     """The data must be those that the model was trained on; only their folder may differ."""
     now = json.loads(json.dumps(now))
     for key in sorted({*now, *then} - {"source"}):
         if now.get(key) == then.get(key):
             continue
-        if key not in ("counts", "missing"):
+        if key not in _MAY_CHANGE:
             raise UsageError(
                 f"these are not the data that the model was trained on: {key!r} of the data card "
                 f"was {str(then.get(key))[:80]}, is {str(now.get(key))[:80]}"

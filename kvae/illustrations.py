@@ -57,7 +57,7 @@ def draw(
         _recall(folder, served, mixture, metrics)
     latents = served.call("encode", x=test.x)["mean"]
     labels = test.labels[label] if label else np.zeros(len(latents), int)
-    class_names = dataset.card.get("label_names", ()) if label == dataset.color_by else ()
+    class_names = dataset.card.get("label_names", {}).get(label, ())
     latent_figures.save_tsne(
         folder / "latent_tsne.png", latents, labels, label,
         f"{name}: the latent space" + (f", coloured by {label}" if label else ""),

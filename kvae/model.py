@@ -254,7 +254,7 @@ class VAE(keras.Model):
     # Training
 
     def fit(self, x=None, *args, **kwargs):
-        """As `keras.Model.fit`; a NumPy array is looked at first.
+        """As `keras.Model.fit`, for arrays and `tf.data`; a NumPy array is looked at first.
 
         Raises:
             UsageError: rows of another shape, or values that the likelihood has no density for:
@@ -262,6 +262,9 @@ class VAE(keras.Model):
         """
         if isinstance(x, np.ndarray):
             _check_array(x, self.element_shape, self.likelihood)
+        if isinstance(x, tf.data.Dataset):
+            # Its order is its own; Keras would say so in a warning each time.
+            kwargs.setdefault("shuffle", False)
         if self.compiled and not self.optimizer.built:
             # A step that makes the optimizer's variables is traced twice by TensorFlow.
             with self.distribute_strategy.scope():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kvae import data
 from kvae.config import Config
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
 from kvae.priors import check_density
@@ -29,6 +29,8 @@ def check(config: Config, *, dry_run: bool = False) -> None:
     x = outline(config).train.x
     check_shape(config.network, x.shape[1:])
     check_values(config, x[:1000])
+    if config.flip and x.ndim == 2:
+        raise UsageError("--flip mirrors images; the rows of this dataset are vectors")
     for density in (config.prior, config.sampler):
         check_density(density, latent_dim(config, x))
     _check_full_covariances(config, x)
@@ -59,6 +61,22 @@ def _check_full_covariances(config: Config, x) -> None:
 def outline(config: Config) -> data.Dataset:
     """The configured dataset as far as it is known without making or decoding images."""
     return data.outline(config.dataset, **data_options(config))
+
+
+def load(config: Config) -> data.Dataset:
+    """The configured dataset.
+
+    Args:
+        config: all options.
+
+    Raises:
+        DataError: it cannot be read, or a split is empty.
+    """
+    dataset = data.load(config.dataset, **data_options(config))
+    for name in ("train", "valid", "test"):
+        if not len(getattr(dataset, name).x):
+            raise DataError(f"the {name} split of {config.dataset} is empty")
+    return dataset
 
 
 def latent_dim(config: Config, x) -> int:

@@ -24,7 +24,7 @@ from kvae.errors import DataError, KvaeError, UsageError
 from kvae.model import VAE, as_float
 from kvae.noise import SeededNoise
 from kvae.precision import choose_policy
-from kvae.preflight import check_values, data_options, latent_dim, outline
+from kvae.preflight import check_values, latent_dim, load, outline
 from kvae.priors.base import mean_log_prob
 from kvae.registry import find
 from kvae.samplers import SAMPLERS
@@ -51,11 +51,12 @@ class Fitted(NamedTuple):
     history: dict[str, list[float]]
 
 
-def train(config: Config) -> runs.Version:
+def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
     """Train and publish the best weights as the next version.
 
     Args:
         config: all options; `kvae.preflight.check` finds most faults sooner.
+        dataset: what `kvae.preflight.load` gave; None: it is called.
 
     Returns:
         The published version.
@@ -66,7 +67,7 @@ def train(config: Config) -> runs.Version:
         TrainingError: the loss stopped being finite.
     """
     with _run_folder(config) as folder:
-        fitted = fit(config, folder)
+        fitted = fit(config, folder, dataset)
         version = publish.publish(
             fitted.vae, config.save, config.name,
             config=asdict(config), card=fitted.card, history=fitted.history,
@@ -76,18 +77,19 @@ def train(config: Config) -> runs.Version:
     return version
 
 
-def fit(config: Config, folder: Path) -> Fitted:
+def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fitted:
     """Train and keep the best weights by validation ELBO.
 
     Args:
         config: all options.
         folder: where best weights and history.csv are kept meanwhile.
+        dataset: see `train`.
 
     Raises:
         As `train`.
     """
     policy, reason = choose_policy(config.mixed_precision)
-    dataset = _load(config)
+    dataset = load(config) if dataset is None else dataset
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
     history = _fit(config, dataset, vae, folder)
@@ -113,14 +115,6 @@ def dry_run(config: Config) -> None:
     steps = _steps(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
     print(f"{config.epochs} epochs: about {_duration(seconds * config.epochs)}, without validation")
-
-
-def _load(config):
-    dataset = data.load(config.dataset, **data_options(config))
-    for name in ("train", "valid", "test"):
-        if not len(getattr(dataset, name).x):
-            raise DataError(f"the {name} split of {config.dataset} is empty")
-    return dataset
 
 
 @contextmanager
@@ -263,11 +257,12 @@ def _fit(config, dataset, vae, folder):
     kept = _BestWeights("loss" if config.objective == "iwae" else "elbo", best)
     _compile(config, vae, _steps(config, dataset))
     result = vae.fit(
-        shuffled_batches(dataset.train.x, config.batch_size, config.seed, block=block),
+        shuffled_batches(
+            dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
+        ),
         steps_per_epoch=1 if block else _steps(config, dataset),
         validation_data=batches(dataset.valid.x, _valid_batch(config, dataset)),
         epochs=config.epochs,
-        shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
@@ -370,6 +365,7 @@ def _announce(config, dataset, vae, precision):
         likelihood += f", variance {config.variance}"
     lines = {
         "dataset": f"{config.dataset}: {counts}; one x is {vae.element_shape}",
+        **_layout(dataset.card),
         "model": f"{config.network}, {vae.latent_dim} latent dimensions, "
         f"{vae.count_params():,} parameters",
         "densities": f"likelihood {likelihood}; posterior {config.posterior}; "
@@ -388,6 +384,12 @@ def _announce(config, dataset, vae, precision):
     print("figures are nats per example; elbo is higher the better, loss the lower\n", flush=True)
 
 
+def _layout(card):
+    """What was recognised in the user's copy, of datasets that come in several layouts."""
+    source = card.get("source")
+    return {"source": source["layout"]} if isinstance(source, dict) else {}
+
+
 def _epoch_seconds(config, dataset, vae):
     """Time a few steps on stand-in data, after the one that compiles."""
     steps = _steps(config, dataset)
@@ -397,9 +399,9 @@ def _epoch_seconds(config, dataset, vae):
     batch = np.broadcast_to(as_float(dataset.train.x[:1]), (config.batch_size, *vae.element_shape))
     blocks = np.broadcast_to(batch, (1 if block else trial, trial if block else 1, *batch.shape))
     stand_in = tf.data.Dataset.from_tensor_slices(blocks if block else blocks[:, 0])
-    vae.fit(stand_in, shuffle=False, verbose=0)
+    vae.fit(stand_in, verbose=0)
     start = time.perf_counter()
-    vae.fit(stand_in, shuffle=False, verbose=0)
+    vae.fit(stand_in, verbose=0)
     return (time.perf_counter() - start) / trial * steps
 
 

@@ -18,7 +18,7 @@ def test_every_dataset_has_a_preset_of_its_own_and_every_preset_is_a_configurati
     for name, values in PRESETS.items():
         config = resolve({}, name)
         assert {key: getattr(config, key) for key in values} == values
-        assert config.name == config.dataset
+        assert config.name == config.dataset.replace(":", "-")
 
 
 def test_the_presets_of_the_report_follow_it():
@@ -56,7 +56,7 @@ def test_text_from_the_command_line_becomes_values():
         ("beta", "-0.1", "at least 0"),
         ("hidden_units", "64,,64", "whole numbers"),
         ("prior", "flowy", "standard_normal, mixture"),
-        ("dataset", "mnist", "gmm, digits, faces, celeba, arrays"),
+        ("dataset", "mnist", "gmm, digits, faces, celeba, folder, tfds:NAME, arrays"),
         ("network", "resnet9", "mlp, conv"),
         ("mixed_precision", "fp8", "auto, off, float16, bfloat16"),
         ("name", "a/b", "folder name"),

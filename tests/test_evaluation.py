@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kvae_testing import make_vae
+from PIL import Image
 
-from kvae import evaluation, illustrations, publish, runs, training
+from kvae import evaluation, illustrations, preflight, publish, runs, training
 from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
 from kvae.errors import DataError, UsageError
@@ -202,6 +203,36 @@ def test_celeba_from_training_to_figures(tmp_path):
     card = metrics["protocol"]["data_card"]
     assert (card["crop"], card["image_size"]) == ("center140", 32)
     assert (version.evaluation / "latent_tsne.png").is_file()
+
+
+def test_a_folder_of_images_from_training_to_figures(tmp_path, monkeypatch, capsys):
+    """Classes by subfolder; the seeded split is the same again in evaluation."""
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        place = tmp_path / "images" / ("dark" if number % 2 else "light") / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        level = 40 if number % 2 else 200
+        image = np.clip(level + rng.normal(0, 20, (20, 24, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(place)
+    config = resolve(
+        {"data_dir": str(tmp_path / "images"), "cache_dir": str(tmp_path / "cache"),
+         "save": str(tmp_path / "saved"), "epochs": 1, "batch_size": 16, "image_size": 16,
+         "latent_dim": 4, "prior_components": 4, "split_seed": 3, "flip": True},
+        "folder",
+    )  # fmt: skip
+    names = {}
+
+    def spy(*_, class_names, **__):
+        names["classes"] = class_names
+
+    monkeypatch.setattr("kvae.illustrations.latent_figures.save_tsne", spy)
+    version = training.train(config, preflight.load(config))
+    assert "images in a folder, split at random, classes by subfolder" in capsys.readouterr().out
+    metrics = _evaluate(version.path, color_by="class")
+    card = metrics["protocol"]["data_card"]
+    assert card["counts"] == {"train": 96, "valid": 12, "test": 12}
+    assert card["split_seed"] == 3
+    assert names["classes"] == ["dark", "light"]
 
 
 def _write_celeba(folder, count=64):

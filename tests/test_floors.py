@@ -14,7 +14,7 @@ FLOORS = {
     "model": 2, "config": 2, "samplers": 2,
     "build": 3, "export": 3, "publish": 3, "runs": 3, "served": 3, "precision": 3,
     "training": 3, "preflight": 3, "evaluation": 3, "measurements": 3, "illustrations": 3,
-    "metrics": 3, "figures": 3, "cli": 3,
+    "inspection": 3, "metrics": 3, "figures": 3, "cli": 3,
     "train": 4, "evaluate": 4,
 }  # fmt: skip
 SIBLINGS = 1
@@ -28,6 +28,8 @@ def _modules():
     yield from ((path.stem, path) for path in (ROOT / "train.py", ROOT / "evaluate.py"))
     for path in sorted(KVAE.rglob("*.py")):
         part = path.relative_to(KVAE).parts[0].removesuffix(".py")
+        if path.name == "__main__.py":
+            part = "train"  # a program
         if part not in LAZY:
             yield part, path
 

@@ -46,7 +46,7 @@ def dataset(mixture, *, known=True, label_names=None):
     split = Split(x.astype(np.float32), {"component": component})
     card = {"mixture": mixture.to_card()} if known else {"name": "arrays"}
     if label_names:
-        card["label_names"] = label_names
+        card["label_names"] = {"component": label_names}
     return Dataset("vectors", split, split, split, card=card, color_by="component")
 
 

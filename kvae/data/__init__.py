@@ -18,7 +18,10 @@ from kvae.registry import Member, find
 
 if TYPE_CHECKING:  # the command line's --help lists the datasets, and needs no NumPy for it
     import numpy as np
+    import tensorflow as tf
 
+TFDS = "tfds:NAME"
+_TFDS_PREFIX, _TFDS_OPTION = "tfds:", "tfds_name"
 MIN_SPLIT_ROWS = 10  # fewer have no spread worth a standard error
 
 
@@ -33,6 +36,20 @@ class Split(NamedTuple):
 
     x: np.ndarray
     labels: Mapping[str, np.ndarray] = MappingProxyType({})
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """Batches in order, every row once: for validation. See `pipeline.batches`."""
+        from kvae.data.pipeline import batches
+
+        return batches(self.x, batch_size)
+
+    def shuffled_batches(
+        self, batch_size: int, seed: int = 0, *, flip: bool = False
+    ) -> tf.data.Dataset:
+        """Batches without end in a new order each epoch. See `pipeline.shuffled_batches`."""
+        from kvae.data.pipeline import shuffled_batches
+
+        return shuffled_batches(self.x, batch_size, seed, flip=flip)
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,18 @@ def _celeba() -> Any:
     return celeba
 
 
+def _folder() -> Any:
+    from kvae.data import folder
+
+    return folder
+
+
+def _tfds() -> Any:
+    from kvae.data import tfds
+
+    return tfds
+
+
 def _arrays() -> Any:
     from kvae.data import arrays
 
@@ -90,34 +119,48 @@ DATASETS = {
     "gmm": Member("a mixture of Gaussians with an exact density, drawn from a seed", _gmm),
     "digits": Member("scikit-learn's 8x8 handwritten digits", _digits),
     "faces": Member("drawn RGB faces with known factors, made from a seed", _faces),
-    "celeba": Member("CelebA from a local copy in the official layout (--data-dir)", _celeba),
+    "celeba": Member("CelebA from whatever local copy there is (--data-dir)", _celeba),
+    "folder": Member("any folder or zip of images (--data-dir)", _folder),
+    TFDS: Member("an image dataset of TensorFlow Datasets, as tfds:cifar10", _tfds),
     "arrays": Member("a table of vectors in a .npy, .npz or .csv file (--data-dir)", _arrays),
 }
 
 
+def key_of(name: str) -> str:
+    """The key of DATASETS: of "tfds:cifar10" it is "tfds:NAME"."""
+    return TFDS if name.startswith(_TFDS_PREFIX) else name
+
+
 def options_of(name: str) -> list[str]:
     """The names of the options that dataset `name` understands."""
-    return list(inspect.signature(find(DATASETS, name, "dataset").load).parameters)
+    known = inspect.signature(find(DATASETS, key_of(name), "dataset").load).parameters
+    return [option for option in known if option != _TFDS_OPTION]
 
 
 def load(name: str, **options: Any) -> Dataset:
     """Load a dataset.
 
     Args:
-        name: a key of DATASETS.
+        name: a key of DATASETS, or "tfds:NAME".
         **options: the dataset's own options (see its module).
 
     Raises:
         UsageError: unknown name, or an option that this dataset does not have.
         DataError: the files are missing or not what they should be.
     """
-    return _member(name, options).load(**options)
+    return _member(name, options).load(**_with_name(name, options))
 
 
 def outline(name: str, **options: Any) -> Dataset:
     """Like `load`, but fast: counts and shapes are true, pixels may be all grey (128)."""
     member = _member(name, options)
-    return getattr(member, "outline", member.load)(**options)
+    return getattr(member, "outline", member.load)(**_with_name(name, options))
+
+
+def _with_name(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    if key_of(name) != TFDS:
+        return options
+    return {**options, _TFDS_OPTION: name.removeprefix(_TFDS_PREFIX)}
 
 
 def _member(name: str, options: dict[str, Any]) -> Any:
@@ -127,4 +170,4 @@ def _member(name: str, options: dict[str, Any]) -> Any:
             raise UsageError(
                 f"dataset {name!r} has no option {option!r}: it understands {', '.join(known)}"
             )
-    return find(DATASETS, name, "dataset")
+    return find(DATASETS, key_of(name), "dataset")

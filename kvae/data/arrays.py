@@ -8,7 +8,8 @@ import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
 from kvae.data.csv_tables import read_csv, to_number
-from kvae.data.tables import SPLITS, Table, read_numpy
+from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
+from kvae.data.tables import Table, read_numpy
 from kvae.errors import DataError, UsageError
 
 MAX_CLASSES = 1000
@@ -32,7 +33,7 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
 
     Returns:
         float32 vectors; the labels, where there are any, as int64 numbers of
-        `card["label_names"]`.
+        `card["label_names"]` of their name.
 
     Raises:
         UsageError: no file given, or a seed that is none.
@@ -63,7 +64,7 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
     if isinstance(table.columns[0], str):
         card["columns"] = table.columns
     if labels:
-        card |= {"label": table.label, "label_names": labels.names}
+        card["label_names"] = {table.label: labels.names}
     return Dataset("vectors", **splits, card=card, color_by=table.label)
 
 
@@ -117,24 +118,17 @@ def _text_fault(table: Table) -> str:
 def _split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
     """Split -> indices of its rows, rising; and the rule that made them."""
     count = len(table.x)
-    rng = np.random.default_rng(seed)
     if table.split is None:
         if count < 10 * MIN_SPLIT_ROWS:
             raise DataError(
                 f"{table.file}: {10 * MIN_SPLIT_ROWS} rows at least are needed for a random "
                 f"80/10/10 split with {MIN_SPLIT_ROWS} rows a split, found {count}"
             )
-        order = rng.permutation(count)
-        tenth = count // 10
-        parts = np.split(order, [count - 2 * tenth, count - tenth])
-        drawn = {name: np.sort(part) for name, part in zip(SPLITS, parts, strict=True)}
-        return drawn, "random 80/10/10"
+        return random_split(count, seed), RULE
     rows = {name: np.flatnonzero(table.split == name) for name in SPLITS}
     rule = "own"
     if not rows["valid"].size:
-        train = rng.permutation(rows["train"])
-        tenth = -(-len(train) // 10)
-        rows["train"], rows["valid"] = np.sort(train[tenth:]), np.sort(train[:tenth])
+        rows["train"], rows["valid"] = random_tenth(rows["train"], seed)
         rule = "own, valid a random tenth of train"
     for name, own in rows.items():
         if own.size < MIN_SPLIT_ROWS:

@@ -4,16 +4,19 @@ import hashlib
 import json
 import os
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from kvae.errors import DataError
+
+_ORPHAN_SECONDS = 24 * 3600
 
 
 def default_cache_dir() -> Path:
@@ -25,15 +28,28 @@ def default_cache_dir() -> Path:
     return Path("~/.cache/kvae").expanduser()
 
 
+class Cached(NamedTuple):
+    """What the cache holds.
+
+    Args:
+        array: `(rows, ...)`, uint8, read-only, without the rows that were left out.
+        left_out: index of a row that could not be made -> why.
+    """
+
+    array: np.ndarray
+    left_out: dict[int, str]
+
+
 def cached_array(
     cache_dir: str | None,
     key: dict[str, Any],
     shape: tuple[int, ...],
-    batches: Callable[[], Iterable[np.ndarray]],
+    batches: Callable[[dict[int, str]], Iterable[np.ndarray]],
     *,
     describe: str,
-) -> np.memmap:
-    """A read-only uint8 array on disk, built on first use.
+    use_cache: bool = True,
+) -> Cached:
+    """A uint8 array on disk, built on first use.
 
     Safe against kills and against several processes that build the same array at once: a file
     gets its final name only when it is complete.
@@ -42,16 +58,20 @@ def cached_array(
         cache_dir: folder of the cache; None for `default_cache_dir()`.
         key: all that the content depends on, as JSON values; key["name"] begins the file's name.
         shape: `(rows, ...)` of the whole array, at least one row.
-        batches: called only when the array must be built; yields uint8 `(any, ...)` in row order.
+        batches: called only when the array must be built; yields uint8 `(any, ...)` in row order,
+            and puts the rows that it leaves out, and why, into the dict that it is given.
         describe: text beside the progress bar on stderr.
+        use_cache: False: build it in memory, and neither read nor write the folder.
 
     Returns:
-        Memory map of `shape`, uint8, read-only.
+        The array, a memory map unless `use_cache` is False, and what is not in it.
 
     Raises:
         DataError: the batches hold more or fewer rows than `shape`, or are of another shape or
             type; or the folder cannot be written.
     """
+    if not use_cache:
+        return _in_memory(shape, batches, describe)
     folder = Path(cache_dir).expanduser() if cache_dir is not None else default_cache_dir()
     path = folder / _file_name(key, shape)
     found = _open_valid(path, shape)
@@ -68,45 +88,88 @@ def _file_name(key: dict[str, Any], shape: tuple[int, ...]) -> str:
     return f"{key['name']}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}.npy"
 
 
-def _open_valid(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
+def _beside(path: Path) -> Path:
+    """The file that lists what is not in the array."""
+    return path.with_suffix(".left-out.json")
+
+
+def _open_valid(path: Path, shape: tuple[int, ...]) -> Cached | None:
     try:
         array = np.lib.format.open_memmap(path, mode="r")
         size = path.stat().st_size
-    except (OSError, ValueError):
+        left_out = {int(row): why for row, why in json.loads(_beside(path).read_text()).items()}
+    except (OSError, ValueError, AttributeError):
         return None
-    right = array.dtype == np.uint8 and array.shape == tuple(shape) and array.flags.c_contiguous
-    return array if right and size == array.offset + array.nbytes else None
+    wanted = (shape[0] - len(left_out), *shape[1:])
+    right = array.dtype == np.uint8 and array.shape == wanted and array.flags.c_contiguous
+    return Cached(array, left_out) if right and size == array.offset + array.nbytes else None
+
+
+def _in_memory(
+    shape: tuple[int, ...],
+    batches: Callable[[dict[int, str]], Iterable[np.ndarray]],
+    describe: str,
+) -> Cached:
+    array, rows = np.empty(shape, np.uint8), 0
+    left_out: dict[int, str] = {}
+    with _progress(shape[0], describe) as progress:
+        for batch in _checked(batches(left_out), shape, left_out):
+            array[rows : rows + len(batch)] = batch
+            rows += len(batch)
+            progress.update(len(batch))
+    return Cached(array[:rows], left_out)
 
 
 def _build(
     path: Path,
     shape: tuple[int, ...],
-    batches: Callable[[], Iterable[np.ndarray]],
+    batches: Callable[[dict[int, str]], Iterable[np.ndarray]],
     describe: str,
 ) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    listed = partial.with_suffix(".json")
+    left_out: dict[int, str] = {}
     try:
         with _blaming(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _start(partial, shape)
-        # In a log file a bar that moves ten times a second is a wall of text.
-        interval = 0.1 if sys.stderr.isatty() else 15.0
-        with tqdm(total=shape[0], desc=describe, unit=" images", mininterval=interval) as progress:
-            for batch in _checked(batches(), shape):
+            _remove_orphans(path.parent)
+            _write_header(partial, shape, "xb")
+        with _progress(shape[0], describe) as progress:
+            for batch in _checked(batches(left_out), shape, left_out):
                 with _blaming(path.parent):
                     _append(partial, batch)
                 progress.update(len(batch))
         with _blaming(path.parent):
+            _write_header(partial, (shape[0] - len(left_out), *shape[1:]), "r+b")
+            listed.write_text(json.dumps(left_out))
             _sync(partial)
+            # The array comes last: without it there is nothing.
+            listed.replace(_beside(path))
             partial.replace(path)
     finally:
+        for file in (partial, listed):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Delete what killed builds left: a build that lives writes more often than once a day."""
+    for file in folder.glob(".*.npy.*"):
         with suppress(OSError):
-            partial.unlink()
+            if time.time() - file.stat().st_mtime > _ORPHAN_SECONDS:
+                file.unlink()
 
 
-def _start(path: Path, shape: tuple[int, ...]) -> None:
+def _progress(rows: int, describe: str) -> tqdm:
+    # In a log file a bar that moves ten times a second is a wall of text.
+    interval = 0.1 if sys.stderr.isatty() else 15.0
+    return tqdm(total=rows, desc=describe, unit=" images", mininterval=interval)
+
+
+def _write_header(path: Path, shape: tuple[int, ...], mode: str) -> None:
+    """NumPy leaves room for any number of rows, so that a header can be written over another."""
     header = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
-    with path.open("xb") as file:
+    with path.open(mode) as file:
         np.lib.format.write_array_header_1_0(file, header)
 
 
@@ -122,7 +185,9 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _checked(batches: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+def _checked(
+    batches: Iterable[np.ndarray], shape: tuple[int, ...], left_out: dict[int, str]
+) -> Iterator[np.ndarray]:
     rows = 0
     for batch in batches:
         if batch.dtype != np.uint8 or batch.shape[1:] != tuple(shape[1:]):
@@ -133,8 +198,8 @@ def _checked(batches: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[
         if rows > shape[0]:
             raise DataError(f"{shape[0]} rows wanted, got {rows} or more")
         yield np.ascontiguousarray(batch)
-    if rows < shape[0]:
-        raise DataError(f"{shape[0]} rows wanted, got {rows}")
+    if rows + len(left_out) != shape[0]:
+        raise DataError(f"{shape[0]} rows wanted, got {rows} and {len(left_out)} left out")
 
 
 @contextmanager

@@ -1,205 +1,155 @@
-"""CelebA from a local copy: 202,599 aligned faces with 40 attributes."""
+"""CelebA from whatever local copy there is: 202,599 aligned faces with 40 attributes."""
 
-import hashlib
-import json
-import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset, Split
-from kvae.data.cache import cached_array
-from kvae.data.celeba_files import find_files, read_attributes, read_partition
-from kvae.data.celeba_images import DECODING_VERSION, decode
-from kvae.data.crops import CROPS
-from kvae.errors import DataError, UsageError
+from kvae.data import Dataset
+from kvae.data.celeba_copies import (
+    JpegCopy,
+    ListFile,
+    ParquetCopy,
+    find_copy,
+)
+from kvae.data.celeba_lists import read_attributes, read_partition
+from kvae.data.image_files import text_of
+from kvae.data.image_sets import ImageOptions, Source, content_key
+from kvae.data.splits import RULE, SPLITS, random_split
+from kvae.errors import DataError
 
-SPLITS = ("train", "valid", "test")
-MIN_SIZE, MAX_SIZE = 8, 256
+COLOR_BY, CROP = "Blond_Hair", "center148"
 
 
 def load(
     *,
     data_dir: str | None = None,
-    crop: str = "center148",
+    crop: str = CROP,
     image_size: int = 64,
+    channels: int = 3,
     cache_dir: str | None = None,
+    cache: bool = True,
+    max_unreadable: float = 0.001,
+    split_seed: int = 0,
 ) -> Dataset:
     """Load CelebA; the first time its images are decoded into the cache.
 
-    Listed images that are not there are left out, counted in the card and on stderr, so that
-    partial copies work. Rows are in the order of their file names within each split.
+    Images that are listed but not there, or there but not listed, are left out and counted in the
+    card and on stderr, so that partial copies work. Rows are in the order of the images' numbers
+    within each split (of TensorFlow Datasets and parquet: in theirs).
 
     Args:
-        data_dir: folder with img_align_celeba/ (or in Img/), list_attr_celeba.txt (or in Anno/)
-            and list_eval_partition.txt (or in Eval/).
-        crop: a key of CROPS.
-        image_size: width and height in pixels, 8 to 256.
+        data_dir: a copy in any of the layouts of `celeba_copies.ACCEPTED`; nothing is written to.
+        crop: see `crops.box_of`.
+        image_size: width and height in pixels, 8 to 512.
+        channels: 1 (grey) or 3 (RGB).
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
+        cache: False: decode into memory instead.
+        max_unreadable: the largest part of the images that may be unreadable, and is left out.
+        split_seed: of the 80/10/10 split of a copy without list_eval_partition.
 
     Returns:
-        Memory-mapped images `(rows, image_size, image_size, 3)`, uint8; 40 bool labels.
+        Images `(rows, image_size, image_size, channels)`, uint8, memory-mapped; 40 bool labels if
+        the copy has them.
 
     Raises:
-        UsageError: unknown crop, size out of range, or `data_dir` is not such a folder.
-        DataError: a list or an image is damaged, a split is empty, or the cache cannot be written.
+        UsageError: an option that is not allowed, or no such folder.
+        DataError: no copy of CelebA, a list or too many images are damaged, a split is empty, or
+            the cache cannot be written.
     """
-    source = _find(data_dir, crop, image_size)
-    paths = [str(source.images / name) for name in source.names]
-    x = cached_array(
-        cache_dir,
-        source.key,
-        (len(paths), image_size, image_size, 3),
-        lambda: decode(paths, crop, image_size),
-        describe=f"celeba {crop} {image_size}x{image_size}",
-    )
-    return source.dataset(x)
+    return source(**locals()).dataset()
 
 
-def outline(
-    *,
-    data_dir: str | None = None,
-    crop: str = "center148",
-    image_size: int = 64,
-    cache_dir: str | None = None,
-) -> Dataset:
-    """What `load` gives, without decoding: all pixels are grey.
-
-    Args:
-        data_dir: see `load`.
-        crop: see `load`.
-        image_size: see `load`.
-        cache_dir: not used.
-
-    Raises:
-        UsageError: see `load`.
-        DataError: see `load`, of the lists.
-    """
-    del cache_dir
-    source = _find(data_dir, crop, image_size)
-    shape = (len(source.names), image_size, image_size, 3)
-    return source.dataset(np.broadcast_to(np.uint8(128), shape))
+def outline(**options: Any) -> Dataset:
+    """What `load` gives, without decoding: all pixels are grey. Arguments and errors as there."""
+    return source(**options).outline()
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What a copy of CelebA holds, before any image is opened.
+def source(
+    *, data_dir: str | None = None, split_seed: int = 0, crop: str = CROP, **image_options: Any
+) -> Source:
+    """The images before any is opened. Arguments and errors as for `load`."""
+    options = ImageOptions(crop=crop, **image_options)
+    options.check()
+    copy = find_copy(data_dir)
+    if isinstance(copy, JpegCopy):
+        return _of_files(copy, split_seed, options)
+    if isinstance(copy, ParquetCopy):
+        from kvae.data import parquet
 
-    Args:
-        images: the folder of JPEGs.
-        rows: split -> file names, in order.
-        labels: attribute -> bool, for `names`.
-        key: of the cache.
-        card: the data card.
-    """
+        return parquet.source("celeba", copy.files, split_seed, COLOR_BY, options)
+    from kvae.data import tfds
 
-    images: Path
-    rows: dict[str, list[str]]
-    labels: dict[str, np.ndarray]
-    key: dict[str, Any]
-    card: dict[str, Any]
-
-    @property
-    def names(self) -> list[str]:
-        return [name for split in SPLITS for name in self.rows[split]]
-
-    def dataset(self, x: np.ndarray) -> Dataset:
-        splits = _slices(x, self.labels, self.rows)
-        return Dataset("images", **splits, card=self.card, color_by="Blond_Hair")
+    return tfds.prepared("celeba", copy.folder, split_seed, COLOR_BY, options)
 
 
-def _find(data_dir: str | None, crop: str, image_size: int) -> _Source:
-    _check_options(crop, image_size)
-    files = find_files(data_dir)
-    partition = read_partition(files.partition)
-    attributes = read_attributes(files.attributes)
-    stats = _stats_of_present(partition, files.images)
-    rows = _rows_of_splits(partition, stats, files.images)
-    names = [name for split in SPLITS for name in rows[split]]
-    key = {
-        "name": "celeba",
-        "decoding_version": DECODING_VERSION,
-        "crop": crop,
-        "image_size": image_size,
-        "source": _fingerprint(names, partition, stats),
-    }
-    card = {
-        "name": "celeba",
-        "source": {
-            "folder": Path(data_dir or "").expanduser().resolve().name,
-            "layout": "official",
-        },
-        "crop": crop,
-        "image_size": image_size,
-        "resize": "bilinear, antialias",
-        "counts": {split: len(rows[split]) for split in SPLITS},
-        "missing": len(partition) - len(names),
-    }
-    return _Source(files.images, rows, attributes.of(names), key, card)
+def _of_files(copy: JpegCopy, split_seed: int, options: ImageOptions) -> Source:
+    rows, counts = _rows_of_splits(copy, split_seed)
+    numbers: list[str] = [number for split in SPLITS for number in rows[split]]
+    labels: dict[str, np.ndarray] = {}
+    if copy.attributes is not None:
+        labels = read_attributes(*_content(copy.attributes)).of(numbers)
+    paths = [copy.paths[number] for number in numbers]
+    stamps = copy.files.stamps
+    sizes = [len(rows[split]) for split in SPLITS]
+
+    def contents() -> Iterator[Callable[[], bytes]]:
+        return (partial(copy.files.read, path) for path in paths)
+
+    return Source(
+        "celeba", copy.layout,
+        {split: [copy.files.place(copy.paths[n]) for n in rows[split]] for split in SPLITS},
+        contents, labels,
+        content_key([sizes, *([path, *stamps[path]] for path in paths)]),
+        {"source": {"folder": copy.files.root.resolve().name}, **counts},
+        COLOR_BY if labels else "", options,
+    )  # fmt: skip
 
 
-def _check_options(crop: str, image_size: int) -> None:
-    if crop not in CROPS:
-        raise UsageError(f"unknown crop {crop!r}: choose one of {', '.join(CROPS)}")
-    if not MIN_SIZE <= image_size <= MAX_SIZE:
-        raise UsageError(f"--image-size must be {MIN_SIZE} to {MAX_SIZE}, got {image_size}")
-
-
-def _stats_of_present(partition: dict[str, int], folder: Path) -> dict[str, tuple[int, int]]:
-    """File name -> (bytes, time of change in ns) of the listed images that are there."""
-    try:
-        with os.scandir(folder) as entries:
-            stats = {
-                entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns)
-                for entry in entries
-                if entry.name in partition
-            }
-    except OSError as error:
-        raise DataError(f"cannot read {folder}: {error}") from error
-    if missing := len(partition) - len(stats):
-        print(
-            f"celeba: {missing:,} of {len(partition):,} listed images are not in {folder} "
-            "and are left out",
-            file=sys.stderr,
-        )
-    return stats
+def _content(found: ListFile) -> tuple[str, str]:
+    return text_of(found.files, found.path), found.files.place(found.path)
 
 
 def _rows_of_splits(
-    partition: dict[str, int], present: dict[str, tuple[int, int]], folder: Path
-) -> dict[str, list[str]]:
+    copy: JpegCopy, split_seed: int
+) -> tuple[dict[str, list[str]], dict[str, object]]:
+    """Split -> numbers of its images; and what the card says about it."""
+    if copy.partition is None:
+        numbers = list(copy.paths)
+        if len(numbers) < 10:
+            raise DataError(
+                f"{copy.files.root} has no list_eval_partition and {len(numbers)} images: a random "
+                "split needs 10 at least"
+            )
+        split = random_split(len(numbers), split_seed)
+        drawn = {name: [numbers[i] for i in own] for name, own in split.items()}
+        return drawn, {"split": RULE, "split_seed": split_seed}
+    partition = read_partition(*_content(copy.partition))
+    listed = Path(copy.partition.path).name
+    present = [number for number in copy.paths if number in partition]
     if not present:
         raise DataError(
-            f"none of the {len(partition):,} images in list_eval_partition.txt is in {folder}"
+            f"none of the {len(partition):,} images in {listed} is in {copy.files.root}"
         )
-    rows: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for name in sorted(present):
-        rows[SPLITS[partition[name]]].append(name)
-    for number, split in enumerate(SPLITS):
-        if not rows[split]:
+    missing, extra = len(partition) - len(present), len(copy.paths) - len(present)
+    if missing:
+        _say(f"{missing:,} of {len(partition):,} listed images are not in {copy.files.root}")
+    if extra:
+        _say(f"{extra:,} of {len(copy.paths):,} images are not in {listed}")
+    listed_rows: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for number in present:
+        listed_rows[SPLITS[partition[number]]].append(number)
+    for place, name in enumerate(SPLITS):
+        if not listed_rows[name]:
             raise DataError(
-                f"the {split} split is empty: list_eval_partition.txt gives no image in {folder} "
-                f"the number {number}"
+                f"the {name} split is empty: {listed} gives no image in {copy.files.root} the "
+                f"number {place}"
             )
-    return rows
+    return listed_rows, {"split": "own", "missing": missing, "not_listed": extra}
 
 
-def _fingerprint(
-    names: list[str], partition: dict[str, int], stats: dict[str, tuple[int, int]]
-) -> str:
-    content = [[name, partition[name], *stats[name]] for name in names]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _slices(
-    x: np.ndarray, labels: dict[str, np.ndarray], rows: dict[str, list[str]]
-) -> dict[str, Split]:
-    splits, start = {}, 0
-    for split in SPLITS:
-        part = slice(start, start + len(rows[split]))
-        splits[split] = Split(x[part], {name: label[part] for name, label in labels.items()})
-        start = part.stop
-    return splits
+def _say(text: str) -> None:
+    print(f"celeba: {text} and are left out", file=sys.stderr)

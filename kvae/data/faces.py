@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae.data import Dataset, Split, cache, face_drawing
+from kvae.data import Dataset, Split, face_drawing
+from kvae.data.cache import cached_array
 from kvae.data.face_factors import FACTORS, check_factors, describe_factors, sample_factors
 from kvae.errors import DataError, UsageError
 
@@ -164,6 +165,7 @@ def load(
     *,
     image_size: int = 64,
     cache_dir: str | None = None,
+    cache: bool = True,
     faces_seed: int = 0,
     faces_count: int = 20000,
 ) -> Dataset:
@@ -175,6 +177,7 @@ def load(
     Args:
         image_size: width and height in pixels, 32 to 256.
         cache_dir: where drawn images are kept; None for `cache.default_cache_dir()`.
+        cache: False: draw into memory instead.
         faces_seed: which faces, 0 or more.
         faces_count: faces to train on, 1 or more; a tenth of it (at least one) each to validate
             and to test.
@@ -197,13 +200,14 @@ def load(
         "count": faces_count,
         "image_size": image_size,
     }
-    x = cache.cached_array(
+    x = cached_array(
         cache_dir,
         key,
         shape,
-        lambda: draw_batches(rows, image_size),
+        lambda _: draw_batches(rows, image_size),
         describe=f"Drawing faces of {image_size} pixels",
-    )
+        use_cache=cache,
+    ).array
     return _dataset(x, factors, image_size, faces_seed)
 
 
@@ -211,6 +215,7 @@ def outline(
     *,
     image_size: int = 64,
     cache_dir: str | None = None,
+    cache: bool = True,
     faces_seed: int = 0,
     faces_count: int = 20000,
 ) -> Dataset:

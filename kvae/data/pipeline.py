@@ -27,7 +27,7 @@ def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
 
 
 def shuffled_batches(
-    x: np.ndarray, batch_size: int, seed: int, *, block: bool = False
+    x: np.ndarray, batch_size: int, seed: int, *, block: bool = False, flip: bool = False
 ) -> "tf.data.Dataset":
     """Batches of `x` for training, without end: for `fit` with `steps_per_epoch`.
 
@@ -40,6 +40,7 @@ def shuffled_batches(
         batch_size: rows of a batch, at least 1.
         seed: of the orders.
         block: all batches of an epoch as one tensor, for data that fit in memory twice.
+        flip: mirror each image, left to right, with probability one half.
 
     Returns:
         Endless dataset of tensors `(batch, ...)`, `len(x) // batch_size` of them an epoch, 1 at
@@ -59,18 +60,37 @@ def shuffled_batches(
 
     orders = tf.data.Dataset.counter().map(order)
     # Of blocks, one waits while another is trained on; more would hold the data many times.
-    return _gathered(orders if block else orders.unbatch(), x, ahead=1 if block else None)
+    if block:
+        return _gathered(orders, x, ahead=1)
+    return _gathered(orders.unbatch(), x, flip_seed=seed if flip else None)
 
 
-def _gathered(rows, x, ahead=None):
+def _gathered(rows, x, ahead=None, flip_seed=None):
     """The rows of `x` for each batch of row numbers, some batches ahead (None: as TF sees fit)."""
     import tensorflow as tf
 
     gather = _gather_from_tensor(x) if x.ndim == 2 else _gather_from_array(x)
-    dataset = rows.map(gather).prefetch(ahead or tf.data.AUTOTUNE)
+    dataset = rows.map(gather)
+    if flip_seed is not None:
+        dataset = tf.data.Dataset.zip(tf.data.Dataset.counter(), dataset).map(_mirror(flip_seed))
+    dataset = dataset.prefetch(ahead or tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
     return dataset.with_options(options)
+
+
+def _mirror(seed):
+    """Mirror some images of batch number `step`."""
+    import tensorflow as tf
+
+    def mirror(step, images):
+        # The order of the rows comes from (seed, epoch), of small numbers: these are others.
+        pair = tf.stack([tf.cast(seed, tf.int64), -1 - step])
+        chosen = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), pair) < 0.5
+        # tf.reverse, because a slice with step -1 takes ten times as long.
+        return tf.where(chosen, tf.reverse(images, [2]), images)
+
+    return mirror
 
 
 def _gather_from_tensor(x):

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kvae.data.splits import SPLITS
 from kvae.errors import DataError
 
-SPLITS = ("train", "valid", "test")
 SPLIT_OF = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 _ROLE = re.compile(r"(?:(?P<labels>y|labels?)|x)?_?(?P<split>train|valid|val|test)?")
 _LAYOUTS = (

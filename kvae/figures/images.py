@@ -11,6 +11,7 @@ from kvae.figures import style
 from kvae.metrics import require_finite
 
 NUM_GENERATED, GENERATED_COLUMNS = 20, 5
+SHEET_COLUMNS = 12
 RECONSTRUCTED_COLUMNS, MAX_RECONSTRUCTED_PAIRS = 10, 4
 _MARGIN, _NARROW, _GAP, _WIDE = 28, 2, 6, 18
 _POINT = style.DPI / 72
@@ -32,6 +33,22 @@ def save_generation(path: str | Path, images: np.ndarray, title: str) -> None:
     cells = _in_rows(images, GENERATED_COLUMNS)
     gaps = [_GAP] * len(cells), [_GAP] * GENERATED_COLUMNS
     _write_grid(path, title, cells, gaps, cell_size=160)
+
+
+def save_sheet(path: str | Path, images: np.ndarray, title: str) -> None:
+    """Draw images in rows of twelve.
+
+    Args:
+        path: of the PNG.
+        images: see `save_generation`.
+        title: above the grid.
+
+    Raises:
+        ValueError: see `save_generation`.
+    """
+    cells = _in_rows(_colours("images", images, "(n, height, width, channels)"), SHEET_COLUMNS)
+    gaps = [_GAP] * len(cells), [_GAP] * SHEET_COLUMNS
+    _write_grid(path, title, cells, gaps, cell_size=96)
 
 
 def save_reconstruction(

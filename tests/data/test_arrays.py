@@ -162,8 +162,8 @@ def test_labels_of_an_npz_stay_beside_their_rows(y, tmp_path):
     for split in parts(dataset).values():
         assert split.labels["label"].dtype == np.int64
         np.testing.assert_array_equal(split.labels["label"], split.x[:, 0] > 0)
-    assert dataset.color_by == dataset.card["label"] == "label"
-    assert dataset.card["label_names"] == ["0", "7"]
+    assert dataset.color_by == next(iter(dataset.card["label_names"])) == "label"
+    assert dataset.card["label_names"][dataset.color_by] == ["0", "7"]
 
 
 @pytest.mark.parametrize("prefix", ["y", "labels"])
@@ -173,7 +173,7 @@ def test_labels_of_own_splits_share_one_list_of_names(prefix, kind, tmp_path):
     pieces = np.split(text, [30, 40])
     ys = {f"{prefix}_{name}": piece for name, piece in zip(SPLITS, pieces, strict=True)}
     dataset = load("arrays", data_dir=savez(tmp_path, **ys, **three()))
-    assert dataset.card["label_names"] == ["minus", "plus"]
+    assert dataset.card["label_names"][dataset.color_by] == ["minus", "plus"]
     for split in parts(dataset).values():
         np.testing.assert_array_equal(split.labels["label"], split.x[:, 0] > 0)
 
@@ -190,7 +190,7 @@ def test_a_numbered_label_column_of_an_array_is_left_out(tmp_path):
     dataset = load("arrays", data_dir=save(tmp_path, x), label_column="2")
     assert rows_of(dataset) == rows_of(load("arrays", data_dir=save(tmp_path, ROWS)))
     np.testing.assert_array_equal(dataset.valid.labels["label"], dataset.valid.x[:, 0] > 0)
-    assert dataset.card["label_names"] == ["0", "1"]
+    assert dataset.card["label_names"][dataset.color_by] == ["0", "1"]
 
 
 @pytest.mark.parametrize("column", ["kind", "2"])
@@ -201,10 +201,10 @@ def test_a_label_column_of_a_csv_is_left_out(names, column, tmp_path):
     dataset = load("arrays", data_dir=path, label_column=column)
     assert rows_of(dataset) == rows_of(load("arrays", data_dir=save(tmp_path, ROWS)))
     assert dataset.card["columns"] == ["a", "b_1", "c"]
-    assert dataset.color_by == dataset.card["label"] == "kind"
+    assert dataset.color_by == next(iter(dataset.card["label_names"])) == "kind"
     plain = [name.strip('"').replace('""', '"') for name in names]
     for split in parts(dataset).values():
-        found = [dataset.card["label_names"][i] for i in split.labels["kind"]]
+        found = [dataset.card["label_names"][dataset.color_by][i] for i in split.labels["kind"]]
         assert found == [plain[int(a > 0)] for a in split.x[:, 0]]
 
 
@@ -212,7 +212,7 @@ def test_labels_that_are_numbers_are_sorted_as_numbers(tmp_path):
     labels = [10, 9, "2.0", 2, 0.5] * 10
     cells = [[*row, label] for row, label in zip(ROWS.tolist(), labels, strict=True)]
     dataset = load("arrays", data_dir=write_csv(tmp_path, cells), label_column="4")
-    assert dataset.card["label_names"] == ["0.5", "2", "9", "10"]
+    assert dataset.card["label_names"][dataset.color_by] == ["0.5", "2", "9", "10"]
 
 
 def test_text_labels_by_number_do_not_make_the_first_row_a_header(tmp_path):

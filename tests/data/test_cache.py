@@ -1,8 +1,10 @@
 import multiprocessing
+import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from kvae.data.cache import cached_array, default_cache_dir
 from kvae.errors import DataError
 
 SHAPE = (10, 4, 3)
+PAIR = [".left-out.json", ".npy"]
 CONTENT = np.arange(120, dtype=np.uint8).reshape(SHAPE)
 
 KILLED_WHILE_BUILDING = """
@@ -18,11 +21,25 @@ import os, signal, sys
 import numpy as np
 from kvae.data.cache import cached_array
 
-def batches():
+def batches(left_out):
     yield np.zeros((6, 4, 3), np.uint8)
     os.kill(os.getpid(), signal.SIGKILL)
 
 cached_array(sys.argv[1], {"name": "ten"}, (10, 4, 3), batches, describe="ten")
+"""
+
+BUILDING = """
+import sys
+import numpy as np
+from kvae.data.cache import cached_array
+
+def batches(left_out):
+    for start in range(0, 3000, 100):
+        rows = np.arange(start, start + 100) % 251
+        yield np.repeat(rows, 1000).astype(np.uint8).reshape(100, 1000)
+
+print("ready", flush=True)
+cached_array(sys.argv[1], {"name": "ten"}, (3000, 1000), batches, describe="ten")
 """
 
 
@@ -31,7 +48,20 @@ def _batches(content=CONTENT, size=4):
 
 
 def _cached(folder, batches=_batches, key=None, shape=SHAPE):
-    return cached_array(str(folder), key or {"name": "ten"}, shape, batches, describe="ten")
+    """The array, of batches that leave nothing out."""
+    found = _found(folder, lambda left_out: batches(), key, shape)
+    assert found.left_out == {}
+    return found.array
+
+
+def _found(folder, batches, key=None, shape=SHAPE, **options):
+    return cached_array(
+        str(folder), key or {"name": "ten"}, shape, batches, describe="ten", **options
+    )
+
+
+def _files(folder):
+    return sorted("".join(path.suffixes) for path in folder.iterdir())
 
 
 def _forbidden():
@@ -46,7 +76,7 @@ def test_an_array_is_built_once_and_is_read_only(tmp_path):
     np.testing.assert_array_equal(second, CONTENT)
     with pytest.raises(ValueError, match="read-only"):
         second[0] = 1
-    assert len(list(tmp_path.iterdir())) == 1
+    assert _files(tmp_path) == PAIR
 
 
 def test_another_key_or_shape_is_another_file(tmp_path):
@@ -54,7 +84,7 @@ def test_another_key_or_shape_is_another_file(tmp_path):
     other = _cached(tmp_path, lambda: _batches(CONTENT + 1), key={"name": "ten", "crop": "b"})
     np.testing.assert_array_equal(other, CONTENT + 1)
     _cached(tmp_path, lambda: _batches(CONTENT[:7]), shape=(7, 4, 3))
-    assert len(list(tmp_path.iterdir())) == 3
+    assert _files(tmp_path) == sorted(3 * PAIR)
     np.testing.assert_array_equal(_cached(tmp_path, _forbidden), CONTENT)
 
 
@@ -66,7 +96,7 @@ def test_the_order_of_the_key_does_not_matter(tmp_path):
 @pytest.mark.parametrize("damage", ["truncated", "longer", "empty", "header", "shape", "type"])
 def test_a_damaged_file_is_noticed_and_rebuilt(tmp_path, damage):
     _cached(tmp_path)
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.npy")
     good = path.read_bytes()
     if damage == "shape":
         np.save(path, CONTENT.reshape(10, 3, 4))
@@ -96,12 +126,83 @@ def test_an_exception_while_building_leaves_nothing(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
+def _all_but(*missing):
+    def batches(left_out):
+        for start in (0, 4, 8):
+            rows = [row for row in range(start, min(start + 4, 10)) if row not in missing]
+            left_out.update({row: f"why {row}" for row in missing if start <= row < start + 4})
+            yield CONTENT[rows]
+
+    return batches
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("missing", [(), (3,), (0, 9), (4, 5, 6, 7)])
+def test_rows_that_are_left_out_are_known_with_their_reasons(tmp_path, missing, use_cache):
+    for batches in (_all_but(*missing), None if use_cache else _all_but(*missing)):
+        found = _found(tmp_path, batches, use_cache=use_cache)
+        np.testing.assert_array_equal(found.array, np.delete(CONTENT, missing, axis=0))
+        assert found.left_out == {row: f"why {row}" for row in missing}
+    assert _files(tmp_path) == (PAIR if use_cache else [])
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "{", '{"3": "why", "4": "why"}', '{"x": "why"}']
+)
+def test_a_list_that_does_not_fit_its_array_is_noticed(tmp_path, content):
+    _found(tmp_path, _all_but(3))
+    (path,) = tmp_path.glob("*.json")
+    good = path.read_text()
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    found = _found(tmp_path, _all_but(3))
+    assert found.left_out == {3: "why 3"}
+    assert path.read_text() == good
+
+
 def test_a_killed_build_leaves_no_wrong_cache(tmp_path):
     command = [sys.executable, "-c", KILLED_WHILE_BUILDING, str(tmp_path)]
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
     np.testing.assert_array_equal(_cached(tmp_path), CONTENT)
+
+
+def test_twenty_kills_at_random_moments_leave_no_wrong_cache(tmp_path):
+    rng = np.random.default_rng(0)
+    wanted = np.repeat(np.arange(3000) % 251, 1000).astype(np.uint8).reshape(3000, 1000)
+    found = 0
+    for _ in range(20):
+        with subprocess.Popen(
+            [sys.executable, "-c", BUILDING, str(tmp_path)], stdout=subprocess.PIPE
+        ) as child:
+            child.stdout.readline()
+            time.sleep(rng.uniform(0, 0.03))
+            child.kill()
+        for file in tmp_path.glob("ten-*.npy"):
+            np.testing.assert_array_equal(np.load(file), wanted)
+            found += 1
+            file.unlink()
+    # Whether a kill comes before or after the end is chance; what a reader finds is not.
+    result = cached_array(
+        str(tmp_path), {"name": "ten"}, wanted.shape, lambda _: [wanted], describe="ten"
+    )
+    np.testing.assert_array_equal(result.array, wanted)
+
+
+def test_what_killed_builds_left_is_removed_a_day_later(tmp_path):
+    old, young = tmp_path / ".ten-1.npy.a.tmp", tmp_path / ".ten-1.npy.b.json"
+    other = tmp_path / ".of-somebody-else.tmp"
+    for file in (old, young, other):
+        file.write_bytes(b"")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    _cached(tmp_path)
+    assert not old.exists()
+    assert young.exists()
+    assert other.exists()
 
 
 def _build_beside_another(folder, barrier, answers):
@@ -124,7 +225,7 @@ def test_two_processes_at_once_are_both_right(tmp_path):
     assert [answers.get(timeout=60) for _ in workers] == [True, True]
     for worker in workers:
         worker.join()
-    assert len(list(tmp_path.iterdir())) == 1
+    assert _files(tmp_path) == PAIR
 
 
 @pytest.mark.parametrize(
@@ -177,5 +278,5 @@ def test_the_default_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert default_cache_dir() == tmp_path / "xdg" / "kvae"
     monkeypatch.setenv("KVAE_CACHE_DIR", str(tmp_path / "chosen"))
-    cached_array(None, {"name": "ten"}, SHAPE, _batches, describe="ten")
-    assert len(list((tmp_path / "chosen").iterdir())) == 1
+    cached_array(None, {"name": "ten"}, SHAPE, lambda _: _batches(), describe="ten")
+    assert _files(tmp_path / "chosen") == PAIR

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kvae.data import Split
 from kvae.data.pipeline import batches, shuffled_batches
 
 NUM_ROWS = 23
@@ -84,3 +85,29 @@ def test_fewer_rows_than_a_batch_are_one_batch(x):
 
 def test_a_dropped_remainder_is_another_one_each_epoch(x):
     assert set().union(*_epochs(x, BATCH_SIZE, 3, 20)) == set(range(NUM_ROWS))
+
+
+def test_half_of_the_images_are_mirrored_left_to_right(x):
+    if x.ndim == 2:
+        return
+    plain = shuffled_batches(x, BATCH_SIZE, 1).take(80).as_numpy_iterator()
+    flipped = list(shuffled_batches(x, BATCH_SIZE, 1, flip=True).take(80).as_numpy_iterator())
+    count = 0
+    for before, after in zip(plain, flipped, strict=True):
+        for image, shown in zip(before, after, strict=True):
+            mirrored = np.array_equal(shown, image[:, ::-1])
+            assert mirrored or np.array_equal(shown, image)
+            count += mirrored
+    assert 150 < count < 250  # of 400: five standard deviations
+    again = shuffled_batches(x, BATCH_SIZE, 1, flip=True).take(80).as_numpy_iterator()
+    np.testing.assert_array_equal(np.stack(list(again)), np.stack(flipped))
+    # Each epoch mirrors others, and another seed too.
+    other = shuffled_batches(x, BATCH_SIZE, 2, flip=True).take(80).as_numpy_iterator()
+    assert not np.array_equal(np.stack(list(other)), np.stack(flipped))
+
+
+def test_a_split_makes_both_kinds_of_batches(x):
+    split = Split(x)
+    np.testing.assert_array_equal(np.concatenate(list(split.batches(4).as_numpy_iterator())), x)
+    found = next(iter(split.shuffled_batches(4, 3)))
+    np.testing.assert_array_equal(found, next(iter(shuffled_batches(x, 4, 3))))

@@ -1,0 +1,274 @@
+"""Any folder of images, or a zip of one."""
+
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from kvae.data import Dataset
+from kvae.data.decoding import SUFFIXES
+from kvae.data.image_files import Files, open_files, text_at
+from kvae.data.image_sets import ImageOptions, Source, content_key
+from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
+from kvae.errors import DataError, UsageError
+
+MAX_CLASSES = 1000
+MIN_IMAGES = 10
+LABEL = "class"
+_SPLIT_FOLDERS = {
+    "train": "train", "training": "train", "valid": "valid", "val": "valid",
+    "validation": "valid", "test": "test", "testing": "test",
+}  # fmt: skip
+_FLAGS = ({"-1", "1"}, {"0", "1"}, {"-1", "0", "1"}, {"false", "true"})
+
+
+def load(
+    *,
+    data_dir: str | None = None,
+    labels_file: str | None = None,
+    crop: str = "center",
+    image_size: int = 64,
+    channels: int = 3,
+    cache_dir: str | None = None,
+    cache: bool = True,
+    max_unreadable: float = 0.001,
+    split_seed: int = 0,
+) -> Dataset:
+    """Load all images below a folder; the first time they are decoded into the cache.
+
+    Folders train, valid (val, validation) and test at the top are the splits; without a valid one a
+    tenth of train becomes it; without any the images are divided 80/10/10. The folders below are
+    the classes, if every image lies in one and there are two or more. Rows are in the order of
+    their paths within each split.
+
+    Args:
+        data_dir: a folder or a zip with JPEG, PNG, WebP, BMP or GIF files; not written to.
+        labels_file: table with commas and a header; the first column holds paths below `data_dir`,
+            or names, each other one labels: -1, 0, 1, true and false alone, or names of classes.
+        crop: see `crops.box_of`.
+        image_size: width and height in pixels, 8 to 512.
+        channels: 1 (grey) or 3 (RGB).
+        cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
+        cache: False: decode into memory instead.
+        max_unreadable: the largest part of the images that may be unreadable, and is left out.
+        split_seed: of the splits that are drawn.
+
+    Returns:
+        Images `(rows, image_size, image_size, channels)`, uint8, memory-mapped; bool or int64
+        labels, the latter numbers of `card["label_names"]`.
+
+    Raises:
+        UsageError: an option that is not allowed, or no folder given.
+        DataError: no images, too many unreadable ones, or labels that do not fit.
+    """
+    return source(**locals()).dataset()
+
+
+def outline(**options: Any) -> Dataset:
+    """What `load` gives, without decoding: all pixels are grey. Arguments and errors as there."""
+    return source(**options).outline()
+
+
+def source(
+    *,
+    data_dir: str | None = None,
+    labels_file: str | None = None,
+    split_seed: int = 0,
+    **image_options: Any,
+) -> Source:
+    """The images before any is opened. Arguments and errors as for `load`."""
+    options = ImageOptions(**image_options)
+    options.check()
+    if data_dir is None:
+        raise UsageError("--data-dir is needed for folder: a folder or a zip of images")
+    files = open_files(Path(data_dir).expanduser())
+    paths = sorted(files.with_suffix(*SUFFIXES))
+    if len(paths) < MIN_IMAGES:
+        raise DataError(
+            f"{files.root} holds {len(paths)} images ({', '.join(SUFFIXES)}), {MIN_IMAGES} at "
+            f"least are needed; it holds {len(files.stamps):,} files in all"
+        )
+    rows, rule, below = _splits(files, paths, split_seed)
+    ordered = [path for split in SPLITS for path in rows[split]]
+    if labels_file is not None:
+        labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered)
+    else:
+        labels, names = _labels_of_folders([below[path] for path in ordered])
+    sizes = [len(rows[split]) for split in SPLITS]
+
+    def contents() -> Iterator[Callable[[], bytes]]:
+        return (partial(files.read, path) for path in ordered)
+
+    return Source(
+        "folder", _layout(files, rule, labels, labels_file),
+        {split: [files.place(path) for path in rows[split]] for split in SPLITS},
+        contents, labels,
+        content_key([sizes, *([path, *files.stamps[path]] for path in ordered)]),
+        {
+            "source": {"folder": files.root.resolve().name},
+            **rule,
+            **({"label_names": names} if names else {}),
+        },
+        next(iter(labels), ""), options,
+    )  # fmt: skip
+
+
+def _splits(
+    files: Files, paths: list[str], seed: int
+) -> tuple[dict[str, list[str]], dict[str, Any], dict[str, str]]:
+    """Split -> paths; what the card says; path -> the folder it lies in, below that of its split.
+
+    A zip, and a folder that was packed with itself, have everything in one folder at the top.
+    """
+    common = _common_folder(paths)
+    below = {path: path[len(common) :] for path in paths}
+    tops = {path: _SPLIT_FOLDERS.get(rest.split("/")[0].lower()) for path, rest in below.items()}
+    if not {"train", "test"} <= {*tops.values()}:
+        drawn = random_split(len(paths), seed)
+        rows = {split: [paths[i] for i in own] for split, own in drawn.items()}
+        if None not in tops.values():  # what is there of splits is no class
+            found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
+            print(
+                f"folder: of the folders train, valid and test there is only {found}: all images "
+                "are divided at random",
+                file=sys.stderr,
+            )
+            below = {path: rest.partition("/")[2] for path, rest in below.items()}
+        folders = {path: str(PurePosixPath(rest).parent) for path, rest in below.items()}
+        return rows, {"split": RULE, "split_seed": seed}, folders
+    if strays := [path for path, split in tops.items() if split is None]:
+        print(
+            f"folder: {len(strays):,} images outside the folders train, valid and test are left "
+            f"out, the first is {strays[0]}",
+            file=sys.stderr,
+        )
+    rows = {split: [path for path in paths if tops[path] == split] for split in SPLITS}
+    folders = {
+        path: str(PurePosixPath(rest.partition("/")[2]).parent) for path, rest in below.items()
+    }
+    if rows["valid"]:
+        return rows, {"split": "own"}, folders
+    if len(rows["train"]) < MIN_IMAGES:
+        raise DataError(
+            f"{files.root}: without a folder valid, {MIN_IMAGES} images at least are needed in "
+            f"train, found {len(rows['train'])}"
+        )
+    parts = random_tenth(np.arange(len(rows["train"])), seed)
+    rows["train"], rows["valid"] = ([rows["train"][i] for i in part] for part in parts)
+    rule = {"split": "own, valid a random tenth of train", "split_seed": seed}
+    return rows, rule, folders
+
+
+def _common_folder(paths: list[str]) -> str:
+    """The folders at the top that hold everything, with a slash at the end; those of splits not."""
+    common = ""
+    while True:
+        tops = {path[len(common) :].partition("/")[:2] for path in paths}
+        (top, slash), *others = tops
+        if others or not slash or top.lower() in _SPLIT_FOLDERS:
+            return common
+        common += f"{top}/"
+
+
+def _labels_of_folders(folders: list[str]) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    classes = sorted(set(folders))
+    if len(classes) < 2 or "." in classes or len(classes) > MAX_CLASSES:
+        if len(classes) > MAX_CLASSES:
+            print(
+                f"folder: {len(classes):,} subfolders are too many for classes "
+                f"({MAX_CLASSES:,} at most): images have no labels",
+                file=sys.stderr,
+            )
+        return {}, {}
+    codes = np.searchsorted(classes, folders).astype(np.int64)
+    return {LABEL: codes}, {LABEL: classes}
+
+
+def _labels_of_file(
+    path: Path, paths: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """Labels of a table with a row for each image."""
+    if not path.is_file():
+        raise UsageError(f"--labels-file {path}: no such file")
+    text = text_at(path)
+    try:
+        records = [row for row in csv.reader(io.StringIO(text), strict=True) if any(row)]
+    except csv.Error as error:
+        raise DataError(f"{path} is not comma-separated text: {error}") from error
+    if len(records) < 2 or len(records[0]) < 2:
+        raise DataError(
+            f"{path}: wanted a header and a row for each image, an image's path and then labels, "
+            f"received {len(records)} lines, the first with {len(records[0]) if records else 0} "
+            "columns"
+        )
+    header, *rows = [[cell.strip() for cell in row] for row in records]
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, record {number}: {len(row)} cells, the header has {len(header)}"
+            )
+    columns = header[1:]
+    if len(set(columns)) != len(columns) or "" in columns:
+        raise DataError(f"{path}: every label needs a name of its own, received {columns}")
+    listed = [row[0].replace("\\", "/") for row in rows]
+    by_name = {name: row[1:] for name, row in zip(listed, rows, strict=True)}
+    names = [_name_in(by_name, image) for image in paths]
+    if "" in names:
+        absent = paths[names.index("")]
+        raise DataError(
+            f"{path} has no row for {names.count(''):,} of {len(paths):,} images, the first is "
+            f"{absent}; its first row is for {rows[0][0]!r}"
+        )
+    if len(set(names)) < len(names) or len(by_name) < len(rows):
+        repeated = Counter(names) - Counter(set(names)) or Counter(listed) - Counter(set(listed))
+        twice = next(iter(repeated))
+        raise DataError(
+            f"{path}: {twice!r} stands for two images, or has two rows: give paths below the "
+            "folder of the images, each once"
+        )
+    cells = np.array([by_name[name] for name in names])
+    for name, row in zip(names, cells, strict=True):
+        if "" in row:
+            column = columns[row.tolist().index("")]
+            raise DataError(f"{path}: {name} has no label in the column {column!r}")
+    return _encoded(path, columns, cells)
+
+
+def _name_in(by_name: dict[str, list[str]], image: str) -> str:
+    """What a table calls an image: its path, or its name with or without ending; "" for none."""
+    plain = PurePosixPath(image)
+    return next((name for name in (image, plain.name, plain.stem) if name in by_name), "")
+
+
+def _encoded(
+    path: Path, columns: list[str], cells: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    labels, names = {}, {}
+    for column, values in zip(columns, cells.T, strict=True):
+        classes = sorted(set(values.tolist()))
+        if any({value.lower() for value in classes} <= flags for flags in _FLAGS):
+            labels[column] = np.isin(np.char.lower(values), ("1", "true"))
+        elif len(classes) > MAX_CLASSES:
+            raise DataError(
+                f"{path}, column {column!r}: {len(classes):,} different values, "
+                f"{MAX_CLASSES:,} classes at most are allowed"
+            )
+        else:
+            labels[column] = np.searchsorted(classes, values).astype(np.int64)
+            names[column] = classes
+    return labels, names
+
+
+def _layout(
+    files: Files, rule: dict[str, Any], labels: dict[str, np.ndarray], labels_file: str | None
+) -> str:
+    kind = "zip" if files.is_zip else "folder"
+    splits = "own splits" if rule["split"].startswith("own") else "split at random"
+    of_file = "labels of a file" if labels_file else "classes by subfolder"
+    return f"images in a {kind}, {splits}, {of_file if labels else 'no labels'}"

@@ -1,0 +1,290 @@
+"""Any image dataset of TensorFlow Datasets, and folders that it prepared."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kvae.data import Dataset
+from kvae.data.image_sets import ImageOptions, Source, content_key
+from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
+from kvae.errors import DataError, UsageError
+
+_SPLIT_OF = {
+    "train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
+}  # fmt: skip
+
+
+def load(
+    *,
+    tfds_name: str = "",
+    data_dir: str | None = None,
+    crop: str = "center",
+    image_size: int = 64,
+    channels: int = 3,
+    cache_dir: str | None = None,
+    cache: bool = True,
+    max_unreadable: float = 0.001,
+    split_seed: int = 0,
+) -> Dataset:
+    """Load an image dataset of TensorFlow Datasets; it is downloaded if it is not prepared yet.
+
+    Its own splits are kept. Without a valid split a tenth of train becomes it; without a test split
+    the valid one becomes test; a single split is divided 80/10/10.
+
+    Args:
+        tfds_name: as for `tfds.builder`: "cifar10", "mnist", "celeb_a:2.1.0", ....
+        data_dir: where it is prepared; None for TFDS's own, ~/tensorflow_datasets.
+        crop: see `crops.box_of`.
+        image_size: width and height in pixels, 8 to 512.
+        channels: 1 (grey) or 3 (RGB).
+        cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
+        cache: False: decode into memory instead.
+        max_unreadable: the largest part of the images that may be unreadable, and is left out.
+        split_seed: of the splits that are drawn.
+
+    Returns:
+        Images `(rows, image_size, image_size, channels)`, uint8, memory-mapped; its class label
+        (int64) and its true-or-false features as labels.
+
+    Raises:
+        UsageError: an option that is not allowed, or a dataset that TFDS does not have.
+        DataError: it cannot be prepared, or has no images.
+    """
+    return source(**locals()).dataset()
+
+
+def source(
+    *,
+    tfds_name: str = "",
+    data_dir: str | None = None,
+    split_seed: int = 0,
+    **image_options: Any,
+) -> Source:
+    """The images before any is decoded. Arguments and errors as for `load`."""
+    options = ImageOptions(**image_options)
+    options.check()
+    builder = _builder(tfds_name, data_dir)
+    return _source(builder, f"tfds:{tfds_name}", split_seed, "", options)
+
+
+def prepared(
+    name: str, folder: Path, split_seed: int, color_by: str, options: ImageOptions
+) -> Source:
+    """Images of a folder that TFDS has written.
+
+    Args:
+        name: of our dataset.
+        folder: of one version, with dataset_info.json.
+        split_seed: of the splits that are drawn.
+        color_by: the label that colours a latent map, if it is there.
+        options: of the images.
+
+    Raises:
+        DataError: it cannot be read, or has no images.
+    """
+    tfds = _tfds()
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+    except Exception as error:  # of many kinds: the files are not ours
+        raise DataError(f"{folder} is no dataset of TensorFlow Datasets: {error}") from error
+    return _source(builder, name, split_seed, color_by, options)
+
+
+def _tfds() -> Any:
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(f"tensorflow-datasets cannot be imported: {error}") from error
+    return tfds
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
+    if not name:
+        raise UsageError("--dataset tfds:NAME needs a name, as tfds:cifar10")
+    tfds = _tfds()
+    folder = str(Path(data_dir).expanduser()) if data_dir else None
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
+        known = [other for other in tfds.list_builders() if name[:4] in other][:8]
+        near = f"; like it are {', '.join(known)}" if known else ""
+        reason = str(error).strip().splitlines()[0][:100]
+        raise UsageError(
+            f"TensorFlow Datasets has no {name!r}{near}; all names: "
+            f"https://www.tensorflow.org/datasets/catalog/overview ({reason})"
+        ) from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # downloads, checksums, disks: all end here
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise DataError(f"tfds:{name} could not be prepared: {reason}") from error
+    return builder
+
+
+def _source(
+    builder: Any, name: str, split_seed: int, color_by: str, options: ImageOptions
+) -> Source:
+    image, label_names = _features(builder)
+    own = list(builder.info.splits)
+    labels = {split: _labels(builder, split, label_names) for split in own}
+    counts = {split: len(found[""]) for split, found in labels.items()}
+    assigned, rule, unused = _assign(counts, split_seed)
+    if unused:
+        print(f"{name}: not used: the splits {', '.join(unused)}", file=sys.stderr)
+    rows = [
+        (split, row)
+        for ours in SPLITS
+        for split in assigned
+        for row in np.flatnonzero(assigned[split] == ours)
+    ]
+    places: dict[str, list[str]] = {ours: [] for ours in SPLITS}
+    for split, row in rows:
+        places[assigned[split][row]].append(f"{name}, split {split}, image {row + 1}")
+
+    def contents() -> Iterator[Callable[[], bytes]]:
+        # A pass for each split, so that the cache holds one after another.
+        for ours in SPLITS:
+            for split, found in assigned.items():
+                if not (found == ours).any():
+                    continue
+                for wanted, example in zip(found, _read(builder, split, image), strict=True):
+                    if wanted == ours:
+                        yield partial(bytes, example[image])
+
+    features = dict(builder.info.features.items())
+    classes = {
+        label: list(features[label].names) for label in label_names if _is_class(features, label)
+    }
+    ordered = {
+        _plain_name(label): np.array([labels[split][label][row] for split, row in rows])
+        for label in label_names
+    }
+    first = next(iter(ordered), "")
+    return Source(
+        name, f"TensorFlow Datasets, {builder.info.full_name}", places, contents, ordered,
+        content_key(
+            [builder.info.full_name, _stamps(builder)]
+            + [[split, found.tolist()] for split, found in assigned.items()]
+        ),
+        {**rule, **({"label_names": classes} if classes else {})},
+        color_by if color_by in ordered else first, options,
+    )  # fmt: skip
+
+
+def _features(builder: Any) -> tuple[str, list[str]]:
+    """The feature that holds images, and those that are labels (attributes/NAME in a dict)."""
+    tfds = _tfds()
+    features = builder.info.features
+    named = features.items() if hasattr(features, "items") else ()
+    images = [name for name, one in named if type(one) is tfds.features.Image]
+    if not images:
+        raise DataError(f"{builder.info.full_name} has no feature of images: {features}")
+    labels = []
+    for name, one in named:
+        if isinstance(one, tfds.features.ClassLabel):
+            labels.append(name)
+        elif isinstance(one, tfds.features.FeaturesDict):
+            labels += [f"{name}/{inner}" for inner, part in one.items() if _is_flag(part)]
+        elif _is_flag(one):
+            labels.append(name)
+    return "image" if "image" in images else images[0], labels
+
+
+def _is_class(features: dict[str, Any], label: str) -> bool:
+    """Whether a label is a class, whose names are known."""
+    return isinstance(features.get(label), _tfds().features.ClassLabel)
+
+
+def _is_flag(feature: Any) -> bool:
+    """Whether a feature is one true or false."""
+    return getattr(feature, "shape", None) == () and np.dtype(feature.np_dtype) == np.bool_
+
+
+def _plain_name(label: str) -> str:
+    return label.rsplit("/", 1)[-1]
+
+
+def _labels(builder: Any, split: str, names: list[str]) -> dict[str, np.ndarray]:
+    """Name -> values of a split's rows; under "" their numbers."""
+    tfds = _tfds()
+    if not names:
+        count = builder.info.splits[split].num_examples
+        return {"": np.arange(count)}
+    wanted: dict[str, Any] = {}
+    for name in names:
+        outer, _, inner = name.partition("/")
+        if inner:
+            wanted.setdefault(outer, {})[inner] = True
+        else:
+            wanted[outer] = True
+    examples = _iterate(builder, split, tfds.decode.PartialDecoding(wanted))
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for example in examples:
+        for name in names:
+            outer, _, inner = name.partition("/")
+            columns[name].append(example[outer][inner] if inner else example[outer])
+    found = {name: np.array(values) for name, values in columns.items()}
+    return {**found, "": np.arange(len(found[names[0]]))}
+
+
+def _read(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
+    """Examples with the image's bytes as they are on disk."""
+    tfds = _tfds()
+    skip = tfds.decode.PartialDecoding({image: True}, {image: tfds.decode.SkipDecoding()})
+    return _iterate(builder, split, skip)
+
+
+def _iterate(builder: Any, split: str, decoders: Any) -> Iterator[dict[str, Any]]:
+    tfds = _tfds()
+    # One file after another: the same order every time.
+    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    dataset = builder.as_dataset(
+        split=split, decoders=decoders, shuffle_files=False, read_config=config
+    )
+    yield from dataset.as_numpy_iterator()
+
+
+def _assign(
+    counts: dict[str, int], seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any], list[str]]:
+    """TFDS's split -> our split of each of its rows; what the card says; splits without use."""
+    known = {_SPLIT_OF[split]: split for split in counts if split in _SPLIT_OF}
+    drawn = {"split_seed": seed}
+    if set(known) == set(SPLITS) or {"train", "test"} <= set(known):
+        assigned = {split: np.full(counts[split], ours) for ours, split in known.items()}
+        rule = "own"
+    elif {"train", "valid"} <= set(known):
+        assigned = {
+            known["train"]: np.full(counts[known["train"]], "train"),
+            known["valid"]: np.full(counts[known["valid"]], "test"),
+        }
+        rule = "own, its validation split for test"
+    elif len(counts) == 1 or "train" in known:
+        split = known.get("train", next(iter(counts)))
+        if counts[split] < 10:
+            raise DataError(f"a random split needs 10 images at least, found {counts[split]}")
+        assigned = {split: np.empty(counts[split], "<U5")}
+        for ours, rows in random_split(counts[split], seed).items():
+            assigned[split][rows] = ours
+        return assigned, {"split": RULE, **drawn}, [other for other in counts if other != split]
+    else:
+        raise DataError(f"it has no split train, but {', '.join(counts) or 'none at all'}")
+    if not any((found == "valid").any() for found in assigned.values()):
+        train = assigned[known["train"]] = assigned[known["train"]].astype("<U5")
+        train[random_tenth(np.arange(len(train)), seed)[1]] = "valid"
+        rule += ", valid a random tenth of train"
+        return assigned, {"split": rule, **drawn}, [s for s in counts if s not in assigned]
+    return assigned, {"split": rule}, [split for split in counts if split not in assigned]
+
+
+def _stamps(builder: Any) -> list[list[Any]]:
+    """Name, bytes and time of change of the files of a prepared dataset."""
+    folder = Path(str(builder.data_path))
+    if not folder.is_dir():
+        return []
+    found = ((path, path.stat()) for path in sorted(folder.iterdir()) if path.is_file())
+    return [[path.name, status.st_size, status.st_mtime_ns] for path, status in found]
