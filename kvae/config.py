@@ -202,7 +202,11 @@ class Config:
     )
     prior: str = _option("mixture", _MODEL, "p(z)", choices=PRIORS)
     prior_components: int = _option(
-        30, _MODEL, "components of the priors 'mixture' and 'vamp'", _POSITIVE_COUNT, metavar="N"
+        30,
+        _MODEL,
+        "components of the priors 'mixture' and 'vamp'; best twice as many as the data have groups",
+        _POSITIVE_COUNT,
+        metavar="N",
     )
     objective: str = _option(
         "elbo", _MODEL, "bound to maximise; 'iwae': of several draws (Burda et al. 2016)",
