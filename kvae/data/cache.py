@@ -116,7 +116,7 @@ def _in_memory(
         for batch in _checked(batches(left_out), shape, left_out):
             array[rows : rows + len(batch)] = batch
             rows += len(batch)
-            progress.update(len(batch))
+            progress.update(rows + len(left_out) - progress.n)
     return Cached(array[:rows], left_out)
 
 
@@ -134,11 +134,13 @@ def _build(
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_orphans(path.parent)
             _write_header(partial, shape, "xb")
+        rows = 0
         with _progress(shape[0], describe) as progress:
             for batch in _checked(batches(left_out), shape, left_out):
                 with _blaming(path.parent):
                     _append(partial, batch)
-                progress.update(len(batch))
+                rows += len(batch)
+                progress.update(rows + len(left_out) - progress.n)
         with _blaming(path.parent):
             _write_header(partial, (shape[0] - len(left_out), *shape[1:]), "r+b")
             listed.write_text(json.dumps(left_out))

@@ -18,7 +18,7 @@ from kvae.data.celeba_copies import (
 from kvae.data.celeba_lists import read_attributes, read_partition
 from kvae.data.image_files import text_of
 from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import RULE, SPLITS, random_split
+from kvae.data.splits import SPLITS, divided
 from kvae.errors import DataError
 
 COLOR_BY, CROP = "Blond_Hair", "center148"
@@ -119,14 +119,8 @@ def _rows_of_splits(
     """Split -> numbers of its images; and what the card says about it."""
     if copy.partition is None:
         numbers = list(copy.paths)
-        if len(numbers) < 10:
-            raise DataError(
-                f"{copy.files.root} has no list_eval_partition and {len(numbers)} images: a random "
-                "split needs 10 at least"
-            )
-        split = random_split(len(numbers), split_seed)
-        drawn = {name: [numbers[i] for i in own] for name, own in split.items()}
-        return drawn, {"split": RULE, "split_seed": split_seed}
+        division, rule = divided({}, len(numbers), split_seed, str(copy.files.root))
+        return {name: [numbers[i] for i in own] for name, own in division.items()}, rule
     partition = read_partition(*_content(copy.partition))
     listed = Path(copy.partition.path).name
     present = [number for number in copy.paths if number in partition]

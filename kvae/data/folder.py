@@ -15,7 +15,7 @@ from kvae.data import Dataset
 from kvae.data.decoding import SUFFIXES
 from kvae.data.image_files import Files, open_files, text_at
 from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
+from kvae.data.splits import RULE, SPLITS, divided
 from kvae.errors import DataError, UsageError
 
 MAX_CLASSES = 1000
@@ -42,8 +42,8 @@ def load(
 ) -> Dataset:
     """Load all images below a folder; the first time they are decoded into the cache.
 
-    Folders train, valid (val, validation) and test at the top are the splits; without a valid one a
-    tenth of train becomes it; without any the images are divided 80/10/10. The folders below are
+    Folders train, valid (val, validation) and test at the top are the splits, completed as in
+    `splits.divided`; without them the images are divided 80/10/10. The folders below are
     the classes, if every image lies in one and there are two or more. Rows are in the order of
     their paths within each split.
 
@@ -129,40 +129,37 @@ def _splits(
     common = _common_folder(paths)
     below = {path: path[len(common) :] for path in paths}
     tops = {path: _SPLIT_FOLDERS.get(rest.split("/")[0].lower()) for path, rest in below.items()}
-    if not {"train", "test"} <= {*tops.values()}:
-        drawn = random_split(len(paths), seed)
-        rows = {split: [paths[i] for i in own] for split, own in drawn.items()}
-        if None not in tops.values():  # what is there of splits is no class
-            found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
-            print(
-                f"folder: of the folders train, valid and test there is only {found}: all images "
-                "are divided at random",
-                file=sys.stderr,
+    named = {
+        split: np.array([i for i, path in enumerate(paths) if tops[path] == split], np.int64)
+        for split in SPLITS
+    }
+    division, rule = divided(named, len(paths), seed, str(files.root))
+    rows = {split: [paths[i] for i in own] for split, own in division.items()}
+    strays = [path for path, split in tops.items() if split is None]
+    if rule["split"] == RULE:
+        if strays:  # folders with these names among others are classes
+            return (
+                rows,
+                rule,
+                {path: str(PurePosixPath(rest).parent) for path, rest in below.items()},
             )
-            below = {path: rest.partition("/")[2] for path, rest in below.items()}
-        folders = {path: str(PurePosixPath(rest).parent) for path, rest in below.items()}
-        return rows, {"split": RULE, "split_seed": seed}, folders
-    if strays := [path for path, split in tops.items() if split is None]:
+        found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
+        print(
+            f"folder: of the folders train, valid and test there is only {found}: all images are "
+            "divided at random",
+            file=sys.stderr,
+        )
+    elif strays:
         print(
             f"folder: {len(strays):,} images outside the folders train, valid and test are left "
             f"out, the first is {strays[0]}",
             file=sys.stderr,
         )
-    rows = {split: [path for path in paths if tops[path] == split] for split in SPLITS}
-    folders = {
-        path: str(PurePosixPath(rest.partition("/")[2]).parent) for path, rest in below.items()
-    }
-    if rows["valid"]:
-        return rows, {"split": "own"}, folders
-    if len(rows["train"]) < MIN_IMAGES:
-        raise DataError(
-            f"{files.root}: without a folder valid, {MIN_IMAGES} images at least are needed in "
-            f"train, found {len(rows['train'])}"
-        )
-    parts = random_tenth(np.arange(len(rows["train"])), seed)
-    rows["train"], rows["valid"] = ([rows["train"][i] for i in part] for part in parts)
-    rule = {"split": "own, valid a random tenth of train", "split_seed": seed}
-    return rows, rule, folders
+    return (
+        rows,
+        rule,
+        {path: str(PurePosixPath(rest.partition("/")[2]).parent) for path, rest in below.items()},
+    )
 
 
 def _common_folder(paths: list[str]) -> str:

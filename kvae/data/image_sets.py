@@ -107,7 +107,8 @@ class Source:
             "source": self.content_key,
         }
         places = [place for split in SPLITS for place in self.places[split]]
-        allowed = int(options.max_unreadable * self.count)
+        # 0.57 of 100 is 57, though not in floating point.
+        allowed = int(options.max_unreadable * self.count + 1e-9)
         found = cached_array(
             options.cache_dir, key, shape,
             lambda left_out: decoded(self.contents(), left_out, options, places, allowed),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import RULE, SPLITS, random_split
+from kvae.data.splits import SPLITS, divided
 from kvae.errors import DataError
 
 if TYPE_CHECKING:
@@ -118,16 +118,17 @@ def _split(files: list[Path], tables: list[Any], seed: int) -> tuple[np.ndarray,
         next((split for word, split in _SPLIT_OF.items() if word in file.name.lower()), "")
         for file in files
     ]
-    counts = [table.metadata.num_rows for table in tables]
-    if set(SPLITS) <= set(named) and all(named):
-        return np.repeat(named, counts), {"split": "own"}
-    if any(named):
-        found = ", ".join(sorted(set(named) - {""}))
+    if any(named) and not all(named):
         raise DataError(
-            f"{files[0].parent} holds parquet files of the splits {found}: wanted all of "
-            f"{', '.join(SPLITS)} in the files' names, or none of them"
+            f"{files[0].parent}: the names of some parquet files hold train, valid or test, others "
+            f"do not: {files[named.index('')].name}"
         )
-    drawn = np.empty(sum(counts), "<U5")
-    for name, rows in random_split(sum(counts), seed).items():
-        drawn[rows] = name
-    return drawn, {"split": RULE, "split_seed": seed}
+    own = np.repeat(named, [table.metadata.num_rows for table in tables])
+    rows, rule = divided(
+        {split: np.flatnonzero(own == split) for split in SPLITS}, len(own), seed,
+        str(files[0].parent),
+    )  # fmt: skip
+    split = np.empty(len(own), "<U5")
+    for name, indices in rows.items():
+        split[indices] = name
+    return split, rule

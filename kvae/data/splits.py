@@ -1,9 +1,15 @@
-"""Random divisions into train, valid and test."""
+"""Divisions into train, valid and test, as the source has them or at random."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from kvae.errors import DataError
+
 SPLITS = ("train", "valid", "test")
 RULE = "random 80/10/10"
+MIN_ROWS = 10
 
 
 def random_split(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -35,3 +41,48 @@ def random_tenth(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     mixed = np.random.default_rng(seed).permutation(rows)
     tenth = -(-len(mixed) // 10)
     return np.sort(mixed[tenth:]), np.sort(mixed[:tenth])
+
+
+def divided(
+    own: Mapping[str, np.ndarray], count: int, seed: int, place: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Complete what splits a source of images has.
+
+    Without a valid split a tenth of train becomes it; without a test split the valid one becomes
+    test; without train, or with train alone, all rows are divided 80/10/10.
+
+    Args:
+        own: split -> indices of its rows; absent or empty ones are not there.
+        count: of all rows.
+        seed: of what is drawn.
+        place: what to call the source in a message.
+
+    Returns:
+        Split -> indices, and what the data card says about it.
+
+    Raises:
+        DataError: there are fewer than 10 rows to draw from.
+    """
+    rows = {split: np.asarray(own.get(split, ()), np.int64) for split in SPLITS}
+    drawn_from = count
+    if rows["train"].size and (rows["test"].size or rows["valid"].size):
+        rule = "own"
+        if not rows["test"].size:
+            rows["test"], rows["valid"] = rows["valid"], rows["test"]
+            rule += ", its valid split for test"
+        if rows["valid"].size:
+            return rows, {"split": rule}
+        rule += ", valid a random tenth of train"
+        drawn_from = rows["train"].size
+    else:
+        rule = RULE
+    if drawn_from < MIN_ROWS:
+        raise DataError(
+            f"{place}: {MIN_ROWS} images at least are needed to draw a split ({rule}) from, found "
+            f"{drawn_from}"
+        )
+    if rule == RULE:
+        rows = random_split(count, seed)
+    else:
+        rows["train"], rows["valid"] = random_tenth(rows["train"], seed)
+    return rows, {"split": rule, "split_seed": seed}

@@ -10,7 +10,7 @@ import numpy as np
 
 from kvae.data import Dataset
 from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
+from kvae.data.splits import SPLITS, divided
 from kvae.errors import DataError, UsageError
 
 _SPLIT_OF = {
@@ -32,8 +32,7 @@ def load(
 ) -> Dataset:
     """Load an image dataset of TensorFlow Datasets; it is downloaded if it is not prepared yet.
 
-    Its own splits are kept. Without a valid split a tenth of train becomes it; without a test split
-    the valid one becomes test; a single split is divided 80/10/10.
+    Its own splits are kept, and completed as in `splits.divided`.
 
     Args:
         tfds_name: as for `tfds.builder`: "cifar10", "mnist", "celeb_a:2.1.0", ....
@@ -132,7 +131,7 @@ def _source(
     own = list(builder.info.splits)
     labels = {split: _labels(builder, split, label_names) for split in own}
     counts = {split: len(found[""]) for split, found in labels.items()}
-    assigned, rule, unused = _assign(counts, split_seed)
+    assigned, rule, unused = _assign(counts, split_seed, name)
     if unused:
         print(f"{name}: not used: the splits {', '.join(unused)}", file=sys.stderr)
     rows = [
@@ -249,36 +248,23 @@ def _iterate(builder: Any, split: str, decoders: Any) -> Iterator[dict[str, Any]
 
 
 def _assign(
-    counts: dict[str, int], seed: int
+    counts: dict[str, int], seed: int, name: str
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], list[str]]:
     """TFDS's split -> our split of each of its rows; what the card says; splits without use."""
-    known = {_SPLIT_OF[split]: split for split in counts if split in _SPLIT_OF}
-    drawn = {"split_seed": seed}
-    if set(known) == set(SPLITS) or {"train", "test"} <= set(known):
-        assigned = {split: np.full(counts[split], ours) for ours, split in known.items()}
-        rule = "own"
-    elif {"train", "valid"} <= set(known):
-        assigned = {
-            known["train"]: np.full(counts[known["train"]], "train"),
-            known["valid"]: np.full(counts[known["valid"]], "test"),
-        }
-        rule = "own, its validation split for test"
-    elif len(counts) == 1 or "train" in known:
-        split = known.get("train", next(iter(counts)))
-        if counts[split] < 10:
-            raise DataError(f"a random split needs 10 images at least, found {counts[split]}")
-        assigned = {split: np.empty(counts[split], "<U5")}
-        for ours, rows in random_split(counts[split], seed).items():
-            assigned[split][rows] = ours
-        return assigned, {"split": RULE, **drawn}, [other for other in counts if other != split]
-    else:
-        raise DataError(f"it has no split train, but {', '.join(counts) or 'none at all'}")
-    if not any((found == "valid").any() for found in assigned.values()):
-        train = assigned[known["train"]] = assigned[known["train"]].astype("<U5")
-        train[random_tenth(np.arange(len(train)), seed)[1]] = "valid"
-        rule += ", valid a random tenth of train"
-        return assigned, {"split": rule, **drawn}, [s for s in counts if s not in assigned]
-    return assigned, {"split": rule}, [split for split in counts if split not in assigned]
+    used = [split for split in counts if split in _SPLIT_OF] or list(counts)[:1]
+    if len(counts) > 1 and "train" not in used:
+        raise DataError(f"{name} has no split train, but {', '.join(counts)}")
+    starts = np.cumsum([0, *(counts[split] for split in used)])
+    own = {
+        _SPLIT_OF.get(split, "train"): np.arange(counts[split]) + start
+        for split, start in zip(used, starts, strict=False)
+    }
+    rows, rule = divided(own, int(starts[-1]), seed, name)
+    ours = np.empty(starts[-1], "<U5")
+    for split, indices in rows.items():
+        ours[indices] = split
+    assigned = dict(zip(used, np.split(ours, starts[1:-1]), strict=True))
+    return assigned, rule, [split for split in counts if split not in used]
 
 
 def _stamps(builder: Any) -> list[list[Any]]:

@@ -175,7 +175,9 @@ def test_without_valid_a_tenth_of_train_is_drawn(place):
 
 def test_a_tenth_of_too_few_is_none(place):
     data_dir = place(tree_of(*names(9, "train/{}.png"), *names(9, "test/{}.png")))
-    with pytest.raises(DataError, match=r"without a folder valid, 10 .* in train, found 9$"):
+    with pytest.raises(
+        DataError, match=r"10 images .* \(own, valid a random tenth of train\) from, found 9$"
+    ):
         get(data_dir)
 
 
@@ -192,7 +194,15 @@ def test_images_outside_the_folders_of_splits_are_told_and_left_out(place, capfd
     assert not {"cover.png", "extra/1.png"} & set(kept)
 
 
-@pytest.mark.parametrize("present", [["train", "val"], ["train"], ["val", "test"]])
+def test_the_valid_images_are_the_test_split_where_there_is_none(place):
+    tree = tree_of(*names(15, "train/{}.png"), *names(4, "val/{}.png"))
+    dataset = get(place(tree))
+    assert counts(dataset) == (13, 2, 4)
+    assert all(path.startswith("val/") for path in paths_in(dataset, tree)["test"])
+    assert dataset.card["split"].startswith("own, its valid split for test, valid a random tenth")
+
+
+@pytest.mark.parametrize("present", [["train"], ["val", "test"]])
 def test_folders_of_some_splits_are_neither_splits_nor_classes(present, place, capfd):
     tree = tree_of(*(f"{split}/{kind}/{i}.png" for split in present for kind in "ab"
                      for i in range(8)))  # fmt: skip

@@ -88,7 +88,11 @@ def test_the_split_seed_chooses_the_valid_rows(tmp_path, mocked):
     ("splits", "counts", "rule"),
     [
         (("train",), (32, 4, 4), "random 80/10/10"),
-        (("train", "validation"), (36, 4, 40), "own, its validation split for test"),
+        (
+            ("train", "validation"),
+            (36, 4, 40),
+            "own, its valid split for test, valid a random tenth of train",
+        ),
         (("train", "validation", "test"), (40, 40, 40), "own"),
         (("train", "test", "extra"), (36, 4, 40), "own, valid a random tenth"),
     ],
