@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae.data.face_canvas import (
+from kvae.data.faces.canvas import (
     Canvas,
     Window,
     box,
@@ -14,8 +14,15 @@ from kvae.data.face_canvas import (
     paint_color,
     segment,
 )
-from kvae.data.face_features import EAR_LINE, EYE_LINE, NECK_BASE, ear_shift, eye_spacing, eye_width
-from kvae.data.face_model import Face
+from kvae.data.faces.features import (
+    EAR_LINE,
+    EYE_LINE,
+    NECK_BASE,
+    ear_shift,
+    eye_spacing,
+    eye_width,
+)
+from kvae.data.faces.model import Face
 
 TEE, STRIPED, SHIRT, TURTLENECK, VNECK = range(5)
 ROUND, SQUARE, SUNGLASSES = range(1, 4)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae.data.face_canvas import (
+from kvae.data.faces.canvas import (
     Canvas,
     Field,
     Window,
@@ -14,7 +14,7 @@ from kvae.data.face_canvas import (
     palette,
     segment,
 )
-from kvae.data.face_model import HEAD_HEIGHT, Face, head_distance
+from kvae.data.faces.model import HEAD_HEIGHT, Face, head_distance
 
 EYE_LINE = 0.03
 BROW_LINE = -0.115

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae.data.face_canvas import (
+from kvae.data.faces.canvas import (
     Canvas,
     Field,
     Window,
@@ -15,7 +15,7 @@ from kvae.data.face_canvas import (
     segment,
     smooth_max,
 )
-from kvae.data.face_model import Face, head_distance
+from kvae.data.faces.model import Face, head_distance
 
 BALD, CROP, STRAIGHT, WAVY, CURLY, BUN, PIGTAILS = range(7)
 STUBBLE, MOUSTACHE, GOATEE, FULL_BEARD = range(1, 5)

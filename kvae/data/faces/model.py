@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data.face_canvas import Field, Frame, mix, palette
+from kvae.data.faces.canvas import Field, Frame, mix, palette
 
 HEAD_HEIGHT = 0.47
 PIVOT = 0.42

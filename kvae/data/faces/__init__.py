@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae.data import Dataset, Split, face_drawing
+from kvae.data import Dataset, Split
 from kvae.data.cache import cached_array
-from kvae.data.face_factors import FACTORS, check_factors, describe_factors, sample_factors
+from kvae.data.faces import drawing
+from kvae.data.faces.factors import FACTORS, check_factors, describe_factors, sample_factors
 from kvae.errors import DataError, UsageError
 
 __all__ = ["FACTORS", "attributes", "draw", "draw_batches", "load", "outline", "sample_factors"]
@@ -53,7 +54,7 @@ def draw(factors: Mapping[str, np.ndarray], image_size: int) -> np.ndarray:
     step = max(1, PIXELS_PER_BATCH // image_size**2)
     for start in range(0, count, step):
         rows = slice(start, start + step)
-        images[rows] = face_drawing.draw(_take(factors, rows), image_size)
+        images[rows] = drawing.draw(_take(factors, rows), image_size)
     return images
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from kvae.data import face_features, face_hair, face_wear
-from kvae.data.face_canvas import EXTENT, Canvas, Frame, Window, circle, glow, mix, palette
-from kvae.data.face_model import Face, face_of
+from kvae.data.faces import features, hair, wear
+from kvae.data.faces.canvas import EXTENT, Canvas, Frame, Window, circle, glow, mix, palette
+from kvae.data.faces.model import Face, face_of
 
 PASTEL = ("fbcabd", "fde3ae", "d2eabf", "b4e4df", "b9d6f6", "d4caf3", "f8c8de")
 DEEP = ("c2604f", "cf9640", "5f9562", "3d8b8c", "46689f", "6d5a9c", "ad5680")
@@ -19,22 +19,22 @@ def draw(factors: Mapping[str, np.ndarray], image_size: int) -> np.ndarray:
     canvas = Canvas(np.zeros((3, batch, image_size, image_size), np.float32))
     parts: tuple[Callable[[Canvas, Face], None], ...] = (
         background,
-        face_hair.back,
-        face_features.neck,
-        face_wear.clothes,
-        face_features.ears,
-        face_features.head,
-        face_hair.shadow,
-        face_features.blush,
-        face_features.nose,
-        face_hair.beard,
-        face_features.mouth,
-        face_features.eyes,
-        face_features.brows,
-        face_wear.glasses,
-        face_hair.front,
-        face_wear.earrings,
-        face_wear.hat,
+        hair.back,
+        features.neck,
+        wear.clothes,
+        features.ears,
+        features.head,
+        hair.shadow,
+        features.blush,
+        features.nose,
+        hair.beard,
+        features.mouth,
+        features.eyes,
+        features.brows,
+        wear.glasses,
+        hair.front,
+        wear.earrings,
+        wear.hat,
     )
     for part in parts:
         part(canvas, face)
