@@ -464,6 +464,8 @@ REFUSED = [
          "celeba.txt is not a zip, or is cut short: download it again"),
     Case("a zip of unrelated files", _file("notes.zip", lambda: zipped({"a.txt": b"a"})),
          "notes.zip holds no images of CelebA.*it holds a.txt"),
+    Case("a zip of parquet files", _file("hf.zip", lambda: zipped({"train.parquet": b"PAR1"})),
+         "hf.zip holds TFRecords or parquet files: unpack it"),
     Case("a zip of unrelated files in a folder",
          _folder(lambda: lists() | {"notes.zip": zipped({"a.txt": b"a"})}),
          "notes.zip holds no images"),

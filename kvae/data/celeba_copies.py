@@ -89,6 +89,8 @@ def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
     if _groups(files):
         return _jpeg_copy(files, files)
     prepared = files.named("dataset_info.json")
+    if files.is_zip and (prepared or files.with_suffix(".parquet")):
+        raise DataError(f"{path} holds TFRecords or parquet files: unpack it and give the folder")
     # Before any zip: TensorFlow Datasets keeps its downloads in the same place.
     if celeb_a := [one for one in prepared if "celeb_a/" in f"{files.root.name}/{one}"]:
         # Versions sort as text well enough: 2.0.1 and 2.1.0 are all there are.

@@ -238,13 +238,20 @@ def _read(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
 
 
 def _iterate(builder: Any, split: str, decoders: Any) -> Iterator[dict[str, Any]]:
-    tfds = _tfds()
+    import tensorflow as tf
+
     # One file after another: the same order every time.
-    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    dataset = builder.as_dataset(
-        split=split, decoders=decoders, shuffle_files=False, read_config=config
-    )
-    yield from dataset.as_numpy_iterator()
+    config = _tfds().ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    try:
+        dataset = builder.as_dataset(
+            split=split, decoders=decoders, shuffle_files=False, read_config=config
+        )
+        yield from dataset.as_numpy_iterator()
+    except (tf.errors.OpError, OSError) as error:
+        raise DataError(
+            f"{builder.data_path}: the split {split} is damaged or incomplete, prepare it anew: "
+            f"{str(error).splitlines()[0][:150]}"
+        ) from error
 
 
 def _assign(

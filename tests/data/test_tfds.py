@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from kvae import data
@@ -136,3 +137,13 @@ def test_options_are_those_of_images(tmp_path):
     assert "tfds_name" not in data.options_of("tfds:cifar10")
     with pytest.raises(UsageError, match="--crop takes"):
         _load(tmp_path, "tfds:cifar10", crop="middle")
+
+
+def test_a_damaged_shard_is_named(tmp_path, mocked, monkeypatch):
+    def fail(*_, **__):
+        raise tf.errors.DataLossError(None, None, "corrupted record at 12")
+
+    with mocked("cifar10", "3.0.2", "train", "test"):
+        monkeypatch.setattr(tfds.core.DatasetBuilder, "as_dataset", fail)
+        with pytest.raises(DataError, match=r"split train is damaged .*corrupted record at 12"):
+            _load(tmp_path, "tfds:cifar10")
