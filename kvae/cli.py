@@ -195,6 +195,9 @@ def inspection_arguments(argv: Sequence[str]) -> dict[str, Any]:
         "--image-size", type=_whole(8, 512), default=64, metavar="PIXELS",
         help="of the images on the sheet (default: 64)",
     )  # fmt: skip
+    parser.add_argument(
+        "--channels", type=_whole(1, 3), default=3, metavar="N", help="as for train.py"
+    )
     parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
     parser.add_argument(
         "--split-seed", type=_whole(0, MAX_SEED), default=0, metavar="N", help="as for train.py"
@@ -205,7 +208,7 @@ def inspection_arguments(argv: Sequence[str]) -> dict[str, Any]:
     )  # fmt: skip
     parser.add_argument(
         "--json", dest="json_file", metavar="FILE",
-        help="write the report there, with every unreadable image",
+        help="write the report there (.json), with every unreadable image",
     )  # fmt: skip
     parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
     given = vars(parser.parse_args(argv))

@@ -141,6 +141,11 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
     for key in sorted({*now, *then} - {"source"}):
         if now.get(key) == then.get(key):
             continue
+        if key == "split_of" and key in now and key in then:
+            raise UsageError(
+                "the set of files has changed since training, and with it the random split: some "
+                "of its test rows were trained on. Evaluate on the files of then, or train again"
+            )
         if key not in _MAY_CHANGE:
             raise UsageError(
                 f"these are not the data that the model was trained on: {key!r} of the data card "

@@ -4,6 +4,7 @@ python -m kvae.data --data-dir X
 """
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def inspect(
     crop: str = "",
     image_size: int = _SHEET_PIXELS,
     labels_file: str | None = None,
+    channels: int = 3,
     split_seed: int = 0,
     sheet: str | Path = "contact_sheet.png",
     json_file: str | Path | None = None,
@@ -62,6 +64,7 @@ def inspect(
         crop: see `crops.box_of`; "": that of the dataset's preset.
         image_size: of the images on the sheet, pixels.
         labels_file: see `folder.load`.
+        channels: 1 (grey) or 3 (RGB).
         split_seed: of the splits that are drawn.
         sheet: PNG to write, of 60 images drawn at random, as training would see them.
         json_file: file for the report, with every unreadable image; None: none.
@@ -73,15 +76,13 @@ def inspect(
         UsageError: an option that is not allowed.
         DataError: there are no images.
     """
-    sheet = Path(sheet)
-    if sheet.suffix.lower() != ".png" or not sheet.parent.is_dir():
-        raise UsageError(f"--sheet is a .png in a folder that exists, received {sheet}")
-    if json_file is not None and not Path(json_file).parent.is_dir():
-        raise UsageError(f"--json is a file in a folder that exists, received {json_file}")
+    _check_output("--sheet", sheet, data_dir, ".png")
+    if json_file is not None:
+        _check_output("--json", json_file, data_dir, ".json")
     dataset = dataset or _recognised(data_dir)
     source = _source(
         dataset, labels_file,
-        data_dir=data_dir, split_seed=split_seed, image_size=image_size,
+        data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
@@ -98,9 +99,23 @@ def inspect(
             f"{source.name}: {len(images)} of {len(places):,} images, crop {source.options.crop}, "
             f"{image_size}x{image_size}"
         )
-        save_sheet(sheet, np.stack(images) / np.float32(255), title)
+        save_sheet(Path(sheet), np.stack(images) / np.float32(255), title)
         _say(f"{'sheet':12}{sheet}")
     return report
+
+
+def _check_output(option: str, path: str | Path, data_dir: str | None, suffix: str) -> None:
+    """Refuse what cannot be written, and what would become part of the data."""
+    path = Path(path)
+    if path.suffix.lower() != suffix or not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"{option} is a {suffix} file in a folder that exists, received {path}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {path} cannot be written")
+    source = Path(data_dir or "/").expanduser().resolve()
+    if data_dir is not None and source.is_dir() and path.resolve().is_relative_to(source):
+        raise UsageError(
+            f"{option} {path} would lie in --data-dir, among the data: choose another folder"
+        )
 
 
 def _recognised(data_dir: str | None) -> str:
@@ -115,8 +130,8 @@ def _recognised(data_dir: str | None) -> str:
         return "folder"
     if not isinstance(copy, JpegCopy):
         return "celeba"
-    first = next(iter(copy.paths.values()))
-    return "celeba" if copy.partition or ALIGNED in first else "folder"
+    first = copy.files.root.resolve() / next(iter(copy.paths.values()))
+    return "celeba" if copy.partition or ALIGNED in str(first) else "folder"
 
 
 def _source(dataset: str, labels_file: str | None, **options: Any) -> Source:
@@ -132,6 +147,8 @@ def _source(dataset: str, labels_file: str | None, **options: Any) -> Source:
 
 
 def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
+    options = source.options
+
     def work(index: int, content: bytes) -> _Seen | Unreadable:
         try:
             image = read(content)
@@ -139,13 +156,13 @@ def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
             return error
         mode = "grey" if image.mode == "L" else "RGB"
         try:
-            small = fit(image, source.options.crop, source.options.image_size, 3)
+            small = fit(image, options.crop, options.image_size, options.channels)
         except Unreadable as error:
             return _Seen(image.size, mode, str(error), None)
         return _Seen(image.size, mode, "", small if index in chosen else None)
 
     with tqdm(total=source.count, desc="looking", unit=" images") as progress:
-        for found in in_order(source.contents(), work):
+        for found in in_order(source.contents(), work, 3 * options.image_size**2):
             progress.update(len(found))
             yield from found
 

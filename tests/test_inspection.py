@@ -308,9 +308,12 @@ def test_celeba_may_be_looked_at_as_a_folder_and_with_another_crop(celeba, look)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sheet": "x.jpg"}, r"--sheet is a \.png in a folder that exists, received x\.jpg"),
+        ({"sheet": "x.jpg"}, r"--sheet is a \.png file in a folder that exists, received x\.jpg"),
         ({"sheet": "no/such/x.png"}, "--sheet is a .*no/such"),
-        ({"json_file": "no/such/x.json"}, "--json is a file in a folder that exists, received no"),
+        (
+            {"json_file": "no/such/x.json"},
+            "--json is a .json file in a folder that exists, received",
+        ),
         ({"dataset": "gmm"}, "--dataset takes celeba, folder or tfds:NAME, received 'gmm'"),
         ({"crop": "middle"}, "--crop takes .*'middle'"),
         ({"image_size": 4}, "--image-size must be 8 to 512, received 4"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 import uuid
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from kvae.errors import DataError
 
 _ORPHAN_SECONDS = 24 * 3600
+_PARTIAL = re.compile(r"\..+\.npy\.[0-9a-f]{32}\.tmp")
 
 
 def default_cache_dir() -> Path:
@@ -88,21 +90,19 @@ def _file_name(key: dict[str, Any], shape: tuple[int, ...]) -> str:
     return f"{key['name']}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}.npy"
 
 
-def _beside(path: Path) -> Path:
-    """The file that lists what is not in the array."""
-    return path.with_suffix(".left-out.json")
-
-
 def _open_valid(path: Path, shape: tuple[int, ...]) -> Cached | None:
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-        size = path.stat().st_size
-        left_out = {int(row): why for row, why in json.loads(_beside(path).read_text()).items()}
-    except (OSError, ValueError, AttributeError):
+        with path.open("rb") as file:
+            file.seek(array.offset + array.nbytes)
+            left_out = {int(row): str(why) for row, why in json.loads(file.read()).items()}
+    except MemoryError:
+        raise
+    except Exception:  # damage of any kind: it is built anew
         return None
     wanted = (shape[0] - len(left_out), *shape[1:])
     right = array.dtype == np.uint8 and array.shape == wanted and array.flags.c_contiguous
-    return Cached(array, left_out) if right and size == array.offset + array.nbytes else None
+    return Cached(array, left_out) if right else None
 
 
 def _in_memory(
@@ -127,7 +127,6 @@ def _build(
     describe: str,
 ) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    listed = partial.with_suffix(".json")
     left_out: dict[int, str] = {}
     try:
         with _blaming(path.parent):
@@ -138,27 +137,28 @@ def _build(
         with _progress(shape[0], describe) as progress:
             for batch in _checked(batches(left_out), shape, left_out):
                 with _blaming(path.parent):
-                    _append(partial, batch)
+                    _append(partial, batch.data)
                 rows += len(batch)
                 progress.update(rows + len(left_out) - progress.n)
         with _blaming(path.parent):
             _write_header(partial, (shape[0] - len(left_out), *shape[1:]), "r+b")
-            listed.write_text(json.dumps(left_out))
+            # Behind the array, so that both are one file. Its end shows that nothing is missing.
+            _append(partial, json.dumps(left_out).encode())
             _sync(partial)
-            # The array comes last: without it there is nothing.
-            listed.replace(_beside(path))
             partial.replace(path)
     finally:
-        for file in (partial, listed):
-            with suppress(OSError):
-                file.unlink()
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _remove_orphans(folder: Path) -> None:
     """Delete what killed builds left: a build that lives writes more often than once a day."""
-    for file in folder.glob(".*.npy.*"):
+    for file in folder.glob(".*.npy.*.tmp"):
         with suppress(OSError):
-            if time.time() - file.stat().st_mtime > _ORPHAN_SECONDS:
+            if (
+                _PARTIAL.fullmatch(file.name)
+                and time.time() - file.stat().st_mtime > _ORPHAN_SECONDS
+            ):
                 file.unlink()
 
 
@@ -175,11 +175,11 @@ def _write_header(path: Path, shape: tuple[int, ...], mode: str) -> None:
         np.lib.format.write_array_header_1_0(file, header)
 
 
-def _append(path: Path, batch: np.ndarray) -> None:
+def _append(path: Path, content: bytes | memoryview) -> None:
     # Plain writes, not a writable memory map: on a full disk a map ends in SIGBUS. Opened anew for
     # each batch, so that what fails in closing is blamed on the folder too.
     with path.open("ab") as file:
-        file.write(batch.data)
+        file.write(content)
 
 
 def _sync(path: Path) -> None:

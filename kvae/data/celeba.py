@@ -1,6 +1,5 @@
 """CelebA from whatever local copy there is: 202,599 aligned faces with 40 attributes."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,16 +8,10 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.celeba_copies import (
-    JpegCopy,
-    ListFile,
-    ParquetCopy,
-    find_copy,
-)
+from kvae.data.celeba_copies import JpegCopy, ParquetCopy, find_copy
 from kvae.data.celeba_lists import read_attributes, read_partition
-from kvae.data.image_files import text_of
-from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import SPLITS, divided
+from kvae.data.image_sets import ImageOptions, Source
+from kvae.data.splits import SPLITS, content_key, divided
 from kvae.errors import DataError
 
 COLOR_BY, CROP = "Blond_Hair", "center148"
@@ -38,8 +31,9 @@ def load(
     """Load CelebA; the first time its images are decoded into the cache.
 
     Images that are listed but not there, or there but not listed, are left out and counted in the
-    card and on stderr, so that partial copies work. Rows are in the order of the images' numbers
-    within each split (of TensorFlow Datasets and parquet: in theirs).
+    card and on stderr, so that a partial copy works as long as each split has images. Rows are in
+    the order of the images' numbers within each split (of TensorFlow Datasets and parquet: in
+    theirs).
 
     Args:
         data_dir: a copy in any of the layouts of `celeba_copies.ACCEPTED`; nothing is written to.
@@ -64,14 +58,25 @@ def load(
 
 
 def outline(**options: Any) -> Dataset:
-    """What `load` gives, without decoding: all pixels are grey. Arguments and errors as there."""
-    return source(**options).outline()
+    """What `load` gives, without decoding: all pixels are grey. Arguments and errors as there.
+
+    Of TensorFlow Datasets without labels, which would take a pass over all files.
+    """
+    return source(**options, with_labels=False).outline()
 
 
 def source(
-    *, data_dir: str | None = None, split_seed: int = 0, crop: str = CROP, **image_options: Any
+    *,
+    data_dir: str | None = None,
+    split_seed: int = 0,
+    crop: str = CROP,
+    with_labels: bool = True,
+    **image_options: Any,
 ) -> Source:
-    """The images before any is opened. Arguments and errors as for `load`."""
+    """The images before any is opened. Arguments and errors as for `load`.
+
+    `with_labels` is False where labels that take long to read are not wanted.
+    """
     options = ImageOptions(crop=crop, **image_options)
     options.check()
     copy = find_copy(data_dir)
@@ -80,18 +85,23 @@ def source(
     if isinstance(copy, ParquetCopy):
         from kvae.data import parquet
 
-        return parquet.source("celeba", copy.files, split_seed, COLOR_BY, options)
+        return parquet.source("celeba", copy, split_seed, COLOR_BY, options)
     from kvae.data import tfds
 
-    return tfds.prepared("celeba", copy.folder, split_seed, COLOR_BY, options)
+    return tfds.prepared("celeba", copy.folder, split_seed, COLOR_BY, options, with_labels)
 
 
 def _of_files(copy: JpegCopy, split_seed: int, options: ImageOptions) -> Source:
-    rows, counts = _rows_of_splits(copy, split_seed)
+    rows, counts, notes = _rows_of_splits(copy, split_seed)
+    if copy.not_used:
+        notes.append(
+            f"{copy.not_used:,} images have a number that another one has, and are left out"
+        )
     numbers: list[str] = [number for split in SPLITS for number in rows[split]]
     labels: dict[str, np.ndarray] = {}
     if copy.attributes is not None:
-        labels = read_attributes(*_content(copy.attributes)).of(numbers)
+        attributes = copy.attributes
+        labels = read_attributes(attributes.text(), attributes.place).of(numbers)
     paths = [copy.paths[number] for number in numbers]
     stamps = copy.files.stamps
     sizes = [len(rows[split]) for split in SPLITS]
@@ -105,45 +115,40 @@ def _of_files(copy: JpegCopy, split_seed: int, options: ImageOptions) -> Source:
         contents, labels,
         content_key([sizes, *([path, *stamps[path]] for path in paths)]),
         {"source": {"folder": copy.files.root.resolve().name}, **counts},
-        COLOR_BY if labels else "", options,
+        COLOR_BY if labels else "", options, tuple(notes),
     )  # fmt: skip
-
-
-def _content(found: ListFile) -> tuple[str, str]:
-    return text_of(found.files, found.path), found.files.place(found.path)
 
 
 def _rows_of_splits(
     copy: JpegCopy, split_seed: int
-) -> tuple[dict[str, list[str]], dict[str, object]]:
-    """Split -> numbers of its images; and what the card says about it."""
+) -> tuple[dict[str, list[str]], dict[str, object], list[str]]:
+    """Split -> numbers of its images; what the card says about it; what people should know."""
+    root = copy.files.root
     if copy.partition is None:
         numbers = list(copy.paths)
-        division, rule = divided({}, len(numbers), split_seed, str(copy.files.root))
-        return {name: [numbers[i] for i in own] for name, own in division.items()}, rule
-    partition = read_partition(*_content(copy.partition))
+        division, rule = divided({}, len(numbers), split_seed, str(root), numbers)
+        drawn = {name: [numbers[i] for i in own] for name, own in division.items()}
+        return drawn, rule, ["there is no list_eval_partition: the images are divided at random"]
+    partition = read_partition(copy.partition.text(), copy.partition.place)
     listed = Path(copy.partition.path).name
     present = [number for number in copy.paths if number in partition]
     if not present:
-        raise DataError(
-            f"none of the {len(partition):,} images in {listed} is in {copy.files.root}"
-        )
+        raise DataError(f"none of the {len(partition):,} images in {listed} is in {root}")
     missing, extra = len(partition) - len(present), len(copy.paths) - len(present)
+    notes = []
     if missing:
-        _say(f"{missing:,} of {len(partition):,} listed images are not in {copy.files.root}")
+        notes.append(f"{missing:,} of {len(partition):,} listed images are not in {root}")
     if extra:
-        _say(f"{extra:,} of {len(copy.paths):,} images are not in {listed}")
-    listed_rows: dict[str, list[str]] = {split: [] for split in SPLITS}
+        notes.append(f"{extra:,} of {len(copy.paths):,} images are not in {listed}")
+    rows: dict[str, list[str]] = {split: [] for split in SPLITS}
     for number in present:
-        listed_rows[SPLITS[partition[number]]].append(number)
-    for place, name in enumerate(SPLITS):
-        if not listed_rows[name]:
+        rows[SPLITS[partition[number]]].append(number)
+    for place, split in enumerate(SPLITS):
+        if not rows[split]:
             raise DataError(
-                f"the {name} split is empty: {listed} gives no image in {copy.files.root} the "
-                f"number {place}"
+                f"the {split} split is empty: {listed} gives no image in {root} the number "
+                f"{place}. Of a part of CelebA that lacks a split --dataset folder makes a "
+                "random one"
             )
-    return listed_rows, {"split": "own", "missing": missing, "not_listed": extra}
-
-
-def _say(text: str) -> None:
-    print(f"celeba: {text} and are left out", file=sys.stderr)
+    notes = [f"{note} and are left out" for note in notes]
+    return rows, {"split": "own", "missing": missing, "not_listed": extra}, notes

@@ -1,11 +1,13 @@
 """Where a copy of CelebA keeps its images and lists, whatever way it came to the user."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kvae.data.celeba_lists import number_of
 from kvae.data.decoding import SUFFIXES
-from kvae.data.image_files import Files, open_files
+from kvae.data.image_files import Files, open_files, text_at, text_of
 from kvae.errors import DataError, UsageError
 
 ATTRIBUTE_LISTS = ("list_attr_celeba.txt", "list_attr_celeba.csv")
@@ -22,12 +24,14 @@ class ListFile(NamedTuple):
     """One of the lists.
 
     Args:
-        files: the folder or zip that holds it.
-        path: in there.
+        path: in the folder or zip that holds it, or beside that.
+        place: how to name it in a message.
+        text: reads it.
     """
 
-    files: Files
     path: str
+    place: str
+    text: Callable[[], str]
 
 
 class JpegCopy(NamedTuple):
@@ -39,6 +43,7 @@ class JpegCopy(NamedTuple):
         paths: number of an image -> its path in `files`.
         attributes: None without.
         partition: None without.
+        not_used: images in further folders, of which there are others with the same number.
     """
 
     layout: str
@@ -46,6 +51,7 @@ class JpegCopy(NamedTuple):
     paths: dict[str, str]
     attributes: ListFile | None
     partition: ListFile | None
+    not_used: int
 
 
 class PreparedCopy(NamedTuple):
@@ -62,10 +68,12 @@ class ParquetCopy(NamedTuple):
     """Tables with a column of images.
 
     Args:
-        files: paths, sorted.
+        root: the folder that they are in.
+        files: paths below it, sorted.
     """
 
-    files: list[Path]
+    root: Path
+    files: list[str]
 
 
 def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
@@ -84,7 +92,7 @@ def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
     if not path.exists():
         raise UsageError(f"--data-dir {path}: no such file or folder; wanted {ACCEPTED}")
     if path.suffix.lower() == ".parquet":
-        return ParquetCopy([path])
+        return ParquetCopy(path.parent, [path.name])
     files = open_files(path)
     if _groups(files):
         return _jpeg_copy(files, files)
@@ -100,7 +108,7 @@ def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
     if len(prepared) == 1:
         return PreparedCopy((files.root / prepared[0]).parent)
     if tables := files.with_suffix(".parquet"):
-        return ParquetCopy([files.root / table for table in tables])
+        return ParquetCopy(files.root, sorted(tables))
     found = ", ".join(list(files.stamps)[:5]) or "nothing"
     raise DataError(
         f"--data-dir {path} holds no images of CelebA: wanted {ACCEPTED}; it holds {found}"
@@ -137,25 +145,49 @@ def _inner_zip(files: Files) -> Files | None:
 
 
 def _jpeg_copy(files: Files, images: Files) -> JpegCopy:
-    groups = _groups(images)
-    aligned = {folder: paths for folder, paths in groups.items() if ALIGNED in folder}
-    # Of two copies in one place the fuller one.
-    paths = max((aligned or groups).values(), key=len)
     attributes = _list(ATTRIBUTE_LISTS, files, images)
     partition = _list(PARTITION_LISTS, files, images)
-    # The same number twice: a JPEG comes last and wins.
-    paths = sorted(paths, key=lambda path: path.lower().endswith((".jpg", ".jpeg")))
-    numbered = {number_of(path): path for path in paths}
+    groups = _groups(images)
+    chosen = {folder: paths for folder, paths in groups.items() if ALIGNED in folder} or groups
+    if partition is None and {"train", "test"} <= {PurePosixPath(f).name for f in chosen}:
+        raise DataError(
+            f"{images.root} holds images in folders train and test and no list_eval_partition: "
+            "--dataset folder reads such splits"
+        )
+    numbered: dict[str, str] = {}
+    not_used = 0
+    for paths in sorted(chosen.values(), key=len, reverse=True):
+        # The same number twice: a JPEG comes last and wins.
+        own = {
+            number_of(path): path
+            for path in sorted(paths, key=lambda path: path.lower().endswith((".jpg", ".jpeg")))
+        }
+        # Of two copies in one place the fuller one; folders that share no number belong together.
+        apart = numbered.keys().isdisjoint(own)
+        numbered |= own if apart else {}
+        not_used += len(paths) - (len(own) if apart else 0)
     layout = _layout(images, partition)
-    return JpegCopy(layout, images, dict(sorted(numbered.items())), attributes, partition)
+    paths_by_number = dict(sorted(numbered.items()))
+    return JpegCopy(layout, images, paths_by_number, attributes, partition, not_used)
 
 
 def _list(names: tuple[str, ...], *places: Files) -> ListFile | None:
-    """The list nearest to the top; text before commas."""
+    """The list nearest to the top, text before commas; else one beside what was given.
+
+    People give the folder or the zip of the images, whose lists lie next to it.
+    """
     for name in names:
         for files in places:
             if found := files.named(name):
-                return ListFile(files, min(found, key=lambda path: (path.count("/"), path)))
+                path = min(found, key=lambda path: (path.count("/"), path))
+                return ListFile(path, files.place(path), partial(text_of, files, path))
+    root = places[0].root.resolve()
+    if root.name not in (ALIGNED, f"{ALIGNED}.zip", "Img"):
+        return None
+    for folder in (root.parent, root.parent.parent):
+        for path in (f"{below}{name}" for name in names for below in ("", "Anno/", "Eval/")):
+            if (folder / path).is_file():
+                return ListFile(path, str(folder / path), partial(text_at, folder / path))
     return None
 
 
@@ -168,6 +200,6 @@ def _layout(images: Files, partition: ListFile | None) -> str:
         return f"Kaggle ({kind})"
     if "Eval" in parts:
         return f"Img, Anno, Eval ({kind})"
-    if parts[0] == "celeba" and not partition.files.is_zip:
+    if parts[0] == "celeba" and len(parts) == 2:
         return f"torchvision ({kind})"
     return f"official ({kind})"

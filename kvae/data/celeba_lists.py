@@ -10,6 +10,7 @@ from kvae.data.decoding import SUFFIXES
 from kvae.errors import DataError
 
 NUM_ATTRIBUTES = 40
+_HEADER_LINES = 2
 VALUES = {"-1": False, "0": False, "1": True}
 
 
@@ -17,10 +18,12 @@ class Attributes(NamedTuple):
     """The attribute list.
 
     Args:
+        place: of the list, for messages.
         names: of the 40 attributes, in the list's order.
         rows: number of an image, as text -> 40 bools, one byte each.
     """
 
+    place: str
     names: list[str]
     rows: dict[str, bytes]
 
@@ -32,7 +35,7 @@ class Attributes(NamedTuple):
         """
         if absent := [image for image in images if image not in self.rows]:
             raise DataError(
-                f"{len(absent):,} images of {len(images):,} are not in the attribute list, "
+                f"{self.place}: {len(absent):,} images of {len(images):,} are not in the list, "
                 f"the first is {absent[0]}"
             )
         flat = np.frombuffer(b"".join(self.rows[image] for image in images), np.uint8)
@@ -61,7 +64,7 @@ def read_partition(text: str, place: str) -> dict[str, int]:
     start = 0
     for number, fields in _records(text):
         first = _first_image(fields)
-        if not partition and first < 0:
+        if not partition and first < 0 and number <= _HEADER_LINES:
             continue
         if not partition:
             start = first
@@ -108,11 +111,15 @@ def read_attributes(text: str, place: str) -> Attributes:
                 f"{place}, line {number}: wanted an image's name and {len(names)} values -1 or 1, "
                 f"received {' '.join(fields)[:80]!r}"
             )
-        rows[number_of(fields[first])] = bytes(VALUES[value] for value in values)
+        found = bytes(VALUES[value] for value in values)
+        if rows.setdefault(number_of(fields[first]), found) != found:
+            raise DataError(
+                f"{place}, line {number}: {fields[first]} has other attributes further up"
+            )
     if not names:
         _checked_names(header, 0, place)
         raise DataError(f"{place}: no line has an image's name and {NUM_ATTRIBUTES} values")
-    return Attributes(names, rows)
+    return Attributes(place, names, rows)
 
 
 def _checked_names(header: list[str], num_values: int, place: str) -> list[str]:

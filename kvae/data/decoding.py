@@ -1,6 +1,8 @@
 """From the bytes of an image file to a small uint8 array: the one way that every image takes."""
 
 import io
+import threading
+from contextlib import nullcontext
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,9 +14,10 @@ from kvae.errors import KvaeError
 DECODING_VERSION = 3
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-#: Pixels of the largest image that is decoded; Pillow refuses more than these by itself.
-MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-_JPEG_END = b"\xff\xd9"
+#: Pixels of the largest image that is decoded; from here on Pillow warns.
+MAX_PIXELS = 2**30 // 12
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_LARGE, _LARGE_PIXELS = threading.Lock(), 2**24
 _PADDING = 64
 
 
@@ -67,9 +70,16 @@ def read(content: bytes) -> Image.Image:
     _refuse_other(content)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image) if "exif" in image.info else image
-            return _plain(upright)
+            pixels = image.width * image.height
+            if pixels > MAX_PIXELS:
+                raise Unreadable(f"has more than {MAX_PIXELS:,} pixels")
+            # Several of the largest at once would take gigabytes.
+            with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return _plain(image)
+    except (Unreadable, MemoryError):
+        raise
     except Image.UnidentifiedImageError:
         raise Unreadable(f"is not an image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
@@ -87,7 +97,9 @@ def _refuse_other(content: bytes) -> None:
     # libjpeg draws what is left of a file that a broken download filled up with zeros, in grey.
     kept = content.rstrip(b"\0")
     is_jpeg = content.startswith(b"\xff\xd8")
-    if is_jpeg and len(content) - len(kept) >= _PADDING and not kept.endswith(_JPEG_END):
+    padded = is_jpeg and len(content) - len(kept) >= _PADDING
+    # Within the pixels' data no such marker can stand.
+    if padded and kept.rfind(_JPEG_END) <= kept.rfind(_JPEG_SCAN):
         raise Unreadable("is damaged: its end is filled with zeros")
 
 

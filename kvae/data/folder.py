@@ -2,7 +2,6 @@
 
 import csv
 import io
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,8 +13,8 @@ import numpy as np
 from kvae.data import Dataset
 from kvae.data.decoding import SUFFIXES
 from kvae.data.image_files import Files, open_files, text_at
-from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import RULE, SPLITS, divided
+from kvae.data.image_sets import ImageOptions, Source
+from kvae.data.splits import RULE, SPLITS, content_key, divided
 from kvae.errors import DataError, UsageError
 
 MAX_CLASSES = 1000
@@ -94,12 +93,19 @@ def source(
             f"{files.root} holds {len(paths)} images ({', '.join(SUFFIXES)}), {MIN_IMAGES} at "
             f"least are needed; it holds {len(files.stamps):,} files in all"
         )
-    rows, rule, below = _splits(files, paths, split_seed)
+    rows, rule, below, notes = _splits(files, paths, split_seed)
+    if lost := [path for path in files.dangling if path.lower().endswith(SUFFIXES)]:
+        fault = f"{len(lost):,} links lead to no image, the first is {files.place(lost[0])}"
+        if len(lost) > options.max_unreadable * (len(lost) + len(paths)):
+            raise DataError(
+                f"{fault}: more than --max-unreadable {options.max_unreadable:g} of all"
+            )
+        notes.append(f"{fault}: they are left out")
     ordered = [path for split in SPLITS for path in rows[split]]
     if labels_file is not None:
         labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered)
     else:
-        labels, names = _labels_of_folders([below[path] for path in ordered])
+        labels, names = _labels_of_folders([below[path] for path in ordered], notes)
     sizes = [len(rows[split]) for split in SPLITS]
 
     def contents() -> Iterator[Callable[[], bytes]]:
@@ -115,51 +121,65 @@ def source(
             **rule,
             **({"label_names": names} if names else {}),
         },
-        next(iter(labels), ""), options,
+        next(iter(labels), ""), options, tuple(notes),
     )  # fmt: skip
 
 
 def _splits(
     files: Files, paths: list[str], seed: int
-) -> tuple[dict[str, list[str]], dict[str, Any], dict[str, str]]:
-    """Split -> paths; what the card says; path -> the folder it lies in, below that of its split.
+) -> tuple[dict[str, list[str]], dict[str, Any], dict[str, str], list[str]]:
+    """Split -> paths; the card's words; path -> folder below that of its split; for people.
 
     A zip, and a folder that was packed with itself, have everything in one folder at the top.
     """
-    common = _common_folder(paths)
-    below = {path: path[len(common) :] for path in paths}
-    tops = {path: _SPLIT_FOLDERS.get(rest.split("/")[0].lower()) for path, rest in below.items()}
+    top = _folder_of_splits(paths)
+    below = {path: path.removeprefix(top) for path in paths}
+    splits = {
+        path: _SPLIT_FOLDERS.get(rest.split("/")[0].lower()) if path.startswith(top) else None
+        for path, rest in below.items()
+    }
     named = {
-        split: np.array([i for i, path in enumerate(paths) if tops[path] == split], np.int64)
+        split: np.array([i for i, path in enumerate(paths) if splits[path] == split], np.int64)
         for split in SPLITS
     }
-    division, rule = divided(named, len(paths), seed, str(files.root))
+    division, rule = divided(named, len(paths), seed, str(files.root), paths)
     rows = {split: [paths[i] for i in own] for split, own in division.items()}
-    strays = [path for path, split in tops.items() if split is None]
-    if rule["split"] == RULE:
-        if strays:  # folders with these names among others are classes
-            return (
-                rows,
-                rule,
-                {path: str(PurePosixPath(rest).parent) for path, rest in below.items()},
+    strays = [path for path, split in splits.items() if split is None]
+    notes = []
+    if rule["split"] != RULE:
+        if strays:
+            notes.append(
+                f"{len(strays):,} images outside the folders train, valid and test are left out, "
+                f"the first is {strays[0]}"
             )
+    elif not strays:
         found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
-        print(
-            f"folder: of the folders train, valid and test there is only {found}: all images are "
-            "divided at random",
-            file=sys.stderr,
+        notes.append(
+            f"of the folders train, valid and test there is only {found}: all images are divided "
+            "at random"
         )
-    elif strays:
-        print(
-            f"folder: {len(strays):,} images outside the folders train, valid and test are left "
-            f"out, the first is {strays[0]}",
-            file=sys.stderr,
-        )
-    return (
-        rows,
-        rule,
-        {path: str(PurePosixPath(rest.partition("/")[2]).parent) for path, rest in below.items()},
-    )
+    if rule["split"] != RULE or not strays:  # else folders with such names are classes
+        below = {path: rest.partition("/")[2] for path, rest in below.items()}
+    return rows, rule, {path: str(PurePosixPath(p).parent) for path, p in below.items()}, notes
+
+
+def _folder_of_splits(paths: list[str]) -> str:
+    """The folder with folders train and test, or valid, in it; else the one with everything.
+
+    It is the top or one below, where other images, as a cover, may lie beside it.
+    """
+    common = _common_folder(paths)
+    inner = sorted({path[len(common) :].partition("/")[0] + "/" for path in paths})
+    for folder in (common, *(common + one for one in inner)):
+        names = {
+            path[len(folder) :].partition("/")[0].lower()
+            for path in paths
+            if path.startswith(folder)
+        }
+        found = {_SPLIT_FOLDERS[name] for name in names if name in _SPLIT_FOLDERS}
+        if "train" in found and len(found) > 1:
+            return folder
+    return common
 
 
 def _common_folder(paths: list[str]) -> str:
@@ -173,14 +193,15 @@ def _common_folder(paths: list[str]) -> str:
         common += f"{top}/"
 
 
-def _labels_of_folders(folders: list[str]) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+def _labels_of_folders(
+    folders: list[str], notes: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     classes = sorted(set(folders))
     if len(classes) < 2 or "." in classes or len(classes) > MAX_CLASSES:
         if len(classes) > MAX_CLASSES:
-            print(
-                f"folder: {len(classes):,} subfolders are too many for classes "
-                f"({MAX_CLASSES:,} at most): images have no labels",
-                file=sys.stderr,
+            notes.append(
+                f"{len(classes):,} subfolders are too many for classes ({MAX_CLASSES:,} at most): "
+                "images have no labels"
             )
         return {}, {}
     codes = np.searchsorted(classes, folders).astype(np.int64)
@@ -229,12 +250,12 @@ def _labels_of_file(
             f"{path}: {twice!r} stands for two images, or has two rows: give paths below the "
             "folder of the images, each once"
         )
-    cells = np.array([by_name[name] for name in names])
-    for name, row in zip(names, cells, strict=True):
-        if "" in row:
-            column = columns[row.tolist().index("")]
+    for name in names:
+        if "" in by_name[name]:
+            column = columns[by_name[name].index("")]
             raise DataError(f"{path}: {name} has no label in the column {column!r}")
-    return _encoded(path, columns, cells)
+    cells = {column: [by_name[name][i] for name in names] for i, column in enumerate(columns)}
+    return _encoded(path, cells)
 
 
 def _name_in(by_name: dict[str, list[str]], image: str) -> str:
@@ -244,20 +265,22 @@ def _name_in(by_name: dict[str, list[str]], image: str) -> str:
 
 
 def _encoded(
-    path: Path, columns: list[str], cells: np.ndarray
+    path: Path, cells: dict[str, list[str]]
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """Cells of each column as bools, or as numbers of its sorted classes."""
     labels, names = {}, {}
-    for column, values in zip(columns, cells.T, strict=True):
-        classes = sorted(set(values.tolist()))
+    for column, values in cells.items():
+        classes = sorted(set(values))
         if any({value.lower() for value in classes} <= flags for flags in _FLAGS):
-            labels[column] = np.isin(np.char.lower(values), ("1", "true"))
+            labels[column] = np.array([value.lower() in ("1", "true") for value in values])
         elif len(classes) > MAX_CLASSES:
             raise DataError(
                 f"{path}, column {column!r}: {len(classes):,} different values, "
                 f"{MAX_CLASSES:,} classes at most are allowed"
             )
         else:
-            labels[column] = np.searchsorted(classes, values).astype(np.int64)
+            code_of = {name: code for code, name in enumerate(classes)}
+            labels[column] = np.array([code_of[value] for value in values], np.int64)
             names[column] = classes
     return labels, names
 

@@ -11,6 +11,13 @@ from kvae.errors import DataError
 
 #: Bytes of the largest file that is read: an image or a list.
 MAX_BYTES = 2**28
+_ARCHIVES = {
+    b"\x1f\x8b": "a .gz file",
+    b"7z\xbc\xaf": "a .7z file",
+    b"Rar!": "a .rar file",
+    b"BZh": "a .bz2 file",
+    b"\xfd7zXZ": "an .xz file",
+}
 _DRIVE = (
     "is a web page: Google Drive sends one when its download quota is exceeded; delete the file "
     "and download it again a day later, or from another mirror"
@@ -28,12 +35,14 @@ class Files:
             content (time of change in ns, or checksum).
         read: path -> content; may be called from several threads. Raises DataError, and
             `zipfile.BadZipFile` for damage to one file in a zip.
+        dangling: links that lead to nothing.
     """
 
     root: Path
     is_zip: bool
     stamps: dict[str, tuple[int, int]]
     read: Callable[[str], bytes]
+    dangling: list[str]
 
     def named(self, *names: str) -> list[str]:
         """Paths of the files with one of these names, in any folder."""
@@ -71,7 +80,9 @@ def _open_folder(root: Path) -> Files:
     def read(path: str) -> bytes:
         return _content_of(root / path)
 
-    return Files(root, False, dict(sorted(_walk(root))), read)
+    found = dict(sorted(_walk(root)))
+    stamps = {path: stamp for path, stamp in found.items() if stamp is not None}
+    return Files(root, False, stamps, read, [path for path in found if path not in stamps])
 
 
 def _content_of(path: Path) -> bytes:
@@ -83,26 +94,28 @@ def _content_of(path: Path) -> bytes:
     return _of_bounded_size(content, str(path))
 
 
-def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Files below a folder; links are followed, hidden ones and what cannot be images skipped."""
-    seen = set()
-    pending = [(root, "")]
+def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """Files below a folder, hidden ones skipped; links are followed, None for those to nothing."""
+    pending: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while pending:
-        folder, prefix = pending.pop()
+        folder, prefix, above = pending.pop()
         try:
             status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
+            own = (status.st_dev, status.st_ino)
+            if own in above:  # a link to a folder above would lead in for ever
                 continue
-            seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
                     if entry.is_dir():
-                        pending.append((folder / entry.name, f"{prefix}{entry.name}/"))
+                        inner = (folder / entry.name, f"{prefix}{entry.name}/", above | {own})
+                        pending.append(inner)
                     elif entry.is_file():
                         found = entry.stat()
                         yield prefix + entry.name, (found.st_size, found.st_mtime_ns)
+                    elif entry.is_symlink():
+                        yield prefix + entry.name, None
         except OSError as error:
             raise DataError(f"cannot read {folder}: {error.strerror or error}") from error
 
@@ -117,15 +130,21 @@ def _open_zip(root: Path) -> Files:
     except OSError as error:
         raise DataError(f"cannot read {root}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DataError(
-            f"{root} is not a zip, or is cut short: download it again ({error})"
-        ) from error
-    stamps = {}
+        kind = next((name for mark, name in _ARCHIVES.items() if start.startswith(mark)), "")
+        advice = (
+            f"is {kind}, which is not read: unpack it and give the folder"
+            if kind
+            else f"is not a zip, or is cut short: download it again ({error})"
+        )
+        raise DataError(f"{root} {advice}") from error
+    stamps, members = {}, {}
     for info in archive.infolist():
-        parts = PurePosixPath(info.filename).parts
-        if info.is_dir():
+        # Some programs write the other slash.
+        name = info.filename.replace("\\", "/")
+        parts = PurePosixPath(name).parts
+        if name.endswith("/"):
             continue
-        if ".." in parts or info.filename.startswith(("/", "\\")):
+        if ".." in parts or name.startswith("/"):
             raise DataError(
                 f"{root} holds {info.filename[:80]!r}, a path that leads out of it: it was made to "
                 "do harm, or is damaged"
@@ -133,15 +152,15 @@ def _open_zip(root: Path) -> Files:
         if info.flag_bits & 1:
             raise DataError(f"{root} is encrypted: unpack it and give the folder")
         if not any(part.startswith(".") or part == "__MACOSX" for part in parts):
-            stamps[info.filename] = (info.file_size, info.CRC)
+            stamps[name], members[name] = (info.file_size, info.CRC), info
 
     def read(path: str) -> bytes:
         place = f"{root}, {path}"
         try:
-            with archive.open(path) as file:
+            with archive.open(members[path]) as file:
                 # The size that the zip claims may be a lie.
                 content = file.read(MAX_BYTES + 1)
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, MemoryError):
             raise
         # Damage makes zipfile and the decompressors fail in many ways: bz2 with an OSError that has
         # no number, an offset before the file with EINVAL.
@@ -151,7 +170,7 @@ def _open_zip(root: Path) -> Files:
             raise zipfile.BadZipFile(str(error) or type(error).__name__) from error
         return _of_bounded_size(content, place)
 
-    return Files(root, True, dict(sorted(stamps.items())), read)
+    return Files(root, True, dict(sorted(stamps.items())), read, [])
 
 
 def _of_bounded_size(content: bytes, place: str) -> bytes:
@@ -183,7 +202,10 @@ def text_at(path: Path) -> str:
 
 
 def _text(content: bytes, place: str) -> str:
-    text = content.decode("utf-8-sig", errors="replace")
-    if text.lstrip().startswith("<"):
+    if content.lstrip().startswith(b"<"):
         raise DataError(f"{place} {_DRIVE}")
-    return text
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{place}, line {line}: not UTF-8 text, save it as UTF-8") from error

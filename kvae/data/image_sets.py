@@ -1,8 +1,5 @@
 """From a source of images to a dataset: decoded on all cores, cached, unreadable ones left out."""
 
-import hashlib
-import json
-import os
 import sys
 import zipfile
 from collections import deque
@@ -13,16 +10,19 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL
 
 from kvae.data import Dataset, Split
 from kvae.data.cache import cached_array
+from kvae.data.cores import num_cores
 from kvae.data.crops import WANTED, is_crop
 from kvae.data.decoding import DECODING_VERSION, Unreadable, decode
 from kvae.data.splits import SPLITS
 from kvae.errors import DataError, UsageError
 
 MIN_SIZE, MAX_SIZE = 8, 512
-_IMAGES_PER_TASK = 64
+_LARGEST_TASK = 64  # images
+_TASK_BYTES = 2**22
 _SHOWN = 10
 
 
@@ -76,6 +76,7 @@ class Source:
         card: what the data card has to say beyond the images themselves.
         color_by: see `Dataset`.
         options: how they are decoded and kept.
+        notes: what was noticed in recognising them, for people.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Source:
     card: dict[str, Any]
     color_by: str
     options: ImageOptions
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -103,9 +105,13 @@ class Source:
         key = {
             "name": self.name.replace(":", "-").replace("/", "-"),
             "decoding_version": DECODING_VERSION,
+            # Another version may decode other formats, or resize otherwise.
+            "pillow": PIL.__version__,
             "crop": options.crop,
             "source": self.content_key,
         }
+        for note in self.notes:
+            print(f"{self.name}: {note}", file=sys.stderr)
         places = [place for split in SPLITS for place in self.places[split]]
         # 0.57 of 100 is 57, though not in floating point.
         allowed = int(options.max_unreadable * self.count + 1e-9)
@@ -142,8 +148,8 @@ class Source:
             first, start = first + len(own), rows.stop
             if not len(splits[name].x):
                 raise DataError(
-                    f"the {name} split of {self.name} is empty: {len(own):,} images, "
-                    f"{len(own):,} of them unreadable"
+                    f"the {name} split of {self.name} is empty: {int((~own).sum()):,} of its "
+                    f"{len(own):,} images are unreadable"
                 )
         card = {
             "name": self.name,
@@ -157,14 +163,6 @@ class Source:
         }
         card["source"] = {"layout": self.layout, **card.get("source", {})}
         return Dataset("images", **splits, card=card, color_by=self.color_by)
-
-
-def content_key(rows: Iterable[Any]) -> str:
-    """A checksum of JSON values."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()
 
 
 def decoded(
@@ -198,7 +196,7 @@ def decoded(
 
     empty = np.empty((0, options.image_size, options.image_size, options.channels), np.uint8)
     start = 0
-    for found in in_order(contents, work):
+    for found in in_order(contents, work, options.image_size**2 * options.channels):
         faults = {i: str(x) for i, x in enumerate(found, start) if isinstance(x, Unreadable)}
         left_out.update(faults)
         _check_left_out(left_out, places, allowed)
@@ -208,23 +206,27 @@ def decoded(
 
 
 def in_order(
-    contents: Iterable[Callable[[], bytes]], work: Callable[[int, bytes], Any]
+    contents: Iterable[Callable[[], bytes]],
+    work: Callable[[int, bytes], Any],
+    result_bytes: int,
 ) -> Iterator[list[Any]]:
     """Do something with each image's bytes on all cores.
 
     Args:
         contents: gives the bytes of each image.
         work: index and bytes -> anything; not called where the bytes are damaged.
+        result_bytes: what it returns takes about so much, which bounds how much waits.
 
     Yields:
         What `work` returned, or `Unreadable`, of up to 64 images at a time, in order.
     """
     contents, start = iter(contents), 0
-    workers = _num_cores()
+    workers = num_cores()
+    size = min(_LARGEST_TASK, max(1, _TASK_BYTES // result_bytes))
     pending: deque[Future[list[Any]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
-        while task := list(islice(contents, _IMAGES_PER_TASK)):
+        while task := list(islice(contents, size)):
             pending.append(pool.submit(_work_all, task, start, work))
             start += len(task)
             if len(pending) > 2 * workers:
@@ -245,10 +247,6 @@ def _work_all(
         except zipfile.BadZipFile as error:  # a checksum
             found.append(Unreadable(f"is damaged: {error}"))
     return found
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _check_left_out(left_out: dict[int, str], places: list[str], allowed: int) -> None:
@@ -272,5 +270,7 @@ def _report_left_out(name: str, left_out: dict[int, str], places: list[str]) -> 
     lines = [f"{name}: {len(left_out):,} of {len(places):,} images are unreadable and left out:"]
     lines += [f"  {places[row]} {why}" for row, why in islice(left_out.items(), _SHOWN)]
     if len(left_out) > _SHOWN:
-        lines.append(f"  and {len(left_out) - _SHOWN:,} more (python -m kvae.data lists them all)")
+        lines.append(
+            f"  and {len(left_out) - _SHOWN:,} more (python -m kvae.data --json FILE lists all)"
+        )
     print("\n".join(lines), file=sys.stderr)

@@ -1,5 +1,6 @@
 """Images and labels in parquet files, as Hugging Face publishes them."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -8,57 +9,58 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import SPLITS, divided
+from kvae.data.celeba_copies import ParquetCopy
+from kvae.data.image_sets import ImageOptions, Source
+from kvae.data.splits import SPLITS, content_key, divided
 from kvae.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SPLIT_OF = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
+_SPLIT_OF = {
+    "train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
+}  # fmt: skip
+_WORD = re.compile(r"[a-z]+")
 _ROWS = 256
 
 
 def source(
-    name: str, files: list[Path], split_seed: int, color_by: str, options: ImageOptions
+    name: str, copy: ParquetCopy, split_seed: int, color_by: str, options: ImageOptions
 ) -> Source:
-    """Images of parquet files, their splits taken from the files' names or drawn at random.
+    """Images of parquet files, their splits taken from the files' paths and completed.
 
     Args:
         name: of the dataset.
-        files: whose names hold train, valid or validation, and test; or none of these.
-        split_seed: of the random split.
+        copy: files whose paths hold the words train, valid or validation, and test; or none.
+        split_seed: of what is drawn.
         color_by: the label that colours a latent map, if it is there.
         options: of the images.
 
     Raises:
         DataError: pyarrow is not installed, a file is damaged, or has no column of images.
     """
-    tables = [_open(file) for file in sorted(files)]
-    image = _image_column(tables[0].schema_arrow, files[0])
-    for table, file in zip(tables, sorted(files), strict=True):
-        if not table.schema_arrow.equals(tables[0].schema_arrow):
-            raise DataError(f"{file} has other columns than {sorted(files)[0].name}")
-    labels = [field.name for field in tables[0].schema_arrow if str(field.type) == "bool"]
+    files = [copy.root / path for path in copy.files]
+    tables = [_open(file) for file in files]
+    schema = tables[0].schema_arrow
+    image = _image_column(schema, files[0])
+    for table, file in zip(tables, files, strict=True):
+        if not table.schema_arrow.equals(schema):
+            raise DataError(f"{file} has other columns than {files[0]}")
     places = [
         f"{file}, row {row + 1}"
-        for file, table in zip(sorted(files), tables, strict=True)
+        for file, table in zip(files, tables, strict=True)
         for row in range(table.metadata.num_rows)
     ]
-    split, rule = _split(sorted(files), tables, split_seed)
-    columns: dict[str, list[np.ndarray]] = {label: [] for label in labels}
-    for table, file in zip(tables, sorted(files), strict=True):
-        with _blaming(file):
-            for label, parts in columns.items():
-                parts.append(table.read([label])[label].to_numpy())
-    values = {label: np.concatenate(parts) for label, parts in columns.items()}
+    split, rule = _split(copy, tables, split_seed)
+    values = _labels(files, tables, image)
+    unused = [one.name for one in schema if one.name not in values and one.name != image]
     order = np.concatenate([np.flatnonzero(split == own) for own in SPLITS])
 
     def contents() -> Iterator[Callable[[], bytes]]:
         # A pass for each split, so that the cache holds one after another.
         for own in SPLITS:
             wanted = iter(split == own)
-            for table, file in zip(tables, sorted(files), strict=True):
+            for table, file in zip(tables, files, strict=True):
                 with _blaming(file):
                     for batch in table.iter_batches(_ROWS, columns=[image]):
                         column = batch.column(0)
@@ -72,12 +74,34 @@ def source(
         contents,
         {label: y[order] for label, y in values.items()},
         content_key(
-            [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files)]
+            [[path, file.stat().st_size, file.stat().st_mtime_ns]
+             for path, file in zip(copy.files, files, strict=True)]
             + [split.tolist()]
         ),
         {"source": {"files": len(files)}, **rule},
-        color_by if color_by in labels else "", options,
+        color_by if color_by in values else "", options,
+        (f"columns that are not used: {', '.join(unused)}",) if unused else (),
     )  # fmt: skip
+
+
+def _labels(files: list[Path], tables: list[Any], image: str) -> dict[str, np.ndarray]:
+    """Columns of true and false, or of whole numbers that are all -1, 0 or 1."""
+    found = {}
+    for field in tables[0].schema_arrow:
+        kind = str(field.type)
+        if field.name == image or not (kind == "bool" or kind.startswith(("int", "uint"))):
+            continue
+        parts = []
+        for table, file in zip(tables, files, strict=True):
+            with _blaming(file):
+                column = table.read([field.name])[field.name]
+            if column.null_count:
+                raise DataError(f"{file}, column {field.name!r}: {column.null_count:,} empty cells")
+            parts.append(column.to_numpy())
+        values = np.concatenate(parts)
+        if values.dtype == bool or np.isin(values, (-1, 0, 1)).all():
+            found[field.name] = values > 0
+    return found
 
 
 def _open(file: Path) -> Any:
@@ -112,21 +136,22 @@ def _bytes(value: Any) -> bytes:
     return content or b""
 
 
-def _split(files: list[Path], tables: list[Any], seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+def _split(copy: ParquetCopy, tables: list[Any], seed: int) -> tuple[np.ndarray, dict[str, Any]]:
     """The split of each row, and what the card says about it."""
     named = [
-        next((split for word, split in _SPLIT_OF.items() if word in file.name.lower()), "")
-        for file in files
+        next((_SPLIT_OF[word] for word in _WORD.findall(path.lower()) if word in _SPLIT_OF), "")
+        for path in copy.files
     ]
     if any(named) and not all(named):
         raise DataError(
-            f"{files[0].parent}: the names of some parquet files hold train, valid or test, others "
-            f"do not: {files[named.index('')].name}"
+            f"{copy.root}: the paths of some parquet files hold train, valid or test, others do "
+            f"not: {copy.files[named.index('')]}"
         )
-    own = np.repeat(named, [table.metadata.num_rows for table in tables])
+    counts = [table.metadata.num_rows for table in tables]
+    own = np.repeat(named, counts)
     rows, rule = divided(
         {split: np.flatnonzero(own == split) for split in SPLITS}, len(own), seed,
-        str(files[0].parent),
+        str(copy.root), zip(copy.files, counts, strict=True),
     )  # fmt: skip
     split = np.empty(len(own), "<U5")
     for name, indices in rows.items():

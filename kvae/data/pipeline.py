@@ -40,7 +40,10 @@ def shuffled_batches(
         batch_size: rows of a batch, at least 1.
         seed: of the orders.
         block: all batches of an epoch as one tensor, for data that fit in memory twice.
-        flip: mirror each image, left to right, with probability one half.
+        flip: mirror each image, left to right, with probability one half; not of blocks.
+
+    Raises:
+        ValueError: `flip` for what is no image.
 
     Returns:
         Endless dataset of tensors `(batch, ...)`, `len(x) // batch_size` of them an epoch, 1 at
@@ -48,6 +51,8 @@ def shuffled_batches(
     """
     import tensorflow as tf
 
+    if flip and (block or x.ndim != 4):
+        raise ValueError(f"flip is for single batches of images, received x of shape {x.shape}")
     count = len(x)
     batch = min(batch_size, count)
     steps = count // batch

@@ -1,6 +1,8 @@
 """Divisions into train, valid and test, as the source has them or at random."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ def random_tenth(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def divided(
-    own: Mapping[str, np.ndarray], count: int, seed: int, place: str
+    own: Mapping[str, np.ndarray], count: int, seed: int, place: str, members: Iterable[Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Complete what splits a source of images has.
 
@@ -56,9 +58,12 @@ def divided(
         count: of all rows.
         seed: of what is drawn.
         place: what to call the source in a message.
+        members: JSON values that change whenever another row, or one more, is in the source.
 
     Returns:
-        Split -> indices, and what the data card says about it.
+        Split -> indices, and what the data card says about it. Of a division at random that is a
+        checksum of its members too: with others the same seed would put rows that a model was
+        trained on into test.
 
     Raises:
         DataError: there are fewer than 10 rows to draw from.
@@ -82,7 +87,16 @@ def divided(
             f"{drawn_from}"
         )
     if rule == RULE:
-        rows = random_split(count, seed)
-    else:
-        rows["train"], rows["valid"] = random_tenth(rows["train"], seed)
+        return random_split(count, seed), {
+            "split": rule, "split_seed": seed, "split_of": content_key(members)[:16],
+        }  # fmt: skip
+    rows["train"], rows["valid"] = random_tenth(rows["train"], seed)
     return rows, {"split": rule, "split_seed": seed}
+
+
+def content_key(values: Iterable[Any]) -> str:
+    """A checksum of JSON values, in their order."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(json.dumps(value).encode())
+    return digest.hexdigest()

@@ -1,6 +1,5 @@
 """Any image dataset of TensorFlow Datasets, and folders that it prepared."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.image_sets import ImageOptions, Source, content_key
-from kvae.data.splits import SPLITS, divided
+from kvae.data.image_sets import ImageOptions, Source
+from kvae.data.splits import SPLITS, content_key, divided
 from kvae.errors import DataError, UsageError
 
 _SPLIT_OF = {
@@ -56,22 +55,36 @@ def load(
     return source(**locals()).dataset()
 
 
+def outline(**options: Any) -> Dataset:
+    """What `load` gives, without decoding and without labels: all pixels are grey."""
+    return source(**options, with_labels=False).outline()
+
+
 def source(
     *,
     tfds_name: str = "",
     data_dir: str | None = None,
     split_seed: int = 0,
+    with_labels: bool = True,
     **image_options: Any,
 ) -> Source:
-    """The images before any is decoded. Arguments and errors as for `load`."""
+    """The images before any is decoded. Arguments and errors as for `load`.
+
+    `with_labels` is False where labels, a pass over all files, are not wanted.
+    """
     options = ImageOptions(**image_options)
     options.check()
     builder = _builder(tfds_name, data_dir)
-    return _source(builder, f"tfds:{tfds_name}", split_seed, "", options)
+    return _source(builder, f"tfds:{tfds_name}", split_seed, "", options, with_labels)
 
 
 def prepared(
-    name: str, folder: Path, split_seed: int, color_by: str, options: ImageOptions
+    name: str,
+    folder: Path,
+    split_seed: int,
+    color_by: str,
+    options: ImageOptions,
+    with_labels: bool,
 ) -> Source:
     """Images of a folder that TFDS has written.
 
@@ -81,6 +94,7 @@ def prepared(
         split_seed: of the splits that are drawn.
         color_by: the label that colours a latent map, if it is there.
         options: of the images.
+        with_labels: see `source`.
 
     Raises:
         DataError: it cannot be read, or has no images.
@@ -90,7 +104,7 @@ def prepared(
         builder = tfds.builder_from_directory(str(folder))
     except Exception as error:  # of many kinds: the files are not ours
         raise DataError(f"{folder} is no dataset of TensorFlow Datasets: {error}") from error
-    return _source(builder, name, split_seed, color_by, options)
+    return _source(builder, name, split_seed, color_by, options, with_labels)
 
 
 def _tfds() -> Any:
@@ -125,15 +139,18 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
 
 def _source(
-    builder: Any, name: str, split_seed: int, color_by: str, options: ImageOptions
+    builder: Any,
+    name: str,
+    split_seed: int,
+    color_by: str,
+    options: ImageOptions,
+    with_labels: bool,
 ) -> Source:
     image, label_names = _features(builder)
-    own = list(builder.info.splits)
-    labels = {split: _labels(builder, split, label_names) for split in own}
-    counts = {split: len(found[""]) for split, found in labels.items()}
-    assigned, rule, unused = _assign(counts, split_seed, name)
-    if unused:
-        print(f"{name}: not used: the splits {', '.join(unused)}", file=sys.stderr)
+    label_names = label_names if with_labels else []
+    counts = {split: one.num_examples for split, one in builder.info.splits.items()}
+    assigned, rule, unused = _assign(counts, split_seed, name, builder.info.full_name)
+    labels = {split: _labels(builder, split, label_names) for split in assigned}
     rows = [
         (split, row)
         for ours in SPLITS
@@ -171,6 +188,7 @@ def _source(
         ),
         {**rule, **({"label_names": classes} if classes else {})},
         color_by if color_by in ordered else first, options,
+        (f"not used: the splits {', '.join(unused)}",) if unused else (),
     )  # fmt: skip
 
 
@@ -208,11 +226,9 @@ def _plain_name(label: str) -> str:
 
 
 def _labels(builder: Any, split: str, names: list[str]) -> dict[str, np.ndarray]:
-    """Name -> values of a split's rows; under "" their numbers."""
-    tfds = _tfds()
+    """Name -> values of a split's rows."""
     if not names:
-        count = builder.info.splits[split].num_examples
-        return {"": np.arange(count)}
+        return {}
     wanted: dict[str, Any] = {}
     for name in names:
         outer, _, inner = name.partition("/")
@@ -220,14 +236,12 @@ def _labels(builder: Any, split: str, names: list[str]) -> dict[str, np.ndarray]
             wanted.setdefault(outer, {})[inner] = True
         else:
             wanted[outer] = True
-    examples = _iterate(builder, split, tfds.decode.PartialDecoding(wanted))
     columns: dict[str, list[Any]] = {name: [] for name in names}
-    for example in examples:
+    for example in _iterate(builder, split, _tfds().decode.PartialDecoding(wanted)):
         for name in names:
             outer, _, inner = name.partition("/")
             columns[name].append(example[outer][inner] if inner else example[outer])
-    found = {name: np.array(values) for name, values in columns.items()}
-    return {**found, "": np.arange(len(found[names[0]]))}
+    return {name: np.array(values) for name, values in columns.items()}
 
 
 def _read(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
@@ -255,23 +269,28 @@ def _iterate(builder: Any, split: str, decoders: Any) -> Iterator[dict[str, Any]
 
 
 def _assign(
-    counts: dict[str, int], seed: int, name: str
+    counts: dict[str, int], seed: int, name: str, version: str
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], list[str]]:
     """TFDS's split -> our split of each of its rows; what the card says; splits without use."""
-    used = [split for split in counts if split in _SPLIT_OF] or list(counts)[:1]
-    if len(counts) > 1 and "train" not in used:
-        raise DataError(f"{name} has no split train, but {', '.join(counts)}")
-    starts = np.cumsum([0, *(counts[split] for split in used)])
+    used: dict[str, str] = {}
+    for split in counts:
+        if split in _SPLIT_OF:
+            used.setdefault(_SPLIT_OF[split], split)
+    if not used and len(counts) == 1:
+        used = {"train": next(iter(counts))}
+    if "train" not in used:
+        raise DataError(f"{name} has no split train, but {', '.join(counts) or 'none'}")
+    starts = np.cumsum([0, *(counts[split] for split in used.values())])
     own = {
-        _SPLIT_OF.get(split, "train"): np.arange(counts[split]) + start
-        for split, start in zip(used, starts, strict=False)
+        ours: np.arange(counts[split]) + start
+        for (ours, split), start in zip(used.items(), starts, strict=False)
     }
-    rows, rule = divided(own, int(starts[-1]), seed, name)
-    ours = np.empty(starts[-1], "<U5")
+    rows, rule = divided(own, int(starts[-1]), seed, name, [version, counts])
+    ours_of = np.empty(starts[-1], "<U5")
     for split, indices in rows.items():
-        ours[indices] = split
-    assigned = dict(zip(used, np.split(ours, starts[1:-1]), strict=True))
-    return assigned, rule, [split for split in counts if split not in used]
+        ours_of[indices] = split
+    assigned = dict(zip(used.values(), np.split(ours_of, starts[1:-1]), strict=True))
+    return assigned, rule, [split for split in counts if split not in assigned]
 
 
 def _stamps(builder: Any) -> list[list[Any]]:

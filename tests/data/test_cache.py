@@ -13,7 +13,7 @@ from kvae.data.cache import cached_array, default_cache_dir
 from kvae.errors import DataError
 
 SHAPE = (10, 4, 3)
-PAIR = [".left-out.json", ".npy"]
+ONE = [".npy"]
 CONTENT = np.arange(120, dtype=np.uint8).reshape(SHAPE)
 
 KILLED_WHILE_BUILDING = """
@@ -76,7 +76,7 @@ def test_an_array_is_built_once_and_is_read_only(tmp_path):
     np.testing.assert_array_equal(second, CONTENT)
     with pytest.raises(ValueError, match="read-only"):
         second[0] = 1
-    assert _files(tmp_path) == PAIR
+    assert _files(tmp_path) == ONE
 
 
 def test_another_key_or_shape_is_another_file(tmp_path):
@@ -84,7 +84,7 @@ def test_another_key_or_shape_is_another_file(tmp_path):
     other = _cached(tmp_path, lambda: _batches(CONTENT + 1), key={"name": "ten", "crop": "b"})
     np.testing.assert_array_equal(other, CONTENT + 1)
     _cached(tmp_path, lambda: _batches(CONTENT[:7]), shape=(7, 4, 3))
-    assert _files(tmp_path) == sorted(3 * PAIR)
+    assert _files(tmp_path) == 3 * ONE
     np.testing.assert_array_equal(_cached(tmp_path, _forbidden), CONTENT)
 
 
@@ -143,23 +143,32 @@ def test_rows_that_are_left_out_are_known_with_their_reasons(tmp_path, missing, 
         found = _found(tmp_path, batches, use_cache=use_cache)
         np.testing.assert_array_equal(found.array, np.delete(CONTENT, missing, axis=0))
         assert found.left_out == {row: f"why {row}" for row in missing}
-    assert _files(tmp_path) == (PAIR if use_cache else [])
+    assert _files(tmp_path) == (ONE if use_cache else [])
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "[]", "{", '{"3": "why", "4": "why"}', '{"x": "why"}']
+    "listed", [b"", b"[]", b"{", b'{"3": "why", "4": "why"}', b'{"x": "why"}', b"{}", b"{}{}"]
 )
-def test_a_list_that_does_not_fit_its_array_is_noticed(tmp_path, content):
+def test_a_list_that_does_not_fit_its_array_is_noticed(tmp_path, listed):
     _found(tmp_path, _all_but(3))
-    (path,) = tmp_path.glob("*.json")
-    good = path.read_text()
-    if content is None:
-        path.unlink()
-    else:
-        path.write_text(content)
-    found = _found(tmp_path, _all_but(3))
-    assert found.left_out == {3: "why 3"}
-    assert path.read_text() == good
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    assert good.endswith(b'{"3": "why 3"}')
+    path.write_bytes(good.removesuffix(b'{"3": "why 3"}') + listed)
+    assert _found(tmp_path, _all_but(3)).left_out == {3: "why 3"}
+    assert path.read_bytes() == good
+
+
+def test_any_byte_of_the_header_may_be_damaged(tmp_path):
+    _cached(tmp_path)
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.choice(128, 60, replace=False):
+        damaged = bytearray(good)
+        damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        np.testing.assert_array_equal(_cached(tmp_path), CONTENT)
 
 
 def test_a_killed_build_leaves_no_wrong_cache(tmp_path):
@@ -193,8 +202,8 @@ def test_twenty_kills_at_random_moments_leave_no_wrong_cache(tmp_path):
 
 
 def test_what_killed_builds_left_is_removed_a_day_later(tmp_path):
-    old, young = tmp_path / ".ten-1.npy.a.tmp", tmp_path / ".ten-1.npy.b.json"
-    other = tmp_path / ".of-somebody-else.tmp"
+    old, young = (tmp_path / f".ten-1.npy.{letter * 32}.tmp" for letter in "ab")
+    other = tmp_path / ".of-somebody-else.npy.1.tmp"
     for file in (old, young, other):
         file.write_bytes(b"")
     for file in (old, other):
@@ -225,7 +234,7 @@ def test_two_processes_at_once_are_both_right(tmp_path):
     assert [answers.get(timeout=60) for _ in workers] == [True, True]
     for worker in workers:
         worker.join()
-    assert _files(tmp_path) == PAIR
+    assert _files(tmp_path) == ONE
 
 
 @pytest.mark.parametrize(
@@ -279,4 +288,4 @@ def test_the_default_folder_follows_the_environment(tmp_path, monkeypatch):
     assert default_cache_dir() == tmp_path / "xdg" / "kvae"
     monkeypatch.setenv("KVAE_CACHE_DIR", str(tmp_path / "chosen"))
     cached_array(None, {"name": "ten"}, SHAPE, lambda _: _batches(), describe="ten")
-    assert _files(tmp_path / "chosen") == PAIR
+    assert _files(tmp_path / "chosen") == ONE

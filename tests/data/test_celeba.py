@@ -248,14 +248,18 @@ def test_the_outline_and_what_is_not_cached_are_the_same(tmp_path, load, case, d
     unkept = load(data_dir, image_size=16, channels=1, cache=False)
     assert not (tmp_path / "cache").exists()
     kept = load(data_dir, image_size=16, channels=1)
+    # Labels of TensorFlow Datasets take a pass over all files.
+    labelled = (unkept,) if "TensorFlow" in case.name else (outline, unkept)
     for other in (outline, unkept):
-        assert (other.kind, other.color_by, other.card) == (kept.kind, kept.color_by, kept.card)
+        assert (other.kind, other.card) == (kept.kind, kept.card)
+    for other in labelled:
+        assert other.color_by == kept.color_by
     for name in SPLITS:
         expected = getattr(kept, name)
         np.testing.assert_array_equal(getattr(unkept, name).x, expected.x)
         assert getattr(outline, name).x.shape == expected.x.shape
         assert getattr(outline, name).x.dtype == expected.x.dtype
-        for other in (outline, unkept):
+        for other in labelled:
             found = getattr(other, name).labels
             assert list(found) == list(expected.labels)
             for label, values in expected.labels.items():
@@ -415,7 +419,7 @@ def test_more_unreadable_images_than_allowed_are_an_error(seven, load):
 def test_a_split_of_unreadable_images_is_an_error(seven, load):
     _jpeg(seven, 1).write_bytes(b"")
     for _ in range(2):  # decoded, and from the cache
-        with pytest.raises(DataError, match="the test split of celeba is empty: 1 images, 1 of"):
+        with pytest.raises(DataError, match="the test split of celeba is empty: 1 of its 1 images"):
             load(seven, image_size=16, max_unreadable=0.5)
 
 

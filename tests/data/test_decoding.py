@@ -213,7 +213,7 @@ UPRIGHT = {  # what each orientation's pixels are, of those that should be seen
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize("kind", LOSSLESS.keys() - {"BMP"})
+@pytest.mark.parametrize("kind", sorted(LOSSLESS.keys() - {"BMP"}))
 def test_exif_orientations_are_undone(orientation, kind):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -419,7 +419,7 @@ def test_a_bomb_is_refused_before_its_pixels_are_made(kind, huge):
     content = huge[kind]
     assert len(content) < 300_000
     tracemalloc.start()
-    with pytest.raises(Unreadable, match=r"^has more than 178,956,970 pixels$"):
+    with pytest.raises(Unreadable, match=r"^has more than 89,478,485 pixels$"):
         decode(content, "center", 64)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

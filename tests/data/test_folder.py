@@ -555,7 +555,7 @@ def test_a_checksum_fault_in_a_zip_is_one_unreadable_image(tmp_path):
 def test_a_split_that_is_left_without_images_is_an_error(use_cache, tmp_path):
     tree = tree_of(*(f"{split}/{i}.png" for split in SPLITS for i in range(4)))
     data = plant(tmp_path / "data", broken(tree, *(f"valid/{i}.png" for i in range(4))))
-    with pytest.raises(DataError, match="the valid split of folder is empty: 4 images, 4 of them"):
+    with pytest.raises(DataError, match="the valid split of folder is empty: 4 of its 4 images"):
         get(data, max_unreadable=1, cache=use_cache)
     data = plant(tmp_path / "all", broken(tree, *tree))
     with pytest.raises(DataError, match="the train split of folder is empty"):

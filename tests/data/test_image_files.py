@@ -113,7 +113,9 @@ def test_a_link_is_followed_and_one_to_a_folder_above_ends(tmp_path):
     (root / "gone.png").symlink_to(tmp_path / "nowhere")
     found = contents(open_files(root))
     added = {"4.png": b"five", "linked/5.png": b"five", "linked/deep/6.png": b"six"}
+    # "here" is a link to a folder above too; a second name for a folder is a second folder.
     assert found == TREE | added
+    assert open_files(root).dangling == ["gone.png"]
 
 
 def test_what_is_no_file_is_skipped(tmp_path):
@@ -331,12 +333,13 @@ def test_a_zip_that_must_not_be_read_is_named(tmp_path):
         open_files(path)
 
 
-def test_a_text_is_utf_8_with_or_without_a_mark_and_anything_else_is_marked(tmp_path):
-    texts = {"plain": "é\n".encode(), "marked": "é\n".encode("utf-8-sig"), "old": b"\xe9\n"}
-    files = open_files(plant(tmp_path / "x", texts))
-    found = {name: text_of(files, name) for name in texts}
-    assert found == {"plain": "é\n", "marked": "é\n", "old": "\ufffd\n"}
-    assert {name: text_at(tmp_path / "x" / name) for name in texts} == found
+def test_a_text_is_utf_8_with_or_without_a_mark_and_nothing_else(tmp_path):
+    texts = {"plain": "é\n".encode(), "marked": "é\n".encode("utf-8-sig")}
+    files = open_files(plant(tmp_path / "x", texts | {"old": b"e\n\xe9\n"}))
+    assert {name: text_of(files, name) for name in texts} == {"plain": "é\n", "marked": "é\n"}
+    assert {text_at(tmp_path / "x" / name) for name in texts} == {"é\n"}
+    with pytest.raises(DataError, match="old, line 2: not UTF-8 text"):
+        text_of(files, "old")
 
 
 def test_a_text_that_is_a_web_page_or_damaged_is_refused(tmp_path):

@@ -19,6 +19,7 @@ import numpy as np
 
 from kvae.data import Dataset, Split
 from kvae.data.cache import cached_array
+from kvae.data.cores import num_cores
 from kvae.data.faces import drawing
 from kvae.data.faces.factors import FACTORS, check_factors, describe_factors, sample_factors
 from kvae.errors import DataError, UsageError
@@ -75,7 +76,7 @@ def draw_batches(
     count = check_factors(factors)
     if num_processes is None:
         large = count >= ROWS_FOR_PROCESSES and _can_spawn()
-        num_processes = _num_cores() if large else 1
+        num_processes = num_cores() if large else 1
     tasks = (
         _take(factors, slice(start, start + ROWS_PER_TASK))
         for start in range(0, count, ROWS_PER_TASK)
@@ -289,10 +290,3 @@ def _can_spawn() -> bool:
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     return getattr(main, "__spec__", None) is not None or file is None or Path(file).exists()
-
-
-def _num_cores() -> int:
-    # A container may allow fewer cores than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
