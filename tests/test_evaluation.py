@@ -358,3 +358,11 @@ def test_a_figure_that_fails_does_not_cost_the_numbers(
     assert found == {**mixture_metrics, "protocol": {"seed": 3}}
     printed = capsys.readouterr().out
     assert printed.index("gap, true minus bound") < printed.index("drawing")
+
+
+def test_a_random_split_of_other_files_is_refused():
+    """The same seed would deal them anew, and test would hold rows that were trained on."""
+    then = {"split": "random 80/10/10", "split_of": "a", "counts": {"test": 5}}
+    evaluation._check_card(then, then)
+    with pytest.raises(UsageError, match="the set of files has changed since training"):
+        evaluation._check_card({**then, "split_of": "b", "counts": {"test": 6}}, then)

@@ -383,3 +383,19 @@ def test_the_command_answers_a_mistake_with_one_line(arguments, status, words):
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert words in line
+
+
+@pytest.mark.parametrize("option", [{"sheet": "sheet.png"}, {"json_file": "report.json"}])
+def test_nothing_is_written_among_the_data(option, tmp_path, monkeypatch):
+    root = plant(tmp_path / "photos", FOLDER)
+    monkeypatch.chdir(root)
+    before = sorted(root.rglob("*"))
+    with pytest.raises(UsageError, match="would lie in --data-dir, among the data"):
+        inspection.inspect(".", **{"sheet": tmp_path / "s.png"} | option)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_the_folder_of_the_images_alone_is_celeba(celeba, look):
+    report, _, _ = look(celeba / "img_align_celeba")
+    assert report["dataset"] == "celeba"
+    assert report["split"] == "own"

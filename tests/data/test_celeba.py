@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -24,9 +25,11 @@ from celeba_testing import (
     lists,
     official,
     parquet_files,
+    parquet_table,
     partition_text,
     picture,
     pixels_of,
+    png,
     write,
     write_prepared,
     zipped,
@@ -563,3 +566,96 @@ def test_a_real_copy(tmp_path):
     assert len(dataset.train.labels) == 40
     bald_and_blond = dataset.train.labels["Bald"] & dataset.train.labels["Blond_Hair"]
     assert bald_and_blond.mean() < 0.01 < dataset.train.labels["Blond_Hair"].mean() < 0.5
+
+
+# ---- what was given instead of the copy ------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["img_align_celeba", "img_align_celeba.zip", "Img"])
+def test_the_lists_beside_the_images_are_found(tmp_path, load, shared, given):
+    tree = lists(anno="Anno/", evaluation="Eval/") if given == "Img" else lists()
+    if given.endswith(".zip"):
+        tree |= {given: zipped(images())}
+    else:
+        tree |= images("Img/img_align_celeba/" if given == "Img" else ALIGNED)
+    root = write(tmp_path / "celeba", tree)
+    dataset, wanted = load(root / given, image_size=16), load(shared, image_size=16)
+    np.testing.assert_array_equal(dataset.test.x, wanted.test.x)
+    np.testing.assert_array_equal(dataset.test.labels["Smiling"], wanted.test.labels["Smiling"])
+
+
+def test_lists_beside_something_else_are_not_taken(tmp_path, load):
+    root = write(tmp_path / "celeba", lists() | images("mine/"))
+    assert load(root / "mine", image_size=16).card["split"] == "random 80/10/10"
+
+
+def test_folders_of_different_numbers_are_one_copy(tmp_path, load, capsys):
+    tree = images("0/", [1, 2, 3, 4, 5, 6]) | images("1/", [7, 8, 9, 10, 11, 12])
+    twice = images("2/", [1, 2]) | {"0/000001.png": png(1)}
+    dataset = load(write(tmp_path / "celeba", tree | twice), image_size=16)
+    assert sum(dataset.card["counts"].values()) == 12
+    assert "3 images have a number that another one has, and are left out" in capsys.readouterr().err
+
+
+def test_folders_of_splits_without_lists_are_refused(tmp_path, load):
+    tree = images("train/", [1, 2, 3]) | images("test/", [4, 5])
+    with pytest.raises(DataError, match="--dataset folder reads such splits"):
+        load(write(tmp_path / "celeba", tree), image_size=16)
+
+
+def test_parquet_files_in_folders_of_splits(tmp_path, load, shared):
+    by_split = {"train": "default/train/", "valid": "default/validation/", "test": "default/test/"}
+    tree = {f"{by_split[split]}0000.parquet": parquet_table(ROWS[split]) for split in SPLITS}
+    dataset = load(write(tmp_path / "retrieval-interval", tree), image_size=16)
+    assert dataset.card["split"] == "own"
+    assert dataset.card["counts"] == load(shared, image_size=16).card["counts"]
+
+
+def _table(**columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    contents = [{"bytes": jpeg(number), "path": None} for number in range(1, 13)]
+    pq.write_table(pa.table({"image": contents, **columns}), buffer)
+    return buffer.getvalue()
+
+
+def test_whole_numbers_are_attributes_if_they_are_minus_one_zero_and_one(tmp_path, load, capsys):
+    values = [1, -1, -1, 1] * 3
+    table = _table(Smiling=values, celeb_id=list(range(12)), path=["a"] * 12)
+    dataset = load(write(tmp_path / "copy", {"all.parquet": table}), image_size=16)
+    assert list(dataset.train.labels) == ["Smiling"]
+    assert sum(int(split.labels["Smiling"].sum())
+               for split in (dataset.train, dataset.valid, dataset.test)) == 6  # fmt: skip
+    assert "columns that are not used: celeb_id, path" in capsys.readouterr().err
+
+
+def test_an_empty_cell_of_an_attribute_is_named(tmp_path, load):
+    table = _table(Smiling=[True, None, False] * 4)
+    with pytest.raises(DataError, match=r"all\.parquet, column 'Smiling': 4 empty cells"):
+        load(write(tmp_path / "copy", {"all.parquet": table}), image_size=16)
+
+
+def test_attributes_that_disagree_are_refused(tmp_path, load):
+    line = attribute_text().splitlines()[2]
+    other = attribute_text() + line.replace(b"-1", b" 1") + b"\r\n"
+    root = write(tmp_path / "copy", images() | lists(attributes=other))
+    with pytest.raises(DataError, match="has other attributes further up"):
+        load(root, image_size=16)
+
+
+def test_a_partition_of_names_without_ending_is_refused_at_its_line(tmp_path, load):
+    text = partition_text().replace(b".jpg", b"")
+    root = write(tmp_path / "copy", images() | lists(partition=text))
+    with pytest.raises(DataError, match=r"list_eval_partition.txt, line 3: .*received '0000"):
+        load(root, image_size=16)
+
+
+def test_want_of_memory_is_no_damage(shared, load, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.Image.open", fail)
+    with pytest.raises(MemoryError):
+        load(shared, image_size=24, max_unreadable=1)

@@ -484,3 +484,22 @@ def test_mutated_images_are_read_or_refused_and_nothing_else_happens():
             content[place] = rng.integers(256)
         outcomes.append(outcome(bytes(content[: rng.integers(1, 2 * len(content))])))
     assert 30 < outcomes.count("kept") < 200
+
+
+def test_a_whole_jpeg_may_be_followed_by_anything():
+    content = written(square(16), "JPEG")
+    plain = decode(content, "center", 16)
+    for tail in (bytes(200), b"SEFT trailer" + bytes(200), b"SEFT trailer"):
+        np.testing.assert_array_equal(decode(content + tail, "center", 16), plain)
+
+
+def test_an_orientation_that_only_xmp_tells_is_undone():
+    image = square(16)
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+        b'syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+        b'tiff:Orientation="3"/></rdf:RDF></x:xmpmeta>'
+    )
+    plain = decode(written(image, "WEBP", lossless=True), "center", 16)
+    turned = decode(written(image, "WEBP", lossless=True, xmp=xmp), "center", 16)
+    np.testing.assert_array_equal(turned, plain[::-1, ::-1])

@@ -799,3 +799,54 @@ def test_of_damaged_files_each_is_decoded_or_left_out(place, capfd):
     for split in parts(dataset).values():
         names_of = [dataset.card["label_names"]["class"][code] for code in split.labels["class"]]
         assert names_of == ["good" if is_good[image.tobytes()] else "mutated" for image in split.x]
+
+
+# What lies beside the folders of splits
+
+
+@pytest.mark.parametrize("stray", ["logo.png", "extra/1.png"])
+def test_a_stray_image_does_not_undo_the_splits(stray, place, capfd):
+    tree = tree_of(
+        *(f"pets/{split}/{kind}/{i}.png" for split in ("train", "test") for kind in ("cat", "dog")
+          for i in range(10)), stray,
+    )  # fmt: skip
+    dataset = get(place(tree))
+    assert counts(dataset) == (18, 2, 20)
+    assert dataset.card["label_names"] == {"class": ["cat", "dog"]}
+    told = f"1 images outside the folders train, valid and test are left out, the first is {stray}"
+    assert told in capfd.readouterr().err
+
+
+def test_a_drawn_split_is_bound_to_the_set_of_files(tmp_path):
+    tree = tree_of(*names(20))
+    first = get(plant(tmp_path / "a", tree)).card["split_of"]
+    assert get(plant(tmp_path / "b", tree)).card["split_of"] == first
+    assert get(plant(tmp_path / "c", tree_of(*names(21)))).card["split_of"] != first
+    renamed = dict(tree)
+    renamed["x.png"] = renamed.pop(next(iter(tree)))
+    assert get(plant(tmp_path / "d", renamed)).card["split_of"] != first
+    own = tree_of(*(f"{split}/{i}.png" for split in SPLITS for i in range(4)))
+    assert "split_of" not in get(plant(tmp_path / "e", own)).card
+
+
+def test_two_names_of_one_folder_are_two_folders(tmp_path):
+    root = plant(tmp_path / "data", tree_of(*names(20, "train/{}.png"), *names(5, "val/{}.png")))
+    (root / "test").symlink_to(root / "val")
+    assert counts(get(root)) == (20, 5, 5)
+
+
+def test_links_to_nothing_count_as_unreadable(tmp_path, capfd):
+    root = plant(tmp_path / "data", tree_of(*names(30)))
+    (root / "gone.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"1 links lead to no image, the first is .*gone\.png"):
+        get(root)
+    assert sum(counts(get(root, max_unreadable=0.05))) == 30
+    assert "1 links lead to no image" in capfd.readouterr().err
+
+
+def test_notes_are_told_once_and_not_by_the_outline(tmp_path, capfd):
+    root = plant(tmp_path / "data", tree_of(*names(12, "train/{}.png")))
+    folder.outline(data_dir=str(root))
+    assert capfd.readouterr().err == ""
+    get(root)
+    assert capfd.readouterr().err.count("divided at random") == 1

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -356,3 +357,22 @@ def test_a_text_that_is_a_web_page_or_damaged_is_refused(tmp_path):
 def test_the_checksum_of_a_zip_is_that_of_its_files(tmp_path):
     stamps = open_files(pack(tmp_path / "x.zip")).stamps
     assert stamps == {path: (len(x), zlib.crc32(x)) for path, x in sorted(TREE.items())}
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [(b"\x1f\x8b\x08", "a .gz file"), (b"7z\xbc\xaf\x27\x1c", "a .7z file"), (b"Rar!", "a .rar")],
+)
+def test_other_archives_are_named(start, kind, tmp_path):
+    (tmp_path / "x").write_bytes(start + bytes(200))
+    with pytest.raises(DataError, match=f"x is {re.escape(kind)}.*: unpack it"):
+        open_files(tmp_path / "x")
+
+
+def test_a_zip_with_the_other_slash_holds_the_same_paths(tmp_path):
+    path = pack(tmp_path / "x.zip", {"train\\cat\\1.png": b"one", "train\\2.png": b"two"})
+    files = open_files(path)
+    assert contents(files) == {"train/cat/1.png": b"one", "train/2.png": b"two"}
+    pack(tmp_path / "y.zip", {"a\\..\\..\\1.png": b"one"})
+    with pytest.raises(DataError, match="a path that leads out of it"):
+        open_files(tmp_path / "y.zip")

@@ -111,3 +111,9 @@ def test_a_split_makes_both_kinds_of_batches(x):
     np.testing.assert_array_equal(np.concatenate(list(split.batches(4).as_numpy_iterator())), x)
     found = next(iter(split.shuffled_batches(4, 3)))
     np.testing.assert_array_equal(found, next(iter(shuffled_batches(x, 4, 3))))
+
+
+def test_only_single_batches_of_images_are_mirrored(x):
+    options = {"flip": True, "block": x.ndim == 4}
+    with pytest.raises(ValueError, match="flip is for single batches of images"):
+        shuffled_batches(x, BATCH_SIZE, 1, **options)

@@ -147,3 +147,19 @@ def test_a_damaged_shard_is_named(tmp_path, mocked, monkeypatch):
         monkeypatch.setattr(tfds.core.DatasetBuilder, "as_dataset", fail)
         with pytest.raises(DataError, match=r"split train is damaged .*corrupted record at 12"):
             _load(tmp_path, "tfds:cifar10")
+
+
+def test_the_outline_has_counts_and_shapes_and_reads_nothing(tmp_path, mocked, monkeypatch):
+    with mocked("cifar10", "3.0.2", "train", "test"):
+        dataset = _load(tmp_path, "tfds:cifar10")
+        monkeypatch.setattr(tfds.core.DatasetBuilder, "as_dataset", None)
+        outline = data.outline("tfds:cifar10", image_size=16)
+    assert outline.card["counts"] == dataset.card["counts"]
+    assert outline.train.x.shape == dataset.train.x.shape
+
+
+def test_of_two_valid_splits_one_is_used(tmp_path, mocked, capsys):
+    with mocked("cifar10", "3.0.2", "train", "val", "validation", "test"):
+        dataset = _load(tmp_path, "tfds:cifar10")
+    assert tuple(dataset.card["counts"].values()) == (40, 40, 40)
+    assert "not used: the splits validation" in capsys.readouterr().err
