@@ -103,8 +103,8 @@ def main():
             drawn_images(images, arguments.images)
         else:
             source = open_files(Path(arguments.data_dir))
-            for path in source.with_suffix(".jpg")[: arguments.images]:
-                (images / Path(path).name).symlink_to(source.root.resolve() / path)
+            for number, path in enumerate(source.with_suffix(".jpg")[: arguments.images]):
+                (images / f"{number:06d}.jpg").symlink_to(source.root.resolve() / path)
         files = open_files(images)
         paths = list(files.stamps)
         cache = cached_array(
