@@ -35,6 +35,7 @@ def build_vae(
     posterior="diagonal",
     objective="elbo",
     iwae_draws=8,
+    logistic_components=1,
     beta=1.0,
     kl_warmup_steps=0,
     shift=0.0,
@@ -59,6 +60,7 @@ def build_vae(
         posterior: a key of `kvae.posteriors.POSTERIORS`.
         objective: "elbo" or "iwae".
         iwae_draws: draws a row of the objective "iwae".
+        logistic_components: of the likelihood "discretized-logistic".
         beta: weight of the rate.
         kl_warmup_steps: training steps over which that weight rises from 0; 0 for none.
         shift: see `VAE`.
@@ -78,7 +80,7 @@ def build_vae(
         raise UsageError(f"latent_dim must be a whole number of at least 1, received {latent_dim}")
     images = len(element_shape) == 3
     nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
-    likelihood = _likelihood(likelihood, variance, images)
+    likelihood = _likelihood(likelihood, variance, logistic_components, images)
     family = find(POSTERIORS, posterior, "posterior")
     encoder = nets.encoder(
         element_shape, latent_dim, family.num_params(latent_dim),
@@ -117,8 +119,10 @@ def _prior(name, latent_dim, num_components, seed):
     return member(**options)
 
 
-def _likelihood(name, variance, images):
+def _likelihood(name, variance, logistic_components, images):
     member = find(LIKELIHOODS, name, "likelihood")
+    if name == "discretized-logistic":
+        return member(logistic_components)
     if name != "gaussian":
         return member()
     return member(

@@ -196,6 +196,10 @@ class Config:
         "features (of the colours of each pixel)",
         _VARIANCE, metavar="X|NAME",
     )  # fmt: skip
+    logistic_components: int = _option(
+        1, _MODEL, "logistics in the mixture of each pixel, 1 to 50, of 'discretized-logistic'",
+        _POSITIVE_COUNT, metavar="N",
+    )  # fmt: skip
     posterior: str = _option("diagonal", _MODEL, "q(z given x)", choices=POSTERIORS)
     standardize: bool = _option(
         False, _MODEL, "shift and scale each feature by its training mean and standard deviation"
@@ -297,6 +301,7 @@ ONLY_FOR = {
     "hidden_units": ("network", ("mlp",)),
     "linear_path": ("network", ("mlp",)),
     "variance": ("likelihood", ("gaussian",)),
+    "logistic_components": ("likelihood", ("discretized-logistic",)),
     "prior_components": ("prior", ("mixture", "vamp")),
     "iwae_draws": ("objective", ("iwae",)),
 }

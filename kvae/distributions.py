@@ -371,6 +371,84 @@ class Bernoulli:
         return keras.ops.cast(uniform < self.mean(), "float32")
 
 
+class LogisticLevels:
+    """Grey levels 0 to 255 of an image, each pixel from a mixture of discretised logistics.
+
+    A level's mass is what the logistic has within half a level of it; that of 0 reaches down to
+    minus infinity, that of 255 up to infinity. Levels are multiples of 1/255 in [0, 1].
+
+    Args:
+        means: `(batch, height, width, components, channels)`.
+        scales: of that shape, positive.
+        logits: `(batch, height, width, components)`, of the mixture's weights.
+
+    Source: Salimans, Karpathy, Chen, Kingma, "PixelCNN++", arXiv:1701.05517, section 2.1.
+    """
+
+    def __init__(self, means, scales, logits):
+        self._means = means
+        self._scales = scales
+        self._logits = logits
+
+    def mean(self):
+        """Mean of what is cut at 0 and 1, before it is rounded, `(batch, height, width, channels)`.
+
+        Rounding moves it by less than half a level.
+        """
+        softplus, scales = keras.ops.softplus, self._scales
+        below_one = softplus((self._means - 1.0) / scales)
+        return self._over_components(scales * (softplus(self._means / scales) - below_one))
+
+    def variance(self):
+        """Variance before anything is cut or rounded, `(batch, height, width, channels)`."""
+        square = keras.ops.square
+        mean = self._over_components(self._means)
+        own = square(self._scales) * (math.pi**2 / 3.0) + square(self._means)
+        return self._over_components(own) - square(mean)
+
+    def log_prob(self, x):
+        """Log probability of the levels nearest to x.
+
+        Args:
+            x: `(batch, height, width, channels)`, cut to [0, 1] and rounded to levels.
+
+        Returns:
+            `(batch,)`, nats.
+        """
+        ops = keras.ops
+        level = ops.expand_dims(ops.round(ops.clip(x, 0.0, 1.0) * 255.0), -2)
+        above = ((level + 0.5) / 255.0 - self._means) / self._scales
+        below = ((level - 0.5) / 255.0 - self._means) / self._scales
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), exact in both tails.
+        to_above, from_below = ops.log_sigmoid(above), ops.log_sigmoid(-below)
+        inside = to_above + from_below + ops.log(-ops.expm1(-1.0 / (255.0 * self._scales)))
+        mass = ops.where(level < 0.5, to_above, ops.where(level > 254.5, from_below, inside))
+        pixel = ops.sum(mass, axis=-1) + ops.log_softmax(self._logits, axis=-1)
+        return sum_event(ops.logsumexp(pixel, axis=-1))
+
+    def sample(self, noise, purpose):
+        """Draw one sample a row: levels, multiples of 1/255. See `DiagonalNormal.sample`."""
+        ops = keras.ops
+        height, width, count, channels = self._means.shape[1:]
+        uniform = noise.uniform(purpose, height * width * (channels + 1))
+        uniform = ops.reshape(uniform, (-1, height, width, channels + 1))
+        limits = ops.cumsum(self._weights(), axis=-1)[..., :-1]
+        chosen = ops.sum(ops.cast(uniform[..., :1] >= limits, "int32"), axis=-1)
+        pick = ops.expand_dims(ops.one_hot(chosen, count), -1)
+        mean, scale = (ops.sum(pick * part, axis=-2) for part in (self._means, self._scales))
+        # Uniform numbers may be 0, but never 1.
+        inner = ops.clip(uniform[..., 1:], 1e-7, 1.0 - 1e-7)
+        drawn = mean + scale * (ops.log(inner) - ops.log1p(-inner))
+        return ops.round(ops.clip(drawn, 0.0, 1.0) * 255.0) / 255.0
+
+    def _over_components(self, values):
+        return keras.ops.sum(keras.ops.expand_dims(self._weights(), -1) * values, axis=-2)
+
+    def _weights(self):
+        # keras.ops.softmax warns where there is one component.
+        return keras.ops.exp(keras.ops.log_softmax(self._logits, axis=-1))
+
+
 class Affine:
     """The distribution of `shift + scale * y` for a `y` from `base`.
 

@@ -170,6 +170,7 @@ _SHOWN = {
         ("rate_nats", "rate", "{:.4f}", None),
         ("log_likelihood_nats", "log-likelihood, bound", "{:.4f}", None),
         ("true_log_likelihood_nats", "log-likelihood, true", "{:.4f}", None),
+        ("bits_per_dim_bound", "bits per dimension, bound", "{:.4f}", None),
         ("gap_nats", "gap, true minus bound", "{:.4f}", None),
     ),
     "importance weights": (

@@ -4,6 +4,7 @@ A key with the suffix `_sampler` is of the sampler that was fitted after trainin
 `generate`, and the second output of the densities); one without is of the training prior.
 """
 
+import math
 from importlib.metadata import version
 from typing import Any
 
@@ -42,6 +43,7 @@ from kvae.metrics.two_sample import (
 # Hundreds of draws of a row cost a decoder's pass each: some rows stand for all.
 _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
 _ELBO_DRAWS = 4
+_BITS = "minus the bound of the probability of all 256 levels, over the values of an image and ln 2"
 _SUFFIXES = ("", "_sampler")
 _DENSITIES = ("prior", "sampler")  # what the suffixes stand for
 _SHARED = {"num_generated", "num_modes", "effective_sample_draws"}
@@ -76,6 +78,7 @@ def _measure(served, dataset, num_draws, seed):
     truth = None if mixture is None else mixture.log_prob(x[rows])
     vectors = dataset.kind == "vectors"
     metrics |= _likelihood(served, x[rows], truth, num_draws, vectors, streams[2])
+    metrics |= _bits(served, x, metrics)
     metrics |= _effective_sample(served, x[rows], streams[3])
     posterior = served.call("encode", x=x)
     metrics["active_units"] = active_units(posterior["mean"], posterior["variance"])
@@ -151,6 +154,19 @@ def _likelihood(served, x, truth, num_draws, curve, seed):
         # The same number under the name that stands beside the density of generated points.
         metrics |= {"test_true_log_density_nats": mean, "test_true_log_density_nats_stderr": stderr}
     return metrics
+
+
+def _bits(served, x, metrics):
+    """Bits per dimension, where x has probabilities and not only a density."""
+    if served.metadata.get("config", {}).get("likelihood") != "discretized-logistic":
+        return {}
+    scale = -math.prod(x.shape[1:]) * math.log(2.0)
+    key = "log_likelihood_nats"
+    return {
+        f"bits_per_dim_bound{suffix}": metrics[key + suffix] / scale
+        for suffix in ("", "_sampler")
+        if key + suffix in metrics
+    }
 
 
 def _headline(point):
@@ -273,6 +289,7 @@ def _protocol(served, dataset, mixture, metrics, num_rows, seed):
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
         **references,
+        **({"bits_per_dim_bound": _BITS} if "bits_per_dim_bound" in metrics else {}),
         **descriptions(
             metrics,
             known_truth=mixture is not None,

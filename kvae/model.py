@@ -438,7 +438,8 @@ def _check_array(x, element_shape, likelihood):
     if not accepts(likelihood.kind, x):
         raise UsageError(
             f"the likelihood {likelihood.kind!r} has no density for some values of x: bernoulli is "
-            "for 0 and 1 alone (uint8: 0 and 255), gaussian for finite numbers"
+            "for 0 and 1 alone (uint8: 0 and 255), discretized-logistic for grey levels (uint8), "
+            "gaussian for finite numbers"
         )
 
 

@@ -117,5 +117,6 @@ def check_values(config: Config, x) -> None:
         remedy = "; --binarize makes them" if "binarize" in data_options(config) else ""
         raise UsageError(
             f"--likelihood {config.likelihood} does not take the values of {config.dataset}: "
-            f"bernoulli is for 0 and 1 alone, every other for finite numbers{remedy}"
+            "bernoulli is for 0 and 1 alone, discretized-logistic for grey levels, gaussian "
+            f"for finite numbers{remedy}"
         )

@@ -143,6 +143,7 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
         hidden_units=config.hidden_units, linear_path=config.linear_path,
         likelihood=config.likelihood,
         variance=config.variance, prior=config.prior, prior_components=config.prior_components,
+        logistic_components=config.logistic_components,
         posterior=config.posterior, objective=config.objective, iwae_draws=config.iwae_draws,
         beta=config.beta, kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
         shift=shift, scale=scale, dtype=policy, seed=config.seed,

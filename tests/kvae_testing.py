@@ -55,6 +55,8 @@ def make_vae(shape, **options):
 def make_x(shape, likelihood, rows=6, seed=2):
     """Rows that the likelihood accepts."""
     x = np.random.default_rng(seed).random((rows, *shape)).astype("float32")
+    if likelihood == "discretized-logistic":
+        return np.round(x * np.float32(255)) / np.float32(255)
     return (x > 0.5).astype("float32") if likelihood == "bernoulli" else x
 
 

@@ -185,6 +185,20 @@ def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path):
         assert metrics["protocol"]["data_card"]["image_size"] == 32
 
 
+def test_grey_levels_have_bits_per_dimension(tmp_path):
+    config = resolve(
+        {"save": str(tmp_path), "epochs": 1, "likelihood": "discretized-logistic",
+         "logistic_components": 2, "latent_dim": 4, "prior_components": 4},
+        "digits",
+    )  # fmt: skip
+    metrics = _evaluate(training.train(config).path)
+    bits = metrics["bits_per_dim_bound"]
+    assert bits == pytest.approx(-metrics["log_likelihood_nats"] / (64 * np.log(2)))
+    # Eight bits are those of levels that are all equally likely.
+    assert 0 < bits < 10
+    assert "256 levels" in metrics["protocol"]["bits_per_dim_bound"]
+
+
 def test_celeba_from_training_to_figures(tmp_path):
     """Drawn faces stand in for photographs, in CelebA's official layout."""
     _write_celeba(tmp_path / "celeba")

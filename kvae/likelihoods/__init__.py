@@ -30,14 +30,26 @@ def _bernoulli() -> Any:
     return bernoulli.Bernoulli
 
 
+def _discretized_logistic() -> Any:
+    from kvae.likelihoods import discretized_logistic
+
+    return discretized_logistic.DiscretizedLogistic
+
+
 LIKELIHOODS = {
     "gaussian": Member(
         "normal, its variance fixed, learned or from the decoder (--variance)", _gaussian
+    ),
+    "discretized-logistic": Member(
+        "the 256 grey levels of images, as a mixture of logistics (--logistic-components)",
+        _discretized_logistic,
     ),
     "bernoulli": Member("binary pixels, 0 or 1 (--binarize makes them)", _bernoulli),
 }
 
 _BINARY_ONLY = ("bernoulli",)
+_LEVELS_ONLY = ("discretized-logistic",)
+_ROUNDING = 1e-3  # of float32 images, in levels
 
 
 def accepts(name: str, x: np.ndarray) -> bool:
@@ -50,4 +62,11 @@ def accepts(name: str, x: np.ndarray) -> bool:
     if name in _BINARY_ONLY:
         largest = 255 if x.dtype.kind == "u" else 1
         return bool(((x == 0) | (x == largest)).all())
+    if name in _LEVELS_ONLY:
+        if x.ndim != 4:
+            return False
+        levels = x if x.dtype.kind == "u" else x * 255
+        if not (abs(levels) <= 255).all():  # NaN too
+            return False
+        return bool(((abs(levels - levels.round()) < _ROUNDING) & (levels >= 0)).all())
     return bool((abs(x) < float("inf")).all())  # false for NaN too

@@ -594,7 +594,9 @@ def test_folders_of_different_numbers_are_one_copy(tmp_path, load, capsys):
     twice = images("2/", [1, 2]) | {"0/000001.png": png(1)}
     dataset = load(write(tmp_path / "celeba", tree | twice), image_size=16)
     assert sum(dataset.card["counts"].values()) == 12
-    assert "3 images have a number that another one has, and are left out" in capsys.readouterr().err
+    assert (
+        "3 images have a number that another one has, and are left out" in capsys.readouterr().err
+    )
 
 
 def test_folders_of_splits_without_lists_are_refused(tmp_path, load):
