@@ -42,8 +42,12 @@ def run(main: Callable[[list[str]], None]) -> int:
     except KeyboardInterrupt:
         if _DEBUG in argv:
             raise
-        print("interrupted: nothing half-made is left", file=sys.stderr)
+        print("interrupted: nothing half-made was published", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
     except Exception as error:
         if _DEBUG in argv:
             raise

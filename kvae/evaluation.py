@@ -225,12 +225,19 @@ def _report(metrics):
         _print_rows(group, rows)
         if group == "test points, nats":
             _print_rows(*_curve(metrics, columns))
+        if group == "importance weights" and _rests_on_one_draw(metrics):
+            print("    one draw has nearly all the weight: the bound is far below log p(x)")
     _print_separation(metrics)
     if metrics.get("gap_is_a_bug") or metrics.get("gap_is_a_bug_sampler"):
         print(
             "\n  BUG: the model's bound lies above the true log-likelihood by over "
             f"{BUG_STDERRS} standard\n  errors, more than chance explains. Please report it."
         )
+
+
+def _rests_on_one_draw(metrics):
+    draws = metrics.get("effective_sample_draws")
+    return draws is not None and metrics["effective_sample_fraction"] * draws < 1.5
 
 
 def _cell(metrics, key, suffix, form, whole=None):

@@ -101,6 +101,8 @@ def inspect(
         )
         save_sheet(Path(sheet), np.stack(images) / np.float32(255), title)
         _say(f"{'sheet':12}{sheet}")
+    else:
+        _say(f"{'sheet':12}none: no image can be read and fits the crop {source.options.crop}")
     return report
 
 
@@ -188,6 +190,7 @@ def _report(source: Source, places: list[str], seen: list[_Seen | Unreadable]) -
         "crop": source.options.crop,
         "unreadable": faults,
         "labels": _rates(source),
+        "notes": list(source.notes),
         **{k: source.card[k] for k in ("missing", "not_listed") if source.card.get(k)},
     }
 
@@ -226,6 +229,8 @@ def _print(report: dict[str, Any]) -> None:
         lines["not listed"] = f"{report['not_listed']:,} (there, but in no split: left out)"
     for name, text in lines.items():
         _say(f"{name:12}{text}")
+    for note in report["notes"]:
+        _say(f"{'note':12}{note}")
     faults, labels = report["unreadable"], report["labels"]
     _say(f"{'unreadable':12}{len(faults):,}{':' if faults else ''}")
     _print_lines([f"  {place} {why}" for place, why in faults.items()], _MAX_FAULTS)

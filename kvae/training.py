@@ -29,7 +29,9 @@ from kvae.priors.base import mean_log_prob
 from kvae.registry import find
 from kvae.samplers import SAMPLERS
 
+BEST_WEIGHTS = "best.weights.h5"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
+_FEW_STEPS = 1000
 _MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
 
 
@@ -66,7 +68,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
         DataError: the dataset cannot be read.
         TrainingError: the loss stopped being finite.
     """
-    with _run_folder(config) as folder:
+    with _run_folder(config) as folder, _telling_of(folder / BEST_WEIGHTS):
         fitted = fit(config, folder, dataset)
         version = publish.publish(
             fitted.vae, config.save, config.name,
@@ -115,6 +117,21 @@ def dry_run(config: Config) -> None:
     steps = _steps(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
     print(f"{config.epochs} epochs: about {_duration(seconds * config.epochs)}, without validation")
+
+
+@contextmanager
+def _telling_of(best: Path) -> Iterator[None]:
+    """Say where the work of an interrupted run is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if best.exists():
+            print(
+                f"\nbest weights so far: {best} (--init-from takes them; the next run of this "
+                "name replaces them)",
+                file=sys.stderr,
+            )
+        raise
 
 
 @contextmanager
@@ -238,7 +255,7 @@ def _refuse_misfit(source, ours, theirs):
 
 
 def _steps(config, dataset):
-    return max(1, len(dataset.train.x) // config.batch_size)
+    return dataset.train.steps(config.batch_size)
 
 
 def _compile(config, vae, steps):
@@ -250,7 +267,7 @@ def _compile(config, vae, steps):
 
 def _fit(config, dataset, vae, folder):
     """Run Keras's fit; return the history, with the best weights in the model."""
-    best, history_file = folder / "best.weights.h5", folder / "history.csv"
+    best, history_file = folder / BEST_WEIGHTS, folder / "history.csv"
     best.unlink(missing_ok=True)
     # A step on vectors is shorter than Keras's way in and out of it.
     block = dataset.kind == "vectors"
@@ -377,12 +394,21 @@ def _announce(config, dataset, vae, precision):
         "training": f"{config.epochs} epochs of {_steps(config, dataset)} steps of "
         f"{min(config.batch_size, len(dataset.train.x))}, Adam {config.learning_rate:g} "
         f"{config.learning_rate_schedule}, seed {config.seed}",
+        **_few_steps(config, dataset),
         "precision": precision,
         "writes": f"{Path(config.save) / config.name}/",
     }
     for name, text in lines.items():
         print(f"{name:11}{text}")
     print("figures are nats per example; elbo is higher the better, loss the lower\n", flush=True)
+
+
+def _few_steps(config, dataset):
+    """A word where the preset cannot suit so few data."""
+    steps = _steps(config, dataset) * config.epochs
+    if dataset.kind != "images" or steps >= _FEW_STEPS:
+        return {}
+    return {"note": f"{steps:,} steps in all are few: more --epochs or a smaller --batch-size"}
 
 
 def _layout(card):

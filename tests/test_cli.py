@@ -125,7 +125,7 @@ def test_each_kind_of_failure_has_its_status_and_one_line(monkeypatch, capsys):
     assert "--debug" in text
     status, text = _status(KeyboardInterrupt(), monkeypatch, capsys)
     assert status == 130
-    assert text == "interrupted: nothing half-made is left\n"
+    assert text == "interrupted: nothing half-made was published\n"
 
 
 def test_debug_raises(monkeypatch, capsys):

@@ -37,6 +37,13 @@ class Split(NamedTuple):
     x: np.ndarray
     labels: Mapping[str, np.ndarray] = MappingProxyType({})
 
+    def __repr__(self) -> str:
+        return f"Split(x={self.x.dtype} {self.x.shape}, labels={list(self.labels)})"
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of an epoch of `shuffled_batches`, at least 1."""
+        return max(1, len(self.x) // batch_size)
+
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """Batches in order, every row once: for validation. See `pipeline.batches`."""
         from kvae.data.pipeline import batches

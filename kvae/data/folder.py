@@ -103,7 +103,8 @@ def source(
         notes.append(f"{fault}: they are left out")
     ordered = [path for split in SPLITS for path in rows[split]]
     if labels_file is not None:
-        labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered)
+        top = _common_folder(paths)
+        labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered, top)
     else:
         labels, names = _labels_of_folders([below[path] for path in ordered], notes)
     sizes = [len(rows[split]) for split in SPLITS]
@@ -209,9 +210,9 @@ def _labels_of_folders(
 
 
 def _labels_of_file(
-    path: Path, paths: list[str]
+    path: Path, paths: list[str], top: str
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """Labels of a table with a row for each image."""
+    """Labels of a table with a row for each image; its paths may leave out the folder `top`."""
     if not path.is_file():
         raise UsageError(f"--labels-file {path}: no such file")
     text = text_at(path)
@@ -236,12 +237,12 @@ def _labels_of_file(
         raise DataError(f"{path}: every label needs a name of its own, received {columns}")
     listed = [row[0].replace("\\", "/") for row in rows]
     by_name = {name: row[1:] for name, row in zip(listed, rows, strict=True)}
-    names = [_name_in(by_name, image) for image in paths]
+    names = [_name_in(by_name, image, top) for image in paths]
     if "" in names:
         absent = paths[names.index("")]
         raise DataError(
             f"{path} has no row for {names.count(''):,} of {len(paths):,} images, the first is "
-            f"{absent}; its first row is for {rows[0][0]!r}"
+            f"{absent}; below the header its first row is for {rows[0][0]!r}"
         )
     if len(set(names)) < len(names) or len(by_name) < len(rows):
         repeated = Counter(names) - Counter(set(names)) or Counter(listed) - Counter(set(listed))
@@ -258,10 +259,11 @@ def _labels_of_file(
     return _encoded(path, cells)
 
 
-def _name_in(by_name: dict[str, list[str]], image: str) -> str:
+def _name_in(by_name: dict[str, list[str]], image: str, top: str) -> str:
     """What a table calls an image: its path, or its name with or without ending; "" for none."""
     plain = PurePosixPath(image)
-    return next((name for name in (image, plain.name, plain.stem) if name in by_name), "")
+    names = (image, image.removeprefix(top), plain.name, plain.stem)
+    return next((name for name in names if name in by_name), "")
 
 
 def _encoded(

@@ -253,14 +253,11 @@ def _check_left_out(left_out: dict[int, str], places: list[str], allowed: int) -
     if len(left_out) <= allowed:
         return
     row, why = next(iter(left_out.items()))
-    limit = (
-        f"more than {allowed:,} of {len(places):,} images are unreadable"
-        if allowed
-        else f"an image of {len(places):,} is unreadable"
-    )
+    crop = ", choose another --crop" if "crop" in why else ""
     raise DataError(
-        f"{places[row]} {why}; {limit}: replace or remove them, or let more be left out with "
-        "--max-unreadable"
+        f"{places[row]} {why}; of {len(places):,} images {allowed:,} may be unreadable, and more "
+        f"are: replace or remove them{crop}, or let more be left out with --max-unreadable "
+        "(python -m kvae.data lists them)"
     )
 
 

@@ -385,7 +385,7 @@ def test_unreadable_images_may_be_left_out(seven, load, capsys, decodings, damag
     for number in damaged:
         _jpeg(seven, number).write_bytes(jpeg(number)[:-200])
     first = min(damaged, key=lambda number: (SEVEN[number], number))
-    refused = rf"{re.escape(str(_jpeg(seven, first)))} is damaged.*an image of 7 is unreadable"
+    refused = rf"{re.escape(str(_jpeg(seven, first)))} is damaged.*of 7 images 0 may be unreadable"
     with pytest.raises(DataError, match=refused):
         load(seven, image_size=16)
     rows = {
@@ -413,7 +413,7 @@ def test_unreadable_images_may_be_left_out(seven, load, capsys, decodings, damag
 def test_more_unreadable_images_than_allowed_are_an_error(seven, load):
     for number in (2, 4, 5, 7):
         _jpeg(seven, number).write_bytes(b"")
-    with pytest.raises(DataError, match=r"000002\.jpg is empty; more than 3 of 7 images"):
+    with pytest.raises(DataError, match=r"000002\.jpg is empty; of 7 images 3 may be unreadable"):
         load(seven, max_unreadable=0.5)
     dataset = load(seven, image_size=16, max_unreadable=4 / 7)
     _check_rows(dataset, {"train": [6], "valid": [3], "test": [1]})

@@ -477,7 +477,9 @@ def broken(tree, *paths):
 def test_an_unreadable_image_of_few_is_an_error(use_cache, place, cache):
     data_dir = place(broken(tree_of(*names(30)), "007.png"))
     for _ in range(2):
-        with pytest.raises(DataError, match=r"007\.png is damaged: .*; an image of 30 is unrea"):
+        with pytest.raises(
+            DataError, match=r"007\.png is damaged: .*; of 30 images 0 may be unrea"
+        ):
             get(data_dir, cache=use_cache)
     assert not list(cache.glob("*"))
 
@@ -519,10 +521,10 @@ def test_labels_and_splits_stay_beside_what_is_kept(use_cache, by_table, place, 
 
 def test_as_many_as_allowed_are_left_out_and_no_more(tmp_path):
     root = plant(tmp_path / "data", broken(tree_of(*names(20)), "001.png", "002.png"))
-    with pytest.raises(DataError, match="more than 1 of 20 images are unreadable: replace"):
+    with pytest.raises(DataError, match="of 20 images 1 may be unreadable, and more are: replace"):
         get(root, max_unreadable=0.09)
     assert get(root, max_unreadable=0.1).card["unreadable"] == 2
-    with pytest.raises(DataError, match="more than 1 of 20 images are unreadable"):
+    with pytest.raises(DataError, match="of 20 images 1 may be unreadable"):
         get(root, max_unreadable=0.09)
 
 
@@ -850,3 +852,19 @@ def test_notes_are_told_once_and_not_by_the_outline(tmp_path, capfd):
     assert capfd.readouterr().err == ""
     get(root)
     assert capfd.readouterr().err.count("divided at random") == 1
+
+
+def test_a_zip_with_everything_in_one_folder_takes_the_same_labels_file(tmp_path):
+    tree = tree_of(*names(12, "a/{}.png"), *names(12, "b/{}.png"))
+    rows = [f"{path},{path[0] == 'a'}" for path in tree]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["image,first", *rows]))
+    archive = pack(tmp_path / "x.zip", {f"pics/{path}": content for path, content in tree.items()})
+    dataset = get(archive, labels_file=str(labels))
+    assert sum(int(getattr(dataset, split).labels["first"].sum()) for split in SPLITS) == 12
+
+
+def test_a_split_shows_its_shape_and_not_its_pixels(tmp_path):
+    dataset = get(plant(tmp_path / "data", tree_of(*names(20))))
+    assert repr(dataset.train).startswith("Split(x=uint8 (16, ")
+    assert (dataset.train.steps(5), dataset.train.steps(500)) == (3, 1)
