@@ -46,7 +46,7 @@ from kvae.metrics.two_sample import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-BIC_COUNTS = (6, 8, 9, 10, 11, 12, 15, 20, 30, 40)
+BIC_COUNTS = (6, 8, 9, 10, 11, 12, 15, 20, 30, 40, 60, 100)
 QUICK_BIC_COUNTS = (5, 10, 20)
 # The loss of pythae's VAE has unit noise, which hides most of a standardised mixture. The beta of
 # its BetaVAE is that noise's variance, up to the scale of the loss.
