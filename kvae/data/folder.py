@@ -170,17 +170,15 @@ def _folder_of_splits(paths: list[str]) -> str:
     It is the top or one below, where other images, as a cover, may lie beside it.
     """
     common = _common_folder(paths)
-    inner = sorted({path[len(common) :].partition("/")[0] + "/" for path in paths})
-    for folder in (common, *(common + one for one in inner)):
-        names = {
-            path[len(folder) :].partition("/")[0].lower()
-            for path in paths
-            if path.startswith(folder)
-        }
-        found = {_SPLIT_FOLDERS[name] for name in names if name in _SPLIT_FOLDERS}
-        if "train" in found and len(found) > 1:
-            return folder
-    return common
+    found: dict[str, set[str]] = {common: set()}
+    for path in paths:
+        first, _, rest = path[len(common) :].partition("/")
+        places = ((common, first), (f"{common}{first}/", rest.partition("/")[0]))
+        for folder, name in places:
+            if name.lower() in _SPLIT_FOLDERS:
+                found.setdefault(folder, set()).add(_SPLIT_FOLDERS[name.lower()])
+    order = (common, *sorted(found))
+    return next((f for f in order if "train" in found[f] and len(found[f]) > 1), common)
 
 
 def _common_folder(paths: list[str]) -> str:
