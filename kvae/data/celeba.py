@@ -1,7 +1,5 @@
 """CelebA from whatever local copy there is: 202,599 aligned faces with 40 attributes."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,8 @@ import numpy as np
 from kvae.data import Dataset
 from kvae.data.celeba_copies import JpegCopy, ParquetCopy, find_copy
 from kvae.data.celeba_lists import read_attributes, read_partition
-from kvae.data.image_sets import ImageOptions, Source
-from kvae.data.splits import SPLITS, content_key, divided
+from kvae.data.image_sets import ImageOptions, Source, of_files
+from kvae.data.splits import SPLITS, divided
 from kvae.errors import DataError
 
 COLOR_BY, CROP = "Blond_Hair", "center148"
@@ -102,20 +100,11 @@ def _of_files(copy: JpegCopy, split_seed: int, options: ImageOptions) -> Source:
     if copy.attributes is not None:
         attributes = copy.attributes
         labels = read_attributes(attributes.text(), attributes.place).of(numbers)
-    paths = [copy.paths[number] for number in numbers]
-    stamps = copy.files.stamps
-    sizes = [len(rows[split]) for split in SPLITS]
-
-    def contents() -> Iterator[Callable[[], bytes]]:
-        return (partial(copy.files.read, path) for path in paths)
-
+    paths = {split: [copy.paths[number] for number in rows[split]] for split in SPLITS}
     return Source(
-        "celeba", copy.layout,
-        {split: [copy.files.place(copy.paths[n]) for n in rows[split]] for split in SPLITS},
-        contents, labels,
-        content_key([sizes, *([path, *stamps[path]] for path in paths)]),
-        {"source": {"folder": copy.files.root.resolve().name}, **counts},
-        COLOR_BY if labels else "", options, tuple(notes),
+        name="celeba", layout=copy.layout, **of_files(copy.files, paths), labels=labels,
+        card={"source": {"folder": copy.files.root.resolve().name}, **counts},
+        color_by=COLOR_BY if labels else "", options=options, notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -3,8 +3,6 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,8 +11,8 @@ import numpy as np
 from kvae.data import Dataset
 from kvae.data.decoding import SUFFIXES
 from kvae.data.image_files import Files, open_files, text_at
-from kvae.data.image_sets import ImageOptions, Source
-from kvae.data.splits import RULE, SPLITS, content_key, divided
+from kvae.data.image_sets import ImageOptions, Source, of_files
+from kvae.data.splits import RULE, SPLITS, divided
 from kvae.errors import DataError, UsageError
 
 MAX_CLASSES = 1000
@@ -107,22 +105,15 @@ def source(
         labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered, top)
     else:
         labels, names = _labels_of_folders([below[path] for path in ordered], notes)
-    sizes = [len(rows[split]) for split in SPLITS]
-
-    def contents() -> Iterator[Callable[[], bytes]]:
-        return (partial(files.read, path) for path in ordered)
-
     return Source(
-        "folder", _layout(files, rule, labels, labels_file),
-        {split: [files.place(path) for path in rows[split]] for split in SPLITS},
-        contents, labels,
-        content_key([sizes, *([path, *files.stamps[path]] for path in ordered)]),
-        {
+        name="folder", layout=_layout(files, rule, labels, labels_file),
+        **of_files(files, rows), labels=labels,
+        card={
             "source": {"folder": files.root.resolve().name},
             **rule,
             **({"label_names": names} if names else {}),
         },
-        next(iter(labels), ""), options, tuple(notes),
+        color_by=next(iter(labels), ""), options=options, notes=tuple(notes),
     )  # fmt: skip
 
 

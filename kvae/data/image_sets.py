@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from kvae.data.cache import cached_array
 from kvae.data.cores import num_cores
 from kvae.data.crops import WANTED, is_crop
 from kvae.data.decoding import DECODING_VERSION, Unreadable, decode
-from kvae.data.splits import SPLITS
+from kvae.data.image_files import Files
+from kvae.data.splits import SPLITS, content_key
 from kvae.errors import DataError, UsageError
 
 MIN_SIZE, MAX_SIZE = 8, 512
@@ -163,6 +165,22 @@ class Source:
         }
         card["source"] = {"layout": self.layout, **card.get("source", {})}
         return Dataset("images", **splits, card=card, color_by=self.color_by)
+
+
+def of_files(files: Files, paths: dict[str, list[str]]) -> dict[str, Any]:
+    """What a `Source` of files says of them: its places, contents and content_key.
+
+    Args:
+        files: the folder or zip.
+        paths: split -> paths in it, in order.
+    """
+    ordered = [path for split in SPLITS for path in paths[split]]
+    sizes = [len(paths[split]) for split in SPLITS]
+    return {
+        "places": {split: [files.place(path) for path in paths[split]] for split in SPLITS},
+        "contents": lambda: (partial(files.read, path) for path in ordered),
+        "content_key": content_key([sizes, *([path, *files.stamps[path]] for path in ordered)]),
+    }
 
 
 def decoded(
