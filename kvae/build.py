@@ -9,12 +9,12 @@ import keras
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
 from kvae.model import VAE
-from kvae.networks import NETWORKS
+from kvae.networks import NETWORKS, NetworkOptions
 from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS, check_density
 from kvae.registry import find
 from kvae.runs import KERAS_MODEL, find_version
-from kvae.schedules import LinearWarmup
+from kvae.schedules import Cyclical, LinearWarmup
 
 # A pixel has 256 levels; one level is the least error that a variance should claim to know.
 _PIXEL_VARIANCE_FLOOR = (1.0 / 255.0) ** 2
@@ -28,6 +28,8 @@ def build_vae(
     network=None,
     hidden_units=(64, 64),
     linear_path=True,
+    width=32,
+    depth=1,
     likelihood="gaussian",
     variance="shared",
     prior="standard_normal",
@@ -38,6 +40,9 @@ def build_vae(
     logistic_components=1,
     beta=1.0,
     kl_warmup_steps=0,
+    kl_cycle_steps=0,
+    free_bits=0.0,
+    tc_weight=1.0,
     shift=0.0,
     scale=1.0,
     dtype="float32",
@@ -48,13 +53,16 @@ def build_vae(
     Args:
         element_shape: the shape of one x: `(features,)` or `(height, width, channels)`.
         latent_dim: dimensions of z.
-        network: a key of `kvae.networks.NETWORKS`; None: "conv" for images, "mlp" for vectors.
+        network: a key of `kvae.networks.NETWORKS`; None: "resnet" for images, "mlp" for vectors.
         hidden_units: units of each hidden layer of "mlp".
         linear_path: whether a learned linear path lies beside the layers of "mlp".
+        width: channels of the largest map of "resnet", a multiple of 8.
+        depth: residual blocks of "resnet" at each size of map but the largest.
         likelihood: a key of `kvae.likelihoods.LIKELIHOODS`.
         variance: of the Gaussian likelihood, in units of x squared after `shift` and `scale`: a
-            positive number, or "shared" or "per-feature" to learn it, or "heteroscedastic" or
-            "full" for the decoder to say it of each x (see `kvae.likelihoods.gaussian`).
+            positive number; "shared", "per-channel" or "per-feature" to learn it; "optimal", the
+            mean squared error itself; "heteroscedastic" or "full" for the decoder to say it of
+            each x (see `kvae.likelihoods.gaussian`).
         prior: a key of `kvae.priors.PRIORS`.
         prior_components: of the priors "mixture" and "vamp".
         posterior: a key of `kvae.posteriors.POSTERIORS`.
@@ -63,6 +71,9 @@ def build_vae(
         logistic_components: of the likelihood "discretized-logistic".
         beta: weight of the rate.
         kl_warmup_steps: training steps over which that weight rises from 0; 0 for none.
+        kl_cycle_steps: steps of a cycle, over whose first half it rises anew; 0 for none.
+        free_bits: see `VAE`.
+        tc_weight: see `VAE`.
         shift: see `VAE`.
         scale: see `VAE`.
         dtype: the Keras dtype policy of the hidden layers.
@@ -79,22 +90,19 @@ def build_vae(
     if latent_dim != int(latent_dim) or latent_dim < 1:
         raise UsageError(f"latent_dim must be a whole number of at least 1, received {latent_dim}")
     images = len(element_shape) == 3
-    nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
+    nets = find(NETWORKS, network or ("resnet" if images else "mlp"), "network")
+    options = NetworkOptions(hidden_units, linear_path, width, depth, dtype)
     likelihood = _likelihood(likelihood, variance, logistic_components, images)
     family = find(POSTERIORS, posterior, "posterior")
-    encoder = nets.encoder(
-        element_shape, latent_dim, family.num_params(latent_dim),
-        hidden_units=hidden_units, linear_path=linear_path, dtype=dtype,
-    )  # fmt: skip
+    encoder = nets.encoder(element_shape, latent_dim, family.num_params(latent_dim), options)
     decoder = nets.decoder(
-        latent_dim, element_shape, likelihood.num_outputs(element_shape[-1]),
-        hidden_units=hidden_units, linear_path=linear_path, dtype=dtype,
-    )  # fmt: skip
+        latent_dim, element_shape, likelihood.num_outputs(element_shape[-1]), options
+    )
     return VAE(
         encoder, decoder, likelihood, _prior(prior, latent_dim, prior_components, seed),
         posterior=posterior, objective=objective, iwae_draws=iwae_draws,
-        beta=LinearWarmup(beta, kl_warmup_steps) if kl_warmup_steps else beta,
-        shift=shift, scale=scale, seed=seed, dtype=dtype,
+        beta=_beta(beta, kl_warmup_steps, kl_cycle_steps), free_bits=free_bits,
+        tc_weight=tc_weight, shift=shift, scale=scale, seed=seed, dtype=dtype,
     )  # fmt: skip
 
 
@@ -108,6 +116,17 @@ def _shape(element_shape):
             f"element_shape is (features,) or (height, width, channels), received {element_shape!r}"
         )
     return sizes
+
+
+def _beta(beta, warmup_steps, cycle_steps):
+    if warmup_steps and cycle_steps:
+        raise UsageError(
+            "kl_warmup_steps or kl_cycle_steps, not both: received "
+            f"{warmup_steps} and {cycle_steps}"
+        )
+    if warmup_steps:
+        return LinearWarmup(beta, warmup_steps)
+    return Cyclical(beta, cycle_steps) if cycle_steps else beta
 
 
 def _prior(name, latent_dim, num_components, seed):

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from kvae.config import MAX_SEED, ONLY_FOR, PRESETS, Config, resolve
 from kvae.errors import KvaeError, UsageError
+from kvae.features import FEATURES
 from kvae.registry import Member
 
 _DEBUG = "--debug"
@@ -167,12 +168,31 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         help="importance draws of the log-likelihood (default: 500)",
     )  # fmt: skip
     parser.add_argument(
+        "--features", choices=("auto", *FEATURES), default="auto", metavar="NAME",
+        help="what judges samples of images: "
+        + "; ".join(f"{name}: {member.help}" for name, member in FEATURES.items())
+        + " (default: auto, the first of them that can be had)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--inception-weights", metavar="FILE",
+        help="ImageNet weights of Keras's InceptionV3 without its top, .h5",
+    )  # fmt: skip
+    parser.add_argument(
+        "--num-samples", type=_whole(100, 10**6), default=10_000, metavar="N",
+        help="images in a set of samples, and test images that they are held against, at most "
+        "(default: 10000)",
+    )  # fmt: skip
+    parser.add_argument(
         "--seed", type=_whole(0, MAX_SEED), default=0, metavar="N", help="of all draws (default: 0)"
     )
     parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
     given = vars(parser.parse_args(argv))
     given.pop("debug")
-    return given, {name: given.pop(name) for name in ("num_draws", "seed")}
+    weights = given["inception_weights"]
+    if weights and not Path(weights).is_file():
+        raise UsageError(f"--inception-weights: no such file: {weights}")
+    names = ("num_draws", "features", "inception_weights", "num_samples", "seed")
+    return given, {name: given.pop(name) for name in names}
 
 
 def inspection_arguments(argv: Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from kvae.samplers import SAMPLERS
 MIXED_PRECISION = ("auto", "off", "float16", "bfloat16")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
 OBJECTIVES = ("elbo", "iwae")
-NO_SAMPLER = "none"
+NO_SAMPLER, AUTO_SAMPLER = "none", "auto"
 GMM_WEIGHTS = ("random", "steep")
 
 
@@ -189,11 +189,21 @@ class Config:
         0, _MODEL, "dimensions of the latent z; 0: as many as a vector has", _COUNT, metavar="N"
     )
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
+    width: int = _option(
+        32, _MODEL, "channels of the largest map of 'resnet', a multiple of 8",
+        _Kind("a multiple of 8", lambda text: _checked(int(text), int(text) > 0 == int(text) % 8)),
+        metavar="N",
+    )  # fmt: skip
+    depth: int = _option(
+        1, _MODEL, "residual blocks of 'resnet' at each size of map but the largest",
+        _POSITIVE_COUNT, metavar="N",
+    )  # fmt: skip
     variance: float | str = _option(
         "shared", _MODEL,
-        "of the Gaussian likelihood: a number (after --standardize); learned: 'shared' or "
-        "'per-feature'; from the decoder: 'heteroscedastic', or 'full', with the covariance of all "
-        "features (of the colours of each pixel)",
+        "of the Gaussian likelihood: a number (after --standardize); the mean squared error itself:"
+        " 'optimal'; learned: 'shared', 'per-channel' or 'per-feature'; from the decoder: "
+        "'heteroscedastic', or 'full', with the covariance of all features (of the colours of each "
+        "pixel)",
         _VARIANCE, metavar="X|NAME",
     )  # fmt: skip
     logistic_components: int = _option(
@@ -226,10 +236,27 @@ class Config:
         0, _MODEL, "epochs over which that weight rises from 0", _COUNT, metavar="EPOCHS"
     )
 
+    kl_cycle_epochs: int = _option(
+        0, _MODEL, "epochs of a cycle: the weight rises anew from 0 over each cycle's first half",
+        _COUNT, metavar="EPOCHS",
+    )  # fmt: skip
+    free_bits: float = _option(
+        0.0, _MODEL, "nats that each latent dimension may carry for nothing", _NOT_NEGATIVE,
+        metavar="NATS",
+    )  # fmt: skip
+    tc_weight: float = _option(
+        1.0, _MODEL, "weight of the total correlation within the rate (beta-TCVAE; 1: the ELBO's)",
+        _NOT_NEGATIVE, metavar="X",
+    )  # fmt: skip
+
     sampler: str = _option(
         NO_SAMPLER, _MODEL,
         "density that 'generate' draws from, fitted to posterior draws after training",
-        choices={NO_SAMPLER: Member("generate draws from the prior", dict), **SAMPLERS},
+        choices={
+            NO_SAMPLER: Member("generate draws from the prior", dict),
+            AUTO_SAMPLER: Member("fit all, keep the best on held-out draws", dict),
+            **SAMPLERS,
+        },
     )  # fmt: skip
 
     epochs: int = _option(
@@ -240,6 +267,12 @@ class Config:
     learning_rate_schedule: str = _option(
         "cosine", _TRAINING, "'cosine' falls to a thousandth at the end",
         choices=LEARNING_RATE_SCHEDULES,
+    )  # fmt: skip
+    ema_momentum: float = _option(
+        0.0, _TRAINING, "keep an exponential moving average of the weights, and publish that; "
+        "0.999 suits a thousand steps and more, 0: none",
+        _Kind("a number from 0 to 1, below 1", lambda text: _number(text, lambda v: 0 <= v < 1)),
+        metavar="X",
     )  # fmt: skip
     flip: bool = _option(
         False, _TRAINING, "mirror each training image, left to right, half of the time"
@@ -276,11 +309,48 @@ class Config:
                 "--standardize goes with --likelihood gaussian alone, "
                 f"received --likelihood {self.likelihood}"
             )
-        if self.objective == "iwae" and (self.beta != 1 or self.kl_warmup_epochs):
+        if self.objective == "iwae" and (
+            self.beta != 1 or self.kl_warmup_epochs or self.kl_cycle_epochs
+        ):
             raise UsageError(
-                "--objective iwae is a bound: it goes with --beta 1 and --kl-warmup-epochs 0, "
-                f"received {self.beta:g} and {self.kl_warmup_epochs}"
+                "--objective iwae is a bound: it goes with --beta 1, --kl-warmup-epochs 0 and "
+                f"--kl-cycle-epochs 0, received {self.beta:g}, {self.kl_warmup_epochs} and "
+                f"{self.kl_cycle_epochs}"
             )
+        if self.kl_warmup_epochs and self.kl_cycle_epochs:
+            raise UsageError(
+                "--kl-warmup-epochs or --kl-cycle-epochs, not both: received "
+                f"{self.kl_warmup_epochs} and {self.kl_cycle_epochs}"
+            )
+        check_regularisers(
+            self.objective, self.posterior, self.prior, self.free_bits, self.tc_weight
+        )
+
+
+def check_regularisers(objective, posterior, prior, free_bits, tc_weight):
+    """Refuse regularisers that the chosen parts have no formula for.
+
+    Args:
+        objective: "elbo" or "iwae".
+        posterior: a key of `kvae.posteriors.POSTERIORS`.
+        prior: a key of `kvae.priors.PRIORS`.
+        free_bits: nats a dimension, at least 0.
+        tc_weight: at least 0.
+
+    Raises:
+        UsageError: they do not go together.
+    """
+    if free_bits and (posterior, prior, objective) != ("diagonal", "standard_normal", "elbo"):
+        raise UsageError(
+            "free bits are counted by dimension: they go with the posterior 'diagonal', the prior "
+            f"'standard_normal' and the objective 'elbo', received {posterior!r}, {prior!r}, "
+            f"{objective!r}"
+        )
+    if tc_weight != 1 and (posterior, objective) != ("diagonal", "elbo"):
+        raise UsageError(
+            "a weight of the total correlation goes with the posterior 'diagonal' and the "
+            f"objective 'elbo', received {posterior!r} and {objective!r}"
+        )
 
 
 def _check_choice(name: str, value: Any, choices: Any) -> None:
@@ -300,6 +370,8 @@ _REPORT = {
 ONLY_FOR = {
     "hidden_units": ("network", ("mlp",)),
     "linear_path": ("network", ("mlp",)),
+    "width": ("network", ("resnet",)),
+    "depth": ("network", ("resnet",)),
     "variance": ("likelihood", ("gaussian",)),
     "logistic_components": ("likelihood", ("discretized-logistic",)),
     "prior_components": ("prior", ("mixture", "vamp")),

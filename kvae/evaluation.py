@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 
 from kvae import data, illustrations, measurements
 from kvae.data import MIN_SPLIT_ROWS, Dataset
+from kvae.doctor import diagnose
+from kvae.doctor import report as doctors_report
 from kvae.errors import DataError, UsageError
-from kvae.metrics.likelihood import BUG_STDERRS
+from kvae.features import feature_net
+from kvae.image_measurements import train_features
+from kvae.metric_table import print_table
 from kvae.runs import Version, find_version, read_metadata, writable_folder
 
 METRICS_FILE = "metrics.json"
@@ -23,12 +27,14 @@ class Job(NamedTuple):
         dataset: the data to measure it on.
         label: what colours the latent map; "" for nothing.
         folder: where to write, writable.
+        cache_dir: where decoded images and feature nets are kept; None: the default.
     """
 
     version: Version
     dataset: Dataset
     label: str
     folder: Path
+    cache_dir: str | None = None
 
 
 def prepare(
@@ -59,11 +65,21 @@ def prepare(
     folder = Path(output) if output else version.evaluation
     writable_folder(folder, "--output")
     moved = {"data_dir": data_dir, "labels_file": labels_file, "cache_dir": cache_dir}
-    dataset = _load(read_metadata(version), moved)
-    return Job(version, dataset, _label(dataset, color_by), folder)
+    metadata = read_metadata(version)
+    dataset = _load(metadata, moved)
+    cache_dir = cache_dir or metadata["config"].get("cache_dir")
+    return Job(version, dataset, _label(dataset, color_by), folder, cache_dir)
 
 
-def evaluate(job: Job, *, num_draws: int = 500, seed: int = 0) -> dict[str, Any]:
+def evaluate(
+    job: Job,
+    *,
+    num_draws: int = 500,
+    features: str = "auto",
+    inception_weights: str | None = None,
+    num_samples: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Measure a published version on the test split and draw its figures.
 
     Only the SavedModel's signatures are used: what is measured is what is served. The numbers are
@@ -72,29 +88,56 @@ def evaluate(job: Job, *, num_draws: int = 500, seed: int = 0) -> dict[str, Any]
     Args:
         job: from `prepare`.
         num_draws: importance draws of the log-likelihood, at least 1.
+        features: what judges samples of images, a key of `kvae.features.FEATURES` or "auto".
+        inception_weights: file of the weights of InceptionV3 without its top.
+        num_samples: images in a set of samples, at most as many as there are test images.
         seed: of all draws.
 
     Returns:
         What metrics.json holds.
+
+    Raises:
+        UsageError: the features cannot be had.
     """
     from kvae.served import ServedModel  # imports TensorFlow: not before `prepare` has passed
 
     dataset, folder = job.dataset, job.folder
     served = ServedModel(job.version, _BATCH[dataset.kind])
+    train = None
+    if dataset.kind == "images":
+        net = feature_net(
+            features, dataset, inception_weights=inception_weights, cache_dir=job.cache_dir
+        )
+        print(f"features   {net.description}", flush=True)
+        train = train_features(net, dataset, seed)
     print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
-    metrics, protocol = measurements.measure(served, dataset, num_draws=num_draws, seed=seed)
-    text = json.dumps({**metrics, "protocol": protocol}, indent=1, allow_nan=False)
+    metrics, protocol = measurements.measure(
+        served, dataset, num_draws=num_draws, seed=seed, train=train, num_samples=num_samples
+    )
+    metadata = served.metadata
+    diagnosis = diagnose(
+        {**metrics, "sampler": metadata["sampler"]},
+        config=metadata["config"], history=metadata["history"],
+    )  # fmt: skip
+    whole = {
+        **metrics,
+        "findings": [finding._asdict() for finding in diagnosis],
+        "protocol": protocol,
+    }
+    text = json.dumps(whole, indent=1, allow_nan=False)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
         (Path(workshop) / METRICS_FILE).write_text(text)
         written = _move_all(Path(workshop), folder)
-        _report(metrics)
+        print_table(metrics)
+        print(f"\n{doctors_report(diagnosis)}")
         print("\ndrawing    figures", flush=True)
         illustrations.draw(
-            Path(workshop), served, dataset, metrics=metrics, label=job.label, seed=seed
-        )
+            Path(workshop), served, dataset,
+            metrics=metrics, label=job.label, train=train, seed=seed,
+        )  # fmt: skip
         written += _move_all(Path(workshop), folder)
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
-    return {**metrics, "protocol": protocol}
+    return whole
 
 
 def _move_all(workshop: Path, folder: Path) -> list[str]:
@@ -160,120 +203,3 @@ def _label(dataset: Dataset, color_by: str | None) -> str:
         allowed = ", ".join(dataset.test.labels) or "none: this dataset has no labels"
         raise UsageError(f"--color-by: choose one of {allowed}; received {label!r}")
     return label
-
-
-# Group by group: the key, its title, how it is written, and the key that it is out of.
-_SHOWN = {
-    "test points, nats": (
-        ("elbo_nats", "ELBO", "{:.4f}", None),
-        ("distortion_nats", "distortion", "{:.4f}", None),
-        ("rate_nats", "rate", "{:.4f}", None),
-        ("log_likelihood_nats", "log-likelihood, bound", "{:.4f}", None),
-        ("true_log_likelihood_nats", "log-likelihood, true", "{:.4f}", None),
-        ("bits_per_dim_bound", "bits per dimension, bound", "{:.4f}", None),
-        ("gap_nats", "gap, true minus bound", "{:.4f}", None),
-    ),
-    "importance weights": (
-        (
-            "effective_sample_fraction",
-            "effective share of {effective_sample_draws} draws",
-            "{:.3f}",
-            None,
-        ),
-        ("effective_sample_fraction_p5", "the same, 5% quantile over rows", "{:.3f}", None),
-    ),
-    "reconstruction and latents": (
-        ("reconstruction_mse", "reconstruction MSE", "{:.6f}", None),
-        ("psnr_db", "reconstruction PSNR, dB", "{:.2f}", None),
-        ("active_units", "active units", "{}", "latent_dim"),
-    ),
-    "generated points": (
-        ("modes_captured", "modes captured", "{}", "num_modes"),
-        ("largest_relative_weight_error", "largest relative weight error", "{:.3f}", None),
-        ("weights_kl_nats", "KL(shares, weights), nats", "{:.5f}", None),
-        ("outlier_fraction", "outliers", "{:.4f}", None),
-        ("true_outlier_fraction", "outliers among test points", "{:.4f}", None),
-        ("generated_true_log_density_nats", "true log-density, nats", "{:.4f}", None),
-        ("test_true_log_density_nats", "true log-density of test points", "{:.4f}", None),
-        ("sliced_wasserstein", "sliced Wasserstein distance", "{:.4f}", None),
-        ("sliced_wasserstein_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
-        ("energy_distance", "energy distance", "{:.5f}", None),
-        ("energy_distance_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
-    ),
-}
-_SEPARATION = (
-    ("k-NN accuracy", ("knn_accuracy_latent", "knn_accuracy_x", "bayes_accuracy")),
-    ("silhouette", ("silhouette_latent", "silhouette_x", "")),
-    ("adjusted Rand index of a fit", ("ari_latent", "ari_x", "ari_bayes")),
-)
-
-
-def _report(metrics):
-    """The table in the terminal: the prior, and beside it the sampler if there is one."""
-    columns = ("",) + ("_sampler",) * any(name.endswith("_sampler") for name in metrics)
-    if len(columns) > 1:
-        print(f"\n  {'':38}{'prior':>12}{'sampler':>26}", end="")
-    for group, shown in _SHOWN.items():
-        rows = [
-            (
-                title.format_map(metrics),
-                [_cell(metrics, key, suffix, form, whole) for suffix in columns],
-            )
-            for key, title, form, whole in shown
-            if any(key + suffix in metrics for suffix in columns)
-        ]
-        _print_rows(group, rows)
-        if group == "test points, nats":
-            _print_rows(*_curve(metrics, columns))
-        if group == "importance weights" and _rests_on_one_draw(metrics):
-            print("    one draw has nearly all the weight: the bound is far below log p(x)")
-    _print_separation(metrics)
-    if metrics.get("gap_is_a_bug") or metrics.get("gap_is_a_bug_sampler"):
-        print(
-            "\n  BUG: the model's bound lies above the true log-likelihood by over "
-            f"{BUG_STDERRS} standard\n  errors, more than chance explains. Please report it."
-        )
-
-
-def _rests_on_one_draw(metrics):
-    draws = metrics.get("effective_sample_draws")
-    return draws is not None and metrics["effective_sample_fraction"] * draws < 1.5
-
-
-def _cell(metrics, key, suffix, form, whole=None):
-    if key + suffix not in metrics:
-        return ""
-    value = f"{form.format(metrics[key + suffix]):>12}"
-    if whole:
-        return f"{value} of {metrics[whole]}"
-    stderr = metrics.get(f"{key}{suffix}_stderr")
-    return value if stderr is None else f"{value} ± {form.format(stderr)}"
-
-
-def _curve(metrics, columns):
-    """The gap, or without a truth the bound, against the number of draws."""
-    curves = [metrics.get("bound_curve" + suffix, []) for suffix in columns]
-    key = "gap_nats" if any("gap_nats" in point for point in curves[0]) else "bound_nats"
-    rows = []
-    for which, point in enumerate(curves[0]):
-        title = f"K = {point['num_draws']:,} on {point['rows']:,} rows"
-        cells = [_cell(curve[which], key, "", "{:.4f}") if curve else "" for curve in curves]
-        rows.append((title, cells))
-    return f"{key.removesuffix('_nats')} with K draws, nats", rows
-
-
-def _print_rows(group, rows):
-    if rows:
-        print(f"\n  {group}")
-    for title, cells in rows:
-        print(f"    {title:36}{''.join(f'{cell:26}' for cell in cells)}".rstrip())
-
-
-def _print_separation(metrics):
-    if "knn_accuracy_latent" not in metrics:
-        return
-    truth = "true posterior" if "bayes_accuracy" in metrics else ""
-    print(f"\n  {'labels apart':38}{'latent':>12}{'data':>12}{truth:>16}".rstrip())
-    for title, keys in _SEPARATION:
-        latent, data_, best = (_cell(metrics, key, "", "{:.4f}") for key in keys)
-        print(f"    {title:36}{latent:>12}{data_:>12}{best:>16}".rstrip())

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from kvae.directions import Directions
 from kvae.model import VAE
 from kvae.noise import SeededNoise
 
@@ -43,8 +44,8 @@ def float32_twin(vae: VAE) -> VAE:
     return twin
 
 
-def endpoints(vae: VAE) -> dict[str, Endpoint]:
-    """The signatures of a float32 VAE by name."""
+def endpoints(vae: VAE, directions: Directions | None = None) -> dict[str, Endpoint]:
+    """The signatures of a float32 VAE by name; `edit` where there are directions."""
     x = tf.TensorSpec((None, *vae.element_shape), tf.float32, name="x")
     start, end = (
         tf.TensorSpec((None, *vae.element_shape), tf.float32, name=name)
@@ -54,7 +55,8 @@ def endpoints(vae: VAE) -> dict[str, Endpoint]:
     seed = tf.TensorSpec((None,), tf.int64, name="seed")
     latent = tf.TensorSpec((None, vae.latent_dim), tf.float32, name="latent")
     draws = _Draws(vae)
-    return {
+    edit = {} if directions is None else {"edit": _edit(vae, x, directions)}
+    return edit | {
         "serving_default": Endpoint(
             lambda x: {"reconstruction": vae(x)},
             (x,),
@@ -113,19 +115,38 @@ def endpoints(vae: VAE) -> dict[str, Endpoint]:
     }
 
 
-def write_saved_model(twin: VAE, directory: Path) -> dict[str, dict[str, tf.TensorSpec]]:
+def _edit(vae, x, directions):
+    strength = tf.TensorSpec((None, len(directions.names)), tf.float32, name="attribute_strength")
+    vectors = tf.constant(directions.vectors, tf.float32)
+
+    def edited(x, strength):
+        latent = vae.posterior(x).mean() + tf.matmul(strength, vectors)
+        return {"edited": vae.decode(latent).mean()}
+
+    return Endpoint(
+        edited,
+        (x, strength),
+        "the reconstruction with attributes moved, 1: as far as those without it are from those "
+        f"with it; in this order: {', '.join(directions.names)}",
+    )
+
+
+def write_saved_model(
+    twin: VAE, directory: Path, directions: Directions | None = None
+) -> dict[str, dict[str, tf.TensorSpec]]:
     """Write the SavedModel of a float32 VAE.
 
     Args:
         twin: from `float32_twin`.
         directory: a folder that does not exist yet.
+        directions: of attributes, for the signature `edit`.
 
     Returns:
         What each signature answers: name -> output name -> `tf.TensorSpec`.
     """
     archive = keras.export.ExportArchive()
     outputs = {}
-    for name, endpoint in endpoints(twin).items():
+    for name, endpoint in endpoints(twin, directions).items():
         traced = tf.function(
             _nan_rows(endpoint.function, endpoint.inputs), autograph=False
         ).get_concrete_function(*endpoint.inputs)

@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset, Split
+from kvae.data import Dataset
 from kvae.data.gmm import Mixture, mixture_of
-from kvae.data.pixels import as_unit_interval
-from kvae.figures import images as image_figures
 from kvae.figures import latent as latent_figures
 from kvae.figures import vectors as vector_figures
 from kvae.figures.bound import save_bound
 from kvae.figures.density import save_density
+from kvae.figures.rates import save_rate_distortion, save_rates
 from kvae.figures.recall import save_recall
 from kvae.figures.slices import slices_of
+from kvae.image_illustrations import draw_images, interpolations, name_of
+from kvae.image_measurements import TrainFeatures
+from kvae.metrics.latents import ACTIVE_FRACTION
 
-_PAIRS, _STEPS = 6, 10
 _PRIOR = "prior"
 
 
@@ -28,11 +29,13 @@ def draw(
     *,
     metrics: Mapping[str, Any],
     label: str,
+    train: TrainFeatures | None = None,
     seed: int,
 ) -> None:
     """Write generation.png, reconstruction.png, interpolation.png and latent_tsne.png.
 
-    For vectors also bound.png, for a mixture also density.png and recall.png.
+    Also rates.png and rate_distortion.png. For vectors also bound.png, for a mixture also
+    density.png and recall.png; for images see `kvae.image_illustrations`.
 
     Args:
         folder: where to write.
@@ -40,17 +43,19 @@ def draw(
         dataset: the data.
         metrics: from `kvae.measurements.measure`, of the same version and data.
         label: what colours the latent map; "" for nothing.
+        train: features of train images, for their nearest neighbours; None: no such figure.
         seed: of all draws.
     """
-    test, name = dataset.test, _name(served)
+    test, name = dataset.test, name_of(served)
     rng = np.random.default_rng([seed, 1])
     if dataset.kind == "images":
-        _image_figures(folder, served, test, rng)
+        draw_images(folder, served, dataset, train, rng)
     else:
         _vector_figures(folder, served, dataset, rng)
         if "bound_curve" in metrics:
             title = f"{name}: the bound on log p(x) rises with the number of importance draws"
             save_bound(folder / "bound.png", _by_model(served, metrics, "bound_curve"), title)
+    _rates(folder, served, metrics)
     mixture = mixture_of(dataset.card)
     if mixture is not None:
         _density(folder, served, mixture, seed)
@@ -63,10 +68,6 @@ def draw(
         f"{name}: the latent space" + (f", coloured by {label}" if label else ""),
         seed=seed, class_names=class_names,
     )  # fmt: skip
-
-
-def _name(served):
-    return f"{served.version.name} version {served.version.number}"
 
 
 def _sampler(served):
@@ -87,38 +88,27 @@ def _by_model(served, metrics, key):
     return found
 
 
-def _interpolations(served, x, rng):
-    """Random pairs of rows `(pairs, 2, ...)`, and what lies between: `(pairs, steps, ...)`."""
-    pairs = rng.permutation(len(x))[: 2 * min(_PAIRS, len(x) // 2)].reshape(-1, 2)
-    start, end = (np.repeat(x[pairs[:, side]], _STEPS, axis=0) for side in (0, 1))
-    fraction = np.tile(np.linspace(0, 1, _STEPS, dtype=np.float32), len(pairs))
-    found = served.call("interpolate", start=start, end=end, fraction=fraction)["interpolated"]
-    return x[pairs], found.reshape(len(pairs), _STEPS, *x.shape[1:])
-
-
-def _image_figures(folder, served, test: Split, rng):
-    name = _name(served)
-    image_figures.save_generation(
-        folder / "generation.png", _generate(served, 20, rng),
-        f"{name}: generated {_source(served)}",
+def _rates(folder, served, metrics):
+    """What each latent dimension carries, and where rate and distortion went."""
+    name, active = name_of(served), np.array(metrics["active_fraction_per_dim"])
+    shown, unit = metrics.get("rate_per_dim_nats"), "rate, nats"
+    if shown is None:
+        shown, unit = active, "part of the spread that the data explain"
+    save_rates(
+        folder / "rates.png", np.array(shown), active > ACTIVE_FRACTION,
+        f"{name}: what each latent dimension carries", unit,
     )  # fmt: skip
-    rows = np.sort(rng.permutation(len(test.x))[:20])
-    originals = as_unit_interval(test.x[rows])
-    reconstructions = served.call("serving_default", x=originals)["reconstruction"]
-    image_figures.save_reconstruction(
-        folder / "reconstruction.png", originals, reconstructions, f"{name}: test images"
-    )
-    ends, between = _interpolations(served, test.x, rng)
-    image_figures.save_interpolation(
-        folder / "interpolation.png",
-        between,
-        f"{name}: between test images, a straight line in latent space",
-        as_unit_interval(ends),
+    history = served.metadata["history"]
+    save_rate_distortion(
+        folder / "rate_distortion.png",
+        {"test": (metrics["rate_nats"], metrics["distortion_nats"])},
+        {key: history[key] for key in ("val_rate", "val_distortion") if key in history},
+        f"{name}: rate and distortion over training, on the valid split",
     )
 
 
 def _vector_figures(folder, served, dataset, rng):
-    name, test, mixture = _name(served), dataset.test, mixture_of(dataset.card)
+    name, test, mixture = name_of(served), dataset.test, mixture_of(dataset.card)
     alone = np.zeros(len(test.x), int)
     component = test.labels[dataset.color_by] if mixture else alone
     generated = _generate(served, min(5000, len(test.x)), rng)
@@ -139,7 +129,7 @@ def _vector_figures(folder, served, dataset, rng):
         folder / "reconstruction.png", test.x, reconstruction, component,
         f"{name}: test points and their reconstructions",
     )  # fmt: skip
-    _, between = _interpolations(served, test.x, rng)
+    _, between = interpolations(served, test.x, rng)
     vector_figures.save_interpolation(
         folder / "interpolation.png", between / unit, test.x / unit,
         f"{name}: between test points, a straight line in latent space{scaled}",
@@ -160,7 +150,7 @@ def _density(folder, served, mixture: Mixture, seed):
     where = "" if len(slices) == 1 else " on slices"
     save_density(
         folder / "density.png", slices, [mixture.log_prob(part) for part in points], models,
-        f"{_name(served)}: log density{where}, true and of the model "
+        f"{name_of(served)}: log density{where}, true and of the model "
         f"(bound of {served.metadata['num_draws']} draws)",
     )  # fmt: skip
 
@@ -170,7 +160,7 @@ def _recall(folder, served, mixture: Mixture, metrics):
     save_recall(
         folder / "recall.png", mixture.weights, _by_model(served, metrics, "mode_shares"),
         _by_model(served, metrics, "mode_captured"),
-        f"{_name(served)}: each component's share of {count:,} generated points",
+        f"{name_of(served)}: each component's share of {count:,} generated points",
     )  # fmt: skip
 
 

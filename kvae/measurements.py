@@ -14,8 +14,22 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from kvae.data import Dataset
 from kvae.data.gmm import mixture_of
 from kvae.data.pixels import as_unit_interval
+from kvae.disentangling import can_be_disentangled, disentanglement
+from kvae.image_measurements import (
+    MAX_CALIBRATION_ROWS,
+    TrainFeatures,
+    calibration,
+    constant_psnr,
+    measure_samples,
+)
 from kvae.metrics.curve import bound_curves
-from kvae.metrics.latents import active_units
+from kvae.metrics.latents import (
+    active_fraction,
+    active_units,
+    aggregate_metrics,
+    gaussian_prior_gap,
+    rate_per_dim,
+)
 from kvae.metrics.likelihood import (
     BUG_STDERRS,
     MAX_WEIGHT_ROWS,
@@ -43,6 +57,7 @@ from kvae.metrics.two_sample import (
 # Hundreds of draws of a row cost a decoder's pass each: some rows stand for all.
 _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
 _ELBO_DRAWS = 4
+_MAX_TRAIN_ROWS = 5_000
 _BITS = "minus the bound of the probability of all 256 levels, over the values of an image and ln 2"
 _SUFFIXES = ("", "_sampler")
 _DENSITIES = ("prior", "sampler")  # what the suffixes stand for
@@ -50,7 +65,13 @@ _SHARED = {"num_generated", "num_modes", "effective_sample_draws"}
 
 
 def measure(
-    served: Any, dataset: Dataset, *, num_draws: int, seed: int
+    served: Any,
+    dataset: Dataset,
+    *,
+    num_draws: int,
+    seed: int,
+    train: TrainFeatures | None = None,
+    num_samples: int = 10_000,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure on the test split.
 
@@ -59,6 +80,8 @@ def measure(
         dataset: the data.
         num_draws: importance draws of the log-likelihood, at least 1.
         seed: of all draws.
+        train: what judges samples of images; None: they are not judged.
+        num_samples: see `kvae.image_measurements.measure_samples`.
 
     Returns:
         The metrics, and the protocol that they were taken by; JSON values.
@@ -66,13 +89,45 @@ def measure(
     # The threads of NumPy, SciPy and scikit-learn cost more than they gain at these sizes;
     # TensorFlow keeps its own.
     with threadpool_limits(1):
-        return _measure(served, dataset, num_draws, seed)
+        metrics, protocol = _measure(served, dataset, num_draws, seed)
+        if dataset.kind == "images":
+            found, how = _of_images(served, dataset, train, num_samples, seed)
+            metrics, protocol = metrics | found, protocol | how
+    return metrics, protocol
+
+
+def _of_images(served, dataset, train, num_samples, seed):
+    """What only images have."""
+    rng = np.random.default_rng([seed, 7])
+    rows = np.sort(rng.permutation(len(dataset.test.x))[:MAX_CALIBRATION_ROWS])
+    found = calibration(served, dataset.test.x[rows], int(rng.integers(2**31)))
+    error = float(found["squared_error"].mean())
+    metrics = {
+        "squared_error_at_draws": error,
+        "variance_ratio": float(found["variance"].mean()) / error if error else math.inf,
+        "constant_psnr_db": constant_psnr(dataset),
+    }
+    protocol = {
+        "variance_ratio": (
+            "the likelihood's mean variance over the mean squared error, both at one posterior "
+            f"draw of {len(rows):,} test images; 1 is calibrated"
+        )
+    }
+    if can_be_disentangled(dataset):
+        found, how = disentanglement(served, dataset, seed=int(rng.integers(2**31)))
+        metrics, protocol = metrics | found, protocol | how
+    if train is not None:
+        found, how = measure_samples(
+            served, dataset, train, num_samples=num_samples, seed=int(rng.integers(2**31))
+        )
+        metrics, protocol = metrics | found, protocol | how
+    return metrics, protocol
 
 
 def _measure(served, dataset, num_draws, seed):
     x = dataset.test.x
     mixture = mixture_of(dataset.card)
-    streams = [int(s) for s in np.random.default_rng(seed).integers(2**31, size=6)]
+    streams = [int(s) for s in np.random.default_rng(seed).integers(2**31, size=8)]
     metrics = {**_elbo(served, x, streams[0])}
     rows = _some_rows(dataset, streams[1])
     truth = None if mixture is None else mixture.log_prob(x[rows])
@@ -81,11 +136,12 @@ def _measure(served, dataset, num_draws, seed):
     metrics |= _bits(served, x, metrics)
     metrics |= _effective_sample(served, x[rows], streams[3])
     posterior = served.call("encode", x=x)
-    metrics["active_units"] = active_units(posterior["mean"], posterior["variance"])
-    metrics["latent_dim"] = posterior["mean"].shape[1]
+    metrics |= _latents(served, x, posterior, streams[6])
+    train = _train_rows(dataset, streams[7])
+    metrics["train_elbo_nats"] = _elbo(served, train, streams[7])["elbo_nats"]
     reconstruction = served.call("serving_default", x=x)["reconstruction"]
     metrics |= reconstruction_metrics(
-        as_unit_interval(x), reconstruction, images=dataset.kind == "images"
+        as_unit_interval(x), reconstruction, images=dataset.kind == "images", seed=seed
     )
     if mixture is not None:
         metrics["true_outlier_fraction"] = outlier_fraction(x, mixture)
@@ -115,6 +171,46 @@ def _elbo(served, x, seed):
         "distortion_nats": distortion,
         "rate_nats": rate,
     }
+
+
+def _latents(served, x, posterior, seed):
+    """What the latents carry, and how far their aggregate is from the prior."""
+    rng = np.random.default_rng(seed)
+    mean, variance = posterior["mean"], posterior["variance"]
+    active = active_fraction(mean, variance)
+    metrics = {
+        "active_units": active_units(mean, variance),
+        "latent_dim": mean.shape[1],
+        "active_fraction_per_dim": active.tolist(),
+    }
+    seeds = rng.integers(2**63, size=len(x))
+    weights = served.call("log_weight", x=x, seed=seeds)
+    if "log_weight_sampler" in weights:
+        # At one draw of each row both densities are known: what they differ by is their ratio.
+        gap, stderr = mean_and_stderr(
+            weights["log_weight_sampler"] - weights["log_weight"], "the prior gap"
+        )
+        metrics |= {"prior_gap_nats": gap, "prior_gap_nats_stderr": stderr}
+    config = served.metadata.get("config", {})
+    if config.get("posterior") != "diagonal":
+        return metrics
+    normal = config.get("prior") == "standard_normal"
+    draws = served.call("sample_posterior", x=x, seed=seeds)["latent"]
+    metrics |= aggregate_metrics(
+        mean, variance, draws, standard_normal_prior=normal, seed=int(rng.integers(2**31))
+    )
+    if normal:
+        metrics["rate_per_dim_nats"] = rate_per_dim(mean, variance).tolist()
+        if len(draws) > draws.shape[1]:
+            metrics |= gaussian_prior_gap(draws)
+    return metrics
+
+
+def _train_rows(dataset, seed):
+    """As many train rows as there are test rows, some thousands at most."""
+    x = dataset.train.x
+    count = min(len(x), len(dataset.test.x), _MAX_TRAIN_ROWS)
+    return x[np.sort(np.random.default_rng(seed).permutation(len(x))[:count])]
 
 
 def _some_rows(dataset, seed):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae.config import OBJECTIVES
+from kvae.config import OBJECTIVES, check_regularisers
 from kvae.distributions import Affine
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
@@ -18,7 +18,9 @@ from kvae.noise import SeededNoise
 from kvae.posteriors import POSTERIORS
 from kvae.priors.base import Prior
 from kvae.registry import find
+from kvae.regularisers import free_bits_rate, total_correlation
 
+_FIGURES = ("loss", "elbo", "distortion", "rate")
 _PARTS = ("encoder", "decoder", "likelihood", "prior", "beta")
 
 
@@ -62,6 +64,10 @@ class VAE(keras.Model):
         iwae_draws: draws a row of the objective "iwae".
         beta: weight of the rate: a number, or a function of the step (`kvae.schedules`); 1 for
             "iwae".
+        free_bits: nats that each latent dimension may carry for nothing; 0: none. For a diagonal
+            posterior and a standard normal prior.
+        tc_weight: weight of the total correlation within the rate; 1: the ELBO's. For a diagonal
+            posterior.
         shift: what is subtracted from x, a number or an array that broadcasts to one x; the
             encoder and the likelihood see `(x - shift) / scale`. Densities stay those of x.
         scale: what x is then divided by, positive.
@@ -75,13 +81,14 @@ class VAE(keras.Model):
     def __init__(
         self, encoder, decoder, likelihood, prior, *,
         sampler=None, posterior="diagonal", objective="elbo", iwae_draws=8,
-        beta=1.0, shift=0.0, scale=1.0, seed=0, **kwargs,
+        beta=1.0, free_bits=0.0, tc_weight=1.0, shift=0.0, scale=1.0, seed=0, **kwargs,
     ):  # fmt: skip
         # Casting x to a half-precision policy would cast the likelihood's targets too.
         super().__init__(**{"name": "vae", "autocast": False, **kwargs})
         self._posterior_family = find(POSTERIORS, posterior, "posterior")
         _check_fit(encoder, decoder, likelihood, prior, self._posterior_family)
         _check_objective(objective, iwae_draws, beta)
+        check_regularisers(objective, posterior, prior.kind, free_bits, tc_weight)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.prior = likelihood, prior
         self.has_sampler = sampler is not None and sampler is not prior
@@ -91,13 +98,14 @@ class VAE(keras.Model):
         self.posterior_kind = posterior
         self.objective, self.iwae_draws = objective, int(iwae_draws)
         self.beta = beta
+        self.free_bits, self.tc_weight = float(free_bits), float(tc_weight)
         self.shift = np.asarray(shift, "float32")
         self.scale = np.asarray(scale, "float32")
         self.seed = int(seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self._trackers = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", "elbo", "distortion", "rate")
-        }
+        self._trackers = {name: keras.metrics.Mean(name=name) for name in _FIGURES}
+        if getattr(likelihood, "is_learned", False):
+            self._trackers["stddev"] = keras.metrics.Mean(name="stddev")
         self.build(encoder.input_shape)
 
     def build(self, input_shape):
@@ -299,6 +307,36 @@ class VAE(keras.Model):
         return (step + 1,)
 
     def _gradient_step(self, x):
+        terms, loss = self._step_down(x)
+        if getattr(self.likelihood, "is_updated", False):
+            self.likelihood.update(self._in_decoder_units(terms.distortion))
+        self._track(terms, loss)
+
+    def _in_decoder_units(self, distortion):
+        """The distortion of x after `shift` and `scale`."""
+        log_scale = np.log(np.broadcast_to(self.scale, self.element_shape), dtype="float64")
+        return distortion - float(log_scale.sum())
+
+    def calibrate(self, batches):
+        """Set the variance "optimal" to its maximum-likelihood value; others are left alone.
+
+        Args:
+            batches: of x, one draw from the posterior of each row is taken.
+        """
+        if not getattr(self.likelihood, "is_updated", False):
+            return
+        total, count = 0.0, 0
+        for x in batches:
+            found = float(self._mean_squared_error(tf.convert_to_tensor(x)))
+            total, count = total + len(x) * found, count + len(x)
+        self.likelihood.mean_squared_error.assign(total / count)
+
+    @tf.function(reduce_retracing=True)
+    def _mean_squared_error(self, x):
+        terms = self.elbo_terms(x, self._step_noise(x))
+        return self.likelihood.mean_squared_error_of(self._in_decoder_units(terms.distortion))
+
+    def _step_down(self, x):
         with tf.GradientTape() as tape:
             terms, loss = self._terms_and_loss(x, training=True)
             # Gradients are summed over replicas, and float16 losses scaled against underflow.
@@ -307,7 +345,7 @@ class VAE(keras.Model):
             scaled = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self._track(terms, loss)
+        return terms, loss
 
     def test_step(self, data):
         """The same figures without a gradient step."""
@@ -316,17 +354,31 @@ class VAE(keras.Model):
 
     @property
     def metrics(self):
-        """Means over an epoch: loss, elbo (not a loss: higher is better), distortion, rate."""
+        """Means over an epoch: loss, elbo (not a loss: higher is better), distortion, rate.
+
+        Where the likelihood learns a standard deviation of its own, that too: stddev, in units of
+        x after `shift` and `scale`.
+        """
         return list(self._trackers.values())
 
     def _terms_and_loss(self, x, training):
         if self.objective == "iwae":
             return self._importance_weighted(x, training)
-        terms = self.elbo_terms(x, self._step_noise(x), training)
+        posterior = self.posterior(x, training)
+        draw, distortion = self._draw(x, self._step_noise(x), training, posterior)
+        terms = ElboTerms(distortion, self.prior.rate(posterior, draw))
         beta = self.beta
         if callable(beta):
             beta = beta(self.optimizer.iterations)
-        return terms, terms.distortion + beta * terms.rate
+        return terms, distortion + beta * self._regularised(terms.rate, posterior, draw.value)
+
+    def _regularised(self, rate, posterior, z):
+        """The rate, or what stands for it in the loss."""
+        if self.free_bits:
+            rate = free_bits_rate(posterior, self.free_bits)
+        if self.tc_weight != 1:
+            rate = rate + (self.tc_weight - 1.0) * total_correlation(posterior, z)
+        return rate
 
     def _importance_weighted(self, x, training):
         """Burda et al., equation 8: the loss is minus the bound of `iwae_draws` draws a row."""
@@ -344,6 +396,9 @@ class VAE(keras.Model):
         elbo = terms.log_weight
         for name, values in (("loss", loss), ("elbo", elbo), *terms._asdict().items()):
             self._trackers[name].update_state(values)
+        if "stddev" in self._trackers:
+            variance = self.likelihood.current_variance()
+            self._trackers["stddev"].update_state(tf.sqrt(tf.reduce_mean(variance)))
 
     def _results(self):
         return {name: tracker.result() for name, tracker in self._trackers.items()}
@@ -388,6 +443,8 @@ class VAE(keras.Model):
             "objective": self.objective,
             "iwae_draws": self.iwae_draws,
             "beta": self.beta,
+            "free_bits": self.free_bits,
+            "tc_weight": self.tc_weight,
             "shift": self.shift,
             "scale": self.scale,
             "seed": self.seed,

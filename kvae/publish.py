@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kvae import __version__, export, runs
 from kvae.config import NO_SAMPLER
+from kvae.directions import Directions
 from kvae.errors import UsageError
 from kvae.model import VAE
 
@@ -26,6 +27,7 @@ def publish(
     config: dict[str, Any],
     card: dict[str, Any],
     history: dict[str, list[float]],
+    directions: Directions | None = None,
 ) -> runs.Version:
     """Export a model and give it the next version number.
 
@@ -39,6 +41,7 @@ def publish(
         config: what it was trained with, JSON values.
         card: the data card.
         history: figure -> value of each epoch.
+        directions: of attributes, for the signature `edit`.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -53,11 +56,17 @@ def publish(
         twin = export.float32_twin(vae)
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = workshop / "m"
-        outputs = export.write_saved_model(twin, built)
+        outputs = export.write_saved_model(twin, built, directions)
         (built / runs.KERAS_MODEL.parent).mkdir()
         twin.save(built / runs.KERAS_MODEL)
         metadata = _metadata(twin, built, config, card, history)
-        metadata["signatures"] = _signatures(twin, outputs)
+        metadata["signatures"] = _signatures(twin, outputs, directions)
+        if directions is not None:
+            metadata["directions"] = {
+                "names": list(directions.names),
+                "accuracy": [float(value) for value in directions.accuracy],
+                "vectors": directions.vectors.tolist(),
+            }
         (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
         return _claim(built, model)
     finally:
@@ -115,14 +124,18 @@ def _metadata(
     }
 
 
-def _signatures(twin: VAE, outputs: dict[str, dict[str, tf.TensorSpec]]) -> dict[str, Any]:
+def _signatures(
+    twin: VAE,
+    outputs: dict[str, dict[str, tf.TensorSpec]],
+    directions: Directions | None,
+) -> dict[str, Any]:
     return {
         name: {
             "help": endpoint.help,
             "inputs": {spec.name: _spec(spec) for spec in endpoint.inputs},
             "outputs": {key: _spec(spec) for key, spec in sorted(outputs[name].items())},
         }
-        for name, endpoint in export.endpoints(twin).items()
+        for name, endpoint in export.endpoints(twin, directions).items()
     }
 
 

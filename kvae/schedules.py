@@ -31,3 +31,33 @@ class LinearWarmup:
     def from_config(cls, config):
         """The inverse of `get_config`."""
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Cyclical:
+    """Rises in a straight line from 0 to `target` over the first half of each cycle, then stays.
+
+    Args:
+        target: the highest value.
+        cycle_steps: steps from one start at 0 to the next, at least 2.
+
+    Source: Fu et al., "Cyclical annealing schedule", NAACL 2019.
+    """
+
+    def __init__(self, target, cycle_steps):
+        self.target = float(target)
+        self.cycle_steps = int(cycle_steps)
+
+    def __call__(self, step):
+        """The value for step number `step` (from 0), a float32 scalar."""
+        within = keras.ops.cast(step % self.cycle_steps, "float32") + 1.0
+        return self.target * keras.ops.minimum(2.0 * within / self.cycle_steps, 1.0)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {"target": self.target, "cycle_steps": self.cycle_steps}
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)

@@ -18,21 +18,19 @@ import tensorflow as tf
 
 from kvae import data, publish, runs
 from kvae.build import build_vae, load_model
-from kvae.config import NO_SAMPLER, Config
+from kvae.config import Config
 from kvae.data.pipeline import batches, shuffled_batches
+from kvae.directions import Directions, fit_directions
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.model import VAE, as_float
-from kvae.noise import SeededNoise
 from kvae.precision import choose_policy
 from kvae.preflight import check_values, latent_dim, load, outline
-from kvae.priors.base import mean_log_prob
-from kvae.registry import find
-from kvae.samplers import SAMPLERS
+from kvae.sampling import some_rows, with_sampler
 
 BEST_WEIGHTS = "best.weights.h5"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
 _FEW_STEPS = 1000
-_MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
+_MAX_LABELLED = 20_000
 
 
 class TrainingError(KvaeError):
@@ -46,11 +44,13 @@ class Fitted(NamedTuple):
         vae: with the best weights.
         card: the data card.
         history: figure -> value of each epoch.
+        directions: of attributes in latent space, where the data have such labels.
     """
 
     vae: VAE
     card: dict[str, Any]
     history: dict[str, list[float]]
+    directions: Directions | None = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
@@ -73,6 +73,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
         version = publish.publish(
             fitted.vae, config.save, config.name,
             config=asdict(config), card=fitted.card, history=fitted.history,
+            directions=fitted.directions,
         )  # fmt: skip
     print(f"\npublished {version.path}")
     print(f"next:     python evaluate.py --model {version.path}")
@@ -95,7 +96,8 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
     history = _fit(config, dataset, vae, folder)
-    return Fitted(_with_sampler(config, dataset, vae), dataset.card, history)
+    vae = with_sampler(vae, config.sampler, dataset, seed=config.seed)
+    return Fitted(vae, dataset.card, history, _directions(vae, dataset, config.seed))
 
 
 def dry_run(config: Config) -> None:
@@ -149,6 +151,28 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
+def _directions(vae: VAE, dataset: data.Dataset, seed: int) -> Directions | None:
+    """Where in latent space the attributes of labelled images lie."""
+    if dataset.kind != "images":
+        return None
+    latents, labels = [], []
+    for split in (dataset.train, dataset.valid):
+        rows = np.random.default_rng([seed, 5]).permutation(len(split.x))[:_MAX_LABELLED]
+        rows = np.sort(rows)
+        attributes = {n: v[rows] for n, v in split.labels.items() if v.dtype == bool}
+        if not attributes:
+            return None
+        latents.append(np.concatenate([vae.encode(split.x[part])[0] for part in _parts(rows)]))
+        labels.append(attributes)
+    found = fit_directions(latents[0], labels[0], latents[1], labels[1], seed=seed)
+    if not found.names:
+        return None
+    best = np.argsort(-found.accuracy)[:5]
+    shown = ", ".join(f"{found.names[i]} {found.accuracy[i]:.0%}" for i in best)
+    print(f"attributes {len(found.names)} directions; the clearest, by held-out accuracy: {shown}")
+    return found
+
+
 def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     """The model, its prior started where the encoder puts data, older weights read."""
     keras.utils.set_random_seed(config.seed)
@@ -158,11 +182,13 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     vae = build_vae(
         x.shape[1:], latent_dim=latent_dim(config, x), network=config.network,
         hidden_units=config.hidden_units, linear_path=config.linear_path,
-        likelihood=config.likelihood,
+        width=config.width, depth=config.depth, likelihood=config.likelihood,
         variance=config.variance, prior=config.prior, prior_components=config.prior_components,
         logistic_components=config.logistic_components,
         posterior=config.posterior, objective=config.objective, iwae_draws=config.iwae_draws,
-        beta=config.beta, kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
+        beta=config.beta, free_bits=config.free_bits, tc_weight=config.tc_weight,
+        kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
+        kl_cycle_steps=config.kl_cycle_epochs * _steps(config, dataset),
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
     )  # fmt: skip
     count = max(2000, config.prior_components)
@@ -262,7 +288,9 @@ def _compile(config, vae, steps):
     rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, config.epochs * steps, alpha=1e-3)
-    vae.compile(keras.optimizers.Adam(rate), jit_compile=config.jit_compile)
+    momentum = config.ema_momentum
+    optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99)
+    vae.compile(optimizer, jit_compile=config.jit_compile)
 
 
 def _fit(config, dataset, vae, folder):
@@ -284,6 +312,8 @@ def _fit(config, dataset, vae, folder):
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
+            # Before the one that keeps weights: those of an epoch's end are the averages then.
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
             kept,
             keras.callbacks.CSVLogger(history_file),
         ],
@@ -295,6 +325,7 @@ def _fit(config, dataset, vae, folder):
             "A smaller --learning-rate or --mixed-precision off may help"
         )
     vae.set_weights(kept.weights)
+    vae.calibrate(some_rows(dataset.train.x, config.seed))
     best.unlink(missing_ok=True)
     return history
 
@@ -329,45 +360,6 @@ class _BestWeights(keras.callbacks.Callback):
             self.model.save_weights(half)
             half.replace(self._path)
             self._written = time.monotonic()
-
-
-def _with_sampler(config, dataset, vae):
-    """The model with the density that `generate` is to draw from."""
-    if config.sampler == NO_SAMPLER:
-        return vae
-    draws = [
-        _posterior_draws(vae, getattr(dataset, split).x, config.seed + place)
-        for place, split in enumerate(("train", "valid"))
-    ]
-    fit_sampler = find(SAMPLERS, config.sampler, "sampler")
-    try:
-        sampler = fit_sampler(*draws, prior=vae.prior, seed=config.seed)
-    except (KvaeError, ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
-        # Hours of training must not be lost for it.
-        print(f"sampler    NOT fitted, the version has none: {error}", file=sys.stderr)
-        return vae
-    held_out = mean_log_prob(vae.prior, draws[1])
-    print(f"           the prior finds the same draws likely by {held_out:.4f} nats")
-    return vae.with_sampler(sampler)
-
-
-def _posterior_draws(vae, x, seed):
-    """At most `_MAX_LATENTS` draws, several a row where there are few rows: `(n, latent_dim)`."""
-    rng = np.random.default_rng([seed, 2])
-    rows = rng.permutation(len(x))[:_MAX_LATENTS]
-    copies = max(1, min(_MAX_DRAWS_PER_ROW, _MAX_LATENTS // len(rows)))
-
-    @tf.function(reduce_retracing=True)
-    def draw(part, seeds):
-        posterior = vae.posterior(part).repeat(copies)
-        return posterior.sample(SeededNoise(seeds), "posterior")
-
-    size = _VALID_BATCH["vectors" if x.ndim == 2 else "images"]
-    found = [
-        draw(as_float(x[np.sort(part)]), rng.integers(2**63, size=len(part) * copies))
-        for part in np.array_split(rows, -(-len(rows) // size))
-    ]
-    return rng.permutation(np.concatenate(found))
 
 
 def _valid_batch(config, dataset):

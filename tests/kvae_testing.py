@@ -24,7 +24,19 @@ def _with_posteriors(combinations):
     ]
 
 
-COMBINATIONS = _with_posteriors(itertools.product(NETWORKS, LIKELIHOODS, PRIORS))
+#: Those that are quick stand beside every other part, each of the rest once.
+_QUICK = ("mlp", "conv")
+COMBINATIONS = _with_posteriors(
+    [
+        *itertools.product(_QUICK, LIKELIHOODS, PRIORS),
+        *zip(
+            (name for name in NETWORKS if name not in _QUICK),
+            itertools.cycle(LIKELIHOODS),
+            itertools.cycle(PRIORS),
+            strict=False,
+        ),
+    ]
+)
 
 
 def _cover(*registries):
@@ -40,7 +52,8 @@ COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS, POSTERIORS)
 
 def make_vae(shape, **options):
     """A small VAE, its weights moved off their symmetric start."""
-    options = {"latent_dim": 2, "prior_components": 3, "hidden_units": (8,), **options}
+    small = {"latent_dim": 2, "prior_components": 3, "hidden_units": (8,), "width": 8}
+    options = {**small, **options}
     keras.utils.set_random_seed(0)
     vae = kvae.build_vae(shape, **options)
     rng = np.random.default_rng(1)

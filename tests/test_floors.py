@@ -9,17 +9,21 @@ KVAE = ROOT / "kvae"
 # The highest floor that a module stands on; imports point down, or sideways within floors 0, 2, 3.
 FLOORS = {
     "errors": 0, "registry": 0, "distributions": 0, "schedules": 0, "noise": 0,
-    "posteriors": 0,
+    "posteriors": 0, "regularisers": 0,
     "likelihoods": 1, "priors": 1, "networks": 1, "data": 1,
     "model": 2, "config": 2, "samplers": 2,
     "build": 3, "export": 3, "publish": 3, "runs": 3, "served": 3, "precision": 3,
-    "training": 3, "preflight": 3, "evaluation": 3, "measurements": 3, "illustrations": 3,
-    "inspection": 3, "metrics": 3, "figures": 3, "cli": 3,
+    "training": 3, "sampling": 3, "preflight": 3, "evaluation": 3, "measurements": 3,
+    "image_measurements": 3, "image_illustrations": 3, "disentangling": 3, "metric_table": 3,
+    "illustrations": 3,
+    "inspection": 3, "metrics": 3, "figures": 3, "cli": 3, "doctor": 3, "callbacks": 3,
+    "features": 3, "directions": 3,
     "train": 4, "evaluate": 4,
 }  # fmt: skip
 SIBLINGS = 1
 MAY_IMPORT_TENSORFLOW = {
-    "data", "model", "export", "publish", "served", "precision", "training"
+    "data", "model", "sampling", "export", "publish", "served", "precision", "training", "metrics",
+    "features",
 }  # fmt: skip
 LAZY = {"__init__"}
 

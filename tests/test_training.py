@@ -295,17 +295,6 @@ def test_going_on_leaves_the_old_sampler_behind(with_sampler, tmp_path):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_few_rows_give_several_draws_each(ppca):
-    vae = ppca.vae()
-    draws = training._posterior_draws(vae, ppca.sample(30), 0)
-    assert draws.shape == (30 * training._MAX_DRAWS_PER_ROW, 2)
-    assert len(np.unique(draws, axis=0)) == len(draws)
-    many = training._posterior_draws(vae, ppca.sample(9000), 0)
-    # The draws of all rows together follow the prior, which is the mean of the posteriors.
-    np.testing.assert_allclose(many.mean(axis=0), 0.0, atol=0.05)
-    np.testing.assert_allclose(np.cov(many.T), np.eye(2), atol=0.06)
-
-
 def test_the_importance_weighted_objective_trains_and_keeps_its_best_bound(tmp_path):
     fitted = _fit(tmp_path, objective="iwae", iwae_draws=3)
     assert fitted.vae.objective == "iwae"

@@ -1,24 +1,54 @@
-"""Grids of images; every pixel of an image is a whole number of pixels of the figure."""
+"""Images of a model: what it makes, makes again, makes between others, and where it fails."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from kvae.figures import style
+from kvae.figures.grids import GAP, NARROW, WIDE, as_colours, draw_grid, in_rows
 from kvae.metrics import require_finite
 
 NUM_GENERATED, GENERATED_COLUMNS = 20, 5
 SHEET_COLUMNS = 12
-RECONSTRUCTED_COLUMNS, MAX_RECONSTRUCTED_PAIRS = 10, 4
-_MARGIN, _NARROW, _GAP, _WIDE = 28, 2, 6, 18
-_POINT = style.DPI / 72
+PAIR_COLUMNS, MAX_RECONSTRUCTED, MAX_WORST = 10, 40, 20
+NUM_NEIGHBOURS = 5
+_BETWEEN_BLOCKS = 48
 
 
-def save_generation(path: str | Path, images: np.ndarray, title: str) -> None:
-    """Draw the first 20 images, four rows of five.
+def save_generations(path: str | Path, images: Mapping[str, np.ndarray], title: str) -> None:
+    """Draw the first 20 images of one source, or of two side by side, four rows of five each.
+
+    Args:
+        path: of the PNG.
+        images: source, as "from the prior" -> `(n, height, width, channels)` floats in [0, 1]
+            (what is outside is clipped), of 1 or 3 channels; two sources have images of one size.
+        title: above all.
+
+    Raises:
+        ValueError: there are no or over two sources, or the images are not as described, or not
+            finite.
+    """
+    style.series(images)
+    shapes = {name: part.shape[1:] for name, part in images.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"images of both sources must be of one size: received {shapes}")
+    checked = [as_colours(name, part)[:NUM_GENERATED] for name, part in images.items()]
+    most = max(map(len, checked))
+    blocks = [
+        in_rows(np.pad(part, [(0, most - len(part))] + [(0, 0)] * 3, constant_values=255),
+                GENERATED_COLUMNS)
+        for part in checked
+    ]  # fmt: skip
+    cells = np.concatenate(blocks, axis=1)
+    column_gaps = ([GAP] * (GENERATED_COLUMNS - 1) + [_BETWEEN_BLOCKS]) * len(blocks)
+    captions = {index * GENERATED_COLUMNS: name for index, name in enumerate(images)}
+    gaps = [GAP] * len(cells), column_gaps
+    style.write(draw_grid(title, cells, gaps, cell_size=160, captions=captions), path)
+
+
+def save_sheet(path: str | Path, images: np.ndarray, title: str) -> None:
+    """Draw images in rows of twelve.
 
     Args:
         path: of the PNG.
@@ -29,26 +59,9 @@ def save_generation(path: str | Path, images: np.ndarray, title: str) -> None:
     Raises:
         ValueError: the images are not as described, or not finite.
     """
-    images = _colours("images", images, "(n, height, width, channels)")[:NUM_GENERATED]
-    cells = _in_rows(images, GENERATED_COLUMNS)
-    gaps = [_GAP] * len(cells), [_GAP] * GENERATED_COLUMNS
-    _write_grid(path, title, cells, gaps, cell_size=160)
-
-
-def save_sheet(path: str | Path, images: np.ndarray, title: str) -> None:
-    """Draw images in rows of twelve.
-
-    Args:
-        path: of the PNG.
-        images: see `save_generation`.
-        title: above the grid.
-
-    Raises:
-        ValueError: see `save_generation`.
-    """
-    cells = _in_rows(_colours("images", images, "(n, height, width, channels)"), SHEET_COLUMNS)
-    gaps = [_GAP] * len(cells), [_GAP] * SHEET_COLUMNS
-    _write_grid(path, title, cells, gaps, cell_size=96)
+    cells = in_rows(as_colours("images", images), SHEET_COLUMNS)
+    gaps = [GAP] * len(cells), [GAP] * SHEET_COLUMNS
+    style.write(draw_grid(title, cells, gaps, cell_size=96), path)
 
 
 def save_reconstruction(
@@ -66,26 +79,41 @@ def save_reconstruction(
     Raises:
         ValueError: the images are not as described or not finite, or the shapes differ.
     """
-    if originals.shape != reconstructions.shape:
+    _require_same_shape(originals, reconstructions)
+    rows = np.arange(min(len(originals), MAX_RECONSTRUCTED))
+    _save_pairs(path, title, originals[rows], reconstructions[rows])
+
+
+def save_worst(
+    path: str | Path,
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    scores_db: np.ndarray,
+    title: str,
+) -> None:
+    """Draw the 20 worst of some reconstructions, the worst first, each under its original.
+
+    Args:
+        path: of the PNG.
+        originals: `(n, height, width, channels)` floats in [0, 1] (what is outside is clipped), of
+            1 or 3 channels.
+        reconstructions: of the same shape.
+        scores_db: `(n,)`, the peak signal-to-noise ratio of each, decibels; written below it.
+        title: above the grid.
+
+    Raises:
+        ValueError: the images are not as described or not finite, or the shapes differ.
+    """
+    _require_same_shape(originals, reconstructions)
+    scores_db = np.asarray(scores_db, np.float64)
+    require_finite("scores_db", scores_db)
+    if scores_db.shape != originals.shape[:1]:
         raise ValueError(
-            f"shapes must be equal: received originals {originals.shape}, "
-            f"reconstructions {reconstructions.shape}"
+            f"scores_db must be one for each of {len(originals)} images: received {scores_db.shape}"
         )
-    rows = [
-        _in_rows(
-            _colours(name, images, "(n, height, width, channels)")[
-                : RECONSTRUCTED_COLUMNS * MAX_RECONSTRUCTED_PAIRS
-            ],
-            RECONSTRUCTED_COLUMNS,
-        )
-        for name, images in (("originals", originals), ("reconstructions", reconstructions))
-    ]
-    pairs = len(rows[0])
-    cells = np.stack(rows, axis=1).reshape(2 * pairs, *rows[0].shape[1:])
-    gaps = [_NARROW, _WIDE] * pairs, [_GAP] * RECONSTRUCTED_COLUMNS
-    _write_grid(
-        path, title, cells, gaps, cell_size=96, row_labels=["original", "reconstruction"] * pairs
-    )
+    rows = np.argsort(scores_db, kind="stable")[:MAX_WORST]
+    words = [f"{score:.1f} dB".replace("-", "\N{MINUS SIGN}") for score in scores_db[rows]]
+    _save_pairs(path, title, originals[rows], reconstructions[rows], words)
 
 
 def save_interpolation(
@@ -106,14 +134,14 @@ def save_interpolation(
         ValueError: the images are not as described or not finite, or there are under two steps.
     """
     layout = "(pairs, steps, height, width, channels)"
-    cells = _colours("rows", rows, layout)
+    cells = as_colours("rows", rows, layout)
     steps = cells.shape[1]
     if steps < 2:
         raise ValueError(f"an interpolation has at least 2 steps: received {steps}")
     labels = [f"{step / (steps - 1):.2g}" for step in range(steps)]
-    column_gaps = [_NARROW] * steps
+    column_gaps = [NARROW] * steps
     if originals is not None:
-        real = _colours("originals", originals, layout)
+        real = as_colours("originals", originals, layout)
         if real.shape != (len(cells), 2, *cells.shape[2:]):
             raise ValueError(
                 f"originals must be two for each of the rows {rows.shape}: "
@@ -121,75 +149,76 @@ def save_interpolation(
             )
         cells = np.concatenate([real[:, :1], cells, real[:, 1:]], axis=1)
         labels = ["real", *labels, "real"]
-        column_gaps = [_WIDE, *column_gaps[:-1], _WIDE, _GAP]
-    gaps = [_GAP] * len(cells), column_gaps
-    _write_grid(path, title, cells, gaps, cell_size=96, column_labels=labels)
+        column_gaps = [WIDE, *column_gaps[:-1], WIDE, GAP]
+    gaps = [GAP] * len(cells), column_gaps
+    style.write(draw_grid(title, cells, gaps, cell_size=96, column_labels=labels), path)
 
 
-def _colours(name: str, images: np.ndarray, layout: str) -> np.ndarray:
-    """Check images and give them as uint8 RGB."""
-    dimensions = layout.count(",") + 1
-    if images.ndim != dimensions or images.shape[-1] not in (1, 3):
-        raise ValueError(f"{name} must be {layout} with 1 or 3 channels: received {images.shape}")
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"{name} must be floats in [0, 1]: received {images.dtype}")
-    require_finite(name, images)
-    levels = np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
-    return np.broadcast_to(levels, (*levels.shape[:-1], 3))
-
-
-def _in_rows(images: np.ndarray, columns: int) -> np.ndarray:
-    """Lay images out in rows, the last one filled up with white."""
-    blanks = -len(images) % columns
-    filled = np.pad(images, [(0, blanks)] + [(0, 0)] * 3, constant_values=255)
-    return filled.reshape(-1, columns, *images.shape[1:])
-
-
-def _write_grid(
+def save_neighbours(
     path: str | Path,
+    samples: np.ndarray,
+    neighbours: np.ndarray,
+    distances: np.ndarray,
     title: str,
-    cells: np.ndarray,
-    gaps: tuple[list[int], list[int]],
-    *,
-    cell_size: int,
-    row_labels: Sequence[str] = (),
-    column_labels: Sequence[str] = (),
 ) -> None:
-    """Draw uint8 RGB cells `(rows, columns, height, width, 3)`, enlarged to about `cell_size`."""
-    scale = max(1, round(cell_size / max(cells.shape[2:4])))
-    grid, tops, lefts = _paste(cells.repeat(scale, axis=2).repeat(scale, axis=3), *gaps)
-    left = _MARGIN + round(0.62 * style.LABEL_SIZE * _POINT * max(map(len, row_labels), default=0))
-    width = left + grid.shape[1] + _MARGIN
-    title = style.wrapped(title, (width - 2 * _MARGIN) / style.DPI)
-    top = _MARGIN + round((title.count("\n") + 1.6) * 1.2 * style.TITLE_SIZE * _POINT)
-    top += round(1.6 * style.LABEL_SIZE * _POINT) if column_labels else 0
-    height = top + grid.shape[0] + _MARGIN
+    """Draw each sample beside the five images of the training data that are nearest to it.
 
-    figure = Figure(figsize=(width / style.DPI, height / style.DPI), dpi=style.DPI)
-    FigureCanvasAgg(figure)
-    figure.figimage(grid, left, _MARGIN, origin="upper")
-    pixels = {"transform": None}
-    figure.text(_MARGIN, height - _MARGIN, title, va="top", **style.title_type(), **pixels)
-    label = {"fontsize": style.LABEL_SIZE, "color": style.MUTED, **pixels}
-    cell_height, cell_width = (scale * side for side in cells.shape[2:4])
-    for text, row in zip(row_labels, tops, strict=False):
-        middle = height - top - row - cell_height / 2
-        figure.text(left - 2 * _GAP, middle, text, ha="right", va="center", **label)
-    for text, column in zip(column_labels, lefts, strict=False):
-        middle = left + column + cell_width / 2
-        figure.text(middle, height - top + _GAP, text, ha="center", va="bottom", **label)
+    Args:
+        path: of the PNG.
+        samples: `(n, height, width, channels)` floats in [0, 1] (what is outside is clipped), of 1
+            or 3 channels.
+        neighbours: `(n, 5, height, width, channels)`, the nearest first.
+        distances: `(n, 5)`, written below each; what they are, the title says.
+        title: above the grid.
+
+    Raises:
+        ValueError: the images are not as described, or something is not finite.
+    """
+    samples_shape, wanted = samples.shape, (len(samples), NUM_NEIGHBOURS, *samples.shape[1:])
+    if neighbours.shape != wanted or np.shape(distances) != wanted[:2]:
+        raise ValueError(
+            f"samples {samples_shape} have neighbours {wanted} with distances {wanted[:2]}: "
+            f"received {neighbours.shape} and {np.shape(distances)}"
+        )
+    require_finite("distances", np.asarray(distances, np.float64))
+    near = as_colours("neighbours", neighbours, "(n, 5, height, width, channels)")
+    cells = np.concatenate([as_colours("samples", samples)[:, None], near], axis=1)
+    notes = np.array([["", *(f"{distance:.3g}" for distance in row)] for row in distances])
+    figure = draw_grid(
+        title, cells, ([GAP] * len(cells), [WIDE] + [GAP] * NUM_NEIGHBOURS), cell_size=128,
+        column_labels=["sample", "nearest", "2nd", "3rd", "4th", "5th"], notes=notes,
+    )  # fmt: skip
     style.write(figure, path)
 
 
-def _paste(
-    cells: np.ndarray, row_gaps: list[int], column_gaps: list[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Put cells on white; give the picture and where the rows and the columns start."""
-    rows, columns, height, width, _ = cells.shape
-    tops = np.cumsum([0, *(height + gap for gap in row_gaps[: rows - 1])])
-    lefts = np.cumsum([0, *(width + gap for gap in column_gaps[: columns - 1])])
-    grid = np.full((tops[-1] + height, lefts[-1] + width, 3), 255, np.uint8)
-    for row, top in enumerate(tops):
-        for column, left in enumerate(lefts):
-            grid[top : top + height, left : left + width] = cells[row, column]
-    return grid, tops, lefts
+def _require_same_shape(originals: np.ndarray, reconstructions: np.ndarray) -> None:
+    if originals.shape != reconstructions.shape:
+        raise ValueError(
+            f"shapes must be equal: received originals {originals.shape}, "
+            f"reconstructions {reconstructions.shape}"
+        )
+
+
+def _save_pairs(
+    path: str | Path,
+    title: str,
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    words: list[str] | None = None,
+) -> None:
+    """Draw originals, ten in a row, each over its reconstruction and words below that."""
+    upper = in_rows(as_colours("originals", originals), PAIR_COLUMNS)
+    lower = in_rows(as_colours("reconstructions", reconstructions), PAIR_COLUMNS)
+    pairs = len(upper)
+    cells = np.stack([upper, lower], axis=1).reshape(2 * pairs, *upper.shape[1:])
+    notes = None
+    if words is not None:
+        notes = np.full((pairs, 2, PAIR_COLUMNS), "", dtype=object)
+        filled = words + [""] * (pairs * PAIR_COLUMNS - len(words))
+        notes[:, 1] = np.reshape(filled, (pairs, PAIR_COLUMNS))
+        notes = notes.reshape(2 * pairs, PAIR_COLUMNS)
+    figure = draw_grid(
+        title, cells, ([NARROW, WIDE] * pairs, [GAP] * PAIR_COLUMNS), cell_size=96,
+        row_labels=["original", "reconstruction"] * pairs, notes=notes,
+    )  # fmt: skip
+    style.write(figure, path)

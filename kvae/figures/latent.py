@@ -1,4 +1,4 @@
-"""A map of the latent space by t-SNE (van der Maaten & Hinton 2008)."""
+"""Maps of the latent space: by t-SNE (van der Maaten & Hinton 2008), and straight ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,10 +36,11 @@ def save_tsne(
     seed: int,
     class_names: Sequence[str] = (),
 ) -> np.ndarray:
-    """Draw a two-dimensional map of latents, coloured by a label.
+    """Draw two maps of latents, coloured by a label: by t-SNE, and along straight axes.
 
-    At most 2,000 rows are drawn, those of `shown_rows`. A latent of one dimension needs no map: it
-    is drawn as it is, strewn at random upwards.
+    The straight axes are the two principal ones, or of two dimensions those themselves: t-SNE shows
+    who is near whom, they show how far apart. At most 2,000 rows are drawn, those of `shown_rows`.
+    A latent of one dimension needs no map: it is drawn as it is, strewn at random upwards.
 
     Args:
         path: of the PNG.
@@ -47,12 +48,13 @@ def save_tsne(
         labels: `(n,)`: bool (the rarer value is drawn on top), whole numbers (a colour for each up
             to 50 of them, beyond that a colour bar) or floats (a colour bar).
         label_name: what the labels are; "" if they say nothing.
-        title: above the map.
+        title: above the maps.
         seed: of the choice of rows and of t-SNE.
         class_names: of the labels 0, 1, ..., if they are whole numbers with names.
 
     Returns:
-        `(min(n, 2000), 2)` float64, where the rows of `shown_rows(n, seed)` were drawn.
+        `(min(n, 2000), 2)` float64, where the rows of `shown_rows(n, seed)` were drawn in the map
+        by t-SNE, or in the only one.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
@@ -72,18 +74,30 @@ def save_tsne(
         )
     label_name = style.plain(label_name, _LONGEST_NAME)
     rows = shown_rows(len(latents), seed)
-    coordinates, method = _coordinates(latents[rows].astype(np.float64), seed)
+    shown = latents[rows].astype(np.float64)
+    coordinates, method = _coordinates(shown, seed)
     count = f"{len(rows):,} of {len(latents):,} points"
-    figure = style.new_figure(7.6, 7.4, title)
-    axes = figure.add_subplot()
-    style.clean(axes)
-    if latents.shape[1] > 1:
-        axes.set(xticks=[], aspect="equal", adjustable="datalim")
-        axes.spines[:].set_visible(False)
-    axes.set(yticks=[])
-    axes.spines["left"].set_visible(False)
-    style.caption(axes, f"{count}; {method}; seed {seed}")
-    _draw(figure, axes, coordinates, labels[rows], label_name, class_names)
+    if latents.shape[1] == 1:
+        figure = style.new_figure(7.6, 7.4, title)
+        panels, points = [figure.add_subplot()], [coordinates]
+        style.caption(panels[0], f"{count}; {method}; seed {seed}")
+        panels[0].spines["left"].set_visible(False)
+    else:
+        figure = style.new_figure(13.0, 7.2, title)
+        panels = list(figure.subplots(1, 2))
+        straight, words, names = _straight(shown)
+        points = [coordinates, straight]
+        style.caption(panels[0], f"{count}; {method}; seed {seed}")
+        style.caption(panels[1], words)
+        panels[0].set(xticks=[])
+        panels[0].spines[:].set_visible(False)
+        panels[1].set(xlabel=names[0], ylabel=names[1])
+        for axes in panels:
+            axes.set(aspect="equal", adjustable="datalim")
+    for axes in panels:
+        style.clean(axes)
+    panels[0].set(yticks=[])
+    _draw(figure, panels, points, labels[rows], label_name, class_names)
     style.write(figure, path)
     return coordinates
 
@@ -114,34 +128,54 @@ def _coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
         return tsne.fit_transform(centred.astype(np.float32)).astype(np.float64), words
 
 
+def _straight(latents: np.ndarray) -> tuple[np.ndarray, str, tuple[str, str]]:
+    """Give where to draw the rows along straight axes, how those were found, and their names."""
+    if latents.shape[1] == 2:
+        return latents, "the two latent dimensions as they are", ("dimension 1", "dimension 2")
+    centred = latents - latents.mean(0)
+    variances, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, :-3:-1]
+    # Either end of an axis may be the right one: that with the largest part is.
+    axes = axes * np.sign(axes[np.abs(axes).argmax(0), [0, 1]])
+    shares = variances[:-3:-1].clip(0) / max(variances.sum(), np.finfo(float).tiny)
+    names = [f"principal axis {i + 1} ({share:.0%})" for i, share in enumerate(shares)]
+    words = f"the first two principal axes, {shares.sum():.0%} of the variance"
+    return centred @ axes, words, (names[0], names[1])
+
+
 def _draw(
     figure: Figure,
-    axes: Axes,
-    points: np.ndarray,
+    panels: list[Axes],
+    points: list[np.ndarray],
     labels: np.ndarray,
     label_name: str,
     class_names: Sequence[str],
 ) -> None:
     if not label_name:
-        style.scatter(axes, points, np.zeros(len(points), int), s=9)
+        for axes, own in zip(panels, points, strict=True):
+            style.scatter(axes, own, np.zeros(len(own), int), s=9)
     elif labels.dtype == bool:
-        _draw_two(figure, axes, points, labels, label_name)
+        _draw_two(figure, panels, points, labels, label_name)
     elif np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) <= style.MAX_GROUPS:
-        _draw_groups(figure, axes, points, labels, label_name, class_names)
+        _draw_groups(figure, panels, points, labels, label_name, class_names)
     else:
-        drawn = axes.scatter(*points.T, c=labels, s=9, linewidths=0, alpha=0.8, cmap="viridis")
-        style.colour_bar(figure, drawn, [axes], label_name)
+        look = {"s": 9, "linewidths": 0, "alpha": 0.8, "cmap": "viridis"}
+        for axes, own in zip(panels, points, strict=True):
+            drawn = axes.scatter(*own.T, c=labels, **look)
+        style.colour_bar(figure, drawn, panels, label_name)
 
 
 def _draw_two(
-    figure: Figure, axes: Axes, points: np.ndarray, labels: np.ndarray, label_name: str
-) -> None:
+    figure: Figure, panels: list[Axes], points: list[np.ndarray], labels: np.ndarray,
+    label_name: str,
+) -> None:  # fmt: skip
     rarer = labels.mean() <= 0.5
     handles = []
     for value in (not rarer, rarer):
         own = labels == value
         colour = style.COLOURS[5] if value else style.COLOURS[0]
-        axes.scatter(*points[own].T, c=colour, s=9, linewidths=0, alpha=0.7)
+        for axes, places in zip(panels, points, strict=True):
+            axes.scatter(*places[own].T, c=colour, s=9, linewidths=0, alpha=0.7)
         words = f"{'yes' if value else 'no'} ({own.sum():,})"
         look = {"linestyle": "none", "marker": "o", "markersize": 5, "markeredgewidth": 0}
         handles.append(Line2D([], [], color=colour, label=words, **look))
@@ -150,8 +184,8 @@ def _draw_two(
 
 def _draw_groups(
     figure: Figure,
-    axes: Axes,
-    points: np.ndarray,
+    panels: list[Axes],
+    points: list[np.ndarray],
     labels: np.ndarray,
     label_name: str,
     class_names: Sequence[str],
@@ -162,9 +196,11 @@ def _draw_groups(
     # The rarest last: drawn over the others, it is not hidden by them.
     last = np.argsort(-np.bincount(groups)[groups], kind="stable")
     many = len(values) > len(style.COLOURS)
-    style.scatter(axes, points[last], groups[last], s=12 if many else 9)
+    for axes, places in zip(panels, points, strict=True):
+        style.scatter(axes, places[last], groups[last], s=12 if many else 9)
     handles = style.group_handles(np.arange(len(values)))
     for name, handle in zip(names, handles, strict=True):
         handle.set_label(name)
     style.legend(figure, handles, label_name)
-    name_groups(figure, axes, points, groups, names)
+    for axes, places in zip(panels, points, strict=True):
+        name_groups(figure, axes, places, groups, names)

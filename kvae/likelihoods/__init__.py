@@ -15,7 +15,9 @@ if TYPE_CHECKING:  # --help needs no NumPy
     import numpy as np
 
 #: What a Gaussian likelihood's variance can be beside a number.
-LEARNED_VARIANCES = ("shared", "per-feature", "heteroscedastic", "full")
+LEARNED_VARIANCES = (
+    "shared", "optimal", "per-channel", "per-feature", "heteroscedastic", "full",
+)  # fmt: skip
 
 
 def _gaussian() -> Any:

@@ -4,10 +4,11 @@ import math
 
 import keras
 
-from kvae.distributions import DiagonalNormal, PrecisionNormal, below_diagonal
+from kvae.distributions import LOG_2PI, DiagonalNormal, PrecisionNormal, below_diagonal
 from kvae.likelihoods import LEARNED_VARIANCES
 
 _LARGEST_LOG_STDDEV = 20.0  # its variance's square is still a float32
+_MOMENTUM = 0.95  # of the moving average: a batch of images is many thousand squared errors
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -17,7 +18,10 @@ class Gaussian(keras.layers.Layer):
     The variance is in the squared units that the decoder speaks:
 
     - a positive number: fixed;
-    - "shared": one learned value; "per-feature": a learned value for each element of x;
+    - "shared": one value, learned by gradient; "per-channel": one for each place of the last axis
+      of x; "per-feature": one for each element of x;
+    - "optimal": the one value that maximises the likelihood, which is the mean squared error: no
+      gradient, but a moving average of it that training steps feed to `update`;
     - "heteroscedastic": from the decoder, for each element of x;
     - "full": from the decoder, a full covariance along the last axis of x: of all features of a
       vector, of the colours of each pixel.
@@ -32,7 +36,7 @@ class Gaussian(keras.layers.Layer):
             given the later ones).
 
     Source: Rybkin, Daniilidis, Levine, "Simple and effective VAE training with calibrated
-    decoders", ICML 2021, for the shared variance.
+    decoders", ICML 2021, for the shared and the optimal variance.
     """
 
     kind = "gaussian"
@@ -55,12 +59,22 @@ class Gaussian(keras.layers.Layer):
     def build(self, event_shape):
         """Make the learned variance, if there is one, for x of shape `(None, ...)`."""
         self._channels = int(event_shape[-1])
-        if self.variance in ("shared", "per-feature"):
+        shapes = {"shared": (), "per-channel": (self._channels,), "per-feature": event_shape[1:]}
+        if self.variance in shapes:
             start = math.log(math.expm1(self.initial_variance - self.variance_floor))
             self.raw_variance = self.add_weight(
                 name="raw_variance",
-                shape=tuple(event_shape[1:]) if self.variance == "per-feature" else (),
+                shape=tuple(shapes[self.variance]),
                 initializer=keras.initializers.Constant(start),
+            )
+        if self.variance == "optimal":
+            self._event_size = math.prod(event_shape[1:])
+            self.mean_squared_error = self.add_weight(
+                name="mean_squared_error",
+                shape=(),
+                initializer=keras.initializers.Constant(self.initial_variance),
+                trainable=False,
+                aggregation="mean",
             )
 
     def num_outputs(self, channels):
@@ -70,10 +84,40 @@ class Gaussian(keras.layers.Layer):
         return 2 * channels if self.variance == "heteroscedastic" else channels
 
     def current_variance(self):
-        """The variance that is no output of the decoder: a scalar, or the shape of one x."""
-        if self.variance in ("shared", "per-feature"):
+        """The variance that is no output of the decoder, broadcastable to one x."""
+        if self.variance in ("shared", "per-channel", "per-feature"):
             return self.variance_floor + keras.ops.softplus(self.raw_variance)
+        if self.variance == "optimal":
+            return keras.ops.maximum(self.mean_squared_error, self.variance_floor)
         return keras.ops.convert_to_tensor(self.variance, "float32")
+
+    @property
+    def is_learned(self):
+        """Whether it has a variance of its own that training moves."""
+        return self.variance in ("shared", "optimal", "per-channel", "per-feature")
+
+    @property
+    def is_updated(self):
+        """Whether training steps must call `update`."""
+        return self.variance == "optimal"
+
+    def update(self, distortion):
+        """Follow the mean squared error of a batch; for the variance "optimal" alone.
+
+        Args:
+            distortion: of rows under the current variance, `(batch,)`, nats, in the squared units
+                that the decoder speaks. The squared error is read off it, exactly.
+        """
+        self.mean_squared_error.assign(
+            _MOMENTUM * self.mean_squared_error
+            + (1.0 - _MOMENTUM) * self.mean_squared_error_of(distortion)
+        )
+
+    def mean_squared_error_of(self, distortion):
+        """The mean squared error of a batch of which only the distortion is known; see `update`."""
+        variance = self.current_variance()
+        per_element = 2.0 * keras.ops.mean(distortion) / self._event_size
+        return variance * (per_element - LOG_2PI - keras.ops.log(variance))
 
     def distribution(self, params):
         """p(x given z) as a distribution.

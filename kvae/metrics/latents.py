@@ -1,10 +1,16 @@
-"""Which dimensions of the latent space carry anything about the data."""
+"""What the latent space carries about the data, and how far it is from the prior."""
+
+import math
 
 import numpy as np
 
 from kvae.metrics import require_finite
 
 ACTIVE_FRACTION = 0.01
+MAX_AGGREGATE_ROWS = 2_000
+SATURATED_WITHIN_NATS = 0.5
+_ROWS_AT_ONCE = 50
+_LOG_2PI = math.log(2.0 * math.pi)
 
 
 def active_fraction(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -25,16 +31,7 @@ def active_fraction(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
         ValueError: the shapes are not two equal `(n, latent_dim)`, a value is not finite, or a
             variance is negative.
     """
-    mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
-    if mean.ndim != 2 or mean.shape != variance.shape:
-        raise ValueError(
-            "mean and variance must both be (n, latent_dim): "
-            f"received {mean.shape} and {variance.shape}"
-        )
-    require_finite("mean", mean)
-    require_finite("variance", variance)
-    if variance.min() < 0:
-        raise ValueError(f"variance must not be negative: received {variance.min():g}")
+    mean, variance = _checked(mean, variance)
     between, within = mean.var(0), variance.mean(0)
     total = between + within
     return np.divide(between, total, out=np.zeros_like(total), where=total > 0)
@@ -51,3 +48,173 @@ def active_units(mean: np.ndarray, variance: np.ndarray) -> int:
         ValueError: see `active_fraction`.
     """
     return int((active_fraction(mean, variance) > ACTIVE_FRACTION).sum())
+
+
+def rate_per_dim(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Give what each latent dimension costs: the mean of KL(N(mean, variance), N(0, 1)).
+
+    Their sum is the rate where the posterior is diagonal and the prior standard normal; with any
+    other it means nothing, because the rate is then no sum over dimensions.
+
+    Args:
+        mean: `(n, latent_dim)` of q(z given x).
+        variance: `(n, latent_dim)` of q(z given x), positive.
+
+    Returns:
+        `(latent_dim,)` float64, nats, at least 0.
+
+    Raises:
+        ValueError: see `active_fraction`, or a variance is 0.
+    """
+    mean, variance = _checked(mean, variance)
+    _refuse_zero(variance)
+    return 0.5 * (np.square(mean) + variance - 1.0 - np.log(variance)).mean(0)
+
+
+def aggregate_metrics(
+    mean: np.ndarray,
+    variance: np.ndarray,
+    draws: np.ndarray,
+    *,
+    standard_normal_prior: bool,
+    seed: int,
+) -> dict[str, float | bool]:
+    """Give what the posteriors of all rows together, q(z) = mean over x of q(z given x), tell.
+
+    For diagonal posteriors alone. The expectations are means over one draw of each row, of at most
+    2,000 random rows, and q(z) is that of the same rows, the draw's own among them. Of these n rows
+    as the whole data the estimates are unbiased; of the data that the rows come from:
+
+    - the mutual information is too low, and never over log n (it is how well a draw tells which of
+      n rows it came from). Where the rate is far above log n every draw tells, and the estimate is
+      log n whatever the truth: it is then called saturated.
+    - the total correlation is too high by about what the mutual information lacks, for log q(z) is
+      in both with opposite signs. Saturated, it is an upper bound at best.
+    - the dimension-wise KL divergence takes densities of one dimension, which do not saturate.
+
+    Args:
+        mean: `(n, latent_dim)` of q(z given x), 2 rows at least.
+        variance: `(n, latent_dim)` of q(z given x), positive.
+        draws: `(n, latent_dim)`, one from the posterior of each row.
+        standard_normal_prior: whether p(z) is one.
+        seed: of the choice of rows.
+
+    Returns:
+        `mutual_information_nats`: E[log q(z given x) - log q(z)].
+        `mutual_information_limit_nats`: log n.
+        `mutual_information_saturated`: whether the two are within 0.5 nats of one another.
+        `total_correlation_nats`: E[log q(z) - sum_j log q(z_j)].
+        With a standard normal prior `dimension_wise_kl_nats`: sum_j of E[log q(z_j) - log p(z_j)];
+        the three sum to the rate at these draws.
+
+    Raises:
+        ValueError: the shapes do not fit, there is one row, a value is not finite, or a variance
+            is not positive.
+
+    Source: Hoffman & Johnson, "ELBO surgery", NIPS 2016 workshop; Chen et al., "Isolating sources
+    of disentanglement in VAEs", NeurIPS 2018, equation 2.
+    """
+    mean, variance = _checked(mean, variance)
+    _refuse_zero(variance)
+    draws = np.asarray(draws, np.float64)
+    if draws.shape != mean.shape or len(mean) < 2:
+        raise ValueError(
+            "draws must be (n, latent_dim) as mean is, of 2 rows at least: "
+            f"received {draws.shape} and {mean.shape}"
+        )
+    require_finite("draws", draws)
+    rows = np.random.default_rng(seed).permutation(len(mean))[:MAX_AGGREGATE_ROWS]
+    mean, variance, draws = mean[rows], variance[rows], draws[rows]
+    own = _log_normal(draws, mean, variance).sum(1)
+    joint, marginals = _log_aggregate(mean, variance, draws)
+    information, limit = float((own - joint).mean()), math.log(len(mean))
+    metrics: dict[str, float | bool] = {
+        "mutual_information_nats": information,
+        "mutual_information_limit_nats": limit,
+        "mutual_information_saturated": information > limit - SATURATED_WITHIN_NATS,
+        "total_correlation_nats": float((joint - marginals.sum(1)).mean()),
+    }
+    if standard_normal_prior:
+        divergence = (marginals - _log_normal(draws, 0.0, 1.0)).mean(0)
+        metrics["dimension_wise_kl_nats"] = float(divergence.sum())
+    return metrics
+
+
+def gaussian_prior_gap(draws: np.ndarray) -> dict[str, float]:
+    """Give how far mean and covariance of the posteriors together are from a standard normal.
+
+    KL(N(m, S), N(0, I)) with m and S of draws from the posteriors of all rows: 0 if and only if
+    m = 0 and S = I. Of all densities with these moments the normal is nearest to the prior, so it
+    is a lower bound of KL(q(z), p(z)). Chance adds about d (d + 3) / (4 n) for n draws of d
+    dimensions.
+
+    Args:
+        draws: `(n, latent_dim)`, from the posteriors of independent rows, n > latent_dim.
+
+    Returns:
+        `prior_moments_kl_nats`.
+
+    Raises:
+        ValueError: another shape, a value is not finite, or the draws lie in a subspace.
+    """
+    draws = np.asarray(draws, np.float64)
+    if draws.ndim != 2 or len(draws) <= draws.shape[1]:
+        raise ValueError(
+            f"draws must be (n, latent_dim) with n > latent_dim: received {draws.shape}"
+        )
+    require_finite("draws", draws)
+    mean, covariance = draws.mean(0), np.cov(draws, rowvar=False, bias=True)
+    sign, log_det = np.linalg.slogdet(np.atleast_2d(covariance))
+    if sign <= 0:
+        raise ValueError("draws lie in a subspace: their covariance has no inverse")
+    squared = np.square(mean).sum() + np.trace(np.atleast_2d(covariance))
+    return {"prior_moments_kl_nats": float(0.5 * (squared - draws.shape[1] - log_det))}
+
+
+def _checked(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
+    if mean.ndim != 2 or mean.shape != variance.shape:
+        raise ValueError(
+            "mean and variance must both be (n, latent_dim): "
+            f"received {mean.shape} and {variance.shape}"
+        )
+    require_finite("mean", mean)
+    require_finite("variance", variance)
+    if variance.min() < 0:
+        raise ValueError(f"variance must not be negative: received {variance.min():g}")
+    return mean, variance
+
+
+def _refuse_zero(variance):
+    if variance.min() == 0:
+        raise ValueError("variance must be positive: received 0")
+
+
+def _log_normal(z, mean, variance):
+    return -0.5 * (_LOG_2PI + np.log(variance) + np.square(z - mean) / variance)
+
+
+def _log_aggregate(mean, variance, draws):
+    """log q(z) at each draw, `(n,)`, and log q(z_j) of each dimension, `(n, latent_dim)`."""
+    joint, marginals = np.empty(len(draws)), np.empty(draws.shape)
+    constant = -0.5 * (_LOG_2PI + np.log(variance))
+    for start in range(0, len(draws), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        total = np.zeros((len(draws[rows]), len(mean)))
+        for dim in range(draws.shape[1]):
+            # In place: there are n^2 pairs of each dimension.
+            pairs = draws[rows, dim, None] - mean[:, dim]
+            pairs *= pairs
+            pairs *= -0.5 / variance[:, dim]
+            pairs += constant[:, dim]
+            total += pairs
+            marginals[rows, dim] = _log_mean_exp(pairs)
+        joint[rows] = _log_mean_exp(total)
+    return joint, marginals
+
+
+def _log_mean_exp(pairs):
+    """Over the last axis, in place; SciPy's copies the pairs several times."""
+    largest = pairs.max(1, keepdims=True)
+    pairs -= largest
+    return largest[:, 0] + np.log(np.exp(pairs, out=pairs).mean(1))

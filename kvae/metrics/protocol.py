@@ -35,6 +35,19 @@ _HOW = {
         f"{LOW_QUANTILE:.0%} quantile over at most {MAX_WEIGHT_ROWS:,} random rows"
     ),
     "active_units": f"latent dimensions of which the data explain over {ACTIVE_FRACTION:.0%}",
+    "prior_gap_nats": (
+        "mean of log r(z) - log p(z), r the sampler and p the training prior, at one posterior draw "
+        "of each test row: a lower bound of the KL divergence of the posteriors together from p"
+    ),
+    "rate_per_dim_nats": "KL(posterior, standard normal) of each latent dimension, mean over rows",
+    "mutual_information_nats": (
+        "of x and z, estimated within at most 2,000 test rows, so at most the log of their number; "
+        "total_correlation_nats and dimension_wise_kl_nats with the same draws"
+    ),
+    "train_elbo_nats": "the ELBO of random train rows, at most 5,000",
+    "ssim": (
+        "tf.image.ssim, mean over images; *_interval: 95% bootstrap of the mean over test rows"
+    ),
     "modes_captured": (
         "a mode's share is the mean of its true responsibility over the samples, captured within "
         f"{RELATIVE_TOLERANCE:.0%} of its weight; weights_kl_nats is KL(shares, weights)"

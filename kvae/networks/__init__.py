@@ -2,18 +2,37 @@
 
 A member is a module with two functions that return functional Keras models:
 
-    encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path, dtype)
+    encoder(element_shape, latent_dim, num_params, options)
         x (batch, *element_shape) -> (batch, num_params), the first latent_dim of them the means
-    decoder(latent_dim, element_shape, num_outputs, *, hidden_units, linear_path, dtype)
+    decoder(latent_dim, element_shape, num_outputs, options)
         latent (batch, latent_dim) -> (batch, ..., num_outputs), on the last axis the means first
 
-Layers compute in `dtype` (a Keras dtype policy); the heads are float32.
+Each reads what it needs of the `NetworkOptions`. Layers compute in their `dtype`; the heads are
+float32.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvae.errors import UsageError
 from kvae.registry import Member
+
+
+class NetworkOptions(NamedTuple):
+    """What networks can be told.
+
+    Args:
+        hidden_units: of "mlp": units of each hidden layer.
+        linear_path: of "mlp": whether a learned linear path lies beside them.
+        width: of "resnet": channels of the largest map, a multiple of 8.
+        depth: of "resnet": residual blocks at each size of map but the largest.
+        dtype: the Keras dtype policy of the hidden layers.
+    """
+
+    hidden_units: tuple[int, ...] = (64, 64)
+    linear_path: bool = True
+    width: int = 32
+    depth: int = 1
+    dtype: str = "float32"
 
 
 def _mlp() -> Any:
@@ -28,13 +47,30 @@ def _conv() -> Any:
     return conv
 
 
+def _conv_large() -> Any:
+    from kvae.networks import conv_large
+
+    return conv_large
+
+
+def _resnet() -> Any:
+    from kvae.networks import resnet
+
+    return resnet
+
+
 NETWORKS = {
     "mlp": Member("dense layers (--hidden-units), beside a linear path", _mlp),
-    "conv": Member("strided convolutions, images of 8 to 256 pixels", _conv),
+    "conv": Member("strided convolutions of 32 and 64 filters, the student report's", _conv),
+    "conv-large": Member(
+        "5x5 convolutions of 128 to 1024 filters, batch-normalised: of the WAE and RAE papers",
+        _conv_large,
+    ),
+    "resnet": Member("residual blocks, group-normalised (--width, --depth)", _resnet),
 }
 
 #: Smallest and largest height and width, for the networks that are for images alone.
-IMAGE_SIZES = {"conv": (8, 256)}
+IMAGE_SIZES = {"conv": (8, 256), "conv-large": (8, 256), "resnet": (8, 256)}
 
 
 def check_shape(name: str, element_shape: tuple[int, ...]) -> None:

@@ -13,17 +13,9 @@ import math
 import keras
 
 from kvae.networks import check_shape
+from kvae.networks.sizes import cropped, num_halvings, small_size
 
-_SMALLEST = 4  # height and width at which halving stops
 _VECTOR = 256
-
-
-def _num_halvings(height, width):
-    """How often an image is halved (rounding up) until its longer side is at most 4."""
-    longest, count = max(height, width), 0
-    while longest > _SMALLEST:
-        longest, count = -(-longest // 2), count + 1
-    return count
 
 
 def _filters(num_halvings):
@@ -31,19 +23,13 @@ def _filters(num_halvings):
     return [32 if 2 * i < num_halvings - 1 else 64 for i in range(num_halvings)]
 
 
-def _small_size(element_shape):
-    """Height and width after all halvings."""
-    scale = 2 ** _num_halvings(*element_shape[:2])
-    return tuple(-(-size // scale) for size in element_shape[:2])
-
-
-def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path, dtype):
-    """See `kvae.networks`; `hidden_units`, `linear_path`, `latent_dim` do not matter here."""
-    del hidden_units, linear_path, latent_dim
+def encoder(element_shape, latent_dim, num_params, options):
+    """See `kvae.networks`."""
+    del latent_dim
     check_shape("conv", element_shape)
-    layers = keras.layers
+    layers, dtype = keras.layers, options.dtype
     inputs = x = keras.Input(element_shape, name="x")
-    for filters in _filters(_num_halvings(*element_shape[:2])):
+    for filters in _filters(num_halvings(element_shape)):
         x = layers.Conv2D(
             filters, 4, strides=2, padding="same", activation="relu",
             kernel_initializer="he_normal", dtype=dtype,
@@ -54,17 +40,16 @@ def encoder(element_shape, latent_dim, num_params, *, hidden_units, linear_path,
     return keras.Model(inputs, outputs, name="encoder")
 
 
-def decoder(latent_dim, element_shape, num_outputs, *, hidden_units, linear_path, dtype):
-    """See `kvae.networks`; `hidden_units` and `linear_path` do not matter here."""
-    del hidden_units, linear_path
+def decoder(latent_dim, element_shape, num_outputs, options):
+    """See `kvae.networks`."""
     check_shape("conv", element_shape)
-    layers = keras.layers
+    layers, dtype = keras.layers, options.dtype
     inputs = keras.Input((latent_dim,), name="latent")
     x = layers.Dense(_VECTOR, activation="relu", kernel_initializer="he_normal", dtype=dtype)(
         inputs
     )
-    filters = _filters(_num_halvings(*element_shape[:2]))[::-1]
-    smallest = (*_small_size(element_shape), filters[0])
+    filters = _filters(num_halvings(element_shape))[::-1]
+    smallest = (*small_size(element_shape, num_halvings(element_shape)), filters[0])
     # He's scale for the transposed convolution that this is: a larger start costs digits 3.5 nats.
     start = keras.initializers.VarianceScaling(2.0 * _VECTOR / math.prod(smallest))
     x = layers.Dense(math.prod(smallest), activation="relu", kernel_initializer=start, dtype=dtype)(
@@ -79,13 +64,4 @@ def decoder(latent_dim, element_shape, num_outputs, *, hidden_units, linear_path
     x = layers.Conv2DTranspose(
         num_outputs, 4, strides=2, padding="same", dtype="float32", name="likelihood",
     )(x)  # fmt: skip
-    return keras.Model(inputs, _crop(x, element_shape), name="decoder")
-
-
-def _crop(x, element_shape):
-    """Cut what doubling made too large, evenly from all sides."""
-    excess = [have - want for have, want in zip(x.shape[1:3], element_shape[:2], strict=True)]
-    if not any(excess):
-        return x
-    margins = tuple((extra // 2, extra - extra // 2) for extra in excess)
-    return keras.layers.Cropping2D(margins, dtype="float32")(x)
+    return keras.Model(inputs, cropped(x, element_shape), name="decoder")

@@ -8,13 +8,14 @@ from kvae.distributions import DiagonalNormal
 from kvae.errors import KvaeError
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.model import VAE
-from kvae.networks import mlp
+from kvae.networks import NetworkOptions, mlp
 from kvae.priors.second_stage import SecondStage
 from kvae.priors.standard_normal import StandardNormal
 from kvae.schedules import LinearWarmup
 
 _STEPS, _BATCH, _LEARNING_RATE = 6000, 500, 1e-3
-_HIDDEN_UNITS = (128, 128)
+_HIDDEN_UNITS, _WIDE_UNITS = (128, 128), (256, 256)
+_WIDE = 8  # latents from which the wider layers are worth their time
 
 
 def fit(train, valid, *, prior, seed):
@@ -62,11 +63,11 @@ def fit(train, valid, *, prior, seed):
 
 def _vae_of(latents, warmup_steps, seed):
     dim = latents.shape[1]
-    options = {"hidden_units": _HIDDEN_UNITS, "linear_path": True, "dtype": "float32"}
+    options = NetworkOptions(hidden_units=_WIDE_UNITS if dim > _WIDE else _HIDDEN_UNITS)
     likelihood = Gaussian("shared")
     return VAE(
-        mlp.encoder((dim,), dim, DiagonalNormal.num_params(dim), **options),
-        mlp.decoder(dim, (dim,), likelihood.num_outputs(dim), **options),
+        mlp.encoder((dim,), dim, DiagonalNormal.num_params(dim), options),
+        mlp.decoder(dim, (dim,), likelihood.num_outputs(dim), options),
         likelihood, StandardNormal(), beta=LinearWarmup(1.0, max(1, warmup_steps)),
         shift=latents.mean(axis=0), scale=latents.std(axis=0) + 1e-6, seed=seed,
     )  # fmt: skip

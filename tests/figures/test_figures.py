@@ -38,7 +38,7 @@ def distinct(count):
 @pytest.mark.parametrize(("size", "scale"), [(8, 20), (28, 6), (64, 2), (200, 1)])
 def test_generated_images_appear_pixel_by_pixel_twenty_at_most(tmp_path, size, scale):
     colours = distinct(24)
-    images.save_generation(tmp_path / "a.png", coloured(colours, size), "t")
+    images.save_generations(tmp_path / "a.png", {"s": coloured(colours, size)}, "t")
     picture = read(tmp_path / "a.png")
     for colour in colours[:20]:
         assert count_of(picture, colour) == (size * scale) ** 2
@@ -49,7 +49,7 @@ def test_generated_images_appear_pixel_by_pixel_twenty_at_most(tmp_path, size, s
 def test_a_checkerboard_stays_sharp(tmp_path):
     board = (np.indices((8, 8)).sum(0) % 2).astype(np.float32)
     board = np.where(board[..., None] > 0, [1, 0, 0], [0, 0, 1]).astype(np.float32)
-    images.save_generation(tmp_path / "a.png", board[None], "t")
+    images.save_generations(tmp_path / "a.png", {"s": board[None]}, "t")
     picture = read(tmp_path / "a.png")
     rows, columns = np.nonzero((picture == (255, 0, 0)).all(-1))
     assert len(rows) == 32 * 20**2
@@ -59,7 +59,7 @@ def test_a_checkerboard_stays_sharp(tmp_path):
 
 def test_grey_images_are_grey_and_what_is_outside_is_clipped(tmp_path):
     levels = np.array([-0.5, 0.4, 2.0], np.float32).reshape(3, 1, 1, 1)
-    images.save_generation(tmp_path / "a.png", np.tile(levels, (1, 16, 16, 1)), "t")
+    images.save_generations(tmp_path / "a.png", {"s": np.tile(levels, (1, 16, 16, 1))}, "t")
     picture = read(tmp_path / "a.png")
     assert count_of(picture, (0, 0, 0)) >= 160**2
     assert count_of(picture, (102, 102, 102)) >= 160**2
@@ -67,7 +67,7 @@ def test_grey_images_are_grey_and_what_is_outside_is_clipped(tmp_path):
 
 def test_a_white_image_is_a_bright_panel_and_a_black_one_a_dark_panel(tmp_path):
     for name, level in (("white", 1.0), ("black", 0.0)):
-        images.save_generation(tmp_path / name, np.full((20, 64, 64, 3), level), "t")
+        images.save_generations(tmp_path / name, {"s": np.full((20, 64, 64, 3), level)}, "t")
     assert read(tmp_path / "white").mean() > 245
     assert read(tmp_path / "black").mean() < 80
 
@@ -118,7 +118,7 @@ def test_interpolations_run_to_the_right_between_their_originals(tmp_path):
 
 def test_a_long_title_makes_room_for_itself(tmp_path):
     for name, title in (("short", "t"), ("long", "many words " * 20)):
-        images.save_generation(tmp_path / name, np.zeros((20, 8, 8, 1)), title)
+        images.save_generations(tmp_path / name, {"s": np.zeros((20, 8, 8, 1))}, title)
     short, long = read(tmp_path / "short"), read(tmp_path / "long")
     assert short.shape[1] == long.shape[1]
     assert long.shape[0] > short.shape[0] + 50
@@ -137,7 +137,7 @@ def test_a_long_title_makes_room_for_itself(tmp_path):
 )
 def test_images_that_cannot_be_drawn_are_refused(tmp_path, bad, message):
     with pytest.raises(ValueError, match=message):
-        images.save_generation(tmp_path / "a.png", bad, "t")
+        images.save_generations(tmp_path / "a.png", {"s": bad}, "t")
     with pytest.raises(ValueError, match=message):
         images.save_reconstruction(tmp_path / "a.png", bad, bad, "t")
     with pytest.raises(ValueError):
@@ -386,6 +386,49 @@ def test_the_points_of_rare_classes_are_drawn_last(monkeypatch):
     np.testing.assert_array_equal(groups[drawn.astype(int)], [0, 0, 0, 0, 1, 1, 2])
 
 
+def drawn_in(axes):
+    return np.concatenate([part.get_offsets() for part in axes.collections])
+
+
+@pytest.mark.parametrize("labels", ["groups", "flags", "numbers"])
+def test_beside_the_map_are_the_principal_axes_in_the_same_colours(monkeypatch, labels):
+    kept = []
+    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    spread = np.array([0.1, 5.0, 0.2, 3.0])
+    x = 100 + spread * rng().normal(size=(80, 4))
+    label = {"groups": np.arange(80) % 3, "flags": x[:, 0] > 100, "numbers": x[:, 1]}[labels]
+    points = latent.save_tsne("", x, label, "kind", "t", seed=0)
+    left, right = kept[0].axes[:2]
+    colours = [
+        np.concatenate([part.get_facecolors() for part in axes.collections])
+        for axes in (left, right)
+    ]
+    np.testing.assert_array_equal(*colours)
+    seen, straight = drawn_in(left), drawn_in(right)
+    rows = [np.abs(points - place).sum(1).argmin() for place in seen]
+    np.testing.assert_array_equal(np.sort(rows), np.arange(80))
+    # The two widest dimensions, but for a small turn; t-SNE's rows and these are the same rows.
+    centred = (x - x.mean(0))[rows][:, [1, 3]]
+    for axis in range(2):
+        assert np.corrcoef(straight[:, axis], centred[:, axis])[0, 1] > 0.97
+    np.testing.assert_allclose(straight.mean(0), 0, atol=1e-9)
+    shares = np.linalg.eigvalsh(np.cov(x.T))[:1:-1] / np.trace(np.cov(x.T))
+    assert right.get_xlabel() == f"principal axis 1 ({shares[0]:.0%})"
+    assert right.get_ylabel() == f"principal axis 2 ({shares[1]:.0%})"
+    assert len(kept[0].legends) == (labels != "numbers")
+
+
+def test_two_latent_dimensions_are_shown_as_they_are_beside_their_map(monkeypatch):
+    kept = []
+    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    x, _ = blobs(30, 2)
+    latent.save_tsne("", x, np.zeros(30, int), "", "t", seed=0)
+    left, right = kept[0].axes
+    np.testing.assert_array_equal(drawn_in(right), x)
+    assert "t-SNE" in left.get_title(loc="left")
+    assert right.get_xlabel() == "dimension 1"
+
+
 def test_labels_without_a_name_say_nothing(monkeypatch):
     kept = []
     monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
@@ -420,7 +463,8 @@ def test_latents_that_cannot_be_drawn_are_refused(tmp_path):
 
 def test_pyplot_is_never_imported():
     code = (
-        "import sys; from kvae.figures import bound, density, images, latent, recall, vectors; "
+        "import sys; from kvae.figures import bound, calibration, density, directions, images, latent, "
+        "rates, recall, vectors; "
         "sys.exit(any(name in sys.modules for name in ('matplotlib.pyplot', 'tensorflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -19,7 +19,10 @@ def test_a_fixed_variance_is_that_number_and_has_no_weights():
     assert likelihood.weights == []
 
 
-@pytest.mark.parametrize(("variance", "shape"), [("shared", ()), ("per-feature", (4,))])
+@pytest.mark.parametrize(
+    ("variance", "shape"),
+    [("shared", ()), ("optimal", ()), ("per-channel", (4,)), ("per-feature", (4,))],
+)
 def test_a_learned_variance_starts_where_it_is_told(variance, shape):
     found = _variance(Gaussian(variance, initial_variance=0.37))
     assert found.shape == shape
@@ -111,3 +114,41 @@ def test_a_full_covariance_of_images_is_that_of_a_pixels_colours(rng):
     np.testing.assert_allclose(
         likelihood.distribution(params).log_prob(x)[0], np.sum(alone), rtol=1e-5
     )
+
+
+def test_a_variance_per_channel_is_that_of_the_last_axis(rng):
+    likelihood = Gaussian("per-channel")
+    assert _variance(likelihood, (5, 4, 3)).shape == (3,)
+    likelihood.raw_variance.assign([-2.0, 0.0, 3.0])
+    variance = np.asarray(likelihood.current_variance())
+    x = rng.normal(size=(2, 5, 4, 3)).astype("float32")
+    expected = stats.norm(0, np.sqrt(variance)).logpdf(x).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(
+        likelihood.distribution(np.zeros_like(x)).log_prob(x), expected, rtol=1e-5
+    )
+
+
+def test_the_optimal_variance_is_read_off_the_distortion(rng):
+    x, mean = rng.normal(size=(2, 50, 6)).astype("float32")
+    likelihood = Gaussian("optimal", initial_variance=0.7)
+    likelihood.build((None, 6))
+    distortion = -likelihood.distribution(mean).log_prob(x)
+    expected = np.square(x - mean).mean()
+    assert float(likelihood.mean_squared_error_of(distortion)) == pytest.approx(expected, rel=1e-5)
+    likelihood.update(distortion)
+    moved = float(likelihood.current_variance())
+    assert moved == pytest.approx(0.95 * 0.7 + 0.05 * expected, rel=1e-5)
+    # At the mean squared error no other variance finds the data likelier.
+    likelihood.mean_squared_error.assign(expected)
+    best = float(np.mean(likelihood.distribution(mean).log_prob(x)))
+    for factor in (0.98, 1.02):
+        likelihood.mean_squared_error.assign(expected * factor)
+        assert np.mean(likelihood.distribution(mean).log_prob(x)) < best
+
+
+def test_the_optimal_variance_has_a_floor_and_no_gradient():
+    likelihood = Gaussian("optimal", variance_floor=0.01)
+    likelihood.build((None, 4))
+    assert likelihood.trainable_weights == []
+    likelihood.mean_squared_error.assign(1e-9)
+    assert float(likelihood.current_variance()) == pytest.approx(0.01)

@@ -1,0 +1,223 @@
+"""CelebA at equal epochs or equal time: the student report's setting, pythae's VAE, and kvae.
+
+python benchmarks/celeba_peers.py --data-dir ~/celeba --peer-python peer/bin/python \
+    --seeds 0 1 2 --output peers.md
+
+    report      preset report-celeba: the report's net, variance 0.1; samples of the prior
+    pythae      its VAE, the same net, its own defaults; its normal and mixture-of-10 samplers
+    calibrated  the report's net with kvae's likelihood, schedule and sampler
+    kvae        the preset celeba as it is, for `--minutes` alone
+
+All train on the train split, choose on valid, and are held against valid and test together. One
+feature net, trained on the train split's attributes, judges all. With `--minutes M` each trains for
+M minutes instead of `--epochs`. pythae and torch are no dependencies of kvae and live in an
+environment of their own:
+
+    python3.11 -m venv peer
+    peer/bin/pip install torch pythae==0.1.2 --extra-index-url https://download.pytorch.org/whl/cpu
+
+Without `--peer-python` pythae's rows are left out.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from kvae import data, training
+from kvae.config import resolve
+from kvae.data.pixels import as_unit_interval
+from kvae.features import feature_net
+from kvae.figures.images import save_sheet
+from kvae.metrics.frechet import frechet_distance, moments
+from kvae.metrics.neighbours import manifold_metrics
+from kvae.metrics.reconstruction import reconstruction_metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_SAMPLES = 2000
+COLUMNS = (
+    "method", "seed", "epochs", "seconds", "PSNR, dB", "reconstructions", "prior", "sampler",
+    "precision", "recall", "density", "coverage",
+)  # fmt: skip
+CALIBRATED = {
+    "network": "conv", "latent_dim": 50, "batch_size": 128, "variance": "optimal",
+    "learning_rate": 1e-3, "learning_rate_schedule": "cosine", "sampler": "auto",
+    "prior": "standard_normal", "flip": False, "ema_momentum": 0.0,
+}  # fmt: skip
+
+
+class Found(NamedTuple):
+    """What a method gave.
+
+    Args:
+        epochs: trained.
+        seconds: from the start of training to the fitted sampler.
+        reconstructions: of valid and test, `(n, height, width, 3)` floats in [0, 1].
+        samples: "prior" or "sampler" -> images.
+    """
+
+    epochs: int
+    seconds: float
+    reconstructions: np.ndarray
+    samples: dict[str, np.ndarray]
+
+
+def _kvae(dataset, options, arguments, seed):
+    given = {"dataset": "celeba", "data_dir": arguments.data_dir, "crop": arguments.crop}
+    preset = "report-celeba" if options == "report" else None
+    if options == "report":
+        given |= {"batch_size": 128}
+    else:
+        given |= options
+    start = time.perf_counter()
+    if arguments.minutes:
+        given["epochs"] = _epochs_in(arguments, given, preset, dataset, seed)
+    else:
+        given["epochs"] = arguments.epochs
+    config = resolve({**given, "seed": seed}, preset)
+    with tempfile.TemporaryDirectory() as folder:
+        vae = training.fit(config, Path(folder), dataset).vae
+    seconds = time.perf_counter() - start
+    real = _real(dataset)
+    parts = np.array_split(real, -(-len(real) // 250))
+    reconstructions = np.concatenate([np.asarray(vae(part)) for part in parts])
+    samples = {"prior": _drawn(vae.with_sampler(None), seed)}
+    if vae.has_sampler:
+        samples["sampler"] = _drawn(vae, seed)
+    return Found(config.epochs, seconds, reconstructions, samples)
+
+
+def _epochs_in(arguments, given, preset, dataset, seed):
+    """How many epochs leave a tenth of the time for the sampler; the trial counts as time."""
+    start = time.perf_counter()
+    trial = resolve({**given, "epochs": 2, "seed": seed, "sampler": "none"}, preset)
+    with tempfile.TemporaryDirectory() as folder:
+        training.fit(trial, Path(folder), dataset)
+    spent = time.perf_counter() - start
+    return max(1, int((54.0 * arguments.minutes - spent) / (spent / 2)))
+
+
+def _drawn(vae, seed):
+    images = [np.asarray(vae.generate(250, seed=seed + i)) for i in range(0, NUM_SAMPLES, 250)]
+    return np.clip(np.concatenate(images), 0, 1)
+
+
+def _pythae(dataset, arguments, seed, folder):
+    inputs, output = Path(folder) / "data.npz", Path(folder) / "found.npz"
+    np.savez(inputs, train=dataset.train.x, valid=dataset.valid.x, reconstruct=_real(dataset))
+    subprocess.run(
+        [
+            arguments.peer_python, ROOT / "benchmarks" / "pythae_images.py", inputs, output,
+            "--epochs", str(arguments.epochs), "--minutes", str(arguments.minutes),
+            "--num-samples", str(NUM_SAMPLES), "--seed", str(seed),
+        ],
+        check=True,
+    )  # fmt: skip
+    found = np.load(output)
+    reconstructions, seconds = found["reconstructions"].astype(np.float32), float(found["seconds"])
+    for name in ("normal", "mixture"):
+        samples = found[f"{name}/samples"].astype(np.float32)
+        key = "prior" if name == "normal" else "sampler"
+        yield name, Found(
+            int(found["epochs"]), seconds + float(found[f"{name}/seconds"]), reconstructions,
+            {key: samples},
+        )  # fmt: skip
+
+
+def _real(dataset):
+    return np.concatenate([dataset.valid.x, dataset.test.x])
+
+
+def _row(method, seed, found, real, real_features, net):
+    reference = moments([real_features])
+
+    def distance(images):
+        return frechet_distance(moments([net.extract(images)]), reference)
+
+    errors = reconstruction_metrics(as_unit_interval(real), found.reconstructions, images=True)
+    drawn = found.samples.get("sampler", found.samples.get("prior"))
+    manifold = manifold_metrics(real_features, net.extract(drawn))
+    row = {
+        "method": method, "seed": seed, "epochs": found.epochs, "seconds": found.seconds,
+        "PSNR, dB": errors["psnr_db"], "reconstructions": distance(found.reconstructions),
+        **{name: distance(images) for name, images in found.samples.items()}, **manifold,
+    }  # fmt: skip
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def _sheet(folder, method, found):
+    for kind, images in found.samples.items():
+        path = folder / f"{method.replace(' ', '-')}-{kind}.png"
+        save_sheet(path, images[:36], f"{method}: {kind}")
+
+
+def _table(rows):
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for row in rows:
+        cells = [row.get(name, "") for name in COLUMNS]
+        shown = [f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells]
+        lines.append("| " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    """Train all, judge all, print and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--crop", default="center140")
+    parser.add_argument("--peer-python")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--minutes", type=float, default=0.0, help="instead of --epochs")
+    parser.add_argument("--methods", nargs="+", choices=["report", "pythae", "calibrated", "kvae"])
+    parser.add_argument("--output", help="Markdown file to write")
+    parser.add_argument("--figures", help="folder for sheets of samples")
+    arguments = parser.parse_args()
+    methods = arguments.methods or (
+        ["pythae", "kvae"] if arguments.minutes else ["report", "pythae", "calibrated"]
+    )
+    dataset = data.load("celeba", data_dir=arguments.data_dir, crop=arguments.crop)
+    net = feature_net("attributes", dataset)
+    real = _real(dataset)
+    real_features = net.extract(real)
+    floor = frechet_distance(moments([net.extract(dataset.train.x)]), moments([real_features]))
+    print(f"{net.description}\ntrain against valid and test: {floor:.2f}", flush=True)
+    rows = []
+    figures = Path(arguments.figures) if arguments.figures else None
+    if figures:
+        figures.mkdir(parents=True, exist_ok=True)
+    for seed in arguments.seeds:
+        for method, found in _methods(methods, dataset, arguments, seed):
+            rows.append(_row(method, seed, found, real, real_features, net))
+            if figures and seed == arguments.seeds[0]:
+                _sheet(figures, method, found)
+            keras.backend.clear_session()
+    text = f"{net.description}\n\nTrain against valid and test: {floor:.2f}\n\n{_table(rows)}\n"
+    print(f"\n{text}")
+    if arguments.output:
+        Path(arguments.output).write_text(text)
+
+
+def _methods(methods, dataset, arguments, seed):
+    for method in methods:
+        if method == "pythae":
+            if arguments.peer_python:
+                with tempfile.TemporaryDirectory() as folder:
+                    for name, found in _pythae(dataset, arguments, seed, folder):
+                        yield f"pythae, {name}", found
+            continue
+        options = {"report": "report", "calibrated": CALIBRATED, "kvae": {}}[method]
+        yield method, _kvae(dataset, options, arguments, seed)
+
+
+if __name__ == "__main__":
+    main()

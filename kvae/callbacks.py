@@ -1,0 +1,203 @@
+"""What can be added to `fit` of a VAE beside Keras's own callbacks."""
+
+import math
+
+import keras
+import numpy as np
+
+from kvae import doctor
+from kvae.errors import UsageError
+from kvae.likelihoods import accepts
+from kvae.metrics.latents import active_fraction, active_units, rate_per_dim
+from kvae.metrics.likelihood import mean_and_stderr
+from kvae.metrics.reconstruction import reconstruction_metrics
+from kvae.model import VAE, as_float
+from kvae.noise import SeededNoise
+
+MAX_ROWS = 500
+_ROWS_AT_ONCE = 100
+
+
+class Doctor(keras.callbacks.Callback):
+    """Says what looks wrong with a VAE when its training ends, see `kvae.doctor`.
+
+    `vae.fit(x, epochs=20, callbacks=[Doctor(x_valid)])` prints it. The figures of each epoch are
+    those of the training; rows that it does not see give the rest. A callback that restores the
+    best weights at the end belongs before this one.
+
+    Args:
+        x: an array of rows, as `fit` takes them; 500 random ones of them at most are used. None:
+            only the history is looked at.
+        every_epochs: how often to look before the end, in epochs; 0: never.
+        seed: of the choice of rows and of the posterior draws.
+
+    Attributes:
+        findings: `kvae.doctor.Diagnosis` of the last look; empty before.
+        metrics: the numbers of the last look, named as `kvae.doctor.diagnose` reads them.
+
+    Raises:
+        UsageError: `x` is no array of rows, or `every_epochs` is negative. When training begins:
+            the model is no VAE, or does not take `x`.
+    """
+
+    def __init__(self, x=None, *, every_epochs=0, seed=0):
+        super().__init__()
+        if every_epochs < 0:
+            raise UsageError(f"every_epochs must be at least 0, received {every_epochs}")
+        self._x = None if x is None else _some_rows(x, seed)
+        self._every_epochs, self._seed = every_epochs, seed
+        self._history, self._first_step = {}, 0
+        self.findings, self.metrics = doctor.Diagnosis([], []), {}
+
+    def set_model(self, model):
+        """Take the model; Keras does so before training."""
+        if not isinstance(model, VAE):
+            raise UsageError(f"Doctor is for a kvae.VAE, received {type(model).__name__}")
+        if self._x is not None:
+            _check_rows(self._x, model)
+        super().set_model(model)
+
+    def on_train_begin(self, logs=None):
+        """Begin a history."""
+        self._history, self._first_step = {}, _steps_taken(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Go on with the history; look if it is time to."""
+        for name, value in (logs or {}).items():
+            self._history.setdefault(name, []).append(float(value))
+        epochs = self.params["epochs"]
+        if self._every_epochs and (epoch + 1) % self._every_epochs == 0 and epoch + 1 < epochs:
+            self._look(epochs)
+
+    def on_train_end(self, logs=None):
+        """Look at all of it."""
+        self._look(self._epochs())
+
+    def _look(self, epochs):
+        """Measure, diagnose and print, of a run of that many epochs."""
+        self.metrics = {} if self._x is None else _measure(self.model, self._x, self._seed)
+        steps = (_steps_taken(self.model) - self._first_step) / max(1, self._epochs())
+        config = _config_of(self.model, self._first_step, steps) | {"epochs": epochs}
+        self.findings = doctor.diagnose(self.metrics, config=config, history=self._history)
+        print(f"\n\ndoctor, after epoch {self._epochs()} (options are those of train.py)")
+        print(doctor.report(self.findings), flush=True)
+
+    def _epochs(self):
+        return max((len(values) for values in self._history.values()), default=0)
+
+
+def _some_rows(x, seed):
+    x = np.asarray(x)
+    if x.dtype.kind not in "buif" or x.ndim not in (2, 4) or len(x) < 2:
+        raise UsageError(
+            "Doctor takes an array of at least 2 rows, (rows, features) or (rows, height, width, "
+            f"channels): received shape {x.shape} of {x.dtype}"
+        )
+    rows = np.random.default_rng(seed).permutation(len(x))[:MAX_ROWS]
+    return x[np.sort(rows)]
+
+
+def _check_rows(x, vae):
+    if x.shape[1:] != vae.element_shape:
+        raise UsageError(
+            f"Doctor's x must be of shape (rows, *{vae.element_shape}), received {x.shape}"
+        )
+    kind = vae.likelihood.kind
+    if not accepts(kind, x):
+        raise UsageError(f"the likelihood {kind!r} has no density for some values of Doctor's x")
+    if x.ndim == 4 and x.dtype.kind == "f" and not 0 <= x.min() <= x.max() <= 1:
+        raise UsageError(
+            f"images are uint8, or floats in [0, 1]: Doctor received {x.min():g} to {x.max():g}"
+        )
+
+
+def _steps_taken(vae):
+    return int(vae.optimizer.iterations)
+
+
+def _config_of(vae, first_step, steps):
+    """What of `kvae.config.Config` a model tells; `steps` of the optimizer to an epoch."""
+    config = {
+        "network": "mlp" if len(vae.element_shape) == 1 else "conv",
+        "latent_dim": vae.latent_dim,
+        "likelihood": vae.likelihood.kind,
+        "variance": getattr(vae.likelihood, "variance", None),
+        "posterior": vae.posterior_kind,
+        "prior": vae.prior.kind,
+        "objective": vae.objective,
+        "free_bits": vae.free_bits,
+        "tc_weight": vae.tc_weight,
+        "mixed_precision": "off" if vae.dtype_policy.name == "float32" else vae.dtype_policy.name,
+    }
+    rate = vae.optimizer.get_config().get("learning_rate")
+    if isinstance(rate, float):
+        config["learning_rate"] = rate
+    return config | _weight_of_rate(vae.beta, first_step, max(1.0, steps))
+
+
+def _weight_of_rate(beta, first_step, steps):
+    if not callable(beta):
+        return {"beta": beta}
+    config = {"beta": beta.target} if hasattr(beta, "target") else {}
+    if hasattr(beta, "warmup_steps"):
+        left = max(0, beta.warmup_steps - first_step)
+        return {**config, "kl_warmup_epochs": math.ceil(left / steps)}
+    # Of a schedule that is not known it is safe to say that it comes and goes.
+    cycle = getattr(beta, "cycle_steps", 1)
+    return {**config, "kl_cycle_epochs": math.ceil(cycle / steps)}
+
+
+def _measure(vae, x, seed):
+    """The metrics of `kvae.doctor.diagnose` that a model and some rows give."""
+    seeds = np.random.default_rng(seed).integers(2**63, size=len(x))
+    parts = [
+        _measure_rows(vae, x[rows], seeds[rows])
+        for rows in np.array_split(np.arange(len(x)), math.ceil(len(x) / _ROWS_AT_ONCE))
+    ]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        return {"elbo_nats": math.nan}
+    mean, variance = found["mean"], found["variance"]
+    elbo, stderr = mean_and_stderr(-(found["distortion"] + found["rate"]), "the ELBO")
+    metrics = {
+        "elbo_nats": elbo,
+        "elbo_nats_stderr": stderr,
+        "rate_nats": float(found["rate"].mean()),
+        "distortion_nats": float(found["distortion"].mean()),
+        "latent_dim": vae.latent_dim,
+        "active_units": active_units(mean, variance),
+        "active_fraction_per_dim": active_fraction(mean, variance).tolist(),
+    }
+    if vae.posterior_kind == "diagonal" and vae.prior.kind == "standard_normal":
+        metrics["rate_per_dim_nats"] = rate_per_dim(mean, variance).tolist()
+    if vae.likelihood.kind == "gaussian":
+        believed, true = found["believed_error"].mean(), found["squared_error"].mean()
+        metrics["variance_ratio"] = float(believed / true) if true else math.inf
+    if x.ndim == 4:
+        pixels = np.asarray(as_float(x))
+        constant = np.broadcast_to(pixels.mean(0), pixels.shape)
+        for name, image in {"psnr_db": found["image"], "constant_psnr_db": constant}.items():
+            metrics[name] = reconstruction_metrics(pixels, image, images=True)["psnr_db"]
+    return metrics
+
+
+def _measure_rows(vae, x, seeds):
+    """What each row gives, at one draw from its posterior, `(rows, ...)`."""
+    posterior = vae.posterior(x)
+    noise = SeededNoise(seeds)
+    terms = vae.elbo_terms(x, noise, posterior=posterior)
+    decoded = vae.decode(posterior.draw(noise, "posterior").value)
+    # In the decoder's units: features of a table may differ in theirs by any factor.
+    error = (np.asarray(decoded.mean() - as_float(x), np.float64) / vae.scale) ** 2
+    believed = np.asarray(decoded.variance(), np.float64) / np.float64(vae.scale) ** 2
+    found = {
+        "mean": posterior.mean(),
+        "variance": posterior.variance(),
+        "distortion": terms.distortion,
+        "rate": terms.rate,
+        "squared_error": error.reshape(len(x), -1).mean(1),
+        "believed_error": np.broadcast_to(believed, error.shape).reshape(len(x), -1).mean(1),
+    }
+    if x.ndim == 4:
+        found["image"] = vae(x)
+    return {name: np.asarray(values) for name, values in found.items()}

@@ -1,0 +1,769 @@
+"""What is wrong with a trained VAE as far as its numbers tell, and which options may help.
+
+Rules of thumb over numbers that were measured elsewhere; no model is looked at here.
+"""
+
+import math
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+#: What `diagnose` can find, the most severe first.
+PROBLEMS = {
+    "diverged": "the loss stopped being finite, or ended far above where it began",
+    "posterior collapse": "q(z given x) does not depend on x",
+    "no better than the mean": "reconstructions are no nearer than the mean image of the data",
+    "memorisation": "samples lie nearer to training rows than new data do",
+    "overfitting": "training rows are far likelier than new ones",
+    "training too short": "the figures were still rising when training ended",
+    "beta far from 1": "the rate weighs more or less than in the ELBO",
+    "variance too large": "the decoder believes its error larger than it is",
+    "variance too small": "the decoder believes its error smaller than it is",
+    "dead sampler": "what was fitted after training does not help samples",
+    "prior gap": "the posteriors together are far from the prior, whose draws decode badly",
+    "unstable training": "the loss jumped up on its way",
+    "few units": "a small part of the latent dimensions does nearly all the work",
+    "latent space too small": "every latent dimension is in full use, and the error still large",
+}
+SURE = ("certain", "likely", "possible")
+# What is no news beside another problem: its consequences, or the same said twice.
+_COVERS = {
+    "diverged": ("overfitting", "training too short", "unstable training"),
+    "posterior collapse": ("few units",),
+    "dead sampler": ("prior gap",),
+}
+#: Features that samples are compared by, in the order of trust: the first one measured counts.
+FEATURES = ("fid_keras_inception", "frechet_attributes", "frechet_pca")
+
+WIDTH = 88  # columns of a report
+COLLAPSED_NATS = 0.1  # a seventh of a bit tells hardly any two rows apart
+MEAN_IMAGE_DB = 0.5  # a ninth less squared error than that of the mean
+MEMORISED, SURELY_MEMORISED = 0.05, 0.2  # 0.01 is expected; chance in 200 samples reaches 0.03
+OVERFIT_STDERRS = 5.0  # of the difference: beyond any chance
+OVERFIT_PART = 0.1  # of the rate; every model knows its training rows a little better
+PEAK_BEFORE = 0.6  # of the run; a peak after that is how training should end
+LOST_PART = 0.05  # of all that was gained: more than validation wavers by
+PEAK_NOISE = 4.0  # standard deviations: the best of fifty values lies over two above their mean
+LEAST_PART = 0.001  # of the figure itself, or noise about a flat line would count
+FEW_EPOCHS = 5  # not enough to see from the figures whether they have settled
+RISING_PART = 0.05  # of all that was gained, which a fifth more epochs would add
+RISING_NOISE = 2.0  # standard deviations about the line: else the slope may be chance
+SLOW_LEARNING_RATE = 1e-4  # of Adam: a tenth of its own default
+BETA_OFF = 2.0  # times 1; what lies between changes little
+VARIANCE_OFF, VARIANCE_FAR_OFF = 2.0, 4.0  # times the error: as beta 2 and 4 would weigh it
+SAMPLES_WORSE = 1.5  # times another Fréchet distance: samples are never quite as near
+SAMPLER_FAR = 2.0  # times the reconstructions': those are the best that the decoder can do
+SAMPLER_HARMS = 1.1  # times the prior's: above what sample sets differ by
+COVERAGE_LOST = 0.5  # of the prior's coverage: whole kinds of data are left out
+PRIOR_GAP_NATS = 3.0  # chance gives moments of 2,000 draws of 64 dimensions half a nat
+PRIOR_GAP_PART = 0.05  # of the rate, which the gap is a part of
+DIVERGED_PART = 0.1  # of the figure itself, below its first epoch
+SPIKE_PART, LEAST_SPIKE = 0.2, 0.01  # of the whole way, and of the figure itself, in one epoch
+FEW_PART, VERY_FEW_PART = 0.25, 0.1  # of the dimensions; half of them idle is common and harmless
+FEW_FROM = 4  # dimensions; with less there is no "few"
+FULL_FRACTION = 0.9  # of a dimension's spread is from the data: over one nat each
+FULL_GAIN_DB = 8.0  # over the mean image: a sixth of its squared error is left
+TINY_DIM = 8  # dimensions: too few for nearly all images
+
+
+class Finding(NamedTuple):
+    """One problem.
+
+    Args:
+        problem: a key of `PROBLEMS`.
+        sure: "certain", "likely" or "possible".
+        evidence: a sentence with the numbers.
+        advice: a sentence with the options of train.py to try.
+    """
+
+    problem: str
+    sure: str
+    evidence: str
+    advice: str
+
+
+class Diagnosis(list[Finding]):
+    """Findings, and which of `PROBLEMS` there were numbers for.
+
+    Args:
+        findings: the most severe first.
+        looked_for: keys of `PROBLEMS`.
+    """
+
+    def __init__(self, findings: Sequence[Finding], looked_for: Sequence[str]) -> None:
+        super().__init__(findings)
+        self.looked_for = tuple(looked_for)
+
+
+def diagnose(
+    metrics: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any],
+    history: Mapping[str, Sequence[float]],
+) -> Diagnosis:
+    """Say what looks wrong.
+
+    All three may lack anything: what cannot be looked at is left out. What is only possible stands
+    after what is likely or certain; otherwise the order is that of `PROBLEMS`.
+
+    Args:
+        metrics: of unseen rows: `rate_nats`, `distortion_nats`, `elbo_nats`, `elbo_nats_stderr`;
+            `train_elbo_nats` of as many training rows; `active_units`, `latent_dim`,
+            `active_fraction_per_dim`, `rate_per_dim_nats`; `variance_ratio`, the likelihood's
+            variance over the mean squared error at posterior draws; `psnr_db`, and
+            `constant_psnr_db` of the mean image; `prior_gap_nats`, a lower bound of KL(aggregate
+            posterior, prior); for F in `FEATURES` `F_reconstructions`, `F_prior`, `F_sampler`,
+            Fréchet distances; `memorised_fraction_S` (0.01 is expected) and `coverage_S` for S
+            `sampler` and `prior`; `sampler`, the one that the model has (also in `protocol`).
+        config: as the fields of `kvae.config.Config`.
+        history: of each epoch: `loss`, `elbo`, and the same of the valid split as `val_*`.
+
+    Returns:
+        The findings, and what was looked for.
+    """
+    case = _Case(metrics, config, history)
+    found: dict[str, Finding] = {}
+    looked_for = []
+    for problem, check in _CHECKS:
+        try:
+            told = check(case)
+        except _MissingError:
+            continue
+        looked_for.append(problem)
+        known = found.get(problem)
+        if told is not None and (known is None or _is_surer(told, known)):
+            found[problem] = Finding(problem, *told)
+    for problem, covered in _COVERS.items():
+        if problem in found:
+            found = {name: one for name, one in found.items() if name not in covered}
+    order = list(PROBLEMS)
+    findings = sorted(
+        found.values(), key=lambda one: (one.sure == "possible", order.index(one.problem))
+    )
+    return Diagnosis(findings, [name for name in order if name in looked_for])
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """Findings in words for a terminal, 88 columns wide.
+
+    Args:
+        findings: from `diagnose`.
+    """
+    if not findings:
+        looked_for = ", ".join(getattr(findings, "looked_for", ()))
+        text = "nothing wrong found" + (f"; looked for: {looked_for}" if looked_for else "")
+        return textwrap.fill(text, WIDTH)
+    lines = []
+    for number, finding in enumerate(findings, 1):
+        lines.append(f"{number}. {finding.problem} ({finding.sure})")
+        for text in (finding.evidence, finding.advice):
+            lines.append(_wrapped(text))
+    return "\n".join(lines)
+
+
+def _wrapped(text):
+    # Neither "--beta" nor it and its value may be torn apart by the end of a line.
+    joined = re.sub(r"(--[a-z-]+) ", "\\1\N{NO-BREAK SPACE}", text)
+    wrapped = textwrap.fill(
+        joined, WIDTH, initial_indent="   ", subsequent_indent="   ",
+        break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
+    return wrapped.replace("\N{NO-BREAK SPACE}", " ")
+
+
+class _MissingError(Exception):
+    """A number that a check needs is not there."""
+
+
+class _Told(NamedTuple):
+    """A finding whose problem is known from its check."""
+
+    sure: str
+    evidence: str
+    advice: str
+
+
+def _is_surer(told, known):
+    return SURE.index(told.sure) < SURE.index(known.sure)
+
+
+class _Case:
+    """What is known of one model; asking for what is not known ends the check."""
+
+    def __init__(self, metrics, config, history):
+        self.metrics, self.config, self.history = metrics, config, history
+
+    def number(self, name):
+        """A metric, finite."""
+        value = self.metrics.get(name)
+        if value is None or not math.isfinite(value):
+            raise _MissingError
+        return float(value)
+
+    def numbers(self, name):
+        """A metric of each latent dimension, `(latent_dim,)`, finite."""
+        values = np.asarray(self.metrics.get(name, ()), np.float64)
+        if not values.size or not np.isfinite(values).all():
+            raise _MissingError
+        return values
+
+    def known(self, *names):
+        """Those of the metrics that are there, by name; at least one."""
+        found = {}
+        for name in names:
+            try:
+                found[name] = self.number(name)
+            except _MissingError:
+                continue
+        if not found:
+            raise _MissingError
+        return found
+
+    def option(self, name, default=None):
+        """An option of the run."""
+        value = self.config.get(name)
+        return default if value is None else value
+
+    def epochs(self):
+        """How many were run, or else asked for."""
+        done = max((len(values) for values in self.history.values()), default=0)
+        return done or self.option("epochs", 0)
+
+    def goal(self, prefix=""):
+        """What training raised, of each epoch from the end of the warm-up on, nats.
+
+        The ELBO, or minus the loss where that is something else. Within a warm-up or cycles of
+        beta neither says how training goes.
+        """
+        if self.option("kl_cycle_epochs"):
+            raise _MissingError
+        plain = (
+            self.option("beta", 1) == 1
+            and not self.option("free_bits")
+            and self.option("tc_weight", 1) == 1
+            and self.option("objective", "elbo") == "elbo"
+        )
+        name = f"{prefix}elbo"
+        if plain and name in self.history:
+            values = np.asarray(self.history[name], np.float64)
+        else:
+            values = -np.asarray(self.history.get(f"{prefix}loss", ()), np.float64)
+        values = values[self.option("kl_warmup_epochs", 0) :]
+        if len(values) < FEW_EPOCHS or not np.isfinite(values).all():
+            raise _MissingError
+        return values
+
+    def held_out_goal(self):
+        """The goal on the valid split, or where there is none on the train split."""
+        try:
+            return self.goal("val_"), "validation"
+        except _MissingError:
+            return self.goal(), "training"
+
+    def frechet(self, *kinds):
+        """The distances of the first feature that has all of them."""
+        for feature in FEATURES:
+            try:
+                return feature, [self.number(f"{feature}_{kind}") for kind in kinds]
+            except _MissingError:
+                continue
+        raise _MissingError
+
+    def fitted_sampler(self):
+        """The sampler that the model has, or was to have; "none"."""
+        fitted = self.metrics.get("sampler") or self.metrics.get("protocol", {}).get("sampler")
+        return fitted or self.option("sampler", "none")
+
+
+def _figure(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+# Training
+
+_ELBO_PARTS = ("elbo_nats", "distortion_nats", "rate_nats")
+
+
+def _not_finite(case):
+    values = [value for series in case.history.values() for value in series]
+    values += [case.metrics[name] for name in _ELBO_PARTS if case.metrics.get(name) is not None]
+    if not values:
+        raise _MissingError
+    wrong = sum(not math.isfinite(value) for value in values)
+    if not wrong:
+        return None
+    evidence = f"{wrong:,} of {len(values):,} figures are not finite numbers."
+    return _Told("certain", evidence, _calmer(case))
+
+
+def _fell(case):
+    goal = case.goal()
+    lost = goal[0] - goal[-1]
+    if lost <= DIVERGED_PART * _scale(goal):
+        return None
+    evidence = (
+        f"Training ended {_figure(lost)} nats below its {_first(case)} epoch, at "
+        f"{_figure(goal[-1])} against {_figure(goal[0])}."
+    )
+    return _Told("likely", evidence, _calmer(case))
+
+
+def _jumped(case):
+    goal = case.goal()
+    drops = goal[:-1] - goal[1:]
+    worst = int(drops.argmax())
+    if drops[worst] <= max(SPIKE_PART * np.ptp(goal), LEAST_SPIKE * _scale(goal)):
+        return None
+    epoch = worst + 2 + case.option("kl_warmup_epochs", 0)
+    evidence = (
+        f"In epoch {epoch} the training figure fell by {_figure(drops[worst])} nats, "
+        f"{drops[worst] / np.ptp(goal):.0%} of the whole way of the run."
+    )
+    return _Told("likely", evidence, _calmer(case))
+
+
+def _calmer(case):
+    options = [_smaller_rate(case)]
+    if case.option("mixed_precision", "auto") != "off":
+        options.append("--mixed-precision off")
+    return _try([*options, *_slow_start(case)])
+
+
+def _slow_start(case):
+    """A warm-up, where it is allowed and there is none."""
+    has_schedule = case.option("kl_warmup_epochs") or case.option("kl_cycle_epochs")
+    if has_schedule or case.option("objective", "elbo") != "elbo":
+        return []
+    return ["--kl-warmup-epochs 10"]
+
+
+def _smaller_rate(case):
+    rate = case.option("learning_rate")
+    return f"--learning-rate {rate / 3:.1g}" if rate else "a smaller --learning-rate"
+
+
+def _first(case):
+    return "first" if not case.option("kl_warmup_epochs") else "first full-beta"
+
+
+def _scale(goal):
+    """What a change of a figure is compared with; at least a nat, for it may be near 0."""
+    return max(1.0, float(np.median(np.abs(goal))))
+
+
+def _few_epochs(case):
+    if not case.epochs() or _goes_on(case):
+        raise _MissingError
+    if case.epochs() >= FEW_EPOCHS:
+        return None
+    count = "1 epoch" if case.epochs() == 1 else f"{case.epochs()} epochs"
+    evidence = f"Training took {count}, too few to see whether it had settled."
+    return _Told("possible", evidence, "Try --epochs 20 or more.")
+
+
+def _warm_up_unfinished(case):
+    warmup = case.option("kl_warmup_epochs", 0)
+    if not case.epochs() or _goes_on(case):
+        raise _MissingError
+    if warmup < case.epochs():
+        return None
+    evidence = (
+        f"The weight of the rate was to rise over {warmup} epochs, and training ended after "
+        f"{case.epochs()}: the model was never trained with its beta."
+    )
+    return _Told("certain", evidence, f"Try --epochs {3 * warmup} or less --kl-warmup-epochs.")
+
+
+def _still_rising(case):
+    goal, split = case.held_out_goal()
+    if _goes_on(case):
+        raise _MissingError
+    count = len(goal)
+    window = max(3, math.ceil(count / 5))
+    tail = goal[-window:]
+    steps = np.arange(window)
+    slope, start = np.polyfit(steps, tail, 1)
+    rise, noise = slope * (window - 1), (tail - (start + slope * steps)).std()
+    ahead, gained = slope * count / 5, goal.max() - goal[0]
+    least = max(RISING_NOISE * noise, LEAST_PART * _scale(goal))
+    is_new = tail[-1] > goal[:-window].max()
+    if not is_new or rise <= least or ahead <= RISING_PART * gained:
+        return None
+    evidence = (
+        f"The {split} figure still rose by {_figure(slope)} nats an epoch over the last {window}: "
+        f"a fifth more epochs would add {ahead / gained:.0%} of all that was gained."
+    )
+    options = [f"--epochs {2 * case.epochs()}"]
+    rate = case.option("learning_rate")
+    if rate and rate <= SLOW_LEARNING_RATE:
+        options.append(f"--learning-rate {10 * rate:.1g} ({rate:g} is little)")
+    return _Told("likely", evidence, _try(options))
+
+
+def _goes_on(case):
+    """Whether the history ends before the run does."""
+    return bool(case.history) and case.epochs() < case.option("epochs", 0)
+
+
+def _train_far_above_test(case):
+    train, test = case.number("train_elbo_nats"), case.number("elbo_nats")
+    stderr = case.number("elbo_nats_stderr") * math.sqrt(2.0)  # of a difference of two means
+    gap = train - test
+    if gap <= max(OVERFIT_STDERRS * stderr, OVERFIT_PART * case.number("rate_nats")):
+        return None
+    evidence = (
+        f"The ELBO of training rows is {_figure(gap)} nats above that of test rows "
+        f"({_figure(train)} against {_figure(test)}), more than {OVERFIT_STDERRS:g} standard "
+        "errors."
+    )
+    return _Told("certain", evidence, _try(_less_capacity(case)))
+
+
+def _peak_long_past(case):
+    held_out, train = case.goal("val_"), case.goal()
+    if len(held_out) != len(train):
+        raise _MissingError
+    best, count = int(held_out.argmax()), len(held_out)
+    lost = held_out[best] - held_out[-3:].mean()
+    if best + 1 > PEAK_BEFORE * count or train[-1] <= train[best]:
+        return None
+    gained = held_out[best] - held_out[0]
+    noise = np.diff(held_out[best:]).std() / math.sqrt(2.0)
+    if lost <= max(LOST_PART * gained, LEAST_PART * _scale(held_out), PEAK_NOISE * noise):
+        return None
+    epoch = best + 1 + case.option("kl_warmup_epochs", 0)
+    evidence = (
+        f"Validation was best in epoch {epoch} of {case.epochs()} and then lost "
+        f"{_figure(lost)} nats, while training gained {_figure(train[-1] - train[best])}."
+    )
+    return _Told("likely", evidence, _try([f"--epochs {epoch}", *_less_capacity(case)]))
+
+
+def _less_capacity(case):
+    options = ["more training data"]
+    if case.option("network", "mlp") == "mlp":
+        options.append("smaller --hidden-units")
+    elif not case.option("flip"):
+        options.append("--flip (if mirrored images are as good)")
+    return [*options, "a smaller --latent-dim"]
+
+
+# Reconstructions and the rate
+
+
+def _no_active_unit(case):
+    active, dim = case.number("active_units"), case.number("latent_dim")
+    if active > 0:
+        return None
+    evidence = f"None of {dim:.0f} latent dimensions is active{_for_beta(case)}."
+    return _Told("certain", evidence, _try(_awaken(case)))
+
+
+def _no_rate(case):
+    rate = case.number("rate_nats")
+    if rate >= COLLAPSED_NATS:
+        return None
+    evidence = f"The rate is {rate:.3g} nats: z tells nothing about x{_for_beta(case)}."
+    return _Told("certain", evidence, _try(_awaken(case)))
+
+
+def _awaken(case):
+    # An encoder that has hardly been trained says nothing either.
+    more = ["--epochs 20"] if 0 < case.epochs() < FEW_EPOCHS else []
+    return [*more, *_more_rate(case), _smaller_rate(case)]
+
+
+def _for_beta(case):
+    beta = case.option("beta", 1)
+    return f", because beta {beta:g} makes every nat cost {beta:g}" if beta > BETA_OFF else ""
+
+
+def _more_rate(case):
+    """Options that let more through the latent space."""
+    options = []
+    if case.option("beta", 1) > 1:
+        options.append("--beta 1")
+    if _fixed_variance(case):
+        options.append("--variance optimal")
+    options += _slow_start(case)
+    if _takes_free_bits(case) and not case.option("free_bits"):
+        options.append("--free-bits 0.1")
+    return options
+
+
+def _takes_free_bits(case):
+    """Whether the rate is a sum over dimensions."""
+    return (
+        case.option("posterior", "diagonal") == "diagonal"
+        and case.option("prior") == "standard_normal"
+        and case.option("objective", "elbo") == "elbo"
+    )
+
+
+def _fixed_variance(case):
+    """The number that --variance is, or None."""
+    variance = case.option("variance")
+    is_read = case.option("likelihood", "gaussian") == "gaussian"
+    return variance if is_read and isinstance(variance, int | float) else None
+
+
+def _only_the_mean(case):
+    psnr, constant = case.number("psnr_db"), case.number("constant_psnr_db")
+    if psnr - constant >= MEAN_IMAGE_DB:
+        return None
+    evidence = (
+        f"Reconstructions reach {psnr:.2f} dB, the mean image alone {constant:.2f} dB: nothing of "
+        "an image comes back."
+    )
+    return _Told("certain", evidence, _try([*_more_rate(case), "more --epochs"]))
+
+
+def _beta(case):
+    beta = case.option("beta")
+    if beta is None or case.option("objective", "elbo") != "elbo":
+        raise _MissingError
+    if 1 / BETA_OFF <= beta <= BETA_OFF:
+        return None
+    counts = f"Beta is {beta:g}: the loss counts the rate {beta:g} times"
+    try:
+        rate, distortion = case.number("rate_nats"), case.number("distortion_nats")
+        counts += f" ({beta:g} x {_figure(rate)} nats beside a distortion of {_figure(distortion)})"
+    except _MissingError:
+        pass
+    effect = (
+        "which is why little is let through z and details are lost"
+        if beta > 1
+        else "which is why posteriors may stray from the prior, whose draws then decode badly"
+    )
+    advice = "Try --beta 1"
+    variance = _fixed_variance(case)
+    if variance:
+        advice += f"; --beta 1 --variance {beta * variance:.3g} trains the same means as now"
+    return _Told("certain", f"{counts}, {effect}.", f"{advice}.")
+
+
+def _variance_too_large(case):
+    ratio = _variance_ratio(case)
+    if ratio <= VARIANCE_OFF:
+        return None
+    evidence = (
+        f"The decoder believes its squared error {ratio:.1f} times as large as it is: details pay "
+        "less than they cost, so outputs are blurry and the rate is low."
+    )
+    sure = "certain" if ratio > VARIANCE_FAR_OFF else "likely"
+    return _Told(sure, evidence, _calibrate(case, ratio, [f"--epochs {2 * case.epochs() or 50}"]))
+
+
+def _variance_too_small(case):
+    ratio = _variance_ratio(case)
+    if ratio >= 1 / VARIANCE_OFF:
+        return None
+    evidence = (
+        f"The true squared error is {1 / ratio:.1f} times what the decoder believes: noise is paid "
+        "for as if it were detail, and the rate is high."
+    )
+    sure = "certain" if ratio < 1 / VARIANCE_FAR_OFF else "likely"
+    return _Told(sure, evidence, _calibrate(case, ratio, _less_capacity(case)))
+
+
+def _variance_ratio(case):
+    ratio = case.number("variance_ratio")
+    if case.option("likelihood", "gaussian") != "gaussian" or ratio <= 0:
+        raise _MissingError
+    return ratio
+
+
+def _calibrate(case, ratio, otherwise):
+    """Options that bring the variance to the error; a learned one is off for another reason."""
+    fixed = _fixed_variance(case)
+    if fixed:
+        return f"Try --variance optimal, or --variance {fixed / ratio:.2g} in place of {fixed:g}."
+    learned_alone = case.option("variance") in ("shared", "per-channel", "per-feature")
+    return _try(["--variance optimal", *otherwise] if learned_alone else otherwise)
+
+
+# Samples
+
+
+def _memorised(case):
+    names = [f"memorised_fraction_{kind}" for kind in ("sampler", "prior")]
+    found = case.known(*names)
+    worst = max(found, key=lambda name: found[name])
+    if found[worst] <= MEMORISED:
+        return None
+    evidence = (
+        f"{found[worst]:.1%} of the {worst.rpartition('_')[2]}'s samples lie nearer to a training "
+        "row than new data do; 1% is expected."
+    )
+    sure = "certain" if found[worst] > SURELY_MEMORISED else "likely"
+    return _Told(sure, evidence, _try([*_less_capacity(case), "fewer --epochs"]))
+
+
+def _gap_in_nats(case):
+    gap, rate = case.number("prior_gap_nats"), case.number("rate_nats")
+    if gap <= max(PRIOR_GAP_NATS, PRIOR_GAP_PART * rate):
+        return None
+    evidence = (
+        f"The posteriors together are {gap:.1f} nats or more from the prior, of a rate of "
+        f"{rate:.1f}: draws from the prior fall where the decoder was not trained."
+    )
+    return _bridged(case, evidence)
+
+
+def _gap_in_samples(case):
+    feature, (prior, reconstructions) = case.frechet("prior", "reconstructions")
+    if prior <= SAMPLES_WORSE * reconstructions:
+        return None
+    return _bridged(case, _worse(feature, prior, "reconstructions", reconstructions))
+
+
+def _gap_to_sampler(case):
+    feature, (prior, sampler) = case.frechet("prior", "sampler")
+    if prior <= SAMPLES_WORSE * sampler:
+        return None
+    return _bridged(case, _worse(feature, prior, "those of the sampler", sampler))
+
+
+def _worse(feature, prior, others, distance):
+    return (
+        f"The prior's samples are {prior / distance:.1f} times as far from the data as {others} "
+        f"({feature} {prior:.4g} against {distance:.4g})."
+    )
+
+
+def _bridged(case, evidence):
+    """A gap matters less where `generate` draws from a sampler."""
+    if case.fitted_sampler() == "none":
+        tried = case.option("sampler") == "auto"
+        options = ["--prior vamp", "--prior flow"] if tried else ["--sampler auto"]
+        if case.option("beta", 1) < 1:
+            options.append("--beta 1")
+        return _Told("likely", evidence, _try(options))
+    advice = (
+        "The sampler that generate draws from bridges it (--sampler auto takes the best one); "
+        "--prior vamp or --prior flow would narrow it in training."
+    )
+    return _Told("possible", evidence, advice)
+
+
+def _not_fitted(case):
+    wanted = case.option("sampler", "none")
+    # "auto" may have found that none is needed.
+    if wanted in ("none", "auto"):
+        raise _MissingError
+    if case.fitted_sampler() != "none":
+        return None
+    evidence = f"--sampler {wanted} was asked for, but its fit failed: the model has none."
+    return _Told("certain", evidence, _try(["--sampler auto", "a smaller --latent-dim"]))
+
+
+def _no_help(case):
+    feature, (sampler, prior, reconstructions) = case.frechet("sampler", "prior", "reconstructions")
+    useless = sampler >= prior > SAMPLES_WORSE * reconstructions
+    if not useless and sampler <= SAMPLER_FAR * reconstructions:
+        return None
+    evidence = (
+        f"The sampler's samples are {sampler / reconstructions:.1f} times as far from the data as "
+        f"reconstructions ({feature} {sampler:.4g} against {reconstructions:.4g}; the prior's "
+        f"{prior:.4g})."
+    )
+    return _Told("likely", evidence, _other_sampler(case))
+
+
+def _harms(case):
+    feature, (sampler, prior) = case.frechet("sampler", "prior")
+    if sampler <= SAMPLER_HARMS * prior:
+        return None
+    evidence = (
+        f"The sampler's samples are farther from the data than the prior's ({feature} "
+        f"{sampler:.4g} against {prior:.4g})."
+    )
+    return _Told("certain", evidence, _other_sampler(case))
+
+
+def _covers_less(case):
+    sampler, prior = case.number("coverage_sampler"), case.number("coverage_prior")
+    if sampler >= COVERAGE_LOST * prior:
+        return None
+    evidence = f"The sampler's samples cover {sampler:.1%} of the data, the prior's {prior:.1%}."
+    return _Told("likely", evidence, _other_sampler(case))
+
+
+def _other_sampler(case):
+    options = ["--sampler auto"] if case.option("sampler") != "auto" else []
+    return _try([*options, "--sampler none", "a smaller --latent-dim, whose density is easier"])
+
+
+# Use of the latent space
+
+
+def _few_by_rate(case):
+    rates = np.maximum(case.numbers("rate_per_dim_nats"), 0.0)
+    if not np.square(rates).sum():
+        return None
+    effective = rates.sum() ** 2 / np.square(rates).sum()
+    return _few(case, effective, len(rates), "(participation ratio of their rates)")
+
+
+def _few_active(case):
+    return _few(case, case.number("active_units"), case.number("latent_dim"), "(active units)")
+
+
+def _few(case, used, dim, how):
+    if dim < FEW_FROM or used > FEW_PART * dim:
+        return None
+    evidence = f"About {used:.2g} of {dim:.0f} latent dimensions do nearly all the work {how}."
+    sure = "likely" if used <= VERY_FEW_PART * dim else "possible"
+    smaller = f"--latent-dim {max(2, math.ceil(2 * used))} (if the data need no more)"
+    return _Told(sure, evidence, _try([smaller, *_more_rate(case)]))
+
+
+def _full(case):
+    fractions = case.numbers("active_fraction_per_dim")
+    gain = case.number("psnr_db") - case.number("constant_psnr_db")
+    if fractions.min() < FULL_FRACTION or not MEAN_IMAGE_DB <= gain < FULL_GAIN_DB:
+        return None
+    dim = len(fractions)
+    evidence = (
+        f"All {dim} latent dimensions are in full use (the least by {fractions.min():.0%}), and "
+        f"reconstructions are only {gain:.1f} dB better than the mean image."
+    )
+    sure = "likely" if dim <= TINY_DIM else "possible"
+    return _Told(sure, evidence, f"Try --latent-dim {4 * dim if dim <= TINY_DIM else 2 * dim}.")
+
+
+def _try(options):
+    *first, last = options
+    return f"Try {', '.join(first)} or {last}." if first else f"Try {last}."
+
+
+_CHECKS: tuple[tuple[str, Callable[[_Case], _Told | None]], ...] = (
+    ("diverged", _not_finite),
+    ("diverged", _fell),
+    ("posterior collapse", _no_active_unit),
+    ("posterior collapse", _no_rate),
+    ("no better than the mean", _only_the_mean),
+    ("memorisation", _memorised),
+    ("overfitting", _train_far_above_test),
+    ("overfitting", _peak_long_past),
+    ("training too short", _warm_up_unfinished),
+    ("training too short", _still_rising),
+    ("training too short", _few_epochs),
+    ("beta far from 1", _beta),
+    ("variance too large", _variance_too_large),
+    ("variance too small", _variance_too_small),
+    ("dead sampler", _not_fitted),
+    ("dead sampler", _harms),
+    ("dead sampler", _no_help),
+    ("dead sampler", _covers_less),
+    ("prior gap", _gap_in_nats),
+    ("prior gap", _gap_in_samples),
+    ("prior gap", _gap_to_sampler),
+    ("unstable training", _jumped),
+    ("few units", _few_by_rate),
+    ("few units", _few_active),
+    ("latent space too small", _full),
+)

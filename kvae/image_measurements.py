@@ -1,0 +1,208 @@
+"""The numbers that only images have: how samples and reconstructions look to a feature net."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kvae.data import Dataset
+from kvae.data.pixels import as_unit_interval
+from kvae.features import FeatureNet
+from kvae.metrics.frechet import Moments, frechet_distance, moments
+from kvae.metrics.memorisation import memorisation_metrics
+from kvae.metrics.neighbours import manifold_metrics
+from kvae.metrics.reconstruction import row_errors
+
+NUM_SETS = 5
+NEIGHBOURS = 5
+# Every pair of points is compared: some rows stand for all.
+MAX_MANIFOLD_ROWS = 10_000
+MAX_TRAIN_ROWS = 20_000
+MAX_CALIBRATION_ROWS = 2_000
+_CONSTANT_ROWS = 10_000
+_AT_ONCE = 500
+
+
+class TrainFeatures(NamedTuple):
+    """What samples are held against to see whether they are copies.
+
+    Args:
+        net: that made them.
+        rows: of the train split, rising.
+        features: `(rows, d)`.
+    """
+
+    net: FeatureNet
+    rows: np.ndarray
+    features: np.ndarray
+
+
+def train_features(net: FeatureNet, dataset: Dataset, seed: int) -> TrainFeatures:
+    """The features of random train images, 20,000 at most."""
+    x = dataset.train.x
+    rows = np.sort(np.random.default_rng([seed, 8]).permutation(len(x))[:MAX_TRAIN_ROWS])
+    parts = np.array_split(rows, -(-len(rows) // _AT_ONCE))
+    return TrainFeatures(net, rows, np.concatenate([net.extract(x[part]) for part in parts]))
+
+
+def measure_samples(
+    served: Any, dataset: Dataset, train: TrainFeatures, *, num_samples: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Hold reconstructions and samples of prior and sampler against the test images.
+
+    Args:
+        served: a `kvae.served.ServedModel`, or anything with its `call` and `metadata`.
+        dataset: images.
+        train: what judges, and its features of train images.
+        num_samples: images in each set, and test images that they are held against, at most.
+        seed: of samples and of the choice of rows.
+
+    Returns:
+        Metrics and their protocol, JSON values. For `reconstructions`, `prior`, `sampler` (where
+        there is one) and `floor` (train images): the Frechet distance as `<net.key>_<name>`, and
+        `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
+        sampler these are means over five independent sets, with `<key>_range`, [least, greatest].
+        `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`.
+    """
+    rng, net = np.random.default_rng(seed), train.net
+    test = _some(dataset.test.x, num_samples, rng)
+    count = len(test)
+    judge = _Judge(net, test)
+    metrics = judge.compare("floor", _parts(_some(dataset.train.x, count, rng)))
+    metrics |= judge.compare(
+        "reconstructions", (served.call("serving_default", x=p)["reconstruction"] for p in
+                            _parts(test))
+    )  # fmt: skip
+    for name, signature in signatures(served).items():
+        sets = []
+        for _ in range(NUM_SETS):
+            seeds = rng.integers(2**63, size=count)
+            sets.append(judge.compare(name, _generated(served, signature, seeds)))
+        metrics |= _over_sets(sets)
+        found = memorisation_metrics(judge.last_features, judge.features, train.features)
+        metrics |= {f"{key}_{name}": value for key, value in found.items()}
+    protocol = {
+        "features": net.description,
+        "rows_against_test": count,
+        "sample_sets": f"{NUM_SETS} independent sets of {count:,} images: mean, range",
+        "nearest_train": f"of {len(train.rows):,} train images, in the same features",
+        "manifold": f"k = {NEIGHBOURS} nearest neighbours, at most {MAX_MANIFOLD_ROWS:,} images",
+    }
+    return metrics, protocol
+
+
+def signatures(served: Any) -> dict[str, str]:
+    """What latents can be drawn from -> the signature that does."""
+    found = {"prior": "generate_from_prior"}
+    if served.metadata.get("sampler", "none") != "none":
+        found["sampler"] = "generate"
+    return found
+
+
+def _generated(served, signature, seeds) -> Iterator[np.ndarray]:
+    return (
+        served.call(signature, seed=seeds[start : start + _AT_ONCE])["sample"]
+        for start in range(0, len(seeds), _AT_ONCE)
+    )
+
+
+def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
+    return (x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE))
+
+
+def _some(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Random rows, in order: of a memory map that is one pass."""
+    return x if len(x) <= count else x[np.sort(rng.permutation(len(x))[:count])]
+
+
+class _Judge:
+    """Compares sets of images with one set of real ones, a part at a time.
+
+    Args:
+        net: features.
+        real: images.
+    """
+
+    def __init__(self, net: FeatureNet, real: np.ndarray):
+        self._net = net
+        self.features, self._moments = self._features_of(_parts(real))
+        self.last_features = self.features
+
+    def _features_of(self, parts) -> tuple[np.ndarray, Moments]:
+        """The features of the first rows, and the moments of all."""
+        kept: list[np.ndarray] = []
+
+        def extracted():
+            for part in parts:
+                features = self._net.extract(part)
+                if sum(map(len, kept)) < MAX_MANIFOLD_ROWS:
+                    kept.append(features)
+                yield features
+
+        whole = moments(extracted())
+        return np.concatenate(kept)[:MAX_MANIFOLD_ROWS], whole
+
+    def compare(self, name: str, parts) -> dict[str, float]:
+        """The distance of a set, and how the two sets cover one another."""
+        self.last_features, found = self._features_of(parts)
+        manifold = manifold_metrics(self.features, self.last_features, k=NEIGHBOURS)
+        return {
+            f"{self._net.key}_{name}": frechet_distance(found, self._moments),
+            **{f"{key}_{name}": value for key, value in manifold.items()},
+        }
+
+
+def _over_sets(sets: list[dict[str, float]]) -> dict[str, Any]:
+    """Means, and ranges: a bootstrap's duplicates would bias these figures."""
+    found: dict[str, Any] = {}
+    for key in sets[0]:
+        values = [one[key] for one in sets]
+        found[key] = float(np.mean(values))
+        found[f"{key}_range"] = [float(min(values)), float(max(values))]
+    return found
+
+
+def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarray]:
+    """The likelihood's variance beside the squared error, both at one posterior draw of each image.
+
+    Args:
+        served: see `measure_samples`.
+        x: images `(n, height, width, channels)`.
+        seed: of the draws.
+
+    Returns:
+        `variance` and `squared_error`, means over the elements of each image, `(n,)` float64.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[np.ndarray]] = {"variance": [], "squared_error": []}
+    for part in _parts(x):
+        part = as_unit_interval(part)
+        draws = served.call("sample_posterior", x=part, seed=rng.integers(2**63, size=len(part)))[
+            "latent"
+        ]
+        decoded = served.call("decode", latent=draws)
+        error = np.square(decoded["decoded"] - part, dtype=np.float64)
+        axes = tuple(range(1, part.ndim))
+        found["squared_error"].append(error.mean(axes))
+        found["variance"].append(decoded["decoded_variance"].mean(axes, dtype=np.float64))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def constant_psnr(dataset: Dataset) -> float:
+    """The PSNR in dB of answering the mean train image to everything, on the test split."""
+    train = dataset.train.x[:: max(1, len(dataset.train.x) // _CONSTANT_ROWS)]
+    mean = np.mean([as_unit_interval(p).mean(0, dtype=np.float64) for p in _parts(train)], axis=0)
+    values = []
+    for part in _parts(dataset.test.x):
+        part = as_unit_interval(part)
+        answer = np.broadcast_to(mean, part.shape).astype(np.float32)
+        mse = np.square(part - answer, dtype=np.float64).mean(axis=(1, 2, 3))
+        values.append(-10.0 * np.log10(np.maximum(mse, 1e-10)))
+    return float(np.concatenate(values).mean())
+
+
+def worst(x: np.ndarray, reconstruction: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that are reconstructed worst, worst first, and the PSNR in dB of each."""
+    psnr = row_errors(as_unit_interval(x), reconstruction, images=True)["psnr_db"]
+    rows = np.argsort(psnr, kind="stable")[:count]
+    return rows, psnr[rows]

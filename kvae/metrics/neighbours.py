@@ -1,0 +1,139 @@
+"""Does one set of features cover another? Distances to nearest neighbours, block by block."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kvae.metrics import require_finite
+
+NUM_NEIGHBOURS = 5
+_ROWS_AT_ONCE = 1024
+# Largest error of a squared distance from a matrix product, relative to the squared norms.
+_ROUNDING = 1e-13
+
+
+def manifold_metrics(
+    real: np.ndarray, fake: np.ndarray, *, k: int = NUM_NEIGHBOURS
+) -> dict[str, float]:
+    """Give how much of each set lies among the other.
+
+    A point's ball reaches to the k-th nearest of the other points of its own set; its border does
+    not belong to it. Distances that are equal but for rounding count as equal.
+
+    Args:
+        real: `(n, d)` features.
+        fake: `(m, d)` features.
+        k: at least 1, less than n and m.
+
+    Returns:
+        `precision`: share of the fake in the ball of any real point; `recall`: share of the real
+        in the ball of any fake point (Kynkäänniemi et al. 2019, "Improved precision and recall
+        metric for assessing generative models").
+        `density`: 1 / (k m) of the pairs of a real ball and a fake point in it, which may be over
+        1; `coverage`: share of the real whose ball has a fake point in it (Naeem et al. 2020,
+        "Reliable fidelity and diversity metrics for generative models"). Of two large samples of
+        one distribution density is 1 on average, coverage 1 - (1 / 2)^k for m = n.
+
+    Raises:
+        ValueError: the shapes do not fit, k is out of range, or a value is not finite.
+    """
+    real, fake = _checked(real=real, fake=fake)
+    if not 1 <= k < min(len(real), len(fake)):
+        raise ValueError(
+            f"k must be at least 1 and less than both numbers of rows: received {k}, "
+            f"real {len(real)}, fake {len(fake)}"
+        )
+    centre = real.mean(0, dtype=np.float64)
+    real_radius, fake_radius = (_squared_radii(points, k, centre) for points in (real, fake))
+    pairs = 0
+    precise, recalled, covered = (np.zeros(len(of), bool) for of in (fake, real, real))
+    for rows, columns, squared, slack in _blocks(real, fake, centre):
+        reached = squared + slack
+        in_real = reached < real_radius[rows, np.newaxis]
+        pairs += int(np.count_nonzero(in_real))
+        precise[columns] |= in_real.any(0)
+        covered[rows] |= in_real.any(1)
+        recalled[rows] |= (reached < fake_radius[columns]).any(1)
+    return {
+        "precision": float(precise.mean()),
+        "recall": float(recalled.mean()),
+        "density": pairs / (k * len(fake)),
+        "coverage": float(covered.mean()),
+    }
+
+
+def nearest(points: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give for every point the nearest of some references.
+
+    Args:
+        points: `(n, d)`.
+        references: `(m, d)`, at least one.
+
+    Returns:
+        The Euclidean distance `(n,)` float64, exactly 0 from a copy, and the reference's index
+        `(n,)` int64; of references equally near but for rounding, one of them.
+
+    Raises:
+        ValueError: the shapes do not fit, or a value is not finite.
+    """
+    points, references = _checked(points=points, references=references)
+    least = np.full(len(points), np.inf)
+    index = np.zeros(len(points), np.int64)
+    centre = references.mean(0, dtype=np.float64)
+    for rows, columns, squared, _ in _blocks(points, references, centre):
+        best = squared.argmin(1)
+        value = squared[np.arange(len(best)), best]
+        closer = value < least[rows]
+        least[rows][closer] = value[closer]
+        index[rows][closer] = columns.start + best[closer]
+    distance = np.empty(len(points))
+    for rows in _slices(len(points)):
+        apart = np.subtract(points[rows], references[index[rows]], dtype=np.float64)
+        distance[rows] = np.linalg.norm(apart, axis=1)
+    return distance, index
+
+
+def _checked(**sets: np.ndarray) -> list[np.ndarray]:
+    found = [np.asarray(points) for points in sets.values()]
+    a, b = found
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"{' and '.join(sets)} must be (n, d) and (m, d): received {a.shape} and {b.shape}"
+        )
+    for name, points in zip(sets, found, strict=True):
+        require_finite(name, points)
+    return found
+
+
+def _slices(count: int) -> list[slice]:
+    starts = range(0, count, _ROWS_AT_ONCE)
+    return [slice(start, min(start + _ROWS_AT_ONCE, count)) for start in starts]
+
+
+def _blocks(
+    a: np.ndarray, b: np.ndarray, centre: np.ndarray
+) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
+    """Give squared distances of rows of `a` to rows of `b`, and how wrong they may be.
+
+    |a|^2 + |b|^2 - 2 a.b loses the digits that the norms have over the distance: the norms are
+    about a centre, in float64.
+    """
+    for rows in _slices(len(a)):
+        left = np.subtract(a[rows], centre, dtype=np.float64)
+        left_norm = np.square(left).sum(1)
+        for columns in _slices(len(b)):
+            right = np.subtract(b[columns], centre, dtype=np.float64)
+            norms = left_norm[:, np.newaxis] + np.square(right).sum(1)
+            squared = np.maximum(norms - 2 * (left @ right.T), 0)
+            yield rows, columns, squared, _ROUNDING * norms
+
+
+def _squared_radii(points: np.ndarray, k: int, centre: np.ndarray) -> np.ndarray:
+    """Give `(n,)`: from each point to the k-th nearest other, squared."""
+    least = np.full((len(points), k), np.inf)
+    for rows, columns, squared, _ in _blocks(points, points, centre):
+        if rows == columns:
+            np.fill_diagonal(squared, np.inf)
+        candidates = np.concatenate([least[rows], squared], axis=1)
+        least[rows] = np.partition(candidates, k - 1, axis=1)[:, :k]
+    return least.max(1)

@@ -1,0 +1,83 @@
+"""Residual blocks, for any image size; no row of a batch depends on another.
+
+The encoder halves the image until its longer side is at most 4, doubling the channels from `width`
+up to eight times that; the decoder mirrors it. At every size of map but the largest, where they
+cost the most, stand `depth` residual blocks: group normalisation, swish, 3x3 convolution, swish,
+3x3 convolution, added to what came in. The last convolution of a block starts at zero, so that a
+deep network starts as a shallow one.
+
+Source: He et al., "Identity mappings in deep residual networks", ECCV 2016; Wu & He, "Group
+normalization", ECCV 2018.
+"""
+
+import math
+
+import keras
+
+from kvae.networks import check_shape
+from kvae.networks.sizes import cropped, num_halvings, small_size
+
+_GROUPS = 8
+_MOST_DOUBLINGS = 3
+
+
+def _channels(element_shape, width):
+    """Channels after each halving, from the image inwards."""
+    return [width * 2 ** min(i, _MOST_DOUBLINGS) for i in range(num_halvings(element_shape))]
+
+
+def _normalised(x, dtype):
+    # In float32: a mean of many half-precision numbers is not one.
+    x = keras.layers.GroupNormalization(_GROUPS, dtype="float32")(x)
+    return keras.layers.Activation("swish", dtype=dtype)(x)
+
+
+def _convolution(x, filters, dtype, start="he_normal"):
+    return keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=start, dtype=dtype)(x)
+
+
+def _blocks(x, options):
+    filters, dtype = x.shape[-1], options.dtype
+    for _ in range(options.depth):
+        branch = _convolution(_normalised(x, dtype), filters, dtype)
+        branch = keras.layers.Activation("swish", dtype=dtype)(branch)
+        x = keras.layers.Add(dtype=dtype)([x, _convolution(branch, filters, dtype, "zeros")])
+    return x
+
+
+def encoder(element_shape, latent_dim, num_params, options):
+    """See `kvae.networks`."""
+    del latent_dim
+    check_shape("resnet", element_shape)
+    layers, dtype = keras.layers, options.dtype
+    inputs = x = keras.Input(element_shape, name="x")
+    for place, filters in enumerate(_channels(element_shape, options.width)):
+        if place:
+            x = layers.Activation("swish", dtype=dtype)(x)
+        x = layers.Conv2D(
+            filters, 4, strides=2, padding="same", kernel_initializer="he_normal", dtype=dtype
+        )(x)
+        x = _blocks(x, options) if place else x
+    x = layers.Flatten(dtype=dtype)(_normalised(x, dtype))
+    outputs = layers.Dense(num_params, dtype="float32", name="posterior")(x)
+    return keras.Model(inputs, outputs, name="encoder")
+
+
+def decoder(latent_dim, element_shape, num_outputs, options):
+    """See `kvae.networks`."""
+    check_shape("resnet", element_shape)
+    layers, dtype = keras.layers, options.dtype
+    inputs = keras.Input((latent_dim,), name="latent")
+    channels = _channels(element_shape, options.width)[::-1]
+    smallest = (*small_size(element_shape, len(channels)), channels[0])
+    x = layers.Dense(math.prod(smallest), dtype=dtype)(inputs)
+    x = layers.Reshape(smallest, dtype=dtype)(x)
+    for place, filters in enumerate((*channels[1:], num_outputs)):
+        is_head = place == len(channels) - 1
+        x = x if is_head and place else _blocks(x, options)
+        x = layers.Conv2DTranspose(
+            filters, 4, strides=2, padding="same",
+            kernel_initializer="glorot_uniform" if is_head else "he_normal",
+            dtype="float32" if is_head else dtype, name="likelihood" if is_head else None,
+        )(_normalised(x, dtype))  # fmt: skip
+    return keras.Model(inputs, cropped(x, element_shape), name="decoder")

@@ -1,0 +1,59 @@
+"""What may stand in the loss in place of the plain rate, for diagonal posteriors."""
+
+import math
+
+import keras
+
+
+def rate_per_dim(posterior):
+    """KL(posterior, standard normal) of each latent dimension, `(batch, latent_dim)`, nats.
+
+    Args:
+        posterior: a `kvae.distributions.DiagonalNormal`.
+    """
+    ops = keras.ops
+    mean, variance = posterior.mean(), posterior.variance()
+    return 0.5 * (ops.square(mean) + variance - 1.0 - ops.log(variance))
+
+
+def free_bits_rate(posterior, free_bits):
+    """The rate in which a dimension costs `free_bits` nats at least, a scalar.
+
+    A dimension below that is not pushed further down: it may carry so much for nothing.
+
+    Args:
+        posterior: a `kvae.distributions.DiagonalNormal`, of a batch.
+        free_bits: nats a dimension.
+
+    Source: Kingma et al., "Improved variational inference with inverse autoregressive flow",
+    NeurIPS 2016, equation 15 (the mean is over the batch).
+    """
+    return keras.ops.sum(
+        keras.ops.maximum(keras.ops.mean(rate_per_dim(posterior), axis=0), free_bits)
+    )
+
+
+def total_correlation(posterior, z):
+    """log q(z) - sum of log q(z_j) at a draw of each row, q the posteriors of the batch together.
+
+    The number of rows in the data, which the cited estimator divides by too, would add a constant:
+    no gradient.
+
+    Args:
+        posterior: a `kvae.distributions.DiagonalNormal`, of a batch.
+        z: a draw from each of its rows, `(batch, latent_dim)`.
+
+    Returns:
+        `(batch,)`, nats.
+
+    Source: Chen et al., "Isolating sources of disentanglement in VAEs", NeurIPS 2018, appendix C.
+    """
+    ops = keras.ops
+    mean, variance = posterior.mean(), posterior.variance()
+    squared = ops.square(ops.expand_dims(z, 1) - mean) / variance
+    # (row of z, row of q, dimension); the constant of the density, whose sums differ, included.
+    log_prob = -0.5 * (squared + ops.log(2.0 * math.pi * variance))
+    log_rows = ops.log(ops.cast(ops.shape(z)[0], "float32"))
+    joint = ops.logsumexp(ops.sum(log_prob, axis=-1), axis=1) - log_rows
+    marginals = ops.logsumexp(log_prob, axis=1) - log_rows
+    return joint - ops.sum(marginals, axis=-1)

@@ -1,0 +1,135 @@
+"""The density that `generate` draws from, fitted to posterior draws after training."""
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.config import AUTO_SAMPLER, NO_SAMPLER
+from kvae.data import Dataset
+from kvae.errors import KvaeError
+from kvae.metrics.frechet import frechet_distance, moments
+from kvae.model import VAE, as_float
+from kvae.noise import SeededNoise
+from kvae.priors.base import mean_log_prob
+from kvae.registry import find
+from kvae.samplers import SAMPLERS
+
+_MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
+_ROWS_AT_ONCE = {"vectors": 5000, "images": 250}
+_FAILURES = (KvaeError, ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError)
+
+
+def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int) -> VAE:
+    """The model with a sampler fitted to posterior draws of the train split.
+
+    A fit that fails is said, and costs the sampler but not the model.
+
+    Args:
+        vae: a trained model.
+        name: a key of SAMPLERS, "auto" for the best of them on held-out draws, or "none".
+        dataset: train and valid split are used.
+        seed: of draws and starts.
+
+    Returns:
+        The model, its weights shared.
+    """
+    if name == NO_SAMPLER:
+        return vae
+    train, valid = (
+        posterior_draws(vae, getattr(dataset, split).x, seed + place)
+        for place, split in enumerate(("train", "valid"))
+    )
+    if name == AUTO_SAMPLER:
+        sampler = _best(vae.prior, train, valid, seed)
+    else:
+        sampler = _fitted(name, vae.prior, train, valid, seed)
+    held_out = mean_log_prob(vae.prior, valid)
+    print(f"           the prior finds the same draws likely by {held_out:.4f} nats")
+    return vae.with_sampler(sampler)
+
+
+def _fitted(name, prior, train, valid, seed):
+    """A density, or None where the fit failed: hours of training must not be lost for it."""
+    try:
+        return find(SAMPLERS, name, "sampler")(train, valid, prior=prior, seed=seed)
+    except _FAILURES as error:
+        print(f"sampler    {name} NOT fitted: {error}", file=sys.stderr)
+        return None
+
+
+def _best(prior, train, valid, seed):
+    """The best of all samplers and the prior itself, on held-out draws.
+
+    Likelihood decides among exact densities. One that has none is compared with their best by the
+    Frechet distance between as many samples and held-out draws.
+    """
+    fitted = {name: _fitted(name, prior, train, valid, seed) for name in SAMPLERS}
+    fitted = {name: density for name, density in fitted.items() if density is not None}
+    exact = {name: one for name, one in fitted.items() if one.exact_density} | {"prior": prior}
+    scores = {name: mean_log_prob(one, valid) for name, one in exact.items()}
+    best = max(scores, key=lambda name: scores[name] if np.isfinite(scores[name]) else -np.inf)
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    print(f"sampler    auto: nats held out: {shown}")
+    others = {name: one for name, one in fitted.items() if not one.exact_density}
+    if others:
+        distances = {
+            name: _frechet(one, valid, seed) for name, one in (others | {best: exact[best]}).items()
+        }
+        best = min(distances, key=lambda name: (distances[name], name))
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in distances.items())
+        print(f"           Frechet distance to held-out draws: {shown}")
+    print(f"           {best} is taken")
+    return None if best == "prior" else fitted[best]
+
+
+def _frechet(density, valid, seed):
+    seeds = np.random.default_rng([seed, 3]).integers(2**63, size=len(valid))
+    parts = [
+        np.asarray(density.sample(SeededNoise(part)))
+        for part in np.array_split(seeds, -(-len(seeds) // 5000))
+    ]
+    if not all(np.isfinite(part).all() for part in parts):
+        return np.inf
+    return frechet_distance(moments(parts), moments([valid]))
+
+
+def some_rows(x: np.ndarray, seed: int, most: int = _MAX_LATENTS) -> Iterator[np.ndarray]:
+    """Random rows of `x`, in parts that a model can take at once.
+
+    Args:
+        x: `(rows, ...)`.
+        seed: of the choice, if there are more than `most`.
+        most: rows in all.
+    """
+    rows = np.random.default_rng([seed, 2]).permutation(len(x))[:most]
+    size = _ROWS_AT_ONCE["vectors" if x.ndim == 2 else "images"]
+    for part in np.array_split(rows, -(-len(rows) // size)):
+        yield x[np.sort(part)]
+
+
+def posterior_draws(vae: VAE, x: np.ndarray, seed: int) -> np.ndarray:
+    """Draws from q(z given x), several a row where there are few rows, in random order.
+
+    Args:
+        vae: the model.
+        x: `(rows, ...)`.
+        seed: of rows, draws and order.
+
+    Returns:
+        At most 50,000 draws, `(n, latent_dim)` float32.
+    """
+    rng = np.random.default_rng([seed, 4])
+    copies = max(1, min(_MAX_DRAWS_PER_ROW, _MAX_LATENTS // min(len(x), _MAX_LATENTS)))
+
+    @tf.function(reduce_retracing=True)
+    def draw(part, seeds):
+        posterior = vae.posterior(part).repeat(copies)
+        return posterior.sample(SeededNoise(seeds), "posterior")
+
+    found = [
+        draw(as_float(part), rng.integers(2**63, size=len(part) * copies))
+        for part in some_rows(x, seed)
+    ]
+    return rng.permutation(np.concatenate(found))

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from kvae import sampling
+from kvae.data import Dataset, Split
+from kvae.errors import KvaeError
+from kvae.priors.base import mean_log_prob
+from kvae.registry import Member
+
+
+def test_few_rows_give_several_draws_each(ppca):
+    vae = ppca.vae()
+    draws = sampling.posterior_draws(vae, ppca.sample(30), 0)
+    assert draws.shape == (30 * sampling._MAX_DRAWS_PER_ROW, 2)
+    assert len(np.unique(draws, axis=0)) == len(draws)
+    many = sampling.posterior_draws(vae, ppca.sample(9000), 0)
+    # The draws of all rows together follow the prior, which is the mean of the posteriors.
+    np.testing.assert_allclose(many.mean(axis=0), 0.0, atol=0.05)
+    np.testing.assert_allclose(np.cov(many.T), np.eye(2), atol=0.06)
+
+
+def test_some_rows_are_rows_of_x_each_once():
+    x = np.arange(1300, dtype="float32").reshape(-1, 1)
+    parts = list(sampling.some_rows(x, 0))
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts).ravel()), x.ravel())
+    few = np.concatenate(list(sampling.some_rows(x, 0, most=100)))
+    assert len(np.unique(few)) == 100
+    assert not np.array_equal(few, np.concatenate(list(sampling.some_rows(x, 1, most=100))))
+
+
+def _dataset(ppca):
+    x = ppca.sample(3000)
+    return Dataset("vectors", Split(x[:2000]), Split(x[2000:2500]), Split(x[2500:]))
+
+
+class _Known:
+    """A stand-in for a sampler: the prior, moved by `shift`."""
+
+    def __init__(self, prior, shift, exact):
+        self._prior, self._shift, self.exact_density = prior, shift, exact
+
+    def log_prob(self, z):
+        return self._prior.log_prob(z - self._shift)
+
+    def sample(self, noise):
+        return self._prior.sample(noise) + self._shift
+
+
+@pytest.mark.parametrize(
+    ("shifts", "expected"),
+    [
+        # exact densities, and the one that has none; the prior has shift 0
+        ({"near": 0.5, "far": 1.0, "second": 1.5}, None),
+        ({"near": 0.0, "far": 1.0, "second": 1.5}, None),
+        ({"near": 0.5, "far": 1.0, "second": 0.0}, None),
+    ],
+)
+def test_auto_keeps_a_prior_that_nothing_beats(ppca, monkeypatch, shifts, expected):
+    vae = ppca.vae()
+    _stub(monkeypatch, vae, shifts)
+    kept = []
+    monkeypatch.setattr(type(vae), "with_sampler", lambda self, sampler: kept.append(sampler))
+    sampling.with_sampler(vae, "auto", _dataset(ppca), seed=0)
+    assert kept == [expected] or getattr(kept[0], "_shift", None) == 0.0
+
+
+def _stub(monkeypatch, vae, shifts):
+    def member(name, shift):
+        def fit(train, valid, *, prior, seed):
+            if shift is None:
+                raise KvaeError(f"{name} does not fit")
+            return _Known(vae.prior, np.float32(shift), exact=name != "second")
+
+        return Member("", lambda: fit)
+
+    monkeypatch.setattr(
+        sampling, "SAMPLERS", {name: member(name, shift) for name, shift in shifts.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("shifts", "chosen"),
+    [
+        ({"near": 1.0, "far": 3.0, "second": 5.0}, 1.0),
+        ({"far": 3.0, "near": 1.0, "second": None}, 1.0),
+        ({"far": 3.0, "near": 1.5, "second": 1.0}, 1.0),
+        ({"far": None, "near": 1.0}, 1.0),
+    ],
+)
+def test_auto_takes_the_best_on_held_out_draws(ppca, monkeypatch, capsys, shifts, chosen):
+    """The data lie one away from the prior, in both latents."""
+    vae = ppca.vae()
+    _stub(monkeypatch, vae, shifts)
+    moved = _dataset(ppca)
+    shift = (np.ones(2) @ ppca.loadings.T).astype("float32") * _overshoot(ppca)
+    moved = Dataset("vectors", *(Split(getattr(moved, n).x + shift) for n in
+                                 ("train", "valid", "test")))  # fmt: skip
+    kept = []
+    monkeypatch.setattr(type(vae), "with_sampler", lambda self, sampler: kept.append(sampler))
+    sampling.with_sampler(vae, "auto", moved, seed=0)
+    assert kept[0]._shift == chosen
+    assert "is taken" in capsys.readouterr().out
+
+
+def _overshoot(ppca):
+    """How far x must move for the mean of its posterior to move by one."""
+    inner = np.diag(ppca.loadings.T @ ppca.loadings)
+    return float(np.mean((inner + ppca.variance) / inner))
+
+
+def test_auto_is_at_least_as_likely_as_every_exact_density(ppca, capsys):
+    vae = ppca.vae()
+    dataset = _dataset(ppca)
+    found = sampling.with_sampler(vae, "auto", dataset, seed=0)
+    valid = sampling.posterior_draws(vae, dataset.valid.x, 1)
+    if found.sampler.exact_density:
+        assert mean_log_prob(found.sampler, valid) >= mean_log_prob(vae.prior, valid) - 1e-6
+    assert "Frechet distance" in capsys.readouterr().out
+
+
+def test_a_sampler_that_cannot_be_fitted_costs_itself_alone(ppca, monkeypatch, capsys):
+    vae = ppca.vae()
+    _stub(monkeypatch, vae, {"broken": None})
+    found = sampling.with_sampler(vae, "broken", _dataset(ppca), seed=0)
+    assert not found.has_sampler
+    assert "NOT fitted" in capsys.readouterr().err
