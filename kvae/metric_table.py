@@ -40,7 +40,7 @@ _SHOWN = {
         ("dci_disentanglement", "DCI disentanglement", "{:.3f}", None),
         ("dci_completeness", "DCI completeness", "{:.3f}", None),
         ("dci_informativeness", "DCI informativeness", "{:.3f}", None),
-        ("factor_vae_score", "FactorVAE score", "{:.3f}", None),
+        ("factor_vae", "FactorVAE score", "{:.3f}", None),
     ),
     "generated points": (
         ("modes_captured", "modes captured", "{}", "num_modes"),

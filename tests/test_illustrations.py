@@ -13,7 +13,8 @@ class Served:
 
     def __init__(self, mixture, sampler="none", exact=True):
         self.version = SimpleNamespace(name="bent", number=7)
-        self.metadata = {"num_draws": 64, "sampler": sampler}
+        history = {"val_rate": [1.0, 2.0], "val_distortion": [5.0, 3.0]}
+        self.metadata = {"num_draws": 64, "sampler": sampler, "history": history}
         self.mixture, self.exact, self.seeds = mixture, exact, {}
 
     def call(self, signature, **inputs):
@@ -55,8 +56,11 @@ def curve(gap=None):
     return [point if gap is None else point | {"gap_nats": gap, "gap_nats_stderr": 0.01}]
 
 
+LATENT = {"active_fraction_per_dim": [0.9], "rate_nats": 2.1, "distortion_nats": 2.9}
+
+
 def metrics_of(mixture, *suffixes):
-    found = {"num_generated": 10_000}
+    found = {"num_generated": 10_000, **LATENT}
     for suffix in ("", *suffixes):
         found[f"bound_curve{suffix}"] = curve(0.5)
         found[f"mode_shares{suffix}"] = (mixture.weights * (0.9 if suffix else 1.0)).tolist()
@@ -86,6 +90,8 @@ def asked(monkeypatch):
         (illustrations, "save_density"),
         (illustrations, "save_recall"),
         (illustrations, "save_bound"),
+        (illustrations, "save_rates"),
+        (illustrations, "save_rate_distortion"),
     ):
         monkeypatch.setattr(owner, name, keep)
     return found
@@ -95,7 +101,10 @@ def draw(folder, served, data, metrics, seed=0):
     illustrations.draw(folder, served, data, metrics=metrics, label=data.color_by, seed=seed)
 
 
-VECTOR_FIGURES = {"generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png"}
+VECTOR_FIGURES = {
+    "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
+    "rate_distortion.png",
+}  # fmt: skip
 TRUE_FIGURES = {"density.png", "recall.png"}
 
 
@@ -110,7 +119,9 @@ def test_a_mixture_gets_all_figures_the_same_ones_each_time(tmp_path, mixture):
 
 
 def test_data_without_a_truth_get_no_figures_of_one(tmp_path, mixture, asked):
-    draw(tmp_path, Served(mixture), dataset(mixture, known=False), {"bound_curve": curve()})
+    draw(
+        tmp_path, Served(mixture), dataset(mixture, known=False), LATENT | {"bound_curve": curve()}
+    )
     assert asked.keys() == VECTOR_FIGURES | {"bound.png"}
     (true_x, component, generated, likeliest, _), _ = asked["generation.png"]
     assert not component.any()
@@ -120,8 +131,8 @@ def test_data_without_a_truth_get_no_figures_of_one(tmp_path, mixture, asked):
 
 def test_every_title_names_the_model_and_its_version(tmp_path, mixture, asked):
     draw(tmp_path, Served(mixture), dataset(mixture), metrics_of(mixture))
-    for arguments, _ in asked.values():
-        title = arguments[-1]
+    for name, (arguments, _) in asked.items():
+        title = arguments[-2 if name == "rates.png" else -1]
         assert title.startswith("bent version 7: ")
 
 
@@ -162,17 +173,33 @@ def test_a_sampler_without_an_exact_density_has_shares_but_neither_density_nor_b
 def test_the_map_is_coloured_by_the_label_with_the_names_of_its_classes(tmp_path, mixture, asked):
     names = ["red", "green", "blue"]
     data = dataset(mixture, known=False, label_names=names)
-    draw(tmp_path, Served(mixture), data, {})
+    draw(tmp_path, Served(mixture), data, LATENT)
     assert asked.keys() == VECTOR_FIGURES
     (latents, labels, label, title), options = asked["latent_tsne.png"]
     np.testing.assert_array_equal(latents, data.test.x[:, :1])
     np.testing.assert_array_equal(labels, data.test.labels["component"])
     assert (label, options["class_names"]) == ("component", names)
     assert title.endswith("coloured by component")
-    illustrations.draw(tmp_path, Served(mixture), data, metrics={}, label="", seed=0)
+    illustrations.draw(tmp_path, Served(mixture), data, metrics=LATENT, label="", seed=0)
     (_, labels, label, title), options = asked["latent_tsne.png"]
     assert (label, options["class_names"], labels.any()) == ("", (), False)
     assert title == "bent version 7: the latent space"
+
+
+def test_the_dimensions_are_drawn_by_rate_where_that_is_known(tmp_path, mixture, asked):
+    metrics = metrics_of(mixture) | {"active_fraction_per_dim": [0.9, 0.005]}
+    draw(tmp_path, Served(mixture), dataset(mixture), metrics)
+    shown, active, _, unit = asked["rates.png"][0]
+    np.testing.assert_array_equal(shown, [0.9, 0.005])
+    np.testing.assert_array_equal(active, [True, False])
+    assert "spread" in unit
+    draw(tmp_path, Served(mixture), dataset(mixture), metrics | {"rate_per_dim_nats": [2.0, 0.1]})
+    shown, _, _, unit = asked["rates.png"][0]
+    np.testing.assert_array_equal(shown, [2.0, 0.1])
+    assert unit == "rate, nats"
+    points, history, _ = asked["rate_distortion.png"][0]
+    assert points == {"test": (2.1, 2.9)}
+    assert history == {"val_rate": [1.0, 2.0], "val_distortion": [5.0, 3.0]}
 
 
 def test_another_seed_draws_other_points(tmp_path, mixture, asked):

@@ -95,6 +95,22 @@ def test_features_that_are_not_finite_are_an_error():
         extract(np.zeros((5, 8, 8, 1), np.uint8))
 
 
+def test_batches_are_smaller_where_images_are_larger(monkeypatch):
+    monkeypatch.setattr(features, "_MAX_NUMBERS", 1000)
+    sizes = []
+
+    def first_pixel(x):
+        sizes.append(len(x))
+        return x[:, 0, 0]
+
+    for size, batches in ((8, [5, 5, 2]), (16, [3, 3, 3, 3]), (64, [1] * 12)):
+        sizes.clear()
+        x = np.zeros((12, size, size, 1), np.uint8)
+        x[:, 0, 0, 0] = np.arange(12)
+        np.testing.assert_array_equal(features.extractor(first_pixel, 1, 5)(x)[:, 0], np.arange(12))
+        assert sizes == batches
+
+
 @pytest.fixture
 def made(monkeypatch, tmp_path):
     """Members that only say who was asked, and with what; Keras has no weights."""

@@ -463,8 +463,8 @@ def test_latents_that_cannot_be_drawn_are_refused(tmp_path):
 
 def test_pyplot_is_never_imported():
     code = (
-        "import sys; from kvae.figures import bound, calibration, density, directions, images, latent, "
-        "rates, recall, vectors; "
+        "import sys; from kvae.figures import bound, calibration, density, directions, images, "
+        "latent, rates, recall, vectors; "
         "sys.exit(any(name in sys.modules for name in ('matplotlib.pyplot', 'tensorflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

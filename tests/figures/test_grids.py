@@ -5,7 +5,6 @@ from PIL import Image
 
 from kvae.figures import directions, grids, images, style
 
-
 MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
 
 

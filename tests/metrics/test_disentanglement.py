@@ -223,7 +223,7 @@ def voted(fixed_codes, num_factors, variances, num_train=120, num_test=70, seed=
 
 
 def test_ideal_codes_always_vote_right():
-    # The first dimension has a stddev of 0.028 and takes no part unless scaled: see below.
+    # Unless it is scaled, the first dimension has a standard deviation of 0.028: too little.
     def encode(factors):
         return [4.0, 1.0, 1.0] * ideal(factors)
 
