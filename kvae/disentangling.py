@@ -64,9 +64,9 @@ def disentanglement(
     protocol = {
         "disentanglement": (
             f"posterior means in standard deviations of all posterior draws, against {len(names)} "
-            f"factors, continuous ones in {BINS} bins; mig: {len(train):,} train images; dci: random "
-            f"forests of those, tested on {len(test):,} test images; factor_vae: {_TRAIN_VOTES} and "
-            f"{_TEST_VOTES} votes of {_VOTE_ROWS} images drawn with one factor fixed"
+            f"factors, continuous ones in {BINS} bins; mig: {len(train):,} train images; dci: "
+            f"forests of those, tested on {len(test):,} test images; factor_vae: {_TRAIN_VOTES} "
+            f"and {_TEST_VOTES} votes of {_VOTE_ROWS} images drawn with one factor fixed"
         )
     }
     return metrics, protocol

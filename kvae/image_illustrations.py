@@ -149,8 +149,8 @@ def _neighbours(folder, served, dataset, train, rng):
     figures.save_neighbours(
         folder / "neighbours.png", samples, images,
         np.sqrt(np.take_along_axis(squared, nearest, axis=1)),
-        f"{name_of(served)}: samples of the {source} and their nearest of {len(train.rows):,} train "
-        "images, with their distance in features",
+        f"{name_of(served)}: samples of the {source} and their nearest of {len(train.rows):,} "
+        "train images, with their distance in features",
     )  # fmt: skip
 
 

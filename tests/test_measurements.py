@@ -202,7 +202,9 @@ def test_a_table_has_distances_and_labels_but_no_truth():
     large = Mixture(TRUTH.weights, TRUTH.means * scale, TRUTH.covariances * np.outer(scale, scale))
     dataset = Dataset("vectors", *splits(large, 2000, 50, 1200), {"name": "arrays"}, "component")
     metrics, protocol = measured(Fake(large, without(large, 1)), dataset)
-    assert not [name for name in metrics if name.startswith("gap") or "true" in name or "mode" in name]
+    assert not [
+        name for name in metrics if name.startswith("gap") or "true" in name or "mode" in name
+    ]
     assert "bayes_accuracy" not in metrics
     assert sorted(metrics["bound_curve"][0]) == [
         "bound_nats", "bound_nats_stderr", "num_draws", "rows"

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import sys
 import uuid
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 from kvae.data import Dataset, Split
 from kvae.data.cache import default_cache_dir
-from kvae.errors import UsageError
+from kvae.errors import KvaeError, UsageError
 from kvae.features import FeatureNet, extractor
 
 NUM_FEATURES = 128
@@ -94,6 +95,7 @@ def make(
 
     Raises:
         UsageError: there are no such labels.
+        KvaeError: the training diverged.
     """
     del inception_weights
     heads = heads_of(dataset.train.labels, dataset.valid.labels)
@@ -114,8 +116,8 @@ def make(
     if found is None:
         asked = sum(head.kind != "number" for head in heads)
         print(
-            f"features   attributes: training a network to name {asked} labels of "
-            f"{len(train.rows):,} images, once (kept as {path})",
+            f"features   attributes: training a network on {len(train.rows):,} images to name "
+            f"their labels ({asked}), once (kept as {path})",
             flush=True,
         )
         found = _train(train, valid, heads, seed)
@@ -265,9 +267,10 @@ def _train(train: _Rows, valid: _Rows, heads: list[Head], seed: int) -> Trained:
             model.train_on_batch(train.images(places), train.y[places])
         outputs = np.concatenate([_forward(model)(valid.images(rows)) for rows in valid.batches()])
         held_out = float(loss(valid.y, outputs))
-        if best is None or held_out < best[0]:
+        if math.isfinite(held_out) and (best is None or held_out < best[0]):
             best = held_out, model.get_weights(), outputs
-    assert best is not None
+    if best is None:
+        raise KvaeError(f"--features attributes: its held-out loss is {held_out}")
     model.set_weights(best[1])
     commonest = [_commonest(head, train.y[:, column]) for column, head in enumerate(heads)]
     return Trained(
@@ -311,14 +314,14 @@ def _describe(found: Trained, heads: list[Head], train: _Rows, valid: _Rows) -> 
     kinds = [head.kind for head in heads]
     named = {
         "true-or-false attributes": kinds.count("attribute"),
-        "labels of classes": kinds.count("class"),
+        "classes": kinds.count("class"),
         "numbers": kinds.count("number"),
     }
     height, width, channels = train.x.shape[1:]
     return (
         f"a convolutional network (weights sha256 {digest.hexdigest()[:16]}) trained on "
-        f"{len(train.rows):,} train images to name "
-        f"{' and '.join(f'{count} {what}' for what, count in named.items() if count)}; held-out "
+        f"{len(train.rows):,} train images to name their labels ("
+        f"{', '.join(f'{what}: {count}' for what, count in named.items() if count)}); held-out "
         f"accuracy {found.accuracy:.1%} (plain, mean over attributes and classes, of "
         f"{len(valid.rows):,} valid images that also chose the epoch; always the commonest answer: "
         f"{found.baseline:.1%}); images as uint8 scaled to [-1, 1], {height}x{width}x{channels}, "

@@ -36,8 +36,8 @@ _HOW = {
     ),
     "active_units": f"latent dimensions of which the data explain over {ACTIVE_FRACTION:.0%}",
     "prior_gap_nats": (
-        "mean of log r(z) - log p(z), r the sampler and p the training prior, at one posterior draw "
-        "of each test row: a lower bound of the KL divergence of the posteriors together from p"
+        "mean of log r(z) - log p(z), r the sampler and p the training prior, at one posterior "
+        "draw of each test row: a lower bound of the divergence of the posteriors together from p"
     ),
     "rate_per_dim_nats": "KL(posterior, standard normal) of each latent dimension, mean over rows",
     "mutual_information_nats": (

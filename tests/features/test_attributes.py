@@ -7,7 +7,7 @@ import pytest
 
 from kvae import data
 from kvae.data import Dataset, Split
-from kvae.errors import UsageError
+from kvae.errors import KvaeError, UsageError
 from kvae.features import attributes, feature_net
 from kvae.features.attributes import Head, Trained, heads_of
 
@@ -71,7 +71,7 @@ def test_the_description_says_how_it_was_made(trained):
     text = trained[0].description
     assert trained[0].key == "frechet_attributes"
     for part in (
-        "600 train images", "1 true-or-false attributes and 1 labels of classes and 1 numbers",
+        "600 train images", "(true-or-false attributes: 1, classes: 1, numbers: 1)",
         "plain, mean over attributes and classes, of 100 valid images", "9x14x1", "128 features",
     ):  # fmt: skip
         assert part in text
@@ -173,7 +173,7 @@ def test_the_cache_is_the_one_of_images_unless_told(tmp_path, monkeypatch, capsy
     feature_net("attributes", DATA)
     (name,) = _files(tmp_path / "mine")
     out = capsys.readouterr().out
-    assert out.count("\n") == 1 and name in out and "2 labels of 600 images" in out
+    assert out.count("\n") == 1 and name in out and "on 600 images to name their labels (2)" in out
 
 
 def test_labels_that_can_be_learned():
@@ -272,6 +272,15 @@ def test_every_part_of_an_image_counts_at_any_size(shape):
     features = attributes._forward(body)(x)
     assert (np.abs(features[1:] - features[0]).max(axis=1) > 0).all()
     assert body.layers[-1].input.shape[1] <= 4 * 4 * 128
+
+
+def test_a_training_that_diverges_is_an_error_and_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(attributes, "_MAX_EPOCHS", 1)
+    monkeypatch.setattr(attributes, "_loss", lambda _: lambda *_: np.nan)
+    monkeypatch.setattr(keras.Model, "train_on_batch", lambda *_: None)
+    with pytest.raises(KvaeError, match="held-out loss is nan"):
+        feature_net("attributes", DATA, cache_dir=tmp_path)
+    assert _files(tmp_path) == set()
 
 
 def test_without_labels_it_says_what_is_wanted(tmp_path):
