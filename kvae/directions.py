@@ -8,8 +8,9 @@ part of the attribute's label counts which its projection on the labels of the o
 Shen et al. 2020 ("Interpreting the latent space of GANs for semantic face editing") move along the
 normal of a linear classifier instead, and project out the normals of correlated attributes. The
 latents of a VAE are correlated, so that such a normal leads away from where they lie: on drawn
-faces and with the same change of the classifier's score, edits along normals were seen in 15% of
-the faces and those along the difference of means in 49% (12% before), the rest alike.
+faces and with the same change of the classifier's score, at strength 2, edits along normals were
+seen in 15% of the faces and edits along the difference of means in 49%, where 13% were seen without
+an edit; 80% and 79% of the other attributes stayed.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae.metrics import require_finite
 
@@ -213,7 +214,7 @@ def _held_for(place, covariance, share_with):
     variance = np.diagonal(covariance)
     phi = np.abs(covariance[place]) / np.sqrt(variance * variance[place])
     free = (share_with >= LEAST_SHARE) & (share_with <= 1 - LEAST_SHARE)
-    others: list[int] = []
+    others = []
     for other in np.argsort(-phi, kind="stable"):
         if other == place or phi[other] < LEAST_PHI or not free[other]:
             continue

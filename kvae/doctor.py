@@ -63,7 +63,6 @@ PRIOR_GAP_PART = 0.05  # of the rate, which the gap is a part of
 DIVERGED_PART = 0.1  # of the figure itself, below its first epoch
 SPIKE_PART, LEAST_SPIKE = 0.2, 0.01  # of the whole way, and of the figure itself, in one epoch
 FEW_PART, VERY_FEW_PART = 0.25, 0.1  # of the dimensions; half of them idle is common and harmless
-FEW_FROM = 4  # dimensions; with less there is no "few"
 FULL_FRACTION = 0.9  # of a dimension's spread is from the data: over one nat each
 FULL_GAIN_DB = 8.0  # over the mean image: a sixth of its squared error is left
 TINY_DIM = 8  # dimensions: too few for nearly all images
@@ -713,7 +712,7 @@ def _few_active(case):
 
 
 def _few(case, used, dim, how):
-    if dim < FEW_FROM or used > FEW_PART * dim:
+    if used > FEW_PART * dim:
         return None
     evidence = f"About {used:.2g} of {dim:.0f} latent dimensions do nearly all the work {how}."
     sure = "likely" if used <= VERY_FEW_PART * dim else "possible"

@@ -371,15 +371,16 @@ def test_a_run_that_goes_on_is_not_called_too_short():
     assert _names(_changed(history=FIRST_EPOCHS)) == []
 
 
-def test_noise_about_a_flat_line_is_nothing():
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+def test_noise_about_a_flat_line_is_nothing(noise):
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        flat = _history(*(500.0 + 0.3 * rng.standard_normal((2, EPOCHS))))
+        flat = _history(*(500.0 + noise * rng.standard_normal((2, EPOCHS))))
         assert _names(_changed(history=flat)) == []
 
 
 def test_a_way_back_to_where_it_was_is_no_rise():
-    saw = [1_000.0 * (i % 4) for i in range(12)]
+    saw = [1_000.0 * (i % 5) for i in range(15)]
     assert "training too short" not in _names(_changed(history=_history(saw, saw)))
 
 
@@ -403,6 +404,12 @@ def test_the_best_epoch_is_named():
     best = int(np.argmax(_bent(20, 600.0))) + 1
     assert f"best in epoch {best} of 50" in found.evidence
     assert f"--epochs {best}" in found.advice
+    warm = {
+        name: [0.0] * 7 + values
+        for name, values in _history(RISING_TRAIN, _bent(20, 600.0)).items()
+    }
+    (found,) = _changed(history=warm, config={"kl_warmup_epochs": 7})
+    assert f"best in epoch {best + 7} of 57" in found.evidence
 
 
 # Order and words
@@ -422,7 +429,21 @@ def test_a_cause_is_told_without_its_consequences():
     assert _names(found) == ["diverged"]
 
 
-def test_the_surer_of_two_signs_is_told():
+def test_a_sampler_between_prior_and_reconstructions_is_alive():
+    found = _changed(metrics=_all("sampler", 95.0) | _all("prior", 105.0))
+    assert _names(found) == ["prior gap"]
+
+
+def test_a_figure_that_is_not_finite_is_as_good_as_missing():
+    rates = [60.0, float("nan")] + [0.0] * 30
+    for metrics in ({"rate_per_dim_nats": rates}, {"variance_ratio": float("inf")}):
+        assert _changed(metrics=metrics) == []
+
+
+def test_the_surer_of_two_signs_is_told_whichever_comes_first():
+    few = {"rate_per_dim_nats": [20.0] * 7 + [0.0] * 25, "active_units": 2}
+    (found,) = _changed(metrics=few)
+    assert (found.problem, found.sure) == ("few units", "likely")
     metrics = _all("sampler", 200.0)
     (found,) = _changed(metrics=metrics)
     assert found.sure == "certain"

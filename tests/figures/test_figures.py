@@ -407,6 +407,9 @@ def test_beside_the_map_are_the_principal_axes_in_the_same_colours(monkeypatch, 
     seen, straight = drawn_in(left), drawn_in(right)
     rows = [np.abs(points - place).sum(1).argmin() for place in seen]
     np.testing.assert_array_equal(np.sort(rows), np.arange(80))
+    if labels == "groups":
+        named = [to_rgb(style.COLOURS[group]) for group in label[rows]]
+        np.testing.assert_allclose(colours[0][:, :3], named)
     # The two widest dimensions, but for a small turn; t-SNE's rows and these are the same rows.
     centred = (x - x.mean(0))[rows][:, [1, 3]]
     for axis in range(2):
@@ -416,6 +419,17 @@ def test_beside_the_map_are_the_principal_axes_in_the_same_colours(monkeypatch, 
     assert right.get_xlabel() == f"principal axis 1 ({shares[0]:.0%})"
     assert right.get_ylabel() == f"principal axis 2 ({shares[1]:.0%})"
     assert len(kept[0].legends) == (labels != "numbers")
+
+
+def test_principal_axes_point_the_way_of_their_largest_part(monkeypatch):
+    kept = []
+    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(latent, "_coordinates", lambda latents, _: (latents[:, :2], ""))
+    for seed in range(8):
+        x = np.array([1.0, 9.0, 4.0]) * rng(seed).normal(size=(50, 3))
+        latent.save_tsne("", x, np.zeros(50), "", "t", seed=0)
+        for axis, dim in enumerate((1, 2)):
+            assert np.corrcoef(drawn_in(kept[-1].axes[1])[:, axis], x[:, dim])[0, 1] > 0.9
 
 
 def test_two_latent_dimensions_are_shown_as_they_are_beside_their_map(monkeypatch):

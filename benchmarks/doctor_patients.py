@@ -1,0 +1,143 @@
+"""Models broken on purpose, each of which the doctor should name, and a healthy one.
+
+python benchmarks/doctor_patients.py [--output patients.md] [--only NAME ...]
+
+All are trained on scikit-learn's digits, published, and measured through their signatures, as
+evaluate.py does; minutes in all. A row says what was broken, what the doctor should name, and all
+that it named, the most severe first. `first` says whether the wanted problem is the first finding.
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import keras
+
+from kvae import measurements, training
+from kvae.config import resolve
+from kvae.data import Dataset, Split
+from kvae.doctor import diagnose
+from kvae.features import feature_net
+from kvae.image_measurements import train_features
+from kvae.preflight import load
+from kvae.priors.standard_normal import StandardNormal
+from kvae.runs import find_version
+from kvae.served import ServedModel
+
+HEALTHY = {
+    "dataset": "digits", "network": "conv", "latent_dim": 8, "variance": "optimal",
+    "prior": "standard_normal", "sampler": "mixture", "learning_rate": 2e-3,
+    "learning_rate_schedule": "cosine", "epochs": 100,
+}  # fmt: skip
+# What is broken: (options, problem that the doctor should name).
+PATIENTS = {
+    "healthy": ({}, None),
+    "beta 50": ({"beta": 50}, "posterior collapse"),
+    "beta 6": ({"beta": 6}, "beta far from 1"),
+    "variance 10": ({"variance": 10}, "variance too large"),
+    "variance 0.0005": ({"variance": 0.0005}, "variance too small"),
+    "1 latent": ({"latent_dim": 1}, "latent space too small"),
+    "1 epoch": ({"epochs": 1}, "training too short"),
+    "learning rate 1e-5": ({"learning_rate": 1e-5}, "training too short"),
+    "120 train rows": ({"epochs": 600, "learning_rate_schedule": "constant"}, "overfitting"),
+    "no sampler": ({"sampler": "none", "latent_dim": 16}, "prior gap"),
+    "sampler of noise": ({}, "dead sampler"),
+    "64 latents": ({"latent_dim": 64, "variance": 0.1}, "few units"),
+}
+FEW_ROWS = 120
+
+
+def _dataset(name, config):
+    dataset = load(config)
+    if name != "120 train rows":
+        return dataset
+    few = Split(
+        dataset.train.x[:FEW_ROWS], {k: v[:FEW_ROWS] for k, v in dataset.train.labels.items()}
+    )
+    return Dataset("images", few, dataset.valid, dataset.test, dataset.card, dataset.color_by)
+
+
+def _wide_noise(latent_dim):
+    """A sampler whose draws have nothing to do with the posteriors."""
+    return _Noise(latent_dim, name="sampler")
+
+
+@keras.saving.register_keras_serializable(package="doctor_patients")
+class _Noise(StandardNormal):
+    kind = "mixture"
+    exact_density = False
+
+    def __init__(self, latent_dim, **kwargs):
+        super().__init__(**kwargs)
+        self._dim = latent_dim
+
+    def sample(self, noise):
+        return 6.0 * noise.normal("latent", self._dim)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self._dim}
+
+
+def _see(name, folder, seed):
+    options, wanted = PATIENTS[name]
+    config = resolve({**HEALTHY, **options, "save": folder, "name": "patient", "seed": seed})
+    dataset = _dataset(name, config)
+    with contextlib.redirect_stdout(io.StringIO()):
+        if name == "sampler of noise":
+            fit, training.with_sampler = (
+                training.with_sampler,
+                (lambda vae, *_, **__: vae.with_sampler(_wide_noise(vae.latent_dim))),
+            )
+            try:
+                training.train(config, dataset)
+            finally:
+                training.with_sampler = fit
+        else:
+            training.train(config, dataset)
+    served = ServedModel(find_version(Path(folder) / "patient"))
+    net = feature_net("auto", load(config))
+    metrics, _ = measurements.measure(
+        served, dataset, num_draws=64, seed=seed, train=train_features(net, dataset, seed)
+    )
+    metadata = served.metadata
+    findings = diagnose(
+        {**metrics, "sampler": metadata["sampler"]},
+        config=metadata["config"], history=metadata["history"],
+    )  # fmt: skip
+    keras.backend.clear_session()
+    return wanted, findings
+
+
+def main():
+    """Train, measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=PATIENTS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="Markdown file to write")
+    arguments = parser.parse_args()
+    lines = ["| patient | wanted | named | first | all findings |", "|---|---|---|---|---|"]
+    for name in arguments.only or PATIENTS:
+        with tempfile.TemporaryDirectory() as folder:
+            wanted, findings = _see(name, folder, arguments.seed)
+        found = [f"{finding.problem} ({finding.sure})" for finding in findings]
+        problems = [finding.problem for finding in findings]
+        named = not problems if wanted is None else wanted in problems
+        first = problems[:1] == ([] if wanted is None else [wanted])
+        cells = (
+            name, wanted or "nothing", *("yes" if told else "NO" for told in (named, first)),
+            ", ".join(found) or "none",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    text = "\n".join(lines)
+    print(f"\n{text}")
+    if arguments.output:
+        Path(arguments.output).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
