@@ -118,6 +118,9 @@ def measure(edit, judge, faces, edited_names, strengths, num_faces):
 
     Yields:
         dict of an attribute: shares, by strength where a dict.
+
+    Raises:
+        SystemExit: the judge knows no other attribute to watch.
     """
     labels = labels_of(faces.test, judge.names)
     x = faces.test.x.astype(np.float32) / np.float32(255)
@@ -137,6 +140,11 @@ def measure(edit, judge, faces, edited_names, strengths, num_faces):
             wanted[:, column] = strength
             found[strength] = judge.answers(edit(x[rows], wanted))
         others = independent[place] & (accuracy >= KNOWN)
+        if not others.any():
+            raise SystemExit(
+                f"the judge knows no attribute that is independent of {name} (balanced accuracy "
+                f"{KNOWN} or more): train it longer (--judge-count, --judge-epochs)"
+            )
         yield {
             "attribute": name,
             "judge_balanced_accuracy": float(accuracy[place]),
@@ -175,7 +183,7 @@ def summary(rows, strengths):
     """Means over the rows of attributes that the judge knows."""
     known = [row for row in rows if row["judge_balanced_accuracy"] >= KNOWN]
     if not known:
-        return f"the judge knows no attribute (balanced accuracy {KNOWN} or more)"
+        return "the judge knows none of them"
     lines = [f"means over the {len(known)} attributes that the judge knows (from {KNOWN}):"]
     for strength in (0.0, *strengths):
         seen, stay = (

@@ -522,7 +522,7 @@ def _only_the_mean(case):
 
 def _beta(case):
     beta = case.option("beta")
-    if beta is None or case.option("objective", "elbo") != "elbo":
+    if beta is None:
         raise _MissingError
     if 1 / BETA_OFF <= beta <= BETA_OFF:
         return None

@@ -147,8 +147,9 @@ _AGAINST = (
 )
 _JUDGED = (
     ("fid_keras_inception", "FID, Keras's Inception", "{:.2f}"),
-    ("frechet_attributes", "Frechet distance, attributes", "{:.2f}"),
-    ("frechet_pca", "Frechet distance, PCA", "{:.2f}"),
+    ("frechet_inception", "Fréchet distance, other Inception", "{:.2f}"),
+    ("frechet_attributes", "Fréchet distance, attributes", "{:.2f}"),
+    ("frechet_pca", "Fréchet distance, PCA", "{:.2f}"),
     ("precision", "precision", "{:.3f}"),
     ("recall", "recall", "{:.3f}"),
     ("density", "density", "{:.3f}"),

@@ -65,6 +65,7 @@ def publish(
             metadata["directions"] = {
                 "names": list(directions.names),
                 "accuracy": [float(value) for value in directions.accuracy],
+                "held": [list(names) for names in directions.held],
                 "vectors": directions.vectors.tolist(),
             }
         (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))

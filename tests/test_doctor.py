@@ -384,6 +384,14 @@ def test_a_way_back_to_where_it_was_is_no_rise():
     assert "training too short" not in _names(_changed(history=_history(saw, saw)))
 
 
+@pytest.mark.parametrize(("wobble", "problems"), [(80.0, []), (40.0, ["training too short"])])
+def test_a_rise_within_twice_the_wobble_is_nothing(wobble, problems):
+    # It rises by 9 x 10 nats over the last 10 epochs, every other one of which lies low.
+    epochs = np.arange(EPOCHS)
+    goal = np.minimum(epochs, 10) * 100.0 + epochs * 10.0 + wobble * (-1.0) ** (epochs + 1)
+    assert _names(_changed(history=_history(goal, goal))) == problems
+
+
 @pytest.mark.parametrize(("part", "problems"), [(0.0009, []), (0.0011, ["training too short"])])
 def test_a_rise_by_less_than_a_thousandth_of_the_figure_is_nothing(part, problems):
     # The last fifth of 50 epochs is 9 steps of 49.

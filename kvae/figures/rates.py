@@ -184,7 +184,7 @@ def _equal_elbo(axes: Axes, view: np.ndarray) -> None:
         if not 0.02 < fraction < 0.98:
             continue
         axes.plot(view[0], total - view[0], **_EQUAL, scalex=False, scaley=False)
-        words = f"ELBO {_number(-total)}"
+        words = f"ELBO {_number(0.0 - total)}"
         if low[1] <= total - high[0]:
             place = high[0] + 0.01 * (high - low)[0], total - high[0]
             axes.text(*place, words, ha="left", **look)

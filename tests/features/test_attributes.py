@@ -156,9 +156,11 @@ def test_a_damaged_file_is_made_anew(tmp_path, monkeypatch, capsys, quick, damag
     feature_net("attributes", DATA, cache_dir=tmp_path)
 
 
-def test_no_half_file_is_left_and_no_features_are_lost(tmp_path, monkeypatch, capsys, quick):
-
-    def full_disk(_):
+@pytest.mark.parametrize(("where", "call"), [("os", "fsync"), ("Path", "replace")])
+def test_no_half_file_is_left_and_no_features_are_lost(
+    tmp_path, monkeypatch, capsys, quick, where, call
+):
+    def full_disk(*_):
         (partial,) = _files(tmp_path)
         assert partial.startswith(".") and not partial.endswith(".npz")
         raise OSError(28, "No space left on device")
