@@ -37,7 +37,7 @@ from kvae.features import feature_net
 from kvae.figures.images import save_sheet
 from kvae.metrics.frechet import frechet_distance, moments
 from kvae.metrics.neighbours import manifold_metrics
-from kvae.metrics.reconstruction import reconstruction_metrics
+from kvae.metrics.reconstruction import row_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_SAMPLES = 2000
@@ -140,12 +140,12 @@ def _row(method, seed, found, real, real_features, net):
     def distance(images):
         return frechet_distance(moments([net.extract(images)]), reference)
 
-    errors = reconstruction_metrics(as_unit_interval(real), found.reconstructions, images=True)
+    errors = row_errors(as_unit_interval(real), found.reconstructions, images=True)
     drawn = found.samples.get("sampler", found.samples.get("prior"))
     manifold = manifold_metrics(real_features, net.extract(drawn))
     row = {
         "method": method, "seed": seed, "epochs": found.epochs, "seconds": found.seconds,
-        "PSNR, dB": errors["psnr_db"], "reconstructions": distance(found.reconstructions),
+        "PSNR, dB": float(errors["psnr_db"].mean()), "reconstructions": distance(found.reconstructions),
         **{name: distance(images) for name, images in found.samples.items()}, **manifold,
     }  # fmt: skip
     print(json.dumps(row), flush=True)

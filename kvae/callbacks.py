@@ -10,7 +10,7 @@ from kvae.errors import UsageError
 from kvae.likelihoods import accepts
 from kvae.metrics.latents import active_fraction, active_units, rate_per_dim
 from kvae.metrics.likelihood import mean_and_stderr
-from kvae.metrics.reconstruction import reconstruction_metrics
+from kvae.metrics.reconstruction import psnr_of, row_errors
 from kvae.model import VAE, as_float
 from kvae.noise import SeededNoise
 
@@ -118,7 +118,7 @@ def _steps_taken(vae):
 def _config_of(vae, first_step, steps):
     """What of `kvae.config.Config` a model tells; `steps` of the optimizer to an epoch."""
     config = {
-        "network": "mlp" if len(vae.element_shape) == 1 else "conv",
+        "network": "mlp" if len(vae.element_shape) == 1 else None,
         "latent_dim": vae.latent_dim,
         "likelihood": vae.likelihood.kind,
         "variance": getattr(vae.likelihood, "variance", None),
@@ -177,7 +177,8 @@ def _measure(vae, x, seed):
         pixels = np.asarray(as_float(x))
         constant = np.broadcast_to(pixels.mean(0), pixels.shape)
         for name, image in {"psnr_db": found["image"], "constant_psnr_db": constant}.items():
-            metrics[name] = reconstruction_metrics(pixels, image, images=True)["psnr_db"]
+            mse = row_errors(pixels, image, images=False)["mse"]
+            metrics[name] = float(psnr_of(mse).mean())
     return metrics
 
 

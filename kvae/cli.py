@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from kvae.config import MAX_SEED, ONLY_FOR, PRESETS, Config, resolve
 from kvae.errors import KvaeError, UsageError
-from kvae.features import FEATURES
+from kvae.features import AUTO, FEATURES
 from kvae.registry import Member
 
 _DEBUG = "--debug"
@@ -168,7 +168,7 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         help="importance draws of the log-likelihood (default: 500)",
     )  # fmt: skip
     parser.add_argument(
-        "--features", choices=("auto", *FEATURES), default="auto", metavar="NAME",
+        "--features", choices=(AUTO, *FEATURES), default=AUTO, metavar="NAME",
         help="what judges samples of images: "
         + "; ".join(f"{name}: {member.help}" for name, member in FEATURES.items())
         + " (default: auto, the first of them that can be had)",
@@ -189,6 +189,10 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
     given = vars(parser.parse_args(argv))
     given.pop("debug")
     weights = given["inception_weights"]
+    if weights and given["features"] not in (AUTO, "inception"):
+        raise UsageError(
+            f"--inception-weights goes with --features inception, received {given['features']}"
+        )
     if weights and not Path(weights).is_file():
         raise UsageError(f"--inception-weights: no such file: {weights}")
     names = ("num_draws", "features", "inception_weights", "num_samples", "seed")

@@ -191,7 +191,7 @@ class Config:
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
     width: int = _option(
         32, _MODEL, "channels of the largest map of 'resnet', a multiple of 8",
-        _Kind("a multiple of 8", lambda text: _checked(int(text), int(text) > 0 == int(text) % 8)),
+        _Kind("a multiple of 8", lambda text: _checked(_at_least(8, text), int(text) % 8 == 0)),
         metavar="N",
     )  # fmt: skip
     depth: int = _option(
@@ -322,6 +322,16 @@ class Config:
                 "--kl-warmup-epochs or --kl-cycle-epochs, not both: received "
                 f"{self.kl_warmup_epochs} and {self.kl_cycle_epochs}"
             )
+        if self.network == "conv-large" and (self.ema_momentum or self.prior == "vamp"):
+            raise UsageError(
+                "--network conv-large normalises by batch: it goes neither with --ema-momentum nor "
+                f"with --prior vamp, received {self.ema_momentum:g} and {self.prior}"
+            )
+        if self.objective == "iwae" and (self.likelihood, self.variance) == ("gaussian", "optimal"):
+            raise UsageError(
+                "--variance optimal goes with --objective elbo: several draws a row have another "
+                "best variance; --variance shared learns it"
+            )
         check_regularisers(
             self.objective, self.posterior, self.prior, self.free_bits, self.tc_weight
         )
@@ -340,6 +350,11 @@ def check_regularisers(objective, posterior, prior, free_bits, tc_weight):
     Raises:
         UsageError: they do not go together.
     """
+    if not (free_bits >= 0 and tc_weight >= 0):
+        raise UsageError(
+            "free bits and a weight of the total correlation are at least 0, received "
+            f"{free_bits} and {tc_weight}"
+        )
     if free_bits and (posterior, prior, objective) != ("diagonal", "standard_normal", "elbo"):
         raise UsageError(
             "free bits are counted by dimension: they go with the posterior 'diagonal', the prior "

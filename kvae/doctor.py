@@ -36,7 +36,7 @@ _COVERS = {
     "dead sampler": ("prior gap",),
 }
 #: Features that samples are compared by, in the order of trust: the first one measured counts.
-FEATURES = ("fid_keras_inception", "frechet_attributes", "frechet_pca")
+FEATURES = ("fid_keras_inception", "frechet_inception", "frechet_attributes", "frechet_pca")
 
 WIDTH = 88  # columns of a report
 COLLAPSED_NATS = 0.1  # a seventh of a bit tells hardly any two rows apart
@@ -44,6 +44,7 @@ MEAN_IMAGE_DB = 0.5  # a ninth less squared error than that of the mean
 MEMORISED, SURELY_MEMORISED = 0.05, 0.2  # 0.01 is expected; chance in 200 samples reaches 0.03
 OVERFIT_STDERRS = 5.0  # of the difference: beyond any chance
 OVERFIT_PART = 0.1  # of the rate; every model knows its training rows a little better
+OVERFIT_ERROR = 1.15  # times the error of training rows; a calibrated variance makes nats of little
 PEAK_BEFORE = 0.6  # of the run; a peak after that is how training should end
 LOST_PART = 0.05  # of all that was gained: more than validation wavers by
 PEAK_NOISE = 4.0  # standard deviations: the best of fifty values lies over two above their mean
@@ -271,6 +272,11 @@ class _Case:
                 continue
         raise _MissingError
 
+    def floor(self, feature):
+        """How far other data are from the test rows: chance alone puts samples that far."""
+        value = self.metrics.get(f"{feature}_floor")
+        return value if value is not None and math.isfinite(value) else 0.0
+
     def fitted_sampler(self):
         """The sampler that the model has, or was to have; "none"."""
         fitted = self.metrics.get("sampler") or self.metrics.get("protocol", {}).get("sampler")
@@ -364,16 +370,18 @@ def _few_epochs(case):
 
 
 def _warm_up_unfinished(case):
-    warmup = case.option("kl_warmup_epochs", 0)
+    cycle = case.option("kl_cycle_epochs", 0)
+    warmup = case.option("kl_warmup_epochs", 0) or cycle / 2
     if not case.epochs() or _goes_on(case):
         raise _MissingError
     if warmup < case.epochs():
         return None
     evidence = (
-        f"The weight of the rate was to rise over {warmup} epochs, and training ended after "
+        f"The weight of the rate was to rise over {warmup:g} epochs, and training ended after "
         f"{case.epochs()}: the model was never trained with its beta."
     )
-    return _Told("certain", evidence, f"Try --epochs {3 * warmup} or less --kl-warmup-epochs.")
+    flag = "--kl-cycle-epochs" if cycle else "--kl-warmup-epochs"
+    return _Told("certain", evidence, f"Try --epochs {math.ceil(3 * warmup)} or less {flag}.")
 
 
 def _still_rising(case):
@@ -413,6 +421,9 @@ def _train_far_above_test(case):
     gap = train - test
     if gap <= max(OVERFIT_STDERRS * stderr, OVERFIT_PART * case.number("rate_nats")):
         return None
+    errors = [case.metrics.get(f"{name}reconstruction_mse") for name in ("", "train_")]
+    if None not in errors and errors[0] <= OVERFIT_ERROR * errors[1]:
+        return None
     evidence = (
         f"The ELBO of training rows is {_figure(gap)} nats above that of test rows "
         f"({_figure(train)} against {_figure(test)}), more than {OVERFIT_STDERRS:g} standard "
@@ -443,7 +454,7 @@ def _peak_long_past(case):
 
 def _less_capacity(case):
     options = ["more training data"]
-    if case.option("network", "mlp") == "mlp":
+    if case.option("network", "") == "mlp":
         options.append("smaller --hidden-units")
     elif not case.option("flip"):
         options.append("--flip (if mirrored images are as good)")
@@ -486,7 +497,7 @@ def _more_rate(case):
     if case.option("beta", 1) > 1:
         options.append("--beta 1")
     if _fixed_variance(case):
-        options.append("--variance optimal")
+        options.append(f"--variance {_learned(case)}")
     options += _slow_start(case)
     if _takes_free_bits(case) and not case.option("free_bits"):
         options.append("--free-bits 0.1")
@@ -579,9 +590,16 @@ def _calibrate(case, ratio, otherwise):
     """Options that bring the variance to the error; a learned one is off for another reason."""
     fixed = _fixed_variance(case)
     if fixed:
-        return f"Try --variance optimal, or --variance {fixed / ratio:.2g} in place of {fixed:g}."
-    learned_alone = case.option("variance") in ("shared", "per-channel", "per-feature")
-    return _try(["--variance optimal", *otherwise] if learned_alone else otherwise)
+        learned = _learned(case)
+        return f"Try --variance {learned}, or --variance {fixed / ratio:.2g} in place of {fixed:g}."
+    moved = case.option("variance") in ("shared", "per-channel", "per-feature")
+    better = moved and _learned(case) == "optimal"
+    return _try(["--variance optimal", *otherwise] if better else otherwise)
+
+
+def _learned(case):
+    """A calibrated variance that the objective can have."""
+    return "shared" if case.option("objective") == "iwae" else "optimal"
 
 
 # Samples
@@ -602,7 +620,9 @@ def _memorised(case):
 
 
 def _gap_in_nats(case):
-    gap, rate = case.number("prior_gap_nats"), case.number("rate_nats")
+    rate = case.number("rate_nats")
+    gaps = case.known("prior_gap_nats", "prior_moments_kl_nats")
+    gap = max(gaps.values())
     if gap <= max(PRIOR_GAP_NATS, PRIOR_GAP_PART * rate):
         return None
     evidence = (
@@ -613,10 +633,11 @@ def _gap_in_nats(case):
 
 
 def _gap_in_samples(case):
-    feature, (prior, reconstructions) = case.frechet("prior", "reconstructions")
-    if prior <= SAMPLES_WORSE * reconstructions:
+    feature, (prior, best) = case.frechet("prior", "reconstructions")
+    best = max(best, case.floor(feature))
+    if prior <= SAMPLES_WORSE * best:
         return None
-    return _bridged(case, _worse(feature, prior, "reconstructions", reconstructions))
+    return _bridged(case, _worse(feature, prior, "reconstructions or other data", best))
 
 
 def _gap_to_sampler(case):
@@ -659,14 +680,23 @@ def _not_fitted(case):
     return _Told("certain", evidence, _try(["--sampler auto", "a smaller --latent-dim"]))
 
 
+def _not_finite_samples(case):
+    wrong = case.number("not_finite_samples_sampler")
+    if not wrong:
+        return None
+    evidence = f"{wrong:.0f} of the sampler's samples are not finite."
+    return _Told("certain", evidence, _other_sampler(case))
+
+
 def _no_help(case):
-    feature, (sampler, prior, reconstructions) = case.frechet("sampler", "prior", "reconstructions")
-    useless = sampler >= prior > SAMPLES_WORSE * reconstructions
-    if not useless and sampler <= SAMPLER_FAR * reconstructions:
+    feature, (sampler, prior, best) = case.frechet("sampler", "prior", "reconstructions")
+    best = max(best, case.floor(feature))
+    useless = sampler >= prior > SAMPLES_WORSE * best
+    if not useless and sampler <= SAMPLER_FAR * best:
         return None
     evidence = (
-        f"The sampler's samples are {sampler / reconstructions:.1f} times as far from the data as "
-        f"reconstructions ({feature} {sampler:.4g} against {reconstructions:.4g}; the prior's "
+        f"The sampler's samples are {sampler / best:.1f} times as far from the data as "
+        f"reconstructions or other data ({feature} {sampler:.4g} against {best:.4g}; the prior's "
         f"{prior:.4g})."
     )
     return _Told("likely", evidence, _other_sampler(case))
@@ -684,10 +714,16 @@ def _harms(case):
 
 
 def _covers_less(case):
-    sampler, prior = case.number("coverage_sampler"), case.number("coverage_prior")
-    if sampler >= COVERAGE_LOST * prior:
+    sampler = case.number("coverage_sampler")
+    others = case.known("coverage_prior", "coverage_reconstructions")
+    most = max(others, key=lambda name: others[name])
+    if sampler >= COVERAGE_LOST * others[most]:
         return None
-    evidence = f"The sampler's samples cover {sampler:.1%} of the data, the prior's {prior:.1%}."
+    evidence = (
+        f"The sampler's samples cover {sampler:.1%} of the data, "
+        f"{'those of the prior' if most.endswith('prior') else 'reconstructions'} "
+        f"{others[most]:.1%}."
+    )
     return _Told("likely", evidence, _other_sampler(case))
 
 
@@ -755,6 +791,7 @@ _CHECKS: tuple[tuple[str, Callable[[_Case], _Told | None]], ...] = (
     ("variance too large", _variance_too_large),
     ("variance too small", _variance_too_small),
     ("dead sampler", _not_fitted),
+    ("dead sampler", _not_finite_samples),
     ("dead sampler", _harms),
     ("dead sampler", _no_help),
     ("dead sampler", _covers_less),

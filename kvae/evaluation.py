@@ -10,7 +10,7 @@ from kvae.data import MIN_SPLIT_ROWS, Dataset
 from kvae.doctor import diagnose
 from kvae.doctor import report as doctors_report
 from kvae.errors import DataError, UsageError
-from kvae.features import feature_net
+from kvae.features import AUTO, feature_net
 from kvae.image_measurements import train_features
 from kvae.metric_table import print_table
 from kvae.runs import Version, find_version, read_metadata, writable_folder
@@ -102,6 +102,11 @@ def evaluate(
     from kvae.served import ServedModel  # imports TensorFlow: not before `prepare` has passed
 
     dataset, folder = job.dataset, job.folder
+    if dataset.kind != "images" and (features != AUTO or inception_weights):
+        raise UsageError(
+            "--features and --inception-weights compare images; the rows of this dataset are "
+            "vectors"
+        )
     served = ServedModel(job.version, _BATCH[dataset.kind])
     train = None
     if dataset.kind == "images":

@@ -126,8 +126,8 @@ def _edit(vae, x, directions):
     return Endpoint(
         edited,
         (x, strength),
-        "the reconstruction with attributes moved, 1: as far as those without it are from those "
-        f"with it; in this order: {', '.join(directions.names)}",
+        "the reconstruction with attributes moved by what each adds to the mean latent, times its "
+        f"strength (-1: taken away); in this order: {', '.join(directions.names)}",
     )
 
 

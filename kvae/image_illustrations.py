@@ -9,7 +9,7 @@ from kvae.data import Dataset
 from kvae.data.pixels import as_unit_interval
 from kvae.figures import images as figures
 from kvae.figures.calibration import save_calibration
-from kvae.figures.directions import save_attributes, save_traversals
+from kvae.figures.traversals import save_attributes, save_traversals
 from kvae.image_measurements import (
     MAX_CALIBRATION_ROWS,
     TrainFeatures,
@@ -18,6 +18,7 @@ from kvae.image_measurements import (
     worst,
 )
 from kvae.metrics.latents import active_fraction, rate_per_dim
+from kvae.metrics.neighbours import nearest
 
 _PAIRS, _STEPS = 6, 10
 _GENERATED, _SHOWN, _WORST = 20, 20, 20
@@ -69,8 +70,9 @@ def draw_images(
     rows = np.sort(rng.permutation(len(x))[:_MAX_ROWS])
     originals = as_unit_interval(x[rows])
     reconstructions = served.call("serving_default", x=originals)["reconstruction"]
+    shown = rng.permutation(len(rows))[:_SHOWN]
     figures.save_reconstruction(
-        folder / "reconstruction.png", originals[:_SHOWN], reconstructions[:_SHOWN],
+        folder / "reconstruction.png", originals[shown], reconstructions[shown],
         f"{name}: test images",
     )  # fmt: skip
     bad, psnr = worst(originals, reconstructions, _WORST)
@@ -142,28 +144,25 @@ def _traversals(folder, served, originals):
 def _neighbours(folder, served, dataset, train, rng):
     source, signature = list(signatures(served).items())[-1]
     samples = served.call(signature, seed=rng.integers(2**63, size=_SAMPLES))["sample"]
-    features = train.net.extract(samples).astype(np.float64)
-    squared = np.square(features[:, None] - train.features).sum(axis=-1)
-    nearest = np.argsort(squared, axis=1, kind="stable")[:, :_NEIGHBOURS]
-    images = np.stack([as_unit_interval(dataset.train.x[train.rows[row]]) for row in nearest])
+    distances, found = nearest(train.net.extract(samples), train.features, _NEIGHBOURS)
+    images = np.stack([as_unit_interval(dataset.train.x[train.rows[row]]) for row in found])
     figures.save_neighbours(
-        folder / "neighbours.png", samples, images,
-        np.sqrt(np.take_along_axis(squared, nearest, axis=1)),
+        folder / "neighbours.png", samples, images, distances,
         f"{name_of(served)}: samples of the {source} and their nearest of {len(train.rows):,} "
         "train images, with their distance in features",
     )  # fmt: skip
 
 
 def _attributes(folder, served, dataset, rng):
-    """The attributes that are told best, each on a face of its own that has not got it."""
+    """The attributes that are told best, each on an image of its own that has not got it."""
     directions, labels = served.metadata["directions"], dataset.test.labels
-    names, accuracy = directions["names"], np.array(directions["accuracy"])
-    chosen = [int(i) for i in np.argsort(-accuracy, kind="stable")[:_EDITED]]
-    faces = []
+    names = directions["names"]  # the best told first
+    chosen = range(min(_EDITED, len(names)))
+    images = []
     for place in chosen:
         without = np.flatnonzero(~labels[names[place]]) if names[place] in labels else ()
-        faces.append(int(rng.choice(without if len(without) else len(dataset.test.x))))
-    originals = as_unit_interval(dataset.test.x[faces])
+        images.append(int(rng.choice(without if len(without) else len(dataset.test.x))))
+    originals = as_unit_interval(dataset.test.x[images])
     strengths = np.zeros((len(chosen), len(_STRENGTHS), len(names)), np.float32)
     for row, place in enumerate(chosen):
         strengths[row, :, place] = _STRENGTHS
@@ -174,6 +173,7 @@ def _attributes(folder, served, dataset, rng):
     )["edited"]
     save_attributes(
         folder / "attributes.png", edited.reshape(len(chosen), -1, *edited.shape[1:]),
-        f"{name_of(served)}: attributes moved in latent space; 1: as far as the faces with it are "
-        "from those without", [names[place] for place in chosen], list(_STRENGTHS), originals,
+        f"{name_of(served)}: attributes moved in latent space, by what each adds to the mean "
+        "latent, times these strengths",
+        [names[place] for place in chosen], list(_STRENGTHS), originals,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from kvae.features import FeatureNet
 from kvae.metrics.frechet import Moments, frechet_distance, moments
 from kvae.metrics.memorisation import memorisation_metrics
 from kvae.metrics.neighbours import manifold_metrics
-from kvae.metrics.reconstruction import row_errors
+from kvae.metrics.reconstruction import psnr_of, row_errors
 
 NUM_SETS = 5
 NEIGHBOURS = 5
@@ -61,24 +61,28 @@ def measure_samples(
         Metrics and their protocol, JSON values. For `reconstructions`, `prior`, `sampler` (where
         there is one) and `floor` (train images): the Frechet distance as `<net.key>_<name>`, and
         `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
-        sampler these are means over five independent sets, with `<key>_range`, [least, greatest].
+        sampler these are means over five independent sets, with `<key>_range`, [least, greatest];
+        but for `not_finite_samples_<name>`, a number of images, none are given unless that is 0.
         `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`.
     """
     rng, net = np.random.default_rng(seed), train.net
     test = _some(dataset.test.x, num_samples, rng)
     count = len(test)
-    judge = _Judge(net, test)
+    judge = _Judge(net, test, rng)
     metrics = judge.compare("floor", _parts(_some(dataset.train.x, count, rng)))
     metrics |= judge.compare(
         "reconstructions", (served.call("serving_default", x=p)["reconstruction"] for p in
                             _parts(test))
     )  # fmt: skip
     for name, signature in signatures(served).items():
-        sets = []
-        for _ in range(NUM_SETS):
-            seeds = rng.integers(2**63, size=count)
-            sets.append(judge.compare(name, _generated(served, signature, seeds)))
-        metrics |= _over_sets(sets)
+        draws = [rng.integers(2**63, size=count) for _ in range(NUM_SETS)]
+        wrong = _num_not_finite(_generated(served, signature, draws[0]))
+        metrics[f"not_finite_samples_{name}"] = wrong
+        if wrong:
+            continue
+        metrics |= _over_sets(
+            [judge.compare(name, _generated(served, signature, seeds)) for seeds in draws]
+        )
         found = memorisation_metrics(judge.last_features, judge.features, train.features)
         metrics |= {f"{key}_{name}": value for key, value in found.items()}
     protocol = {
@@ -97,6 +101,10 @@ def signatures(served: Any) -> dict[str, str]:
     if served.metadata.get("sampler", "none") != "none":
         found["sampler"] = "generate"
     return found
+
+
+def _num_not_finite(parts) -> int:
+    return sum(int((~np.isfinite(part).all(axis=(1, 2, 3))).sum()) for part in parts)
 
 
 def _generated(served, signature, seeds) -> Iterator[np.ndarray]:
@@ -121,26 +129,31 @@ class _Judge:
     Args:
         net: features.
         real: images.
+        rng: chooses the rows whose neighbours are looked for.
     """
 
-    def __init__(self, net: FeatureNet, real: np.ndarray):
+    def __init__(self, net: FeatureNet, real: np.ndarray, rng: np.random.Generator):
         self._net = net
+        # Of sorted images the first ones would be those of one class.
+        self._kept = np.zeros(len(real), bool)
+        self._kept[rng.permutation(len(real))[:MAX_MANIFOLD_ROWS]] = True
         self.features, self._moments = self._features_of(_parts(real))
         self.last_features = self.features
 
     def _features_of(self, parts) -> tuple[np.ndarray, Moments]:
-        """The features of the first rows, and the moments of all."""
+        """The features of some rows, and the moments of all."""
         kept: list[np.ndarray] = []
 
         def extracted():
+            done = 0
             for part in parts:
                 features = self._net.extract(part)
-                if sum(map(len, kept)) < MAX_MANIFOLD_ROWS:
-                    kept.append(features)
+                kept.append(features[self._kept[done : done + len(part)]])
+                done += len(part)
                 yield features
 
         whole = moments(extracted())
-        return np.concatenate(kept)[:MAX_MANIFOLD_ROWS], whole
+        return np.concatenate(kept), whole
 
     def compare(self, name: str, parts) -> dict[str, float]:
         """The distance of a set, and how the two sets cover one another."""
@@ -191,13 +204,13 @@ def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarra
 def constant_psnr(dataset: Dataset) -> float:
     """The PSNR in dB of answering the mean train image to everything, on the test split."""
     train = dataset.train.x[:: max(1, len(dataset.train.x) // _CONSTANT_ROWS)]
-    mean = np.mean([as_unit_interval(p).mean(0, dtype=np.float64) for p in _parts(train)], axis=0)
+    total = sum(as_unit_interval(part).sum(0, dtype=np.float64) for part in _parts(train))
+    mean = total / len(train)
     values = []
     for part in _parts(dataset.test.x):
         part = as_unit_interval(part)
         answer = np.broadcast_to(mean, part.shape).astype(np.float32)
-        mse = np.square(part - answer, dtype=np.float64).mean(axis=(1, 2, 3))
-        values.append(-10.0 * np.log10(np.maximum(mse, 1e-10)))
+        values.append(psnr_of(row_errors(part, answer, images=False)["mse"]))
     return float(np.concatenate(values).mean())
 
 

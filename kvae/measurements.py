@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from kvae.data import Dataset
 from kvae.data.gmm import mixture_of
 from kvae.data.pixels import as_unit_interval
-from kvae.disentangling import can_be_disentangled, disentanglement
+from kvae.factor_measurements import can_be_disentangled, disentanglement
 from kvae.image_measurements import (
     MAX_CALIBRATION_ROWS,
     TrainFeatures,
@@ -44,7 +44,7 @@ from kvae.metrics.modes import (
     true_log_density,
 )
 from kvae.metrics.protocol import descriptions
-from kvae.metrics.reconstruction import reconstruction_metrics
+from kvae.metrics.reconstruction import mean_errors, row_errors
 from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
 from kvae.metrics.two_sample import (
     MAX_COMPARED_ROWS,
@@ -58,6 +58,7 @@ from kvae.metrics.two_sample import (
 _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
 _ELBO_DRAWS = 4
 _MAX_TRAIN_ROWS = 5_000
+_PART = {2: 20_000, 4: 500}  # rows of vectors, of images, that are in memory as floats at once
 _BITS = "minus the bound of the probability of all 256 levels, over the values of an image and ln 2"
 _SUFFIXES = ("", "_sampler")
 _DENSITIES = ("prior", "sampler")  # what the suffixes stand for
@@ -139,10 +140,10 @@ def _measure(served, dataset, num_draws, seed):
     metrics |= _latents(served, x, posterior, streams[6])
     train = _train_rows(dataset, streams[7])
     metrics["train_elbo_nats"] = _elbo(served, train, streams[7])["elbo_nats"]
-    reconstruction = served.call("serving_default", x=x)["reconstruction"]
-    metrics |= reconstruction_metrics(
-        as_unit_interval(x), reconstruction, images=dataset.kind == "images", seed=seed
+    metrics["train_reconstruction_mse"] = float(
+        _row_errors(served, train, images=False)["mse"].mean()
     )
+    metrics |= mean_errors(_row_errors(served, x, images=not vectors), seed=seed)
     if mixture is not None:
         metrics["true_outlier_fraction"] = outlier_fraction(x, mixture)
     if vectors:
@@ -165,12 +166,18 @@ def _elbo(served, x, seed):
         float(np.mean([draw[name] for draw in draws], dtype="float64"))
         for name in ("distortion", "rate")
     )
-    return {
+    metrics = {
         "elbo_nats": elbo,
         "elbo_nats_stderr": stderr,
         "distortion_nats": distortion,
         "rate_nats": rate,
     }
+    if "log_weight_sampler" in draws[0]:
+        # Both densities at the same draws: what the weights differ by is their log ratio.
+        ratio = [draw["log_weight_sampler"] - draw["log_weight"] for draw in draws]
+        gap, stderr = mean_and_stderr(np.mean(ratio, axis=0), "the prior gap")
+        metrics |= {"prior_gap_nats": gap, "prior_gap_nats_stderr": stderr}
+    return metrics
 
 
 def _latents(served, x, posterior, seed):
@@ -184,13 +191,6 @@ def _latents(served, x, posterior, seed):
         "active_fraction_per_dim": active.tolist(),
     }
     seeds = rng.integers(2**63, size=len(x))
-    weights = served.call("log_weight", x=x, seed=seeds)
-    if "log_weight_sampler" in weights:
-        # At one draw of each row both densities are known: what they differ by is their ratio.
-        gap, stderr = mean_and_stderr(
-            weights["log_weight_sampler"] - weights["log_weight"], "the prior gap"
-        )
-        metrics |= {"prior_gap_nats": gap, "prior_gap_nats_stderr": stderr}
     config = served.metadata.get("config", {})
     if config.get("posterior") != "diagonal":
         return metrics
@@ -204,6 +204,16 @@ def _latents(served, x, posterior, seed):
         if len(draws) > draws.shape[1]:
             metrics |= gaussian_prior_gap(draws)
     return metrics
+
+
+def _row_errors(served, x, *, images):
+    """As `kvae.metrics.reconstruction.row_errors`, a part at a time."""
+    parts = []
+    for start in range(0, len(x), _PART[x.ndim]):
+        part = as_unit_interval(x[start : start + _PART[x.ndim]])
+        found = served.call("serving_default", x=part)["reconstruction"]
+        parts.append(row_errors(part, found, images=images))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _train_rows(dataset, seed):

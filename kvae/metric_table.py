@@ -56,6 +56,8 @@ _SHOWN = {
         ("energy_distance_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
     ),
 }
+# Where every draw tells its row, the one is a lower and the other an upper bound.
+_SATURATING = {"mutual_information_nats": "over ", "total_correlation_nats": "under "}
 _SEPARATION = (
     ("k-NN accuracy", ("knn_accuracy_latent", "knn_accuracy_x", "bayes_accuracy")),
     ("silhouette", ("silhouette_latent", "silhouette_x", "")),
@@ -103,11 +105,14 @@ def _rests_on_one_draw(metrics):
 def _cell(metrics, key, suffix, form, whole=None):
     if key + suffix not in metrics:
         return ""
-    value = f"{form.format(metrics[key + suffix]):>12}"
+    value = metrics[key + suffix]
+    text = f"{form.format(value):>12}"
     if whole:
-        return f"{value} of {metrics[whole]}"
+        return f"{text} of {metrics[whole]}"
+    if key in _SATURATING and metrics.get("mutual_information_saturated"):
+        return f"{_SATURATING[key]}{form.format(value).strip()}".rjust(12)
     stderr = metrics.get(f"{key}{suffix}_stderr")
-    return value if stderr is None else f"{value} ± {form.format(stderr)}"
+    return text if stderr is None else f"{text} ± {form.format(stderr)}"
 
 
 def _curve(metrics, columns):
@@ -154,7 +159,7 @@ _JUDGED = (
     ("recall", "recall", "{:.3f}"),
     ("density", "density", "{:.3f}"),
     ("coverage", "coverage", "{:.3f}"),
-    ("memorisation_ratio", "nearest train image, samples/test", "{:.3f}"),
+    ("nearest_train_distance_ratio", "nearest train image, over test's", "{:.3f}"),
     ("memorised_fraction", "memorised, 0.01 expected", "{:.3f}"),
 )
 

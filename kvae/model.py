@@ -87,7 +87,7 @@ class VAE(keras.Model):
         super().__init__(**{"name": "vae", "autocast": False, **kwargs})
         self._posterior_family = find(POSTERIORS, posterior, "posterior")
         _check_fit(encoder, decoder, likelihood, prior, self._posterior_family)
-        _check_objective(objective, iwae_draws, beta)
+        _check_objective(objective, iwae_draws, beta, likelihood)
         check_regularisers(objective, posterior, prior.kind, free_bits, tc_weight)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.prior = likelihood, prior
@@ -320,6 +320,8 @@ class VAE(keras.Model):
     def calibrate(self, batches):
         """Set the variance "optimal" to its maximum-likelihood value; others are left alone.
 
+        `fit` leaves a moving average over its last steps there.
+
         Args:
             batches: of x, one draw from the posterior of each row is taken.
         """
@@ -329,7 +331,7 @@ class VAE(keras.Model):
         for x in batches:
             found = float(self._mean_squared_error(tf.convert_to_tensor(x)))
             total, count = total + len(x) * found, count + len(x)
-        self.likelihood.mean_squared_error.assign(total / count)
+        self.likelihood.mean_squared_error.assign([total / count])
 
     @tf.function(reduce_retracing=True)
     def _mean_squared_error(self, x):
@@ -405,7 +407,8 @@ class VAE(keras.Model):
 
     def _step_noise(self, x):
         # Without the replica's number every replica would draw the same noise.
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        context = tf.distribute.get_replica_context()
+        replica = 0 if context is None else context.replica_id_in_sync_group
 
         def next_seed():
             seed = tf.cast(self.seed_generator.next(), tf.int64)
@@ -458,13 +461,17 @@ class VAE(keras.Model):
         return cls(**{**config, **parts})
 
 
-def _check_objective(objective, iwae_draws, beta):
+def _check_objective(objective, iwae_draws, beta, likelihood):
     if objective not in OBJECTIVES:
         raise UsageError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
     if objective == "iwae" and (callable(beta) or beta != 1 or iwae_draws < 1):
         raise UsageError(
             "the objective 'iwae' is a bound with beta 1, no warm-up and at least 1 draw: received "
             f"beta {beta}, iwae_draws {iwae_draws}"
+        )
+    if objective == "iwae" and getattr(likelihood, "is_updated", False):
+        raise UsageError(
+            "the variance 'optimal' is that of one draw a row: it goes with the objective 'elbo'"
         )
 
 

@@ -66,6 +66,7 @@ def publish(
                 "names": list(directions.names),
                 "accuracy": [float(value) for value in directions.accuracy],
                 "held": [list(names) for names in directions.held],
+                "left_out": list(directions.left_out),
                 "vectors": directions.vectors.tolist(),
             }
         (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))

@@ -2,6 +2,8 @@
 
 import keras
 
+from kvae.errors import UsageError
+
 
 @keras.saving.register_keras_serializable(package="kvae")
 class LinearWarmup:
@@ -41,10 +43,15 @@ class Cyclical:
         target: the highest value.
         cycle_steps: steps from one start at 0 to the next, at least 2.
 
+    Raises:
+        UsageError: fewer steps.
+
     Source: Fu et al., "Cyclical annealing schedule", NAACL 2019.
     """
 
     def __init__(self, target, cycle_steps):
+        if cycle_steps < 2:
+            raise UsageError(f"cycle_steps must be at least 2, received {cycle_steps}")
         self.target = float(target)
         self.cycle_steps = int(cycle_steps)
 

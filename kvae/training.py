@@ -25,7 +25,7 @@ from kvae.errors import DataError, KvaeError, UsageError
 from kvae.model import VAE, as_float
 from kvae.precision import choose_policy
 from kvae.preflight import check_values, latent_dim, load, outline
-from kvae.sampling import some_rows, with_sampler
+from kvae.sampler_fitting import some_rows, with_sampler
 
 BEST_WEIGHTS = "best.weights.h5"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
@@ -75,6 +75,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
             config=asdict(config), card=fitted.card, history=fitted.history,
             directions=fitted.directions,
         )  # fmt: skip
+        (folder / BEST_WEIGHTS).unlink(missing_ok=True)
     print(f"\npublished {version.path}")
     print(f"next:     python evaluate.py --model {version.path}")
     return version
@@ -164,11 +165,15 @@ def _directions(vae: VAE, dataset: data.Dataset, seed: int) -> Directions | None
             return None
         latents.append(np.concatenate([vae.encode(split.x[part])[0] for part in _parts(rows)]))
         labels.append(attributes)
-    found = fit_directions(latents[0], labels[0], latents[1], labels[1], seed=seed)
+    try:
+        found = fit_directions(latents[0], labels[0], latents[1], labels[1], seed=seed)
+    except (KvaeError, ValueError) as error:
+        print(f"attributes NO directions, the version has no signature edit: {error}")
+        return None
     if not found.names:
         return None
-    best = np.argsort(-found.accuracy)[:5]
-    shown = ", ".join(f"{found.names[i]} {found.accuracy[i]:.0%}" for i in best)
+    best = zip(found.names[:5], found.accuracy[:5], strict=True)
+    shown = ", ".join(f"{name} {accuracy:.0%}" for name, accuracy in best)
     print(f"attributes {len(found.names)} directions; the clearest, by held-out accuracy: {shown}")
     return found
 
@@ -299,8 +304,7 @@ def _fit(config, dataset, vae, folder):
     best.unlink(missing_ok=True)
     # A step on vectors is shorter than Keras's way in and out of it.
     block = dataset.kind == "vectors"
-    # beta belongs to the loss of "elbo", but that of "iwae" is the bound itself.
-    kept = _BestWeights("loss" if config.objective == "iwae" else "elbo", best)
+    kept = _BestWeights(_chosen_by(config), best)
     _compile(config, vae, _steps(config, dataset))
     result = vae.fit(
         shuffled_batches(
@@ -326,8 +330,19 @@ def _fit(config, dataset, vae, folder):
         )
     vae.set_weights(kept.weights)
     vae.calibrate(some_rows(dataset.train.x, config.seed))
-    best.unlink(missing_ok=True)
+    vae.save_weights(best)  # what follows may be interrupted too
     return history
+
+
+def _chosen_by(config):
+    """The figure of the valid split that says which epoch was best.
+
+    The bound, whatever beta is; but what free bits and a weight of the total correlation ask for
+    shows in the loss alone, once beta has settled.
+    """
+    regularised = config.free_bits or config.tc_weight != 1
+    settled = not (config.kl_warmup_epochs or config.kl_cycle_epochs)
+    return "loss" if config.objective == "iwae" or (regularised and settled) else "elbo"
 
 
 class _BestWeights(keras.callbacks.Callback):
@@ -363,6 +378,8 @@ class _BestWeights(keras.callbacks.Callback):
 
 
 def _valid_batch(config, dataset):
+    if config.tc_weight != 1:
+        return config.batch_size  # every pair of rows is compared, and the estimate depends on it
     draws = config.iwae_draws if config.objective == "iwae" else 1
     return max(1, _VALID_BATCH[dataset.kind] // draws)
 

@@ -1,14 +1,24 @@
 """Shared by all tests: quiet TensorFlow on the CPU, and small models to look at."""
 
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# The user's own cache must neither help nor suffer.
+os.environ["KVAE_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")
 
 import keras
 import numpy as np
 import pytest
 from kvae_testing import make_vae
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests():
+    yield
+    shutil.rmtree(os.environ["KVAE_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

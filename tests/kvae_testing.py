@@ -53,7 +53,7 @@ COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS, POSTERIORS)
 def make_vae(shape, **options):
     """A small VAE, its weights moved off their symmetric start."""
     small = {"latent_dim": 2, "prior_components": 3, "hidden_units": (8,), "width": 8}
-    options = {**small, **options}
+    options = {**small, "network": "conv" if len(shape) == 3 else "mlp", **options}
     keras.utils.set_random_seed(0)
     vae = kvae.build_vae(shape, **options)
     rng = np.random.default_rng(1)

@@ -51,7 +51,8 @@ def test_text_from_the_command_line_becomes_values():
         (
             "variance",
             "sharde",
-            "a positive number, shared or per-feature or heteroscedastic or full",
+            "a positive number, shared or optimal or per-channel or per-feature or "
+            "heteroscedastic or full",
         ),
         ("beta", "-0.1", "at least 0"),
         ("hidden_units", "64,,64", "whole numbers"),

@@ -21,6 +21,8 @@ METRICS = {
     "elbo_nats": 8_880.0,
     "elbo_nats_stderr": 3.0,
     "train_elbo_nats": 8_885.0,
+    "reconstruction_mse": 0.012,
+    "train_reconstruction_mse": 0.010,
     "active_units": 30,
     "latent_dim": 32,
     "active_fraction_per_dim": [0.97] * 20 + [0.6] * 10 + [0.001] * 2,
@@ -134,6 +136,21 @@ CHANGES = {
     "sampler as the prior": ("dead sampler", "likely", {
         "metrics": _all("sampler", 90.0) | _all("prior", 90.0),
     }),
+    "unfinished cycle": ("training too short", "certain", {
+        "config": {"kl_cycle_epochs": 2 * EPOCHS},
+    }),
+    "no finite samples": ("dead sampler", "certain", {
+        "metrics": {"not_finite_samples_sampler": 3},
+    }),
+    "moments far from the prior": ("prior gap", "likely", {
+        "metrics": {"prior_moments_kl_nats": 7.0, "prior_gap_nats": None, **NO_SAMPLER},
+        "config": {"sampler": "none"},
+    }),
+    "sampler covers less than reconstructions": ("dead sampler", "likely", {
+        "metrics": {
+            "coverage_sampler": 0.3, "coverage_prior": 0.3, "coverage_reconstructions": 0.8,
+        },
+    }),
     "sampler far": ("dead sampler", "likely", {
         "metrics": _all("sampler", 110.0) | _all("prior", 120.0),
     }),
@@ -181,6 +198,12 @@ def test_every_problem_is_brought_about_above():
         {"metrics": {"rate_nats": 0.11, "prior_gap_nats": 0.0, "train_elbo_nats": None}},
         {"metrics": {"psnr_db": 11.51}},
         {"metrics": {"memorised_fraction_sampler": 0.05}},
+        # A calibrated variance makes hundreds of nats of a small difference in error.
+        {"metrics": {"train_elbo_nats": 8_880 + 300.0, "reconstruction_mse": 0.0115}},
+        # Chance puts even perfect samples as far from few test rows as other data are.
+        {"metrics": _all("floor", 60) | _all("reconstructions", 5) | _all("prior", 66)},
+        {"metrics": {"not_finite_samples_sampler": 0}},
+        {"config": {"kl_cycle_epochs": 2 * EPOCHS - 2}},
         # Within 5 standard errors of the difference, 4.24 nats each; then within a tenth of the
         # rate, though beyond chance.
         {"metrics": {"train_elbo_nats": 8_880 + 21.0}},
@@ -253,9 +276,11 @@ def test_the_participation_ratio_is_that_of_the_rates():
 
 
 def test_the_first_feature_measured_is_the_one_that_counts():
-    inception, attributes, _ = FEATURES
+    attributes = "frechet_attributes"
+    better = FEATURES[: FEATURES.index(attributes)]
     assert _names(_changed(metrics={f"{attributes}_prior": 300.0})) == []
-    taken = {f"{inception}_{kind}": None for kind in ("reconstructions", "prior", "sampler")}
+    kinds = ("reconstructions", "prior", "sampler")
+    taken = {f"{feature}_{kind}": None for feature in better for kind in kinds}
     found = _changed(metrics={**taken, f"{attributes}_prior": 300.0})
     assert _names(found) == ["prior gap"]
     assert attributes in found[0].evidence

@@ -12,9 +12,16 @@ from kvae import evaluation, illustrations, preflight, publish, runs, training
 from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
 from kvae.errors import DataError, UsageError
+from kvae.metric_table import print_table
 
-FIGURES = {"generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png"}
+FIGURES = {
+    "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
+    "rate_distortion.png",
+}  # fmt: skip
 OF_MIXTURES = FIGURES | {"bound.png", "density.png", "recall.png"}
+OF_IMAGES = FIGURES | {
+    "worst.png", "calibration.png", "traversals.png", "traversals.gif", "neighbours.png",
+}  # fmt: skip
 
 
 def _evaluate(path, *, num_draws=5, seed=0, **where):
@@ -106,22 +113,23 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
 
 def test_a_bound_above_the_truth_is_called_a_bug(capsys):
     base = {"active_units": 1, "latent_dim": 1}
-    evaluation._report({**base, "gap_is_a_bug": True})
+    print_table({**base, "gap_is_a_bug": True})
     text = " ".join(capsys.readouterr().out.split())
     assert "BUG" in text
     assert "by over 3 standard errors, more than chance explains" in text
-    evaluation._report({**base, "gap_is_a_bug": False, "gap_is_a_bug_sampler": True})
+    print_table({**base, "gap_is_a_bug": False, "gap_is_a_bug_sampler": True})
     assert "BUG" in capsys.readouterr().out
-    evaluation._report({**base, "gap_is_a_bug": False})
+    print_table({**base, "gap_is_a_bug": False})
     assert "BUG" not in capsys.readouterr().out
 
 
 def test_prior_and_sampler_stand_side_by_side(capsys):
     point = {"num_draws": 500, "rows": 1000, "gap_nats": 0.03, "gap_nats_stderr": 0.004}
-    evaluation._report(
+    print_table(
         {
             "active_units": 1, "latent_dim": 3, "gap_nats": 0.5, "gap_nats_stderr": 0.01,
-            "gap_nats_sampler": 0.25, "gap_nats_sampler_stderr": 0.02, "num_modes": 10,
+            "log_likelihood_nats_sampler": -3.5, "gap_nats_sampler": 0.25,
+            "gap_nats_sampler_stderr": 0.02, "num_modes": 10,
             "modes_captured": 4, "modes_captured_sampler": 9, "bound_curve": [point],
             "bound_curve_sampler": [{**point, "gap_nats": 0.01}],
             "knn_accuracy_latent": 0.8, "knn_accuracy_x": 0.9, "bayes_accuracy": 0.95,
@@ -146,7 +154,7 @@ def test_prior_and_sampler_stand_side_by_side(capsys):
 
 def test_without_a_sampler_and_a_truth_the_table_has_one_column_and_bounds(capsys):
     point = {"num_draws": 1, "rows": 50, "bound_nats": -3.0, "bound_nats_stderr": 0.1}
-    evaluation._report({"active_units": 1, "latent_dim": 1, "bound_curve": [point]})
+    print_table({"active_units": 1, "latent_dim": 1, "bound_curve": [point]})
     words = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "bound with K draws, nats" in words
     assert "K = 1 on 50 rows -3.0000 ± 0.1000" in words
@@ -176,10 +184,14 @@ def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path):
     config = resolve({**given, "save": str(tmp_path), "epochs": 1, "batch_size": batch}, preset)
     version = training.train(config)
     metrics = _evaluate(version.path)
-    figures = OF_MIXTURES if preset == "report-gmm" else FIGURES
+    figures = OF_MIXTURES if preset == "report-gmm" else OF_IMAGES
+    figures |= {"attributes.png"} if preset == "faces" else set()
     assert {path.name for path in version.evaluation.iterdir()} == figures | {"metrics.json"}
     assert np.isfinite(metrics["log_likelihood_nats"])
     assert ("psnr_db" in metrics) == (preset != "report-gmm")
+    assert ("frechet_attributes_prior" in metrics) == (preset != "report-gmm")
+    assert ("mig" in metrics) == (preset == "faces")
+    assert isinstance(metrics["findings"], list)
     assert ("gap_nats" in metrics) == (preset == "report-gmm")
     if preset == "faces":
         assert metrics["protocol"]["data_card"]["image_size"] == 32

@@ -4,6 +4,7 @@ import tensorflow as tf
 from kvae_testing import COVER, make_vae, make_x
 
 from kvae import export
+from kvae.directions import Directions
 from kvae.noise import SeededNoise
 from kvae.priors.mixture import Mixture
 from kvae.priors.second_stage import SecondStage
@@ -257,3 +258,46 @@ def test_a_sampler_is_served_beside_the_prior(small_vae, tmp_path, kind):
     ]
     bound = np.logaddexp.reduce([terms[0].log_weight for terms in many], axis=0)
     _close(bounds["log_likelihood_sampler"], bound - np.log(export.NUM_DRAWS))
+
+
+DIRECTIONS = Directions(
+    ("Smiling", "Male"),
+    np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]], np.float32),
+    np.array([0.9, 0.8]), ((), ()), (),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory):
+    vae = make_vae((8, 8, 1), network="conv", latent_dim=3)
+    path = tmp_path_factory.mktemp("edited") / "m"
+    export.write_saved_model(export.float32_twin(vae), path, DIRECTIONS)
+    return vae, Session(path)
+
+
+def test_an_edit_decodes_the_moved_mean(edited, rng):
+    vae, session = edited
+    assert {n for n in session.signatures if not n.startswith("__")} == {*SIGNATURES, "edit"}
+    x = make_x((8, 8, 1), "gaussian", rows=4)
+    strength = rng.normal(size=(4, 2)).astype("float32")
+    moved = np.asarray(vae.encode(x)[0]) + strength @ DIRECTIONS.vectors
+    given = {"x": x, "attribute_strength": strength}
+    _close(session("edit", given)["edited"], vae.decode(moved).mean())
+    given["attribute_strength"] = np.zeros_like(strength)
+    _close(session("edit", given)["edited"], vae(x))
+    given["attribute_strength"][1, 0] = np.nan
+    found = session("edit", given)["edited"]
+    assert np.isnan(found[1]).all()
+    _close(found[[0, 2, 3]], np.asarray(vae(x))[[0, 2, 3]])
+
+
+def test_edits_of_rows_do_not_depend_on_one_another(edited, rng):
+    _, session = edited
+    x = make_x((8, 8, 1), "gaussian", rows=5)
+    strength = rng.normal(size=(5, 2)).astype("float32")
+    whole = session("edit", {"x": x, "attribute_strength": strength})["edited"]
+    parts = [
+        session("edit", {"x": x[rows], "attribute_strength": strength[rows]})["edited"]
+        for rows in (slice(0, 1), slice(1, 5), slice(5, 5))
+    ]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)

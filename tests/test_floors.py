@@ -13,8 +13,8 @@ FLOORS = {
     "likelihoods": 1, "priors": 1, "networks": 1, "data": 1,
     "model": 2, "config": 2, "samplers": 2,
     "build": 3, "export": 3, "publish": 3, "runs": 3, "served": 3, "precision": 3,
-    "training": 3, "sampling": 3, "preflight": 3, "evaluation": 3, "measurements": 3,
-    "image_measurements": 3, "image_illustrations": 3, "disentangling": 3, "metric_table": 3,
+    "training": 3, "sampler_fitting": 3, "preflight": 3, "evaluation": 3, "measurements": 3,
+    "image_measurements": 3, "image_illustrations": 3, "factor_measurements": 3, "metric_table": 3,
     "illustrations": 3,
     "inspection": 3, "metrics": 3, "figures": 3, "cli": 3, "doctor": 3, "callbacks": 3,
     "features": 3, "directions": 3,
@@ -22,8 +22,8 @@ FLOORS = {
 }  # fmt: skip
 SIBLINGS = 1
 MAY_IMPORT_TENSORFLOW = {
-    "data", "model", "sampling", "export", "publish", "served", "precision", "training", "metrics",
-    "features",
+    "data", "model", "sampler_fitting", "export", "publish", "served", "precision", "training",
+    "metrics", "features",
 }  # fmt: skip
 LAZY = {"__init__"}
 

@@ -197,7 +197,7 @@ def asked(monkeypatch):
 def test_what_the_figures_show(tmp_path, asked):
     dataset = data()
     served = Served(copies=dataset.train.x)
-    served.metadata["directions"] = {"names": ["Dim", "Bright"], "accuracy": [0.6, 0.9]}
+    served.metadata["directions"] = {"names": ["Bright", "Dim"], "accuracy": [0.9, 0.6]}
     drawn(tmp_path, served, dataset)
     images, _ = asked["generation.png"]
     assert list(images) == ["from the prior", "through the mixture sampler"]
@@ -238,3 +238,39 @@ def test_a_traversal_moves_one_latent_alone(tmp_path, asked):
     steps = np.diff(first[:, dim])
     np.testing.assert_allclose(steps, steps[0], rtol=1e-3)
     assert steps[0] > 0
+
+
+@pytest.mark.parametrize("count", [30, 501, 1203])
+def test_the_mean_image_is_that_of_all_train_images(count):
+    dataset = data(num_train=count)
+    mean = (dataset.train.x / 255).mean(axis=0)
+    error = np.square(dataset.test.x / 255 - mean).mean(axis=(1, 2, 3))
+    expected = (-10 * np.log10(error)).mean()
+    assert image_measurements.constant_psnr(dataset) == pytest.approx(expected, rel=1e-6)
+
+
+def test_samples_that_are_not_finite_cost_themselves_alone():
+    served = Served()
+    draw = served.generate
+
+    def broken(seed):
+        found = draw(seed)
+        found["sample"][3] = np.inf
+        return found
+
+    served.generate = broken
+    metrics, _ = measured(served, data())
+    assert metrics["not_finite_samples_sampler"] > 0 == metrics["not_finite_samples_prior"]
+    assert "frechet_known_prior" in metrics
+    assert "frechet_known_sampler" not in metrics
+
+
+def test_the_rows_whose_neighbours_are_looked_for_are_of_all_classes(monkeypatch):
+    monkeypatch.setattr(image_measurements, "MAX_MANIFOLD_ROWS", 200)
+    dark, bright = faces(200, 5, level=40), faces(200, 6, level=200)
+    dataset = data()
+    test = Split(np.concatenate([dark, bright]))  # sorted by class
+    dataset = Dataset("images", test, dataset.valid, test, {})
+    metrics, _ = measured(Served(), dataset)
+    assert metrics["coverage_reconstructions"] > 0.2
+    assert metrics["recall_floor"] > 0.8

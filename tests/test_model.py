@@ -552,3 +552,93 @@ def test_images_train_with_every_part(options, policy, rng):
     assert np.isfinite(history["loss"]).all()
     moved = [np.abs(a - b).max() for a, b in zip(vae.get_weights(), before, strict=True)]
     assert np.mean(np.array(moved) > 0) > 0.9
+
+
+def _figures(vae, x, seed=0):
+    """The figures of `evaluate`, whose noise starts from the seed generator's state."""
+    vae.seed_generator.state.assign([seed, 0])
+    return vae.evaluate(x, batch_size=len(x), verbose=0, return_dict=True)
+
+
+def test_free_bits_and_the_weight_of_the_total_correlation_change_the_loss_alone(rng):
+    x = rng.normal(size=(40, 3)).astype("float32")
+    plain = make_vae((3,), latent_dim=2)
+    found = {}
+    for name, options in {
+        "none": {}, "bits": {"free_bits": 5.0}, "tc": {"tc_weight": 4.0}
+    }.items():  # fmt: skip
+        vae = make_vae((3,), latent_dim=2, **options)
+        vae.set_weights(plain.get_weights())
+        vae.compile("adam")
+        found[name] = _figures(vae, x)
+    for name in ("bits", "tc"):
+        for figure in ("elbo", "distortion", "rate"):
+            assert found[name][figure] == pytest.approx(found["none"][figure], rel=1e-5)
+    # No dimension carries five nats here, so that each counts as that.
+    assert found["bits"]["loss"] == pytest.approx(found["none"]["distortion"] + 10.0, rel=1e-5)
+    assert found["tc"]["loss"] != pytest.approx(found["none"]["loss"], rel=1e-3)
+
+
+def test_free_bits_keep_a_latent_alive_that_would_collapse(rng):
+    x = rng.normal(size=(512, 1)).astype("float32") @ np.ones((1, 3), "float32")
+    rates = {}
+    for bits in (0.0, 1.0):
+        keras.utils.set_random_seed(0)
+        vae = kvae.build_vae((3,), latent_dim=1, variance=10.0, free_bits=bits)
+        vae.compile(keras.optimizers.Adam(0.01))
+        vae.fit(x, epochs=30, batch_size=128, verbose=0)
+        rates[bits] = vae.evaluate(x, verbose=0, return_dict=True)["rate"]
+    assert rates[0.0] < 0.3
+    assert rates[1.0] > 0.7
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("scale", [1.0, (1e-3, 1.0, 1e2)])
+def test_the_optimal_variance_is_the_mean_squared_error_of_the_data(rng, jit, scale):
+    """x is noise around nothing that a latent could tell."""
+    stddev = 0.3 * np.asarray(scale)
+    x = (rng.normal(size=(4000, 3)) * stddev).astype("float32")
+    vae = kvae.build_vae((3,), latent_dim=1, variance="optimal", beta=50.0, scale=scale)
+    vae.compile(keras.optimizers.Adam(0.01), jit_compile=jit)
+    history = vae.fit(x, epochs=30, batch_size=500, verbose=0).history
+    assert float(vae.likelihood.current_variance()) == pytest.approx(0.09, rel=0.1)
+    assert history["stddev"][-1] == pytest.approx(0.3, rel=0.05)
+    vae.likelihood.mean_squared_error.assign([7.0])
+    vae.calibrate(np.split(x, [1000, 1700]))
+    draws = vae.posterior(x).sample(_noise(len(x)), "posterior")
+    error = np.square((x - np.asarray(vae.decode(draws).mean())) / np.asarray(scale)).mean()
+    assert float(vae.likelihood.current_variance()) == pytest.approx(error, rel=1e-2)
+
+
+def test_validation_leaves_the_optimal_variance_alone(rng):
+    x = rng.normal(size=(64, 3)).astype("float32")
+    vae = kvae.build_vae((3,), latent_dim=1, variance="optimal")
+    vae.compile("adam")
+    before = float(vae.likelihood.current_variance())
+    vae.evaluate(x, verbose=0)
+    vae.elbo_terms(x, _noise(64), training=True)
+    assert float(vae.likelihood.current_variance()) == before
+    vae.fit(x, verbose=0)
+    assert float(vae.likelihood.current_variance()) != before
+
+
+def test_iwae_and_the_optimal_variance_are_refused_together():
+    with pytest.raises(UsageError, match="optimal"):
+        kvae.build_vae((3,), latent_dim=1, variance="optimal", objective="iwae")
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"free_bits": 0.1, "prior": "mixture"}, "free bits"),
+        ({"free_bits": 0.1, "posterior": "full"}, "free bits"),
+        ({"free_bits": -1.0}, "at least 0"),
+        ({"tc_weight": -1.0}, "at least 0"),
+        ({"tc_weight": 2.0, "posterior": "full"}, "total correlation"),
+        ({"kl_warmup_steps": 3, "kl_cycle_steps": 3}, "not both"),
+        ({"kl_cycle_steps": 1}, "at least 2"),
+    ],
+)
+def test_regularisers_that_have_no_formula_are_refused(options, wanted):
+    with pytest.raises(UsageError, match=wanted):
+        kvae.build_vae((3,), latent_dim=2, **options)

@@ -7,12 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import kvae
-from kvae import data, runs, training
+from kvae import data, runs, sampler_fitting, training
 from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.errors import KvaeError, UsageError
@@ -201,7 +202,7 @@ def test_a_dry_run_describes_and_publishes_nothing(tmp_path, capsys):
     assert "conv2d" in text
     assert "an epoch of 19 steps takes about" in text
     assert "7 epochs" in text
-    count = kvae.build_vae((8, 8, 1), latent_dim=16, prior="mixture").count_params()
+    count = kvae.build_vae((8, 8, 1), latent_dim=16, network="conv", prior="mixture").count_params()
     assert f"parameters: {count:,}" in text
     assert not list(tmp_path.rglob("*.pb"))
 
@@ -352,7 +353,7 @@ def test_a_sampler_that_fails_does_not_lose_the_training(tmp_path, monkeypatch, 
     def fail(*_, **__):
         raise KvaeError("no such luck")
 
-    monkeypatch.setattr(training, "find", lambda *_: fail)
+    monkeypatch.setattr(sampler_fitting, "find", lambda *_: fail)
     version = _train(tmp_path, sampler="flow", epochs=1)
     assert "no such luck" in capsys.readouterr().err
     assert runs.read_metadata(version)["sampler"] == "none"
@@ -365,3 +366,71 @@ def test_weights_that_mean_something_else_are_refused(ppca, tmp_path):
     assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
     with pytest.raises(UsageError, match="posterior: full here, diagonal there"):
         training._init_from(other, tmp_path / "m.keras")
+
+
+def test_what_is_kept_with_a_moving_average_is_the_average(tmp_path, monkeypatch):
+    """With a momentum near one the average stays where the weights began, though they move."""
+    kept = {}
+    for momentum in (0.0, 0.9999999):
+        fitted = _fit(tmp_path, ema_momentum=momentum, epochs=2, prior="standard_normal")
+        kept[momentum] = fitted.vae.encoder.get_weights()
+    keras.utils.set_random_seed(0)
+    config = resolve({**QUICK, "jit_compile": False, "prior": "standard_normal"})
+    start = training._build(config, data.load("gmm"), "float32").encoder.get_weights()
+    for name, near in ((0.9999999, True), (0.0, False)):
+        distance = max(np.abs(a - b).max() for a, b in zip(start, kept[name], strict=True))
+        assert (distance < 1e-3) == near
+
+
+def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
+    fitted = _fit(
+        tmp_path, variance="optimal", posterior="diagonal", prior="standard_normal", epochs=2
+    )
+    vae, x = fitted.vae, data.load("gmm").train.x[:20_000]
+    draws = vae.posterior(x).sample(SeededNoise(np.arange(len(x))), "posterior")
+    error = np.square((x - np.asarray(vae.decode(draws).mean())) / vae.scale).mean()
+    assert float(vae.likelihood.current_variance()) == pytest.approx(error, rel=0.03)
+    assert "val_stddev" in fitted.history
+
+
+@pytest.mark.parametrize(
+    ("options", "figure"),
+    [
+        ({}, "elbo"), ({"beta": 4.0}, "elbo"), ({"objective": "iwae"}, "loss"),
+        ({"tc_weight": 3.0}, "loss"), ({"free_bits": 0.1}, "loss"),
+        ({"tc_weight": 3.0, "kl_warmup_epochs": 1}, "elbo"),
+    ],
+)  # fmt: skip
+def test_which_figure_says_which_epoch_was_best(options, figure):
+    plain = {"posterior": "diagonal", "prior": "standard_normal"}
+    assert training._chosen_by(resolve({**plain, **options})) == figure
+
+
+def test_labelled_images_get_directions_and_others_none(tmp_path):
+    rng = np.random.default_rng(0)
+    bright = rng.random(300) < 0.5
+    x = (rng.random((300, 8, 8, 1)) * 60 + 150 * bright[:, None, None, None]).astype("uint8")
+    split = Split(x, {"Bright": bright, "digit": np.arange(300) % 3})
+    vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
+    vae.compile(keras.optimizers.Adam(0.01))
+    vae.fit(x, epochs=20, verbose=0)
+    found = training._directions(vae, Dataset("images", split, split, split), 0)
+    assert found.names == ("Bright",)
+    assert found.accuracy[0] > 0.95
+    moved = np.asarray(vae.encode(x[~bright])[0]) + found.vectors[0]
+    before = np.asarray(vae(x[~bright])).mean()
+    assert np.asarray(vae.decode(moved).mean()).mean() > before + 0.3
+    plain = Split(x, {"digit": np.arange(300) % 3})
+    assert training._directions(vae, Dataset("images", plain, plain, plain), 0) is None
+
+
+def test_directions_that_fail_do_not_lose_the_training(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError("not finite")
+
+    monkeypatch.setattr(training, "fit_directions", fail)
+    x = np.zeros((30, 8, 8, 1), "uint8")
+    split = Split(x, {"Odd": np.arange(30) % 2 == 1})
+    vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
+    assert training._directions(vae, Dataset("images", split, split, split), 0) is None
+    assert "not finite" in capsys.readouterr().out

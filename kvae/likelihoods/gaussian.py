@@ -71,7 +71,8 @@ class Gaussian(keras.layers.Layer):
             self._event_size = math.prod(event_shape[1:])
             self.mean_squared_error = self.add_weight(
                 name="mean_squared_error",
-                shape=(),
+                # Not a scalar as "shared" has, for which a weights file would take it.
+                shape=(1,),
                 initializer=keras.initializers.Constant(self.initial_variance),
                 trainable=False,
                 aggregation="mean",
@@ -88,7 +89,7 @@ class Gaussian(keras.layers.Layer):
         if self.variance in ("shared", "per-channel", "per-feature"):
             return self.variance_floor + keras.ops.softplus(self.raw_variance)
         if self.variance == "optimal":
-            return keras.ops.maximum(self.mean_squared_error, self.variance_floor)
+            return keras.ops.maximum(self.mean_squared_error[0], self.variance_floor)
         return keras.ops.convert_to_tensor(self.variance, "float32")
 
     @property
@@ -108,9 +109,9 @@ class Gaussian(keras.layers.Layer):
             distortion: of rows under the current variance, `(batch,)`, nats, in the squared units
                 that the decoder speaks. The squared error is read off it, exactly.
         """
+        now = self.mean_squared_error_of(distortion)
         self.mean_squared_error.assign(
-            _MOMENTUM * self.mean_squared_error
-            + (1.0 - _MOMENTUM) * self.mean_squared_error_of(distortion)
+            _MOMENTUM * self.mean_squared_error + (1.0 - _MOMENTUM) * now
         )
 
     def mean_squared_error_of(self, distortion):

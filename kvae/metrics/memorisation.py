@@ -5,6 +5,7 @@ import numpy as np
 from kvae.metrics.neighbours import nearest
 
 CLOSE_QUANTILE = 0.01
+_FAR = 10
 
 
 def memorisation_metrics(
@@ -15,32 +16,43 @@ def memorisation_metrics(
     Test rows are drawn as the training rows were, but not trained on: their distances to the
     nearest training row are those of a model that learned the distribution and copies nothing.
 
+    How near a sample lies to the data depends on how far out it is, and samples of a blurry model
+    are nowhere far out; whether it is a copy shows in how much nearer its nearest training row is
+    than its tenth nearest.
+
     Args:
         samples: `(n, d)` features of a model's samples.
         test: `(m, d)` features of test rows.
-        train: `(k, d)` features of training rows.
+        train: `(k, d)` features of training rows, 2 at least.
 
     Returns:
         `nearest_train_distance_samples`, `nearest_train_distance_test`: medians of the Euclidean
         distances to the nearest training row, in the features' unit.
-        `memorisation_ratio`: the first over the second, 1 for fresh data, well below it for copies
-        (and above it for samples away from all data). Missing if the second is 0: then most test
-        rows are copies themselves.
-        `memorised_fraction`: share of samples that are closer to a training row than the 1%
-        quantile of the test rows, 0.01 for fresh data. A sample at distance 0 is a copy and always
-        counts, also where that quantile is 0; samples as far away as all test rows never do.
+        `nearest_train_distance_ratio`: the first over the second: 1 for fresh data, above it for
+        samples away from all data, below it for copies and for samples that vary too little.
+        Missing if the second is 0: then most test rows are copies themselves.
+        `memorised_fraction`: share of samples whose distance to the nearest training row, over that
+        to the tenth nearest (or the last, of fewer), is below the 1% quantile of the same of test
+        rows: 0.01 for fresh data. A sample at distance 0 is a copy and always counts.
 
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
     """
-    from_samples, from_test = (nearest(points, train)[0] for points in (samples, test))
+    count = min(_FAR, len(train))
+    from_samples, from_test = (nearest(points, train, count)[0] for points in (samples, test))
     metrics = {
-        "nearest_train_distance_samples": float(np.median(from_samples)),
-        "nearest_train_distance_test": float(np.median(from_test)),
+        "nearest_train_distance_samples": float(np.median(from_samples[:, 0])),
+        "nearest_train_distance_test": float(np.median(from_test[:, 0])),
     }
     if metrics["nearest_train_distance_test"] > 0:
-        metrics["memorisation_ratio"] = (
+        metrics["nearest_train_distance_ratio"] = (
             metrics["nearest_train_distance_samples"] / metrics["nearest_train_distance_test"]
         )
-    close = from_samples < np.quantile(from_test, CLOSE_QUANTILE)
-    return {**metrics, "memorised_fraction": float((close | (from_samples == 0)).mean())}
+    close = _relative(from_samples) < np.quantile(_relative(from_test), CLOSE_QUANTILE)
+    return {**metrics, "memorised_fraction": float((close | (from_samples[:, 0] == 0)).mean())}
+
+
+def _relative(distances: np.ndarray) -> np.ndarray:
+    """The nearest over the farthest of some, 1 where all are 0."""
+    near, far = distances[:, 0], distances[:, -1]
+    return np.divide(near, far, out=np.ones_like(near), where=far > 0)

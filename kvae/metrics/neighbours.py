@@ -62,35 +62,44 @@ def manifold_metrics(
     }
 
 
-def nearest(points: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give for every point the nearest of some references.
+def nearest(
+    points: np.ndarray, references: np.ndarray, k: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give for every point the nearest of some references, the nearest first.
 
     Args:
         points: `(n, d)`.
-        references: `(m, d)`, at least one.
+        references: `(m, d)`, at least k.
+        k: how many.
 
     Returns:
-        The Euclidean distance `(n,)` float64, exactly 0 from a copy, and the reference's index
-        `(n,)` int64; of references equally near but for rounding, one of them.
+        The Euclidean distances `(n, k)` float64, exactly 0 from a copy, and the references' indices
+        `(n, k)` int64; of references equally near but for rounding, any.
 
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
     """
     points, references = _checked(points=points, references=references)
-    least = np.full(len(points), np.inf)
-    index = np.zeros(len(points), np.int64)
+    if not 1 <= k <= len(references):
+        raise ValueError(f"k must be from 1 to {len(references)}, received {k}")
+    least = np.full((len(points), k), np.inf)
+    index = np.zeros((len(points), k), np.int64)
     centre = references.mean(0, dtype=np.float64)
     for rows, columns, squared, _ in _blocks(points, references, centre):
-        best = squared.argmin(1)
-        value = squared[np.arange(len(best)), best]
-        closer = value < least[rows]
-        least[rows][closer] = value[closer]
-        index[rows][closer] = columns.start + best[closer]
-    distance = np.empty(len(points))
+        numbers = np.broadcast_to(np.arange(columns.start, columns.stop), squared.shape)
+        candidates = np.concatenate([least[rows], squared], axis=1)
+        chosen = np.argpartition(candidates, k - 1, axis=1)[:, :k]
+        least[rows] = np.take_along_axis(candidates, chosen, axis=1)
+        index[rows] = np.take_along_axis(
+            np.concatenate([index[rows], numbers], axis=1), chosen, axis=1
+        )
+    distance = np.empty((len(points), k))
     for rows in _slices(len(points)):
-        apart = np.subtract(points[rows], references[index[rows]], dtype=np.float64)
-        distance[rows] = np.linalg.norm(apart, axis=1)
-    return distance, index
+        for place in range(k):  # one at a time: all at once could fill the memory
+            apart = np.subtract(points[rows], references[index[rows, place]], dtype=np.float64)
+            distance[rows, place] = np.linalg.norm(apart, axis=1)
+    order = np.argsort(distance, axis=1, kind="stable")
+    return np.take_along_axis(distance, order, axis=1), np.take_along_axis(index, order, axis=1)
 
 
 def _checked(**sets: np.ndarray) -> list[np.ndarray]:

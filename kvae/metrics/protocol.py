@@ -36,15 +36,21 @@ _HOW = {
     ),
     "active_units": f"latent dimensions of which the data explain over {ACTIVE_FRACTION:.0%}",
     "prior_gap_nats": (
-        "mean of log r(z) - log p(z), r the sampler and p the training prior, at one posterior "
-        "draw of each test row: a lower bound of the divergence of the posteriors together from p"
+        "mean of log r(z) - log p(z), r the sampler and p the training prior, at four posterior "
+        "draws of each test row: a lower bound of the divergence of the posteriors together from p"
     ),
     "rate_per_dim_nats": "KL(posterior, standard normal) of each latent dimension, mean over rows",
     "mutual_information_nats": (
         "of x and z, estimated within at most 2,000 test rows, so at most the log of their number; "
         "total_correlation_nats and dimension_wise_kl_nats with the same draws"
     ),
-    "train_elbo_nats": "the ELBO of random train rows, at most 5,000",
+    "prior_moments_kl_nats": (
+        "KL(N(m, S), N(0, I)), m and S the moments of one posterior draw a test row; chance adds "
+        "about d (d + 3) / (4 n) for n rows of d latents"
+    ),
+    "train_elbo_nats": (
+        "the ELBO of random train rows, at most 5,000; train_reconstruction_mse: of the same"
+    ),
     "ssim": (
         "tf.image.ssim, mean over images; *_interval: 95% bootstrap of the mean over test rows"
     ),

@@ -13,34 +13,27 @@ _ROWS_AT_ONCE = 256
 _IMAGES_AT_ONCE = 64
 
 
-def reconstruction_metrics(
-    x: np.ndarray, reconstruction: np.ndarray, *, images: bool, seed: int = 0
-) -> dict[str, Any]:
-    """Give the squared error, and for images the signal-to-noise ratio and the similarity.
+def mean_errors(rows: dict[str, np.ndarray], *, seed: int) -> dict[str, Any]:
+    """Give the means of what `row_errors` gives.
 
     Args:
-        x: `(n, ...)`, at least two rows; images are `(n, height, width, channels)` floats in
-            [0, 1], not bytes.
-        reconstruction: of the same shape and units.
-        images: whether a PSNR and an SSIM make sense.
+        rows: name -> `(n,)`, at least two rows.
         seed: of the bootstrap, 0 or more.
 
     Returns:
-        JSON values. `reconstruction_mse`, in the data's own units squared, and for images
-        `psnr_db` and `ssim`: the means over rows of what `row_errors` gives. For each
-        `<name>_interval`, [low, high] of `bootstrap_interval`, holds the true mean in 95% of draws.
-        For images `psnr_db_p5` and `psnr_db_p95`, quantiles over images.
+        JSON values. `reconstruction_mse`, and for images `psnr_db` and `ssim`: means over rows. For
+        each `<name>_interval`, [low, high] of `bootstrap_interval`, holds the true mean in 95% of
+        draws. For images `psnr_db_p5` and `psnr_db_p95`, quantiles over images.
 
     Raises:
-        ValueError: see `row_errors`, or there are fewer than two rows.
+        ValueError: there are fewer than two rows.
     """
-    rows = row_errors(x, reconstruction, images=images)
     metrics: dict[str, Any] = {}
     for name, values in rows.items():
         key = "reconstruction_mse" if name == "mse" else name
         metrics[key] = float(values.mean())
         metrics[f"{key}_interval"] = list(bootstrap_interval(values, seed=seed))
-    if images:
+    if "psnr_db" in rows:
         low, high = np.quantile(rows["psnr_db"], [0.05, 0.95])
         metrics |= {"psnr_db_p5": float(low), "psnr_db_p95": float(high)}
     return metrics
@@ -89,8 +82,12 @@ def row_errors(x: np.ndarray, reconstruction: np.ndarray, *, images: bool) -> di
     mse = _mse_of_rows(x, reconstruction)
     if not images:
         return {"mse": mse}
-    psnr = -10 * np.log10(np.maximum(mse, SMALLEST_MSE))
-    return {"mse": mse, "psnr_db": psnr, "ssim": _ssim_of_rows(x, reconstruction)}
+    return {"mse": mse, "psnr_db": psnr_of(mse), "ssim": _ssim_of_rows(x, reconstruction)}
+
+
+def psnr_of(mse: np.ndarray) -> np.ndarray:
+    """The peak signal-to-noise ratio, dB, of squared errors of images in [0, 1]."""
+    return -10 * np.log10(np.maximum(mse, SMALLEST_MSE))
 
 
 def _mse_of_rows(x: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:

@@ -69,8 +69,23 @@ NETWORKS = {
     "resnet": Member("residual blocks, group-normalised (--width, --depth)", _resnet),
 }
 
+GROUPS = 8  # of channels that "resnet" normalises together
+
 #: Smallest and largest height and width, for the networks that are for images alone.
 IMAGE_SIZES = {"conv": (8, 256), "conv-large": (8, 256), "resnet": (8, 256)}
+
+
+def check_width(width: int) -> None:
+    """Refuse channels that the groups of a normalisation do not divide.
+
+    Args:
+        width: of `NetworkOptions`.
+
+    Raises:
+        UsageError: it is no multiple of 8.
+    """
+    if width < 1 or width % GROUPS:
+        raise UsageError(f"width must be a multiple of {GROUPS}, received {width}")
 
 
 def check_shape(name: str, element_shape: tuple[int, ...]) -> None:

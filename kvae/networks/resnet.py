@@ -14,10 +14,9 @@ import math
 
 import keras
 
-from kvae.networks import check_shape
+from kvae.networks import GROUPS, check_shape, check_width
 from kvae.networks.sizes import cropped, num_halvings, small_size
 
-_GROUPS = 8
 _MOST_DOUBLINGS = 3
 
 
@@ -28,7 +27,7 @@ def _channels(element_shape, width):
 
 def _normalised(x, dtype):
     # In float32: a mean of many half-precision numbers is not one.
-    x = keras.layers.GroupNormalization(_GROUPS, dtype="float32")(x)
+    x = keras.layers.GroupNormalization(GROUPS, dtype="float32")(x)
     return keras.layers.Activation("swish", dtype=dtype)(x)
 
 
@@ -49,6 +48,7 @@ def encoder(element_shape, latent_dim, num_params, options):
     """See `kvae.networks`."""
     del latent_dim
     check_shape("resnet", element_shape)
+    check_width(options.width)
     layers, dtype = keras.layers, options.dtype
     inputs = x = keras.Input(element_shape, name="x")
     for place, filters in enumerate(_channels(element_shape, options.width)):
@@ -66,6 +66,7 @@ def encoder(element_shape, latent_dim, num_params, options):
 def decoder(latent_dim, element_shape, num_outputs, options):
     """See `kvae.networks`."""
     check_shape("resnet", element_shape)
+    check_width(options.width)
     layers, dtype = keras.layers, options.dtype
     inputs = keras.Input((latent_dim,), name="latent")
     channels = _channels(element_shape, options.width)[::-1]

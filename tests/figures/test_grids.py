@@ -3,7 +3,7 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from kvae.figures import directions, grids, images, style
+from kvae.figures import grids, images, style, traversals
 
 MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
 
@@ -163,7 +163,7 @@ def test_traversals_are_rows_and_frames_that_run_to_and_fro(tmp_path, figures):
     colours = distinct(3, 5)
     paths = tmp_path / "a.png", tmp_path / "a.gif"
     labels, values = ["z7  4.1 nats", "z0  2.0 nats", "z12  0.1 nats"], np.linspace(-2, 2, 5)
-    directions.save_traversals("", paths[1], flat(colours), labels, values, "t")
+    traversals.save_traversals("", paths[1], flat(colours), labels, values, "t")
     require_legible(figures[0])
     heads = [f"{MINUS}2{SIGMA}", f"{MINUS}1{SIGMA}", "0", f"+1{SIGMA}", f"+2{SIGMA}"]
     assert {*labels, *heads} <= set(texts(figures[0]))
@@ -178,7 +178,7 @@ def test_traversals_are_rows_and_frames_that_run_to_and_fro(tmp_path, figures):
 
 def test_every_step_of_a_traversal_is_in_its_column(tmp_path):
     colours = distinct(3, 5)
-    directions.save_traversals(
+    traversals.save_traversals(
         tmp_path / "a.png", tmp_path / "a.gif", flat(colours), "abc", range(5), "t"
     )
     place = boxes(tmp_path / "a.png", colours)
@@ -189,7 +189,7 @@ def test_every_step_of_a_traversal_is_in_its_column(tmp_path):
 def test_moving_images_of_any_size_stay_small_and_keep_their_colours(tmp_path):
     board = (np.indices((300, 300)).sum(0) // 150 % 2).astype(np.float32)
     rows = np.stack([board, 1 - board])[None, ..., None]
-    directions.save_traversals(tmp_path / "a.png", tmp_path / "a.gif", rows, ["z"], [-1, 1], "t")
+    traversals.save_traversals(tmp_path / "a.png", tmp_path / "a.gif", rows, ["z"], [-1, 1], "t")
     first, second = frames_of(tmp_path / "a.gif")[0]
     assert max(first.shape) < 600
     changed = (first != second).any(-1)
@@ -203,7 +203,7 @@ def test_attributes_are_blocks_beside_their_originals(tmp_path, figures, monkeyp
     cells = flat(colours)
     names = ["Smiling", "Smiling", "Smiling", "5_o_Clock_Shadow", "5_o_Clock_Shadow"]
     arguments = cells[:, 1:], "t", names, [-1.5, 0, 1.5], cells[:, 0]
-    directions.save_attributes("", *arguments)
+    traversals.save_attributes("", *arguments)
     require_legible(figures[0])
     written = texts(figures[0])
     assert set(written) == {
@@ -211,7 +211,7 @@ def test_attributes_are_blocks_beside_their_originals(tmp_path, figures, monkeyp
     }  # fmt: skip
     assert len(figures[0].texts) == len(written)
     monkeypatch.undo()
-    directions.save_attributes(tmp_path / "a.png", *arguments)
+    traversals.save_attributes(tmp_path / "a.png", *arguments)
     place = boxes(tmp_path / "a.png", colours)
     assert (np.diff(place[..., 1], axis=1) - 96 == [grids.WIDE, 2, 2]).all()
     down = np.diff(place[:, 0, 0]) - 96
@@ -223,7 +223,7 @@ def test_attributes_are_blocks_beside_their_originals(tmp_path, figures, monkeyp
 @pytest.mark.parametrize("size", [8, 64, 200])
 def test_type_grows_with_images_that_are_larger_than_their_cell(figures, size):
     cells = np.zeros((2, 7, size, size, 1))
-    directions.save_attributes("", cells[:, 1:], "t", ["Male", "Bald"], range(6), cells[:, 0])
+    traversals.save_attributes("", cells[:, 1:], "t", ["Male", "Bald"], range(6), cells[:, 0])
     require_legible(figures[0])
     cell = size * max(1, round(96 / size))
     size_of = {text.get_text(): text.get_fontsize() for text in figures[0].texts}
@@ -233,13 +233,13 @@ def test_type_grows_with_images_that_are_larger_than_their_cell(figures, size):
 def test_long_words_make_room_for_themselves(figures, tmp_path):
     cells = np.zeros((2, 3, 8, 8, 1))
     names = ["a $very long name$ that goes on and on", "b"]
-    directions.save_attributes("", cells[:, 1:], "many words " * 20, names, [1, 2], cells[:, 0])
+    traversals.save_attributes("", cells[:, 1:], "many words " * 20, names, [1, 2], cells[:, 0])
     require_legible(figures[0])
     near = np.zeros((2, 5, 8, 8, 1))
     images.save_neighbours("", cells[:, 0], near, np.full((2, 5), 1.23e-300), "many words " * 20)
     require_legible(figures[1])
     monkey = np.zeros((1, 2, 8, 8, 1))
-    directions.save_traversals("", tmp_path / "a", monkey, ["z" * 60], [0, 1], "t")
+    traversals.save_traversals("", tmp_path / "a", monkey, ["z" * 60], [0, 1], "t")
     require_legible(figures[2])
 
 
@@ -251,8 +251,8 @@ def test_equal_input_gives_equal_bytes(tmp_path):
         images.save_generations(place / "generation", {"a": cells[0], "b": cells[1]}, "t")
         images.save_neighbours(place / "near", cells[:, 0], cells[:, 1:], np.ones((4, 5)), "t")
         images.save_worst(place / "worst", cells[0], cells[1], np.ones(6), "t")
-        directions.save_traversals(place / "png", place / "gif", cells, "abcd", range(6), "t")
-        directions.save_attributes(
+        traversals.save_traversals(place / "png", place / "gif", cells, "abcd", range(6), "t")
+        traversals.save_attributes(
             place / "attributes", cells[:, 1:], "t", "abcd", range(5), cells[:, 0]
         )
     written = sorted(path.name for path in (tmp_path / "a").iterdir())
@@ -281,19 +281,19 @@ CELLS, SCORES = np.zeros((2, 5, 8, 8, 1)), np.ones((2, 5))
          "shapes must be equal"),
         (lambda path: images.save_worst(path, CELLS[0], CELLS[0], np.full(5, np.nan), ""),
          "scores_db must be finite: 5 of 5"),
-        (lambda path: directions.save_traversals(path, path, CELLS, "a", range(5), ""),
+        (lambda path: traversals.save_traversals(path, path, CELLS, "a", range(5), ""),
          "2 rows have a label each"),
-        (lambda path: directions.save_traversals(path, path, CELLS, "ab", range(4), ""),
+        (lambda path: traversals.save_traversals(path, path, CELLS, "ab", range(4), ""),
          "values must be 5 rising numbers"),
-        (lambda path: directions.save_traversals(path, path, CELLS, "ab", [0, 1, 1, 2, 3], ""),
+        (lambda path: traversals.save_traversals(path, path, CELLS, "ab", [0, 1, 1, 2, 3], ""),
          "values must be 5 rising numbers"),
-        (lambda path: directions.save_traversals(path, path, CELLS[0], "ab", range(5), ""),
+        (lambda path: traversals.save_traversals(path, path, CELLS[0], "ab", range(5), ""),
          r"received \(5, 8, 8, 1\)"),
-        (lambda path: directions.save_attributes(path, CELLS, "", "a", range(5), CELLS[:, 0]),
+        (lambda path: traversals.save_attributes(path, CELLS, "", "a", range(5), CELLS[:, 0]),
          "have a name and an original each"),
-        (lambda path: directions.save_attributes(path, CELLS, "", "ab", range(5), CELLS[:1, 0]),
+        (lambda path: traversals.save_attributes(path, CELLS, "", "ab", range(5), CELLS[:1, 0]),
          r"and \(1, 8, 8, 1\)"),
-        (lambda path: directions.save_attributes(
+        (lambda path: traversals.save_attributes(
             path, CELLS, "", "ab", [np.nan] * 5, CELLS[:, 0]),
          "strengths must be finite"),
     ],

@@ -139,10 +139,10 @@ def test_the_optimal_variance_is_read_off_the_distortion(rng):
     moved = float(likelihood.current_variance())
     assert moved == pytest.approx(0.95 * 0.7 + 0.05 * expected, rel=1e-5)
     # At the mean squared error no other variance finds the data likelier.
-    likelihood.mean_squared_error.assign(expected)
+    likelihood.mean_squared_error.assign([expected])
     best = float(np.mean(likelihood.distribution(mean).log_prob(x)))
     for factor in (0.98, 1.02):
-        likelihood.mean_squared_error.assign(expected * factor)
+        likelihood.mean_squared_error.assign([expected * factor])
         assert np.mean(likelihood.distribution(mean).log_prob(x)) < best
 
 
@@ -150,5 +150,5 @@ def test_the_optimal_variance_has_a_floor_and_no_gradient():
     likelihood = Gaussian("optimal", variance_floor=0.01)
     likelihood.build((None, 4))
     assert likelihood.trainable_weights == []
-    likelihood.mean_squared_error.assign(1e-9)
+    likelihood.mean_squared_error.assign([1e-9])
     assert float(likelihood.current_variance()) == pytest.approx(0.01)

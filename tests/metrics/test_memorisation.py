@@ -14,7 +14,7 @@ TRAIN, TEST = normal(1000, 0), normal(1000, 1)
 def test_copies_of_training_rows_are_all_memorised():
     copies = np.random.default_rng(2).permutation(TRAIN)[:400]
     found = memorisation_metrics(copies, TEST, TRAIN)
-    assert found["memorisation_ratio"] == found["nearest_train_distance_samples"] == 0
+    assert found["nearest_train_distance_ratio"] == found["nearest_train_distance_samples"] == 0
     assert found["memorised_fraction"] == 1
     assert found["nearest_train_distance_test"] > 0.1
 
@@ -25,7 +25,7 @@ def test_fresh_data_have_a_ratio_of_one_and_a_hundredth():
     ]
     ratio, fraction = (
         np.mean([one[name] for one in found])
-        for name in ("memorisation_ratio", "memorised_fraction")
+        for name in ("nearest_train_distance_ratio", "memorised_fraction")
     )
     assert ratio == pytest.approx(1, abs=0.03)
     assert fraction == pytest.approx(0.01, abs=0.003)
@@ -39,21 +39,29 @@ def test_the_fraction_of_copies_among_fresh_samples_is_found():
 
 def test_samples_away_from_all_data_are_not_memorised():
     found = memorisation_metrics(TEST + 20, TEST, TRAIN)
-    assert found["memorisation_ratio"] > 10
+    assert found["nearest_train_distance_ratio"] > 10
     assert found["memorised_fraction"] == 0
+
+
+def test_samples_that_vary_too_little_are_near_but_no_copies():
+    train, test = normal(2000, 0, dim=16), normal(1000, 1, dim=16)
+    found = memorisation_metrics(0.8 * normal(1000, 2, dim=16), test, train)
+    assert found["nearest_train_distance_ratio"] < 0.9
+    assert found["memorised_fraction"] < 0.02
 
 
 def test_by_hand():
     train = np.array([[0.0], [100.0]])
-    # Distances of 101 test rows 1, 1.01, ... 2: the median is 1.5, the 1% quantile 1.01.
+    # Distances of 101 test rows 1, 1.01, ... 2 to the nearest, 99, 98.99, ... 98 to the other: the
+    # median is 1.5, the 1% quantile of their ratio that of 1.01.
     test = np.linspace(1, 2, 101)[:, np.newaxis]
-    samples = np.array([[-0.5], [1.005], [1.02], [97.0]])
+    samples = np.array([[0.5], [1.005], [1.02], [97.0]])
     found = memorisation_metrics(samples, test, train)
     assert found == pytest.approx(
         {
             "nearest_train_distance_samples": (1.005 + 1.02) / 2,
             "nearest_train_distance_test": 1.5,
-            "memorisation_ratio": (1.005 + 1.02) / 3,
+            "nearest_train_distance_ratio": (1.005 + 1.02) / 3,
             "memorised_fraction": 2 / 4,
         }
     )
@@ -63,7 +71,8 @@ def test_the_unit_of_the_features_does_not_matter_to_the_shares():
     samples = 0.5 * normal(200, 3)
     found = memorisation_metrics(samples, TEST, TRAIN)
     scaled = memorisation_metrics(1000 * samples, 1000 * TEST, 1000 * TRAIN)
-    assert scaled["memorisation_ratio"] == pytest.approx(found["memorisation_ratio"])
+    name = "nearest_train_distance_ratio"
+    assert scaled[name] == pytest.approx(found[name])
     assert scaled["memorised_fraction"] == found["memorised_fraction"]
     assert scaled["nearest_train_distance_test"] == pytest.approx(
         1000 * found["nearest_train_distance_test"]
@@ -72,7 +81,7 @@ def test_the_unit_of_the_features_does_not_matter_to_the_shares():
 
 def test_samples_exactly_as_far_as_all_test_rows_are_not_memorised():
     found = memorisation_metrics(np.full((5, 2), -1.0), np.ones((5, 2)), np.zeros((3, 2)))
-    assert found["memorisation_ratio"] == 1
+    assert found["nearest_train_distance_ratio"] == 1
     assert found["memorised_fraction"] == 0
 
 

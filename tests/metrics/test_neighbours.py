@@ -126,24 +126,25 @@ def test_an_offset_that_dwarfs_the_distances_changes_nothing(dtype, offset):
     far_real, far_fake = ((x + offset).astype(dtype) for x in (real, fake))
     assert manifold_metrics(far_real, far_fake) == manifold_metrics(real, fake)
     distance, index = nearest(far_fake, far_real)
-    np.testing.assert_allclose(distance, cdist(fake, real).min(1), rtol=1e-12)
-    np.testing.assert_array_equal(index, cdist(fake, real).argmin(1))
+    np.testing.assert_allclose(distance[:, 0], cdist(fake, real).min(1), rtol=1e-12)
+    np.testing.assert_array_equal(index[:, 0], cdist(fake, real).argmin(1))
 
 
-def test_nearest_is_that_of_all_blocks(monkeypatch):
+@pytest.mark.parametrize("k", [1, 5, 101])
+def test_the_nearest_are_those_of_all_blocks(monkeypatch, k):
     monkeypatch.setattr(neighbours, "_ROWS_AT_ONCE", 16)
     points, references = normal(70), normal(101, seed=1)
-    distance, index = nearest(points, references)
+    distance, index = nearest(points, references, k)
     between = cdist(points, references)
-    np.testing.assert_array_equal(index, between.argmin(1))
-    np.testing.assert_allclose(distance, between.min(1), rtol=1e-13)
+    np.testing.assert_array_equal(index, between.argsort(1)[:, :k])
+    np.testing.assert_allclose(distance, np.sort(between, axis=1)[:, :k], rtol=1e-13)
 
 
 def test_a_copy_is_at_distance_zero():
     references = (100 + normal(1500, 32)).astype(np.float32)
     order = np.random.default_rng(0).permutation(1500)
     distance, index = nearest(references[order], references)
-    np.testing.assert_array_equal(index, order)
+    np.testing.assert_array_equal(index[:, 0], order)
     assert not distance.any()
 
 
@@ -161,3 +162,5 @@ def test_sets_that_cannot_be_compared_are_errors():
         manifold_metrics(x, np.where(np.arange(24).reshape(6, 4) == 5, np.inf, x))
     with pytest.raises(ValueError, match="references: at least one"):
         nearest(x, x[:0])
+    with pytest.raises(ValueError, match="k must be from 1 to 6, received 7"):
+        nearest(x, x, 7)

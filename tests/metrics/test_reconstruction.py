@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from kvae.metrics.bootstrap import bootstrap_interval
-from kvae.metrics.reconstruction import reconstruction_metrics, row_errors
+from kvae.metrics.reconstruction import mean_errors, row_errors
+
+
+def reconstruction_metrics(x, reconstruction, *, images, seed=0):
+    return mean_errors(row_errors(x, reconstruction, images=images), seed=seed)
 
 
 def images(count=3):
