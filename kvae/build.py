@@ -25,6 +25,7 @@ def build_vae(
     element_shape,
     *,
     latent_dim=50,
+    condition_dim=0,
     network=None,
     hidden_units=(64, 64),
     linear_path=True,
@@ -53,6 +54,7 @@ def build_vae(
     Args:
         element_shape: the shape of one x: `(features,)` or `(height, width, channels)`.
         latent_dim: dimensions of z.
+        condition_dim: numbers in the condition of a row, see `VAE`; 0: not conditional.
         network: a key of `kvae.networks.NETWORKS`; None: "resnet" for images, "mlp" for vectors.
         hidden_units: units of each hidden layer of "mlp".
         linear_path: whether a learned linear path lies beside the layers of "mlp".
@@ -94,15 +96,18 @@ def build_vae(
     options = NetworkOptions(hidden_units, linear_path, width, depth, dtype)
     likelihood = _likelihood(likelihood, variance, logistic_components, images)
     family = find(POSTERIORS, posterior, "posterior")
-    encoder = nets.encoder(element_shape, latent_dim, family.num_params(latent_dim), options)
+    *places, channels = element_shape
+    seen = (*places, channels + condition_dim)
+    encoder = nets.encoder(seen, latent_dim, family.num_params(latent_dim), options)
     decoder = nets.decoder(
-        latent_dim, element_shape, likelihood.num_outputs(element_shape[-1]), options
+        latent_dim + condition_dim, element_shape, likelihood.num_outputs(channels), options
     )
     return VAE(
         encoder, decoder, likelihood, _prior(prior, latent_dim, prior_components, seed),
         posterior=posterior, objective=objective, iwae_draws=iwae_draws,
         beta=_beta(beta, kl_warmup_steps, kl_cycle_steps), free_bits=free_bits,
-        tc_weight=tc_weight, shift=shift, scale=scale, seed=seed, dtype=dtype,
+        tc_weight=tc_weight, condition_dim=condition_dim, shift=shift, scale=scale, seed=seed,
+        dtype=dtype,
     )  # fmt: skip
 
 

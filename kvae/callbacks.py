@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kvae import doctor
+from kvae.data.conditions import Conditioned
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
 from kvae.metrics.latents import active_fraction, active_units, rate_per_dim
@@ -26,8 +27,8 @@ class Doctor(keras.callbacks.Callback):
     best weights at the end belongs before this one.
 
     Args:
-        x: an array of rows, as `fit` takes them; 500 random ones of them at most are used. None:
-            only the history is looked at.
+        x: an array of rows, as `fit` takes them, of a conditional model a pair (x, condition); 500
+            random ones of them at most are used. None: only the history is looked at.
         every_epochs: how often to look before the end, in epochs; 0: never.
         seed: of the choice of rows and of the posterior draws.
 
@@ -87,7 +88,10 @@ class Doctor(keras.callbacks.Callback):
 
 
 def _some_rows(x, seed):
-    x = np.asarray(x)
+    if isinstance(x, tuple) and len(x) == 2:
+        x = Conditioned(*(np.asarray(part) for part in x))
+    elif not isinstance(x, Conditioned):
+        x = np.asarray(x)
     if x.dtype.kind not in "buif" or x.ndim not in (2, 4) or len(x) < 2:
         raise UsageError(
             "Doctor takes an array of at least 2 rows, (rows, features) or (rows, height, width, "
@@ -102,7 +106,8 @@ def _check_rows(x, vae):
         raise UsageError(
             f"Doctor's x must be of shape (rows, *{vae.element_shape}), received {x.shape}"
         )
-    kind = vae.likelihood.kind
+    vae.condition_of(x)  # refuses rows without one, and rows with one too many
+    x, kind = np.asarray(x), vae.likelihood.kind
     if not accepts(kind, x):
         raise UsageError(f"the likelihood {kind!r} has no density for some values of Doctor's x")
     if x.ndim == 4 and x.dtype.kind == "f" and not 0 <= x.min() <= x.max() <= 1:
@@ -174,7 +179,7 @@ def _measure(vae, x, seed):
         believed, true = found["believed_error"].mean(), found["squared_error"].mean()
         metrics["variance_ratio"] = float(believed / true) if true else math.inf
     if x.ndim == 4:
-        pixels = np.asarray(as_float(x))
+        pixels = np.asarray(as_float(np.asarray(x)))
         constant = np.broadcast_to(pixels.mean(0), pixels.shape)
         for name, image in {"psnr_db": found["image"], "constant_psnr_db": constant}.items():
             mse = row_errors(pixels, image, images=False)["mse"]
@@ -187,9 +192,9 @@ def _measure_rows(vae, x, seeds):
     posterior = vae.posterior(x)
     noise = SeededNoise(seeds)
     terms = vae.elbo_terms(x, noise, posterior=posterior)
-    decoded = vae.decode(posterior.draw(noise, "posterior").value)
+    decoded = vae.decode(posterior.draw(noise, "posterior").value, vae.condition_of(x))
     # In the decoder's units: features of a table may differ in theirs by any factor.
-    error = (np.asarray(decoded.mean() - as_float(x), np.float64) / vae.scale) ** 2
+    error = (np.asarray(decoded.mean() - as_float(np.asarray(x)), np.float64) / vae.scale) ** 2
     believed = np.asarray(decoded.variance(), np.float64) / np.float64(vae.scale) ** 2
     found = {
         "mean": posterior.mean(),
@@ -200,5 +205,5 @@ def _measure_rows(vae, x, seeds):
         "believed_error": np.broadcast_to(believed, error.shape).reshape(len(x), -1).mean(1),
     }
     if x.ndim == 4:
-        found["image"] = vae(x)
+        found["image"] = vae(as_float(x))
     return {name: np.asarray(values) for name, values in found.items()}

@@ -271,7 +271,7 @@ def _add(group: Any, option: Any) -> None:
 def _default_text(option: Any) -> str:
     if option.name != "dataset" and any(option.name in values for values in PRESETS.values()):
         return " (default: the preset's)"
-    if option.default in (None, ""):
+    if option.default in (None, "", ()):
         return ""
     shown = option.default
     if isinstance(shown, bool):

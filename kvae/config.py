@@ -65,6 +65,12 @@ def _read_units(text: Any) -> tuple[int, ...]:
     return tuple(_at_least(1, part) for part in parts)
 
 
+def _read_names(text: Any) -> tuple[str, ...]:
+    parts = text.split(",") if isinstance(text, str) else text
+    names = tuple(str(part).strip() for part in parts)
+    return _checked(names, all(names) and len({*names}) == len(names))
+
+
 _TEXT = _Kind("a text that is not empty", lambda text: _checked(str(text), bool(text)))
 _ANY_TEXT = _Kind("a text", str)
 _COUNT = _Kind("a whole number of at least 0", lambda text: _at_least(0, text))
@@ -76,6 +82,7 @@ _POSITIVE_COUNT = _Kind("a whole number of at least 1", lambda text: _at_least(1
 _POSITIVE = _Kind("a positive number", lambda text: _number(text, _is_positive))
 _NOT_NEGATIVE = _Kind("a number of at least 0", lambda text: _number(text, lambda v: v >= 0))
 _UNITS = _Kind("whole numbers of at least 1 with commas between", _read_units)
+_NAMES = _Kind("names with commas between, none of them twice", _read_names)
 _VARIANCE = _Kind(
     f"a positive number, {' or '.join(LEARNED_VARIANCES)}",
     lambda text: text if text in LEARNED_VARIANCES else _number(text, _is_positive),
@@ -188,6 +195,10 @@ class Config:
     latent_dim: int = _option(
         0, _MODEL, "dimensions of the latent z; 0: as many as a vector has", _COUNT, metavar="N"
     )
+    condition: tuple[str, ...] = _option(
+        (), _MODEL, "labels, with commas between, that encoder and decoder are given", _NAMES,
+        metavar="NAME,NAME",
+    )  # fmt: skip
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
     width: int = _option(
         32, _MODEL, "channels of the largest map of 'resnet', a multiple of 8",
@@ -308,6 +319,10 @@ class Config:
             raise UsageError(
                 "--standardize goes with --likelihood gaussian alone, "
                 f"received --likelihood {self.likelihood}"
+            )
+        if self.condition and self.prior == "vamp":
+            raise UsageError(
+                "--condition does not go with --prior vamp: its pseudo-inputs have no condition"
             )
         if self.objective == "iwae" and (
             self.beta != 1 or self.kl_warmup_epochs or self.kl_cycle_epochs

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from kvae import data, illustrations, measurements
 from kvae.data import MIN_SPLIT_ROWS, Dataset
+from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.doctor import diagnose
 from kvae.doctor import report as doctors_report
 from kvae.errors import DataError, UsageError
@@ -28,6 +29,7 @@ class Job(NamedTuple):
         label: what colours the latent map; "" for nothing.
         folder: where to write, writable.
         cache_dir: where decoded images and feature nets are kept; None: the default.
+        conditions: the columns of a conditional model's condition.
     """
 
     version: Version
@@ -35,6 +37,7 @@ class Job(NamedTuple):
     label: str
     folder: Path
     cache_dir: str | None = None
+    conditions: Conditions = Conditions()
 
 
 def prepare(
@@ -68,7 +71,8 @@ def prepare(
     metadata = read_metadata(version)
     dataset = _load(metadata, moved)
     cache_dir = cache_dir or metadata["config"].get("cache_dir")
-    return Job(version, dataset, _label(dataset, color_by), folder, cache_dir)
+    label = _label(dataset, color_by)
+    return Job(version, dataset, label, folder, cache_dir, _conditions(dataset, metadata))
 
 
 def evaluate(
@@ -107,7 +111,8 @@ def evaluate(
             "--features and --inception-weights compare images; the rows of this dataset are "
             "vectors"
         )
-    served = ServedModel(job.version, _BATCH[dataset.kind])
+    given = job.conditions.of(dataset.test.labels) if job.conditions.dim else None
+    served = ServedModel(job.version, _BATCH[dataset.kind], given)
     train = None
     if dataset.kind == "images":
         net = feature_net(
@@ -115,6 +120,7 @@ def evaluate(
         )
         print(f"features   {net.description}", flush=True)
         train = train_features(net, dataset, seed)
+    dataset = conditioned(dataset, job.conditions)
     print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
     metrics, protocol = measurements.measure(
         served, dataset, num_draws=num_draws, seed=seed, train=train, num_samples=num_samples
@@ -200,6 +206,18 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
                 f"was {str(then.get(key))[:80]}, is {str(now.get(key))[:80]}"
             )
         print(f"note: {key} of the data was {then.get(key)} in training, is {now.get(key)}")
+
+
+def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:
+    """The columns that the model was trained with."""
+    then = metadata.get("condition", {"labels": [], "names": []})
+    found = conditions_of(dataset, then["labels"])
+    if found.names != then["names"]:
+        raise UsageError(
+            f"the model was trained with the conditions {', '.join(then['names'])}; in these data "
+            f"they are {', '.join(found.names)}"
+        )
+    return found
 
 
 def _label(dataset: Dataset, color_by: str | None) -> str:

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from kvae.data.conditions import companion
 from kvae.directions import Directions
-from kvae.model import VAE
+from kvae.model import VAE, repeat_rows
 from kvae.noise import SeededNoise
 
 NUM_DRAWS = 64  # of the importance-weighted bound in the signature log_likelihood
 NUM_SCORE_DRAWS = 16
+_X = ("x", "start", "end")  # inputs that are an x
 _CHUNK_ELEMENTS = 2**14  # elements of x that the draws of one row may fill at a time
 
 
@@ -45,7 +47,44 @@ def float32_twin(vae: VAE) -> VAE:
 
 
 def endpoints(vae: VAE, directions: Directions | None = None) -> dict[str, Endpoint]:
-    """The signatures of a float32 VAE by name; `edit` where there are directions."""
+    """The signatures of a float32 VAE by name; `edit` where there are directions.
+
+    Those of a conditional model take a condition beside each x (`condition`, `start_condition`,
+    `end_condition`), or where there is no x one for what they make.
+    """
+    found = _plain_endpoints(vae, directions)
+    if not vae.condition_dim:
+        return found
+    return {name: _conditional(endpoint, vae.condition_dim) for name, endpoint in found.items()}
+
+
+def _conditional(endpoint: Endpoint, dim: int) -> Endpoint:
+    """The endpoint, its function given pairs (x, condition), or the condition as last argument."""
+    names = [spec.name for spec in endpoint.inputs]
+    pairs = {name: companion(name) for name in names if name in _X}
+    inputs = []
+    for spec in endpoint.inputs:
+        inputs.append(spec)
+        if spec.name in pairs:
+            inputs.append(_condition(dim, pairs[spec.name]))
+    if not pairs:
+        inputs.append(_condition(dim, "condition"))
+
+    def function(*tensors):
+        given = {spec.name: tensor for spec, tensor in zip(inputs, tensors, strict=True)}
+        arguments = [
+            (given[name], given[pairs[name]]) if name in pairs else given[name] for name in names
+        ]
+        return endpoint.function(*arguments, *([] if pairs else [given["condition"]]))
+
+    return Endpoint(function, tuple(inputs), endpoint.help)
+
+
+def _condition(dim, name):
+    return tf.TensorSpec((None, dim), tf.float32, name=name)
+
+
+def _plain_endpoints(vae, directions):
     x = tf.TensorSpec((None, *vae.element_shape), tf.float32, name="x")
     start, end = (
         tf.TensorSpec((None, *vae.element_shape), tf.float32, name=name)
@@ -73,15 +112,17 @@ def endpoints(vae: VAE, directions: Directions | None = None) -> dict[str, Endpo
             "one draw from the posterior",
         ),
         "decode": Endpoint(
-            lambda latent: _decode(vae, latent), (latent,), "mean and variance of p(x given z)"
+            lambda latent, condition=None: _decode(vae, latent, condition),
+            (latent,),
+            "mean and variance of p(x given z)",
         ),
         "generate": Endpoint(
-            lambda seed: _generate(vae, vae.sampler, seed),
+            lambda seed, condition=None: _generate(vae, vae.sampler, seed, condition),
             (seed,),
             "a sample from the fitted sampler if there is one, else from the prior",
         ),
         "generate_from_prior": Endpoint(
-            lambda seed: _generate(vae, vae.prior, seed),
+            lambda seed, condition=None: _generate(vae, vae.prior, seed, condition),
             (seed,),
             "a sample from the training prior",
         ),
@@ -121,7 +162,7 @@ def _edit(vae, x, directions):
 
     def edited(x, strength):
         latent = vae.posterior(x).mean() + tf.matmul(strength, vectors)
-        return {"edited": vae.decode(latent).mean()}
+        return {"edited": vae.decode(latent, vae.condition_of(x)).mean()}
 
     return Endpoint(
         edited,
@@ -198,15 +239,15 @@ def _log_weight(vae, x, seed):
     return {**weights, **terms[0]._asdict()}
 
 
-def _decode(vae, latent):
-    distribution = vae.decode(latent)
+def _decode(vae, latent, condition):
+    distribution = vae.decode(latent, condition)
     return {"decoded": distribution.mean(), "decoded_variance": distribution.variance()}
 
 
-def _generate(vae, density, seed):
+def _generate(vae, density, seed, condition):
     noise = SeededNoise(seed)
     latent = density.sample(noise)
-    return {"sample": vae.show(vae.decode(latent), noise), "latent": latent}
+    return {"sample": vae.show(vae.decode(latent, condition), noise), "latent": latent}
 
 
 class _Draws:
@@ -228,7 +269,7 @@ class _Draws:
             count = draws.shape[0]
             noise = SeededNoise(tf.repeat(seed, count), tf.tile(draws, tf.shape(seed)))
             terms = self._vae.weight_terms(
-                tf.repeat(x, count, axis=0), noise, posterior=posterior.repeat(count),
+                repeat_rows(x, count), noise, posterior=posterior.repeat(count),
                 densities=tuple(densities.values()),
             )  # fmt: skip
             return tf.stack([term.log_weight for term in terms], axis=1)
@@ -245,9 +286,9 @@ class _Draws:
 
         def chunk(draws):
             count = draws.shape[0]
-            noise = _Antithetic(draws, tf.shape(x)[0])
+            noise = _Antithetic(draws, tf.shape(tf.nest.flatten(x)[0])[0])
             terms = self._vae.elbo_terms(
-                tf.repeat(x, count, axis=0), noise, posterior=posterior.repeat(count)
+                repeat_rows(x, count), noise, posterior=posterior.repeat(count)
             )
             return tf.stack(terms, axis=1)
 

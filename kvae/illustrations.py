@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
+from kvae.data.conditions import Conditioned
 from kvae.data.gmm import Mixture, mixture_of
 from kvae.figures import latent as latent_figures
 from kvae.figures import vectors as vector_figures
@@ -58,7 +59,8 @@ def draw(
     _rates(folder, served, metrics)
     mixture = mixture_of(dataset.card)
     if mixture is not None:
-        _density(folder, served, mixture, seed)
+        if not isinstance(test.x, Conditioned):  # whose density is another under each condition
+            _density(folder, served, mixture, seed)
         _recall(folder, served, mixture, metrics)
     latents = served.call("encode", x=test.x)["mean"]
     labels = test.labels[label] if label else np.zeros(len(latents), int)
@@ -109,6 +111,7 @@ def _rates(folder, served, metrics):
 
 def _vector_figures(folder, served, dataset, rng):
     name, test, mixture = name_of(served), dataset.test, mixture_of(dataset.card)
+    x = np.asarray(test.x)
     alone = np.zeros(len(test.x), int)
     component = test.labels[dataset.color_by] if mixture else alone
     generated = _generate(served, min(5000, len(test.x)), rng)
@@ -116,22 +119,22 @@ def _vector_figures(folder, served, dataset, rng):
         mixture.responsibilities(generated).argmax(axis=1) if mixture else alone[: len(generated)]
     )
     # Columns of a table have units of their own; in those, one column would be all that is seen.
-    unit = 1.0 if mixture else dataset.train.x.std(axis=0)
+    unit = 1.0 if mixture else np.asarray(dataset.train.x).std(axis=0)
     scaled = "" if mixture else "; columns over their standard deviation"
     words = "true points, and ones generated " if mixture else "test points, and ones generated "
     likeliest = ", in the colour of the likeliest component" if mixture else ""
     vector_figures.save_generation(
-        folder / "generation.png", test.x / unit, component, generated / unit, generated_component,
+        folder / "generation.png", x / unit, component, generated / unit, generated_component,
         f"{name}: {words}{_source(served)}{likeliest}{scaled}",
     )  # fmt: skip
     reconstruction = served.call("serving_default", x=test.x)["reconstruction"]
     vector_figures.save_reconstruction(
-        folder / "reconstruction.png", test.x, reconstruction, component,
+        folder / "reconstruction.png", x, reconstruction, component,
         f"{name}: test points and their reconstructions",
     )  # fmt: skip
     _, between = interpolations(served, test.x, rng)
     vector_figures.save_interpolation(
-        folder / "interpolation.png", between / unit, test.x / unit,
+        folder / "interpolation.png", between / unit, x / unit,
         f"{name}: between test points, a straight line in latent space{scaled}",
     )  # fmt: skip
 

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
+from kvae.data.conditions import Conditioned, condition_beside
 from kvae.data.pixels import as_unit_interval
 from kvae.figures import images as figures
 from kvae.figures.calibration import save_calibration
+from kvae.figures.conditions import save_conditions
 from kvae.figures.traversals import save_attributes, save_traversals
 from kvae.image_measurements import (
     MAX_CALIBRATION_ROWS,
@@ -27,6 +29,7 @@ _TRAVERSED = 12
 _TRAVERSAL_VALUES = np.linspace(-3.0, 3.0, 9)
 _SAMPLES, _NEIGHBOURS = 6, 5
 _EDITED = 8
+_CONDITION_LATENTS, _MOST_CONDITIONS = 8, 40
 _STRENGTHS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 
 
@@ -40,10 +43,10 @@ def interpolations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random pairs of rows `(pairs, 2, ...)`, and what lies between: `(pairs, steps, ...)`."""
     pairs = rng.permutation(len(x))[: 2 * min(_PAIRS, len(x) // 2)].reshape(-1, 2)
-    start, end = (np.repeat(x[pairs[:, side]], _STEPS, axis=0) for side in (0, 1))
+    start, end = (x[np.repeat(pairs[:, side], _STEPS)] for side in (0, 1))
     fraction = np.tile(np.linspace(0, 1, _STEPS, dtype=np.float32), len(pairs))
     found = served.call("interpolate", start=start, end=end, fraction=fraction)["interpolated"]
-    return x[pairs], found.reshape(len(pairs), _STEPS, *x.shape[1:])
+    return np.asarray(x[pairs]), found.reshape(len(pairs), _STEPS, *x.shape[1:])
 
 
 def draw_images(
@@ -56,7 +59,7 @@ def draw_images(
     """Write generation, reconstruction, worst, interpolation, traversals, calibration (PNG).
 
     Also traversals.gif, where there are features neighbours.png, where there are directions of
-    attributes attributes.png.
+    attributes attributes.png, of a conditional model conditions.png.
 
     Args:
         folder: where to write.
@@ -69,15 +72,16 @@ def draw_images(
     _generation(folder, served, rng)
     rows = np.sort(rng.permutation(len(x))[:_MAX_ROWS])
     originals = as_unit_interval(x[rows])
+    real = np.asarray(originals)
     reconstructions = served.call("serving_default", x=originals)["reconstruction"]
     shown = rng.permutation(len(rows))[:_SHOWN]
     figures.save_reconstruction(
-        folder / "reconstruction.png", originals[shown], reconstructions[shown],
+        folder / "reconstruction.png", real[shown], reconstructions[shown],
         f"{name}: test images",
     )  # fmt: skip
-    bad, psnr = worst(originals, reconstructions, _WORST)
+    bad, psnr = worst(real, reconstructions, _WORST)
     figures.save_worst(
-        folder / "worst.png", originals[bad], reconstructions[bad], psnr,
+        folder / "worst.png", real[bad], reconstructions[bad], psnr,
         f"{name}: the worst reconstructions of {len(rows):,} test images",
     )  # fmt: skip
     ends, between = interpolations(served, x, rng)
@@ -91,6 +95,8 @@ def draw_images(
         _neighbours(folder, served, dataset, train, rng)
     if "directions" in served.metadata:
         _attributes(folder, served, dataset, rng)
+    if isinstance(x, Conditioned):
+        _conditions(folder, served, x.condition, rng)
 
 
 def _generation(folder, served, rng):
@@ -127,12 +133,13 @@ def _traversals(folder, served, originals):
         used, unit = active_fraction(mean, variance), "{:.0%} active"
     order = np.argsort(-used, kind="stable")[:_TRAVERSED]
     centre, spread = mean.mean(axis=0), np.sqrt(mean.var(axis=0) + variance.mean(axis=0))
-    start = mean[np.square((mean - centre) / spread).sum(axis=1).argmin()]
-    latents = np.tile(start, (len(order), len(_TRAVERSAL_VALUES), 1))
+    middle = np.square((mean - centre) / spread).sum(axis=1).argmin()
+    latents = np.tile(mean[middle], (len(order), len(_TRAVERSAL_VALUES), 1))
     for place, dim in enumerate(order):
         latents[place, :, dim] = centre[dim] + spread[dim] * _TRAVERSAL_VALUES
     flat = latents.reshape(-1, latents.shape[-1]).astype(np.float32)
-    decoded = served.call("decode", latent=flat)["decoded"]
+    alike = condition_beside(originals[np.full(len(flat), middle)])
+    decoded = served.call("decode", latent=flat, **alike)["decoded"]
     save_traversals(
         folder / "traversals.png", folder / "traversals.gif",
         decoded.reshape(*latents.shape[:2], *decoded.shape[1:]),
@@ -145,7 +152,8 @@ def _neighbours(folder, served, dataset, train, rng):
     source, signature = list(signatures(served).items())[-1]
     samples = served.call(signature, seed=rng.integers(2**63, size=_SAMPLES))["sample"]
     distances, found = nearest(train.net.extract(samples), train.features, _NEIGHBOURS)
-    images = np.stack([as_unit_interval(dataset.train.x[train.rows[row]]) for row in found])
+    train_x = np.asarray(dataset.train.x)
+    images = np.stack([as_unit_interval(train_x[train.rows[row]]) for row in found])
     figures.save_neighbours(
         folder / "neighbours.png", samples, images, distances,
         f"{name_of(served)}: samples of the {source} and their nearest of {len(train.rows):,} "
@@ -168,12 +176,41 @@ def _attributes(folder, served, dataset, rng):
         strengths[row, :, place] = _STRENGTHS
     edited = served.call(
         "edit",
-        x=np.repeat(originals, len(_STRENGTHS), axis=0),
+        x=originals[np.repeat(np.arange(len(chosen)), len(_STRENGTHS))],
         attribute_strength=strengths.reshape(-1, len(names)),
     )["edited"]
     save_attributes(
         folder / "attributes.png", edited.reshape(len(chosen), -1, *edited.shape[1:]),
         f"{name_of(served)}: attributes moved in latent space, by what each adds to the mean "
         "latent, times these strengths",
-        [names[place] for place in chosen], list(_STRENGTHS), originals,
+        [names[place] for place in chosen], list(_STRENGTHS), np.asarray(originals),
+    )  # fmt: skip
+
+
+def _conditions(folder, served, conditions, rng):
+    """A few latents under each condition alone: what it does to the image."""
+    names, owners = (served.metadata["condition"][key] for key in ("names", "label_of"))
+    usual = np.zeros(len(names), np.float32)
+    kinds = {owner: [p for p, o in enumerate(owners) if o == owner] for owner in owners}
+    for places in kinds.values():
+        # Of classes one is always there, of a label of yes and no nothing need be.
+        if len(places) > 1:
+            usual[places[conditions[:, places].sum(axis=0).argmax()]] = 1
+    shown = range(min(len(names), _MOST_CONDITIONS))
+    switched = np.tile(usual, (len(shown), 1))
+    for row in shown:
+        switched[row, kinds[owners[row]]] = 0
+        switched[row, row] = 1
+    labels = [names[row] for row in shown]
+    if not usual.any():
+        switched, labels = np.insert(switched, 0, usual, axis=0), ["none", *labels]
+    seeds = np.tile(rng.integers(2**63, size=_CONDITION_LATENTS), len(labels))
+    images = served.call(
+        "generate", seed=seeds, condition=np.repeat(switched, _CONDITION_LATENTS, axis=0)
+    )["sample"]
+    some = "" if len(shown) == len(names) else f" (the first {len(shown)} of {len(names)})"
+    save_conditions(
+        folder / "conditions.png",
+        images.reshape(len(labels), _CONDITION_LATENTS, *images.shape[1:]), labels,
+        f"{name_of(served)}: the same latents under one condition after the other{some}",
     )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kvae.data import Dataset
+from kvae.data.conditions import condition_beside
 from kvae.data.pixels import as_unit_interval
 from kvae.features import FeatureNet
 from kvae.metrics.frechet import Moments, frechet_distance, moments
@@ -147,7 +148,7 @@ class _Judge:
         def extracted():
             done = 0
             for part in parts:
-                features = self._net.extract(part)
+                features = self._net.extract(np.asarray(part))
                 kept.append(features[self._kept[done : done + len(part)]])
                 done += len(part)
                 yield features
@@ -193,8 +194,8 @@ def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarra
         draws = served.call("sample_posterior", x=part, seed=rng.integers(2**63, size=len(part)))[
             "latent"
         ]
-        decoded = served.call("decode", latent=draws)
-        error = np.square(decoded["decoded"] - part, dtype=np.float64)
+        decoded = served.call("decode", latent=draws, **condition_beside(part))
+        error = np.square(decoded["decoded"] - np.asarray(part), dtype=np.float64)
         axes = tuple(range(1, part.ndim))
         found["squared_error"].append(error.mean(axes))
         found["variance"].append(decoded["decoded_variance"].mean(axes, dtype=np.float64))
@@ -203,11 +204,11 @@ def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarra
 
 def constant_psnr(dataset: Dataset) -> float:
     """The PSNR in dB of answering the mean train image to everything, on the test split."""
-    train = dataset.train.x[:: max(1, len(dataset.train.x) // _CONSTANT_ROWS)]
+    train = np.asarray(dataset.train.x)[:: max(1, len(dataset.train.x) // _CONSTANT_ROWS)]
     total = sum(as_unit_interval(part).sum(0, dtype=np.float64) for part in _parts(train))
     mean = total / len(train)
     values = []
-    for part in _parts(dataset.test.x):
+    for part in _parts(np.asarray(dataset.test.x)):
         part = as_unit_interval(part)
         answer = np.broadcast_to(mean, part.shape).astype(np.float32)
         values.append(psnr_of(row_errors(part, answer, images=False)["mse"]))

@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae.data import Dataset
+from kvae.data.conditions import Conditioned
 from kvae.data.gmm import mixture_of
 from kvae.data.pixels import as_unit_interval
 from kvae.factor_measurements import can_be_disentangled, disentanglement
@@ -114,7 +115,8 @@ def _of_images(served, dataset, train, num_samples, seed):
             f"draw of {len(rows):,} test images; 1 is calibrated"
         )
     }
-    if can_be_disentangled(dataset):
+    # Images drawn anew to one factor have no conditions.
+    if can_be_disentangled(dataset) and not isinstance(dataset.test.x, Conditioned):
         found, how = disentanglement(served, dataset, seed=int(rng.integers(2**31)))
         metrics, protocol = metrics | found, protocol | how
     if train is not None:
@@ -131,7 +133,9 @@ def _measure(served, dataset, num_draws, seed):
     streams = [int(s) for s in np.random.default_rng(seed).integers(2**31, size=8)]
     metrics = {**_elbo(served, x, streams[0])}
     rows = _some_rows(dataset, streams[1])
-    truth = None if mixture is None else mixture.log_prob(x[rows])
+    # The density that is known is that of x, not of x given a condition.
+    known = mixture is not None and not isinstance(x, Conditioned)
+    truth = mixture.log_prob(x[rows]) if known else None
     vectors = dataset.kind == "vectors"
     metrics |= _likelihood(served, x[rows], truth, num_draws, vectors, streams[2])
     metrics |= _bits(served, x, metrics)
@@ -145,7 +149,7 @@ def _measure(served, dataset, num_draws, seed):
     )
     metrics |= mean_errors(_row_errors(served, x, images=not vectors), seed=seed)
     if mixture is not None:
-        metrics["true_outlier_fraction"] = outlier_fraction(x, mixture)
+        metrics["true_outlier_fraction"] = outlier_fraction(np.asarray(x), mixture)
     if vectors:
         metrics |= _samples(served, dataset, mixture, streams[4])
         metrics |= _separation(dataset, mixture, posterior["mean"], streams[5])
@@ -212,7 +216,7 @@ def _row_errors(served, x, *, images):
     for start in range(0, len(x), _PART[x.ndim]):
         part = as_unit_interval(x[start : start + _PART[x.ndim]])
         found = served.call("serving_default", x=part)["reconstruction"]
-        parts.append(row_errors(part, found, images=images))
+        parts.append(row_errors(np.asarray(part), found, images=images))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -340,7 +344,7 @@ def _samples(served, dataset, mixture, seed):
 
 def _yardstick(dataset, mixture, rng):
     """Test points to compare with, samples that are as good as can be, and their unit."""
-    test, train = (rng.permutation(split.x) for split in (dataset.test, dataset.train))
+    test, train = (rng.permutation(np.asarray(split.x)) for split in (dataset.test, dataset.train))
     count, num_references = _reference_sizes(dataset, mixture)
     if mixture is not None:
         references = [mixture.sample(count, rng)[0] for _ in range(num_references)]
@@ -367,10 +371,10 @@ def _unit(train):
 
 
 def _separation(dataset, mixture, latents, seed):
-    x, labels = dataset.test.x, dataset.test.labels.get(dataset.color_by)
+    x, labels = np.asarray(dataset.test.x), dataset.test.labels.get(dataset.color_by)
     if labels is None or not can_be_separated(labels):
         return {}
-    unit = 1.0 if mixture is not None else _unit(dataset.train.x)
+    unit = 1.0 if mixture is not None else _unit(np.asarray(dataset.train.x))
     metrics = {}
     for space, points in (("latent", latents), ("x", x / unit)):
         found = separation_metrics(points, labels, seed=seed)
@@ -392,6 +396,7 @@ def _protocol(served, dataset, mixture, metrics, num_rows, seed):
         "rows": counts,
         "sampler": _sampler(served),
         "suffix_sampler": "of the sampler fitted after training; keys without: the training prior",
+        **_given(served),
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
         **references,
@@ -408,6 +413,13 @@ def _protocol(served, dataset, mixture, metrics, num_rows, seed):
             "evaluated": {name: version(name) for name in ("tensorflow", "numpy", "scikit-learn")},
         },
     }
+
+
+def _given(served):
+    """Of a conditional model, what its numbers are given."""
+    names = served.metadata.get("condition", {}).get("names")
+    words = "densities are of x given these labels; samples are made under those of test rows: "
+    return {"condition": words + ", ".join(names)} if names else {}
 
 
 def _short_card(card, mixture):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.config import OBJECTIVES, check_regularisers
+from kvae.data.conditions import Conditioned
 from kvae.distributions import Affine
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
@@ -47,6 +48,9 @@ class VAE(keras.Model):
 
     x is in the data's own units: float32 vectors `(batch, features)`, or images `(batch, height,
     width, channels)`, float32 in [0, 1] or uint8, which is divided by 255.
+    x of a conditional model is a pair (x, condition), the condition float32 `(batch,
+    condition_dim)`: `fit(x, condition)`, `encode((x, condition))`. Its densities are those of x
+    given the condition, but for p(z), which knows nothing of it.
     Training minimises `distortion + beta * rate`, in nats per example, or minus the
     importance-weighted bound.
 
@@ -68,6 +72,9 @@ class VAE(keras.Model):
             posterior and a standard normal prior.
         tc_weight: weight of the total correlation within the rate; 1: the ELBO's. For a diagonal
             posterior.
+        condition_dim: numbers in the condition of a row; 0: not conditional. They follow x on the
+            last axis of the encoder's input (as constant maps beside an image) and z on that of
+            the decoder's. Not for the prior "vamp".
         shift: what is subtracted from x, a number or an array that broadcasts to one x; the
             encoder and the likelihood see `(x - shift) / scale`. Densities stay those of x.
         scale: what x is then divided by, positive.
@@ -81,12 +88,14 @@ class VAE(keras.Model):
     def __init__(
         self, encoder, decoder, likelihood, prior, *,
         sampler=None, posterior="diagonal", objective="elbo", iwae_draws=8,
-        beta=1.0, free_bits=0.0, tc_weight=1.0, shift=0.0, scale=1.0, seed=0, **kwargs,
+        beta=1.0, free_bits=0.0, tc_weight=1.0, condition_dim=0, shift=0.0, scale=1.0, seed=0,
+        **kwargs,
     ):  # fmt: skip
         # Casting x to a half-precision policy would cast the likelihood's targets too.
         super().__init__(**{"name": "vae", "autocast": False, **kwargs})
         self._posterior_family = find(POSTERIORS, posterior, "posterior")
-        _check_fit(encoder, decoder, likelihood, prior, self._posterior_family)
+        self.condition_dim = int(condition_dim)
+        _check_fit(encoder, decoder, likelihood, prior, self._posterior_family, self.condition_dim)
         _check_objective(objective, iwae_draws, beta, likelihood)
         check_regularisers(objective, posterior, prior.kind, free_bits, tc_weight)
         self.encoder, self.decoder = encoder, decoder
@@ -106,10 +115,10 @@ class VAE(keras.Model):
         self._trackers = {name: keras.metrics.Mean(name=name) for name in _FIGURES}
         if getattr(likelihood, "is_learned", False):
             self._trackers["stddev"] = keras.metrics.Mean(name="stddev")
-        self.build(encoder.input_shape)
+        self.build((None, *self.element_shape))
 
     def build(self, input_shape):
-        """Make all weights; the constructor does it, for x of the encoder's input shape."""
+        """Make all weights; the constructor does it, for x of its `element_shape`."""
         if not self.likelihood.built:
             self.likelihood.build(input_shape)
         for density in (self.prior, self.sampler):
@@ -132,24 +141,31 @@ class VAE(keras.Model):
     @property
     def element_shape(self):
         """The shape of one x."""
-        return tuple(self.encoder.input_shape[1:])
+        *places, channels = self.encoder.input_shape[1:]
+        return (*places, channels - self.condition_dim)
 
     @property
     def latent_dim(self):
         """The number of dimensions of z."""
-        return self.decoder.input_shape[-1]
+        return self.decoder.input_shape[-1] - self.condition_dim
 
     # The densities
 
     def posterior(self, x, training=False):
         """q(z given x), for x `(batch, ...)`."""
-        return self._posterior_of_standardised((as_float(x) - self.shift) / self.scale, training)
+        x, condition = self._parts(x)
+        seen = _beside((x - self.shift) / self.scale, condition)
+        return self._posterior_of_standardised(seen, training)
 
     def _posterior_of_standardised(self, x, training=False):
         return self._posterior_family.from_params(self.encoder(x, training=training))
 
-    def decode(self, z, training=False):
-        """p(x given z), for z `(batch, latent_dim)`; a distribution in the units of x."""
+    def decode(self, z, condition=None, training=False):
+        """p(x given z), for z `(batch, latent_dim)`; a distribution in the units of x.
+
+        A conditional model needs a condition `(batch, condition_dim)`; UsageError without one.
+        """
+        z = _beside(z, self._checked(condition))
         params = self.decoder(z, training=training)
         return Affine(self.likelihood.distribution(params), self.shift, self.scale)
 
@@ -193,8 +209,9 @@ class VAE(keras.Model):
 
     def _draw(self, x, noise, training, posterior):
         """A draw from the posterior, and -log p(x given it)."""
+        x, condition = self._parts(x)
         draw = posterior.draw(noise, "posterior")
-        return draw, -self.decode(draw.value, training).log_prob(as_float(x))
+        return draw, -self.decode(draw.value, condition, training).log_prob(x)
 
     def log_weight(self, x, noise):
         """log p(x given z) + log p(z) - log q(z given x) at one draw z from the posterior.
@@ -208,34 +225,70 @@ class VAE(keras.Model):
         """
         return self.weight_terms(x, noise)[0].log_weight
 
+    def condition_of(self, x):
+        """The condition within a pair (x, condition), float32; None if the model takes none."""
+        return self._parts(x)[1]
+
+    def _parts(self, x):
+        """x and its condition or None, both float32."""
+        x = tuple(x) if self.condition_dim and isinstance(x, list) else x
+        if _is_pair(x) != (self.condition_dim > 0):
+            wanted = "a pair (x, condition)" if self.condition_dim else "x without a condition"
+            raise UsageError(f"{wanted} is wanted by a model of condition_dim {self.condition_dim}")
+        x = as_float(x)
+        return (x[0], self._checked(x[1])) if self.condition_dim else (x, None)
+
+    def _checked(self, condition, count=None):
+        """A condition as float32 `(count or batch, condition_dim)`; UsageError if it is none."""
+        ops = keras.ops
+        dim = self.condition_dim
+        if condition is None and not dim:
+            return None
+        if condition is not None and dim:
+            condition = ops.cast(condition, "float32")
+            if count and condition.shape == (dim,):
+                return ops.broadcast_to(condition, (count, dim))
+            if condition.shape[1:] == (dim,) and count in (None, condition.shape[0]):
+                return condition
+        shape = None if condition is None else tuple(condition.shape)
+        raise UsageError(
+            f"a condition of shape ({count or 'rows'}, {dim}) is wanted, received {shape}"
+            if dim
+            else "this model is not conditional (condition_dim 0), but received a condition"
+        )
+
     # What a user calls
 
     def call(self, x, training=False):
         """Reconstruct: the mean of p(x given z) at the posterior's mean, the shape of x."""
-        return self.decode(self.posterior(x, training).mean(), training).mean()
+        latent = self.posterior(x, training).mean()
+        return self.decode(latent, self.condition_of(x), training).mean()
 
     def encode(self, x):
         """Mean and variance of q(z given x), each `(batch, latent_dim)`."""
         posterior = self.posterior(x)
         return posterior.mean(), posterior.variance()
 
-    def generate(self, count, seed=0):
+    def generate(self, count, seed=0, condition=None):
         """Images, or vectors with their noise, from latents drawn from the sampler or the prior.
 
         Args:
             count: how many.
-            seed: row i depends on `seed + i` alone.
+            seed: row i depends on `seed + i` alone, and on its condition.
+            condition: `(count, condition_dim)`, or `(condition_dim,)` for all; of a conditional
+                model.
 
         Returns:
             `(count, *element_shape)`; means of image pixels may leave [0, 1] a little.
 
         Raises:
-            UsageError: `count` is under 1.
+            UsageError: `count` is under 1, or there is no condition where one is needed.
         """
         if count < 1:
             raise UsageError(f"count must be at least 1, received {count}")
+        condition = self._checked(condition, count)
         noise = SeededNoise(keras.ops.arange(count, dtype="int64") + int(seed))
-        return self.show(self.decode(self.sampler.sample(noise)), noise)
+        return self.show(self.decode(self.sampler.sample(noise), condition), noise)
 
     def show(self, distribution, noise):
         """What stands for a sample of p(x given z): its mean for images, a draw for vectors."""
@@ -244,7 +297,7 @@ class VAE(keras.Model):
         return distribution.sample(noise, "observation")
 
     def interpolate(self, start, end, fraction):
-        """Latents on the straight line between posterior means.
+        """Latents on the straight line between posterior means, and conditions between theirs.
 
         Args:
             start: x `(batch, ...)`.
@@ -257,12 +310,18 @@ class VAE(keras.Model):
         fraction = keras.ops.reshape(keras.ops.cast(fraction, "float32"), (-1, 1))
         first, last = self.posterior(start).mean(), self.posterior(end).mean()
         latent = (1.0 - fraction) * first + fraction * last
-        return self.decode(latent).mean(), latent
+        condition = None
+        if self.condition_dim:
+            ends = self.condition_of(start), self.condition_of(end)
+            condition = (1.0 - fraction) * ends[0] + fraction * ends[1]
+        return self.decode(latent, condition).mean(), latent
 
     # Training
 
-    def fit(self, x=None, *args, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         """As `keras.Model.fit`, for arrays and `tf.data`; a NumPy array is looked at first.
+
+        y is the condition of a conditional model; others pass over it.
 
         Raises:
             UsageError: rows of another shape, or values that the likelihood has no density for:
@@ -270,6 +329,8 @@ class VAE(keras.Model):
         """
         if isinstance(x, np.ndarray):
             _check_array(x, self.element_shape, self.likelihood)
+            if self.condition_dim:
+                self._checked(y, len(x))
         if isinstance(x, tf.data.Dataset):
             # Its order is its own; Keras would say so in a warning each time.
             kwargs.setdefault("shuffle", False)
@@ -277,7 +338,7 @@ class VAE(keras.Model):
             # A step that makes the optimizer's variables is traced twice by TensorFlow.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        return super().fit(x, *args, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
 
     def make_test_function(self, force=False):
         """As Keras's, but never by XLA: compiling takes longer than validation saves."""
@@ -294,17 +355,28 @@ class VAE(keras.Model):
         for small models most of a step's time is the way in and out of it. Not under a
         distribution strategy of several replicas.
         """
-        x = _only_x(data)
-        if len(x.shape) == len(self.element_shape) + 2:
-            count = tf.shape(x)[0]
+        x = self._x_of(data)
+        rows = _rows_of(x)
+        if len(rows.shape) == len(self.element_shape) + 2:
+            count = tf.shape(rows)[0]
             tf.while_loop(lambda step: step < count, lambda step: self._next_step(x, step), (0,))
         else:
             self._gradient_step(x)
         return self._results()
 
     def _next_step(self, x, step):
-        self._gradient_step(x[step])
+        self._gradient_step(keras.tree.map_structure(lambda part: part[step], x))
         return (step + 1,)
+
+    def _x_of(self, data):
+        """x, or the pair, of what Keras hands to a step: x, (x,), (x, y), ((x, condition),)."""
+        if not self.condition_dim:
+            return data[0] if isinstance(data, tuple | list) else data
+        if isinstance(data, tuple | list) and len(data) == 1:
+            data = data[0]
+        if not isinstance(data, tuple | list) or len(data) < 2 or data[1] is None:
+            raise UsageError("a conditional model is given conditions: fit(x, condition)")
+        return tuple(data[:2])
 
     def _gradient_step(self, x):
         terms, loss = self._step_down(x)
@@ -323,14 +395,15 @@ class VAE(keras.Model):
         `fit` leaves a moving average over its last steps there.
 
         Args:
-            batches: of x, one draw from the posterior of each row is taken.
+            batches: of x, or of pairs; one draw from the posterior of each row is taken.
         """
         if not getattr(self.likelihood, "is_updated", False):
             return
         total, count = 0.0, 0
         for x in batches:
-            found = float(self._mean_squared_error(tf.convert_to_tensor(x)))
-            total, count = total + len(x) * found, count + len(x)
+            x = as_float(x)
+            found, rows = float(self._mean_squared_error(x)), len(_rows_of(x))
+            total, count = total + rows * found, count + rows
         self.likelihood.mean_squared_error.assign([total / count])
 
     @tf.function(reduce_retracing=True)
@@ -351,8 +424,12 @@ class VAE(keras.Model):
 
     def test_step(self, data):
         """The same figures without a gradient step."""
-        self._track(*self._terms_and_loss(_only_x(data), training=False))
+        self._track(*self._terms_and_loss(self._x_of(data), training=False))
         return self._results()
+
+    def predict_step(self, data):
+        """Reconstructions."""
+        return self(self._x_of(data), training=False)
 
     @property
     def metrics(self):
@@ -387,7 +464,7 @@ class VAE(keras.Model):
         ops = keras.ops
         x = as_float(x)
         draws = self.iwae_draws
-        copies = ops.repeat(x, draws, axis=0)
+        copies = repeat_rows(x, draws)
         posterior = self.posterior(x, training).repeat(draws)
         noise = self._step_noise(copies)
         terms = self.weight_terms(copies, noise, training, posterior)[0]
@@ -414,7 +491,7 @@ class VAE(keras.Model):
             seed = tf.cast(self.seed_generator.next(), tf.int64)
             return seed + tf.cast(tf.stack([replica, 0]), tf.int64)
 
-        return _StepNoise(tf.shape(x)[0], next_seed)
+        return _StepNoise(tf.shape(_rows_of(x))[0], next_seed)
 
     # Saving
 
@@ -448,6 +525,7 @@ class VAE(keras.Model):
             "beta": self.beta,
             "free_bits": self.free_bits,
             "tc_weight": self.tc_weight,
+            "condition_dim": self.condition_dim,
             "shift": self.shift,
             "scale": self.scale,
             "seed": self.seed,
@@ -475,14 +553,23 @@ def _check_objective(objective, iwae_draws, beta, likelihood):
         )
 
 
-def _check_fit(encoder, decoder, likelihood, prior, posterior_family):
+def _check_fit(encoder, decoder, likelihood, prior, posterior_family, condition_dim):
     """Broadcasting would let a wrong number of outputs pass in silence."""
     if not hasattr(likelihood, "distribution") or not isinstance(prior, Prior):
         raise UsageError(
             "a likelihood (kvae.likelihoods) and then a prior (kvae.priors) are wanted, received "
             f"{type(likelihood).__name__} and {type(prior).__name__}; build_vae takes their names"
         )
-    latent_dim, shape = decoder.input_shape[-1], tuple(encoder.input_shape[1:])
+    if condition_dim and prior.kind == "vamp":
+        raise UsageError("the prior 'vamp' is not for conditions: its pseudo-inputs have none")
+    latent_dim = decoder.input_shape[-1] - condition_dim
+    *places, channels = encoder.input_shape[1:]
+    shape = (*places, channels - condition_dim)
+    if min(latent_dim, shape[-1]) < 1:
+        raise UsageError(
+            f"the inputs of encoder {encoder.input_shape} and decoder {decoder.input_shape} leave "
+            f"nothing beside a condition of {condition_dim} numbers"
+        )
     wanted = {
         "encoder": (posterior_family.num_params(latent_dim),),
         "decoder": (*shape[:-1], likelihood.num_outputs(shape[-1])),
@@ -529,12 +616,35 @@ class _StepNoise:
 
 
 def as_float(x):
-    """float32; uint8, the type of images, divided by 255."""
+    """float32; uint8, the type of images, divided by 255. Of a pair (x, condition) a tuple."""
+    if _is_pair(x):
+        x, condition = (x.x, x.condition) if isinstance(x, Conditioned) else x
+        return as_float(x), keras.ops.cast(condition, "float32")
     x = keras.ops.convert_to_tensor(x)
     is_image = keras.backend.standardize_dtype(x.dtype) == "uint8"
     return keras.ops.cast(x, "float32") / (255.0 if is_image else 1.0)
 
 
-def _only_x(data):
-    """x of what Keras hands to a step: x, (x,) or (x, y)."""
-    return data[0] if isinstance(data, tuple | list) else data
+def _is_pair(x):
+    return isinstance(x, Conditioned) or (isinstance(x, tuple) and len(x) == 2)
+
+
+def repeat_rows(x, count):
+    """Each row `count` times in succession, of x or of a pair (x, condition)."""
+    return keras.tree.map_structure(lambda part: keras.ops.repeat(part, count, axis=0), x)
+
+
+def _rows_of(x):
+    """x of a pair (x, condition), or x itself."""
+    return x[0] if isinstance(x, tuple) else x
+
+
+def _beside(values, condition):
+    """Values `(batch, ..., n)` with a condition as further channels, the same at every place."""
+    if condition is None:
+        return values
+    ops = keras.ops
+    places = [1] * (len(values.shape) - 2)
+    maps = ops.reshape(condition, (-1, *places, condition.shape[-1]))
+    maps = ops.broadcast_to(maps, (*ops.shape(values)[:-1], condition.shape[-1]))
+    return ops.concatenate([values, maps], axis=-1)

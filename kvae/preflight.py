@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kvae import data
 from kvae.config import Config
+from kvae.data.conditions import conditions_of
 from kvae.errors import DataError, UsageError
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
@@ -26,7 +27,9 @@ def check(config: Config, *, dry_run: bool = False) -> None:
     """
     if config.init_from and not Path(config.init_from).exists():
         raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
-    x = outline(config).train.x
+    dataset = outline(config)
+    conditions_of(dataset, config.condition)
+    x = dataset.train.x
     check_shape(config.network, x.shape[1:])
     check_values(config, x[:1000])
     if config.flip and x.ndim == 2:
@@ -60,7 +63,11 @@ def _check_full_covariances(config: Config, x) -> None:
 
 def outline(config: Config) -> data.Dataset:
     """The configured dataset as far as it is known without making or decoding images."""
-    return data.outline(config.dataset, **data_options(config))
+    found = data.outline(config.dataset, **data_options(config))
+    if config.condition and not found.train.labels:
+        # Where labels take a pass over all files, an outline has none.
+        return data.load(config.dataset, **data_options(config))
+    return found
 
 
 def load(config: Config) -> data.Dataset:

@@ -28,6 +28,7 @@ def publish(
     card: dict[str, Any],
     history: dict[str, list[float]],
     directions: Directions | None = None,
+    condition: dict[str, Any] | None = None,
 ) -> runs.Version:
     """Export a model and give it the next version number.
 
@@ -42,6 +43,7 @@ def publish(
         card: the data card.
         history: figure -> value of each epoch.
         directions: of attributes, for the signature `edit`.
+        condition: of a conditional model: labels and columns, JSON values.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -69,6 +71,8 @@ def publish(
                 "left_out": list(directions.left_out),
                 "vectors": directions.vectors.tolist(),
             }
+        if condition is not None:
+            metadata["condition"] = condition
         (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
         return _claim(built, model)
     finally:

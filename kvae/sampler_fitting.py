@@ -104,7 +104,7 @@ def some_rows(x: np.ndarray, seed: int, most: int = _MAX_LATENTS) -> Iterator[np
     """Random rows of `x`, in parts that a model can take at once.
 
     Args:
-        x: `(rows, ...)`.
+        x: `(rows, ...)`, `Conditioned` or not, as the parts will be.
         seed: of the choice, if there are more than `most`.
         most: rows in all.
     """

@@ -1,8 +1,11 @@
 """A published model as its users meet it: through its signatures alone."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from kvae.data.conditions import Conditioned, companion
 from kvae.data.pixels import as_unit_interval
 from kvae.errors import UsageError
 from kvae.runs import Version, read_metadata
@@ -14,30 +17,35 @@ class ServedModel:
     Args:
         version: from `kvae.runs.find_version`.
         batch_size: rows handed to the graph at a time.
+        conditions: of a conditional model, `(rows, condition_dim)`: what it generates under where
+            no condition is given, each row that of number `seed` modulo their count.
 
     Raises:
         UsageError: files are missing or damaged.
     """
 
-    def __init__(self, version: Version, batch_size: int = 250):
+    def __init__(self, version: Version, batch_size: int = 250, conditions: Any = None):
         self.version = version
         self.batch_size = batch_size
+        self._conditions = conditions
         self.metadata = read_metadata(version)
         try:
             self._model = tf.saved_model.load(str(version.path))
         except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
             raise UsageError(f"{version.path} cannot be loaded: {error}") from error
 
-    def call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         """Run a signature.
 
         Args:
             signature: its name.
             **inputs: arrays `(rows, ...)` by input name; uint8 images are divided by 255.
+                Of `Conditioned` rows the condition is handed over beside them.
 
         Returns:
             Arrays `(rows, ...)` by output name.
         """
+        inputs = self._expanded(signature, inputs)
         function = self._model.signatures[signature]
         parts: list[dict[str, np.ndarray]] = []
         num_rows = len(next(iter(inputs.values())))
@@ -48,3 +56,19 @@ class ServedModel:
             }
             parts.append({name: value.numpy() for name, value in function(**rows).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _expanded(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The inputs with every condition under its own name."""
+        given = {}
+        for name, values in inputs.items():
+            if isinstance(values, Conditioned):
+                given[companion(name)] = values.condition
+                values = values.x
+            given[name] = values
+        if (
+            self._conditions is not None
+            and signature.startswith("generate")
+            and "condition" not in given
+        ):
+            given["condition"] = self._conditions[np.asarray(given["seed"]) % len(self._conditions)]
+        return given

@@ -19,6 +19,7 @@ import tensorflow as tf
 from kvae import data, publish, runs
 from kvae.build import build_vae, load_model
 from kvae.config import Config
+from kvae.data.conditions import Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.directions import Directions, fit_directions
 from kvae.errors import DataError, KvaeError, UsageError
@@ -45,12 +46,14 @@ class Fitted(NamedTuple):
         card: the data card.
         history: figure -> value of each epoch.
         directions: of attributes in latent space, where the data have such labels.
+        conditions: the columns of a conditional model's condition.
     """
 
     vae: VAE
     card: dict[str, Any]
     history: dict[str, list[float]]
     directions: Directions | None = None
+    conditions: Conditions = Conditions()
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
@@ -74,6 +77,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
             fitted.vae, config.save, config.name,
             config=asdict(config), card=fitted.card, history=fitted.history,
             directions=fitted.directions,
+            condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
         )  # fmt: skip
         (folder / BEST_WEIGHTS).unlink(missing_ok=True)
     print(f"\npublished {version.path}")
@@ -94,11 +98,14 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     """
     policy, reason = choose_policy(config.mixed_precision)
     dataset = load(config) if dataset is None else dataset
+    conditions = conditions_of(dataset, config.condition)
+    dataset = conditioned(dataset, conditions)
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
     history = _fit(config, dataset, vae, folder)
     vae = with_sampler(vae, config.sampler, dataset, seed=config.seed)
-    return Fitted(vae, dataset.card, history, _directions(vae, dataset, config.seed))
+    directions = _directions(vae, dataset, config)
+    return Fitted(vae, dataset.card, history, directions, conditions)
 
 
 def dry_run(config: Config) -> None:
@@ -109,6 +116,7 @@ def dry_run(config: Config) -> None:
     """
     policy, reason = choose_policy(config.mixed_precision)
     dataset = outline(config)
+    dataset = conditioned(dataset, conditions_of(dataset, config.condition))
     vae = _build(config, dataset, policy)
     for name, value in asdict(config).items():
         print(f"  {name:24}{value}")
@@ -152,15 +160,20 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
-def _directions(vae: VAE, dataset: data.Dataset, seed: int) -> Directions | None:
-    """Where in latent space the attributes of labelled images lie."""
+def _directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions | None:
+    """Where in latent space the attributes of labelled images lie, but for conditions."""
+    seed = config.seed
     if dataset.kind != "images":
         return None
     latents, labels = [], []
     for split in (dataset.train, dataset.valid):
         rows = np.random.default_rng([seed, 5]).permutation(len(split.x))[:_MAX_LABELLED]
         rows = np.sort(rows)
-        attributes = {n: v[rows] for n, v in split.labels.items() if v.dtype == bool}
+        attributes = {
+            name: values[rows]
+            for name, values in split.labels.items()
+            if values.dtype == bool and name not in config.condition
+        }
         if not attributes:
             return None
         latents.append(np.concatenate([vae.encode(split.x[part])[0] for part in _parts(rows)]))
@@ -181,11 +194,13 @@ def _directions(vae: VAE, dataset: data.Dataset, seed: int) -> Directions | None
 def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     """The model, its prior started where the encoder puts data, older weights read."""
     keras.utils.set_random_seed(config.seed)
-    x = dataset.train.x
+    rows = dataset.train.x
+    x = np.asarray(rows)  # of a memory map a view, still on disk
     check_values(config, x[:1000])
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(
-        x.shape[1:], latent_dim=latent_dim(config, x), network=config.network,
+        x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
+        network=config.network,
         hidden_units=config.hidden_units, linear_path=config.linear_path,
         width=config.width, depth=config.depth, likelihood=config.likelihood,
         variance=config.variance, prior=config.prior, prior_components=config.prior_components,
@@ -197,18 +212,22 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
     )  # fmt: skip
     count = max(2000, config.prior_components)
-    rows = np.sort(np.random.default_rng(config.seed).permutation(len(x))[:count])
-    some = np.asarray(as_float(x[rows]))
+    some = rows[np.sort(np.random.default_rng(config.seed).permutation(len(x))[:count])]
     if config.init_from:
         _init_from(vae, config.init_from)
     else:
         latents = np.concatenate([vae.encode(part)[0] for part in _parts(some)])
-        vae.prior.initialize(latents, (some - vae.shift) / vae.scale)
+        start = np.asarray(as_float(np.asarray(some)))
+        vae.prior.initialize(latents, (start - vae.shift) / vae.scale)
     return vae
 
 
-def _parts(x):
-    return np.array_split(x, max(1, len(x) // 250))
+def _condition_dim(rows):
+    return rows.condition.shape[1] if isinstance(rows, Conditioned) else 0
+
+
+def _parts(rows):
+    return [rows[part] for part in np.array_split(np.arange(len(rows)), max(1, len(rows) // 250))]
 
 
 def _moments(x):
@@ -252,6 +271,7 @@ def _kinds(vae):
     """What weights of equal shapes may mean differently."""
     return {
         "posterior": vae.posterior_kind,
+        "condition": vae.condition_dim,
         "prior": vae.prior.kind,
         "likelihood": (vae.likelihood.kind, getattr(vae.likelihood, "variance", "")),
     }
@@ -280,8 +300,8 @@ def _refuse_misfit(source, ours, theirs):
             raise UsageError(
                 f"--init-from {source}: its weights do not fit this model ({place}: {here} "
                 f"here, {there} there); the same --network, --hidden-units, --latent-dim, "
-                "--posterior, --likelihood, --variance, --prior, --prior-components and shape of "
-                "x are needed"
+                "--condition, --posterior, --likelihood, --variance, --prior, --prior-components "
+                "and shape of x are needed"
             )
 
 
@@ -393,6 +413,7 @@ def _announce(config, dataset, vae, precision):
     lines = {
         "dataset": f"{config.dataset}: {counts}; one x is {vae.element_shape}",
         **_layout(dataset.card),
+        **({"given": ", ".join(config.condition)} if config.condition else {}),
         "model": f"{config.network}, {vae.latent_dim} latent dimensions, "
         f"{vae.count_params():,} parameters",
         "densities": f"likelihood {likelihood}; posterior {config.posterior}; "
@@ -432,9 +453,13 @@ def _epoch_seconds(config, dataset, vae):
     _compile(config, vae, steps)
     block = dataset.kind == "vectors"
     trial = min(steps, 64 if block else 3)
-    batch = np.broadcast_to(as_float(dataset.train.x[:1]), (config.batch_size, *vae.element_shape))
-    blocks = np.broadcast_to(batch, (1 if block else trial, trial if block else 1, *batch.shape))
-    stand_in = tf.data.Dataset.from_tensor_slices(blocks if block else blocks[:, 0])
+    blocks = (1, trial) if block else (trial,)
+    stand_in = tf.data.Dataset.from_tensor_slices(
+        keras.tree.map_structure(
+            lambda row: np.broadcast_to(row, (*blocks, config.batch_size, *row.shape[1:])),
+            as_float(dataset.train.x[:1]),
+        )
+    )
     vae.fit(stand_in, verbose=0)
     start = time.perf_counter()
     vae.fit(stand_in, verbose=0)

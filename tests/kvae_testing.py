@@ -80,13 +80,14 @@ class Ppca:
         full: whether the columns of W are slanted, so that the exact posterior has a full
             covariance, and the noise has one too (factor analysis, then); else W's columns are
             orthogonal and the exact posterior is diagonal.
+        condition_dim: numbers in a condition c, which moves the mean: x = W z + m + A c + noise.
 
     Source: Tipping & Bishop, "Probabilistic principal component analysis", JRSS B 1999.
     """
 
     latent_dim, dim, variance = 2, 4, 0.3
 
-    def __init__(self, full=False):
+    def __init__(self, full=False, condition_dim=0):
         rng = np.random.default_rng(0)
         directions = np.linalg.qr(rng.normal(size=(self.dim, self.latent_dim)))[0]
         self.full = full
@@ -97,6 +98,8 @@ class Ppca:
             self.loadings = self.loadings @ np.array([[1.0, 0.6], [-0.4, 1.3]])
             root = 0.5 * np.eye(self.dim) + 0.2 * np.tril(rng.normal(size=(self.dim, self.dim)))
             self.noise = root @ root.T
+        self.condition_dim = condition_dim
+        self.effects = 2.0 * rng.normal(size=(condition_dim, self.dim))
 
     def vae(self, posterior_scale=1.0, **options):
         """The model; its posterior's standard deviations are off by the given factor."""
@@ -108,9 +111,9 @@ class Ppca:
         raw = np.log(np.expm1(variance - 1e-8))
         kernel = np.concatenate([to_mean, np.zeros_like(to_mean)], axis=1)
         bias = np.concatenate([-self.mean @ to_mean, raw])
-        encoder = _linear(self.dim, kernel, bias, "encoder")
-        decoder = _linear(self.latent_dim, self.loadings.T, self.mean, "decoder")
-        return kvae.VAE(encoder, decoder, Gaussian(self.variance), StandardNormal(), **options)
+        encoder = self._encoder(kernel, bias)
+        decoder = self._decoder(self.loadings.T, self.mean)
+        return self._vae(encoder, decoder, Gaussian(self.variance), **options)
 
     def _full_vae(self, posterior_scale, **options):
         precision = np.linalg.inv(self.noise)
@@ -120,22 +123,42 @@ class Ppca:
         to_mean = precision @ self.loadings @ covariance
         spread = _raw_root(np.linalg.cholesky(covariance) * posterior_scale)
         kernel = np.concatenate([to_mean, np.zeros((self.dim, len(spread)))], axis=1)
-        encoder = _linear(self.dim, kernel, np.append(-self.mean @ to_mean, spread), "encoder")
+        encoder = self._encoder(kernel, np.append(-self.mean @ to_mean, spread))
         likelihood = Gaussian("full", initial_variance=1.0, variance_floor=1e-12)
         spread = _raw_precision(np.linalg.cholesky(precision))
         kernel = np.concatenate([self.loadings.T, np.zeros((self.latent_dim, len(spread)))], axis=1)
-        decoder = _linear(self.latent_dim, kernel, np.append(self.mean, spread), "decoder")
-        return kvae.VAE(encoder, decoder, likelihood, StandardNormal(), posterior="full", **options)
+        decoder = self._decoder(kernel, np.append(self.mean, spread))
+        return self._vae(encoder, decoder, likelihood, posterior="full", **options)
 
-    def sample(self, count):
+    def _vae(self, encoder, decoder, likelihood, **options):
+        options = {"condition_dim": self.condition_dim, **options}
+        return kvae.VAE(encoder, decoder, likelihood, StandardNormal(), **options)
+
+    def _encoder(self, kernel, bias):
+        kernel = np.concatenate([kernel, -self.effects @ kernel])
+        return _linear(len(kernel), kernel, bias, "encoder")
+
+    def _decoder(self, kernel, bias):
+        effects = np.zeros((self.condition_dim, kernel.shape[1]))
+        effects[:, : self.dim] = self.effects
+        return _linear(len(kernel) + self.condition_dim, np.concatenate([kernel, effects]), bias,
+                       "decoder")  # fmt: skip
+
+    def conditions(self, count):
+        return np.random.default_rng(4).normal(size=(count, self.condition_dim)).astype("float32")
+
+    def sample(self, count, condition=None):
         rng = np.random.default_rng(3)
         z = rng.normal(size=(count, self.latent_dim))
         noise = rng.normal(size=(count, self.dim)) @ np.linalg.cholesky(self.noise).T
-        return (z @ self.loadings.T + self.mean + noise).astype("float32")
+        moved = 0.0 if condition is None else condition @ self.effects
+        return (z @ self.loadings.T + self.mean + moved + noise).astype("float32")
 
-    def log_evidence(self, x):
+    def log_evidence(self, x, condition=None):
+        """log p(x), or log p(x given condition)."""
         from scipy.stats import multivariate_normal
 
+        x = x if condition is None else x - condition @ self.effects
         covariance = self.loadings @ self.loadings.T + self.noise
         return np.atleast_1d(multivariate_normal(self.mean, covariance).logpdf(x))
 

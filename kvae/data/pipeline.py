@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kvae.data.conditions import Conditioned
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -14,7 +16,8 @@ def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
     Args:
         x: `(rows, ...)`, at least one row: vectors in memory, or images in memory or in a memory
             map, of which only the rows of a few batches are ever in memory. uint8 images stay
-            uint8 (the model scales them).
+            uint8 (the model scales them). `Conditioned` rows give pairs (x, condition), and what
+            is said of tensors here is said of both.
         batch_size: rows of a batch, at least 1.
 
     Returns:
@@ -74,10 +77,13 @@ def _gathered(rows, x, ahead=None, flip_seed=None):
     """The rows of `x` for each batch of row numbers, some batches ahead (None: as TF sees fit)."""
     import tensorflow as tf
 
+    x, condition = (x.x, x.condition) if isinstance(x, Conditioned) else (x, None)
     gather = _gather_from_tensor(x) if x.ndim == 2 else _gather_from_array(x)
     dataset = rows.map(gather)
     if flip_seed is not None:
         dataset = tf.data.Dataset.zip(tf.data.Dataset.counter(), dataset).map(_mirror(flip_seed))
+    if condition is not None:
+        dataset = tf.data.Dataset.zip(dataset, rows.map(_gather_from_tensor(condition)))
     dataset = dataset.prefetch(ahead or tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True

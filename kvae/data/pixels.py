@@ -1,13 +1,19 @@
 """Grey levels and numbers."""
 
+from typing import Any
+
 import numpy as np
 
+from kvae.data.conditions import Conditioned
 
-def as_unit_interval(x: np.ndarray) -> np.ndarray:
+
+def as_unit_interval(x: Any) -> Any:
     """Images as signatures take them: uint8 as float32 in [0, 1]; anything else as it is.
 
     Args:
-        x: `(rows, ...)`.
+        x: `(rows, ...)`; what has conditions keeps them.
     """
+    if isinstance(x, Conditioned):
+        return Conditioned(as_unit_interval(x.x), x.condition)
     x = np.asarray(x)
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
