@@ -145,7 +145,8 @@ def _row(method, seed, found, real, real_features, net):
     manifold = manifold_metrics(real_features, net.extract(drawn))
     row = {
         "method": method, "seed": seed, "epochs": found.epochs, "seconds": found.seconds,
-        "PSNR, dB": float(errors["psnr_db"].mean()), "reconstructions": distance(found.reconstructions),
+        "PSNR, dB": float(errors["psnr_db"].mean()),
+        "reconstructions": distance(found.reconstructions),
         **{name: distance(images) for name, images in found.samples.items()}, **manifold,
     }  # fmt: skip
     print(json.dumps(row), flush=True)

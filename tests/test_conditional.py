@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kvae.sampling import posterior_draws
 from kvae_testing import COVER, Ppca, make_vae, make_x
 
 import kvae
@@ -21,6 +20,7 @@ from kvae.directions import Directions
 from kvae.errors import UsageError
 from kvae.noise import SeededNoise
 from kvae.priors.mixture import Mixture
+from kvae.sampler_fitting import posterior_draws
 from kvae.served import ServedModel
 
 DIM = 3
