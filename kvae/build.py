@@ -29,7 +29,7 @@ def build_vae(
     network=None,
     hidden_units=(64, 64),
     linear_path=True,
-    width=32,
+    width=16,
     depth=1,
     likelihood="gaussian",
     variance="shared",

@@ -201,7 +201,7 @@ class Config:
     )  # fmt: skip
     likelihood: str = _option("gaussian", _MODEL, "p(x given z)", choices=LIKELIHOODS)
     width: int = _option(
-        32, _MODEL, "channels of the largest map of 'resnet', a multiple of 8",
+        16, _MODEL, "channels of the largest map of 'resnet', a multiple of 8",
         _Kind("a multiple of 8", lambda text: _checked(_at_least(8, text), int(text) % 8 == 0)),
         metavar="N",
     )  # fmt: skip
@@ -413,17 +413,23 @@ _VECTORS = {
     "jit_compile": True,
 }  # fmt: skip
 _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
+# A calibrated variance draws the posteriors away from the prior: samples need a sampler.
+_CALIBRATED = {
+    **_IMAGES, "network": "resnet", "variance": "optimal", "prior": "standard_normal",
+    "sampler": "mixture",
+}  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
     "gmm": {"dataset": "gmm", **_VECTORS},
     "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128,) * 3},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
-    "faces": {"dataset": "faces", **_IMAGES, "latent_dim": 32, "epochs": 20},
+    "faces": {"dataset": "faces", **_CALIBRATED, "latent_dim": 32, "epochs": 20},
     "celeba": {
-        "dataset": "celeba", **_IMAGES, "crop": "center148", "latent_dim": 64, "epochs": 50,
+        "dataset": "celeba", **_CALIBRATED, "crop": "center148", "latent_dim": 64, "epochs": 50,
+        "flip": True,
     },
-    "folder": {"dataset": "folder", **_IMAGES, "latent_dim": 64, "epochs": 50},
-    TFDS: {"dataset": TFDS, **_IMAGES, "latent_dim": 64, "epochs": 50},
+    "folder": {"dataset": "folder", **_CALIBRATED, "latent_dim": 64, "epochs": 50},
+    TFDS: {"dataset": TFDS, **_CALIBRATED, "latent_dim": 64, "epochs": 50},
     "report-gmm": {
         "dataset": "gmm", **_REPORT, "hidden_units": (64, 64), "linear_path": False,
         "latent_dim": 2, "batch_size": 128, "epochs": 20,

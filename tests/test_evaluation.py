@@ -8,7 +8,7 @@ import pytest
 from kvae_testing import make_vae
 from PIL import Image
 
-from kvae import evaluation, illustrations, preflight, publish, runs, training
+from kvae import evaluation, factor_measurements, illustrations, preflight, publish, runs, training
 from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
 from kvae.errors import DataError, UsageError
@@ -175,8 +175,11 @@ def test_one_seed_gives_the_same_metrics_and_another_others(
 
 
 @pytest.mark.parametrize("preset", ["digits", "faces", "report-gmm"])
-def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path):
+def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeypatch):
     from kvae.data import options_of
+
+    monkeypatch.setattr(factor_measurements, "_TRAIN_VOTES", 20)
+    monkeypatch.setattr(factor_measurements, "_TEST_VOTES", 10)
 
     dataset = resolve({}, preset).dataset
     given = {name: value for name, value in small_data.items() if name in options_of(dataset)}

@@ -174,8 +174,9 @@ def test_evaluate_lists_each_figure_once(rng):
     vae = kvae.build_vae((3,), latent_dim=2)
     vae.compile("adam")
     found = vae.evaluate(x, verbose=0)
-    assert vae.metrics_names == ["loss", "elbo", "distortion", "rate"]
-    assert len(found) == 4
+    assert vae.metrics_names == ["loss", "elbo", "distortion", "rate", "stddev"]
+    assert len(found) == 5
+    assert found[4] == pytest.approx(float(vae.likelihood.current_variance()) ** 0.5)
     assert found[0] == pytest.approx(-found[1]) == pytest.approx(found[2] + found[3], rel=1e-5)
 
 

@@ -110,7 +110,9 @@ def _overshoot(ppca):
     return float(np.mean((inner + ppca.variance) / inner))
 
 
-def test_auto_with_the_real_samplers_says_what_each_is_worth(ppca, capsys):
+def test_auto_with_the_real_samplers_says_what_each_is_worth(ppca, capsys, monkeypatch):
+    for steps in ("flow._STEPS", "second_stage._STEPS"):
+        monkeypatch.setattr(f"kvae.samplers.{steps}", 300)
     vae = ppca.vae()
     found = sampler_fitting.with_sampler(vae, "auto", _dataset(ppca), seed=0)
     text = capsys.readouterr().out

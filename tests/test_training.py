@@ -379,7 +379,8 @@ def test_what_is_kept_with_a_moving_average_is_the_average(tmp_path, monkeypatch
     start = training._build(config, data.load("gmm"), "float32").encoder.get_weights()
     for name, near in ((0.9999999, True), (0.0, False)):
         distance = max(np.abs(a - b).max() for a, b in zip(start, kept[name], strict=True))
-        assert (distance < 1e-3) == near
+        # Keras's average begins with the first step, which moves a weight by 0.003.
+        assert (distance < 3.5e-3) == near
 
 
 def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
@@ -414,14 +415,14 @@ def test_labelled_images_get_directions_and_others_none(tmp_path):
     vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
     vae.compile(keras.optimizers.Adam(0.01))
     vae.fit(x, epochs=20, verbose=0)
-    found = training._directions(vae, Dataset("images", split, split, split), 0)
+    found = training._directions(vae, Dataset("images", split, split, split), resolve({}))
     assert found.names == ("Bright",)
     assert found.accuracy[0] > 0.95
     moved = np.asarray(vae.encode(x[~bright])[0]) + found.vectors[0]
     before = np.asarray(vae(x[~bright])).mean()
     assert np.asarray(vae.decode(moved).mean()).mean() > before + 0.3
     plain = Split(x, {"digit": np.arange(300) % 3})
-    assert training._directions(vae, Dataset("images", plain, plain, plain), 0) is None
+    assert training._directions(vae, Dataset("images", plain, plain, plain), resolve({})) is None
 
 
 def test_directions_that_fail_do_not_lose_the_training(monkeypatch, capsys):
@@ -432,5 +433,5 @@ def test_directions_that_fail_do_not_lose_the_training(monkeypatch, capsys):
     x = np.zeros((30, 8, 8, 1), "uint8")
     split = Split(x, {"Odd": np.arange(30) % 2 == 1})
     vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
-    assert training._directions(vae, Dataset("images", split, split, split), 0) is None
+    assert training._directions(vae, Dataset("images", split, split, split), resolve({})) is None
     assert "not finite" in capsys.readouterr().out

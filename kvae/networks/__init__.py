@@ -30,7 +30,7 @@ class NetworkOptions(NamedTuple):
 
     hidden_units: tuple[int, ...] = (64, 64)
     linear_path: bool = True
-    width: int = 32
+    width: int = 16
     depth: int = 1
     dtype: str = "float32"
 

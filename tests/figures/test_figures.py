@@ -477,7 +477,7 @@ def test_latents_that_cannot_be_drawn_are_refused(tmp_path):
 
 def test_pyplot_is_never_imported():
     code = (
-        "import sys; from kvae.figures import bound, calibration, density, directions, images, "
+        "import sys; from kvae.figures import bound, calibration, density, images, "
         "latent, rates, recall, vectors; "
         "sys.exit(any(name in sys.modules for name in ('matplotlib.pyplot', 'tensorflow')))"
     )
