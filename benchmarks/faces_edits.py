@@ -213,6 +213,8 @@ def main():
 
     served = ServedModel(find_version(arguments.model))
     config = served.metadata["config"]
+    if config.get("condition"):
+        parser.error("a conditional model has conditions in place of edits")
     if config["dataset"] != "faces" or "directions" not in served.metadata:
         parser.error(f"{served.version.path} is not a model of drawn faces with directions")
     options = {name: config[name] for name in data.options_of("faces")}

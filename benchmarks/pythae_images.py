@@ -115,7 +115,11 @@ def _in_parts(function, rows):
 
 def _images(x):
     """From (n, channels, height, width) to images, small on disk."""
-    return np.clip(np.asarray(x), 0, 1).transpose(0, 2, 3, 1).astype(np.float16)
+    return (
+        np.clip(np.asarray(x.cpu() if hasattr(x, "cpu") else x), 0, 1)
+        .transpose(0, 2, 3, 1)
+        .astype(np.float16)
+    )
 
 
 def main():

@@ -211,6 +211,12 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
 def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:
     """The columns that the model was trained with."""
     then = metadata.get("condition", {"labels": [], "names": []})
+    missing = [label for label in then["labels"] if label not in dataset.train.labels]
+    if missing:
+        raise UsageError(
+            f"the model was trained with the labels {', '.join(then['labels'])} as conditions; "
+            f"these data have no {', '.join(missing)}"
+        )
     found = conditions_of(dataset, then["labels"])
     if found.names != then["names"]:
         raise UsageError(

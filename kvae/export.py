@@ -77,7 +77,8 @@ def _conditional(endpoint: Endpoint, dim: int) -> Endpoint:
         ]
         return endpoint.function(*arguments, *([] if pairs else [given["condition"]]))
 
-    return Endpoint(function, tuple(inputs), endpoint.help)
+    between = "the conditions of both ends mixed too" if len(pairs) > 1 else "given the condition"
+    return Endpoint(function, tuple(inputs), f"{endpoint.help}; {between}")
 
 
 def _condition(dim, name):

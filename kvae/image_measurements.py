@@ -19,6 +19,7 @@ NEIGHBOURS = 5
 # Every pair of points is compared: some rows stand for all.
 MAX_MANIFOLD_ROWS = 10_000
 MAX_TRAIN_ROWS = 20_000
+MIN_MEMORISATION_ROWS = 200  # the 1% quantile of fewer is chance
 MAX_CALIBRATION_ROWS = 2_000
 _CONSTANT_ROWS = 10_000
 _AT_ONCE = 500
@@ -64,7 +65,8 @@ def measure_samples(
         `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
         sampler these are means over five independent sets, with `<key>_range`, [least, greatest];
         but for `not_finite_samples_<name>`, a number of images, none are given unless that is 0.
-        `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`.
+        `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`, of one set and for
+        200 test images at least.
     """
     rng, net = np.random.default_rng(seed), train.net
     test = _some(dataset.test.x, num_samples, rng)
@@ -84,8 +86,9 @@ def measure_samples(
         metrics |= _over_sets(
             [judge.compare(name, _generated(served, signature, seeds)) for seeds in draws]
         )
-        found = memorisation_metrics(judge.last_features, judge.features, train.features)
-        metrics |= {f"{key}_{name}": value for key, value in found.items()}
+        if len(judge.features) >= MIN_MEMORISATION_ROWS:
+            found = memorisation_metrics(judge.last_features, judge.features, train.features)
+            metrics |= {f"{key}_{name}": value for key, value in found.items()}
     protocol = {
         "features": net.description,
         "rows_against_test": count,

@@ -327,10 +327,11 @@ class VAE(keras.Model):
             UsageError: rows of another shape, or values that the likelihood has no density for:
                 they would end in a loss that is not finite.
         """
-        if isinstance(x, np.ndarray):
-            _check_array(x, self.element_shape, self.likelihood)
+        rows, condition = x if self.condition_dim and isinstance(x, tuple | list) else (x, y)
+        if isinstance(rows, np.ndarray):
+            _check_array(rows, self.element_shape, self.likelihood)
             if self.condition_dim:
-                self._checked(y, len(x))
+                _check_condition(condition, (len(rows), self.condition_dim))
         if isinstance(x, tf.data.Dataset):
             # Its order is its own; Keras would say so in a warning each time.
             kwargs.setdefault("shuffle", False)
@@ -581,6 +582,15 @@ def _check_fit(encoder, decoder, likelihood, prior, posterior_family, condition_
                 f"for x of shape {shape} and {latent_dim} latent dimensions the {name}'s output "
                 f"must have shape {wanted[name]}, received {found}"
             )
+
+
+def _check_condition(condition, shape):
+    found = np.shape(condition)
+    if found != shape or not np.isfinite(np.asarray(condition, "float64")).all():
+        raise UsageError(
+            f"the condition must be of shape {shape} and finite, received "
+            f"{'none' if condition is None else found}"
+        )
 
 
 def _check_array(x, element_shape, likelihood):

@@ -51,7 +51,7 @@ class ServedModel:
         num_rows = len(next(iter(inputs.values())))
         for start in range(0, num_rows, self.batch_size):
             rows = {
-                name: tf.constant(as_unit_interval(values[start : start + self.batch_size]))
+                name: tf.constant(_as_input(name, values[start : start + self.batch_size]))
                 for name, values in inputs.items()
             }
             parts.append({name: value.numpy() for name, value in function(**rows).items()})
@@ -72,3 +72,10 @@ class ServedModel:
         ):
             given["condition"] = self._conditions[np.asarray(given["seed"]) % len(self._conditions)]
         return given
+
+
+def _as_input(name, values):
+    """Images as floats in [0, 1], conditions as the numbers that they are."""
+    if name.endswith("condition"):
+        return np.asarray(values, np.float32)
+    return as_unit_interval(values)

@@ -117,6 +117,10 @@ CHANGES = {
     "copies": ("memorisation", "likely", {"metrics": {"memorised_fraction_sampler": 0.06}}),
     "prior copies": ("memorisation", "certain", {"metrics": {"memorised_fraction_prior": 0.3}}),
     "train above": ("overfitting", "certain", {"metrics": {"train_elbo_nats": 8_880 + 30.0}}),
+    "scale overfitted": ("overfitting", "certain", {
+        "metrics": {"train_elbo_nats": 8_880 + 30.0, "reconstruction_mse": 0.0105},
+        "config": {"variance": "heteroscedastic"},
+    }),
     "long past": ("overfitting", "likely", {
         "history": _history(RISING_TRAIN, _bent(20, 600.0)),
     }),
@@ -199,7 +203,11 @@ def test_every_problem_is_brought_about_above():
         {"metrics": {"psnr_db": 11.51}},
         {"metrics": {"memorised_fraction_sampler": 0.05}},
         # A calibrated variance makes hundreds of nats of a small difference in error.
-        {"metrics": {"train_elbo_nats": 8_880 + 300.0, "reconstruction_mse": 0.0115}},
+        {
+            "metrics": {"train_elbo_nats": 8_880 + 300.0, "reconstruction_mse": 0.0115},
+            "config": {"variance": "optimal"},
+        },
+        {"metrics": {"train_elbo_nats": 8_880 + 30.0, "train_elbo_nats_stderr": 6.0}},
         # Chance puts even perfect samples as far from few test rows as other data are.
         {"metrics": _all("floor", 60) | _all("reconstructions", 5) | _all("prior", 66)},
         {"metrics": {"not_finite_samples_sampler": 0}},
@@ -490,7 +498,7 @@ FLAG = re.compile(r"--[a-z][a-z-]*")
 def test_the_words_name_options_that_exist(case):
     for config in ({}, {"variance": 0.1, "network": "mlp"}, {"variance": "optimal", "flip": True}):
         change = CHANGES[case][2]
-        found = _changed(**change | {"config": {**change.get("config", {}), **config}})
+        found = _changed(**change | {"config": {**config, **change.get("config", {})}})
         options = {f"--{option.name.replace('_', '-')}" for option in fields(Config)}
         text = report(found)
         assert FLAG.findall(found[0].advice) or "training data" in found[0].advice

@@ -390,8 +390,9 @@ def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
     vae, x = fitted.vae, data.load("gmm").train.x[:20_000]
     draws = vae.posterior(x).sample(SeededNoise(np.arange(len(x))), "posterior")
     error = np.square((x - np.asarray(vae.decode(draws).mean())) / vae.scale).mean()
-    assert float(vae.likelihood.current_variance()) == pytest.approx(error, rel=0.03)
-    assert "val_stddev" in fitted.history
+    # So few steps leave wide posteriors, whose draws make the error itself waver.
+    assert float(vae.likelihood.current_variance()) == pytest.approx(error, rel=0.1)
+    assert fitted.history["val_stddev"][-1] ** 2 < 0.85 * error  # the moving average lags behind
 
 
 @pytest.mark.parametrize(

@@ -126,12 +126,23 @@ def conditioned(dataset: Dataset, conditions: Conditions) -> Dataset:
     """The dataset with the conditions of its rows beside every x, if there are any."""
     if not conditions.dim:
         return dataset
+    for name in ("valid", "test"):
+        _note_unseen(name, getattr(dataset, name).labels, conditions)
     splits = {
         name: split._replace(x=Conditioned(split.x, conditions.of(split.labels)))
         for name in ("train", "valid", "test")
         if (split := getattr(dataset, name))
     }
     return replace(dataset, **splits)
+
+
+def _note_unseen(name: str, labels: Mapping[str, np.ndarray], conditions: Conditions) -> None:
+    """Say how many rows have a class that no column stands for."""
+    for label in conditions.labels:
+        known = [column.value for column in conditions.columns if column.label == label]
+        unseen = 0 if known == [True] else int((~np.isin(labels[label], known)).sum())
+        if unseen:
+            print(f"note: {unseen} {name} rows have a {label} that no train row has: no condition")
 
 
 def condition_beside(x: Any) -> dict[str, np.ndarray]:
@@ -149,7 +160,8 @@ def _values(label: np.ndarray) -> tuple[int | bool, ...] | None:
     if label.dtype.kind not in "biu":
         return None
     values = np.unique(label)
-    if not 2 <= len(values) <= MAX_CLASSES:
+    # TFDS says -1 where there is no label.
+    if not 2 <= len(values) <= MAX_CLASSES or (label.dtype != bool and values[0] < 0):
         return None
     return (True,) if label.dtype == bool else tuple(int(value) for value in values)
 

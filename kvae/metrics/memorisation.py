@@ -33,7 +33,8 @@ def memorisation_metrics(
         Missing if the second is 0: then most test rows are copies themselves.
         `memorised_fraction`: share of samples whose distance to the nearest training row, over that
         to the tenth nearest (or the last, of fewer), is below the 1% quantile of the same of test
-        rows: 0.01 for fresh data. A sample at distance 0 is a copy and always counts.
+        rows: 0.01 for fresh data, if there are hundreds of test rows. A sample at distance 0 is a
+        copy and always counts.
 
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
