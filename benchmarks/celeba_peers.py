@@ -10,8 +10,8 @@ python benchmarks/celeba_peers.py --data-dir ~/celeba --peer-python peer/bin/pyt
 
 All train on the CPU, on the train split, choose on valid, and are held against valid and test
 together. One feature net, trained on the train split's attributes, judges all. With `--minutes M`
-each trains for M minutes instead of `--epochs`. pythae and torch are no dependencies of kvae and live in an
-environment of their own:
+each trains for M minutes instead of `--epochs`. pythae and torch are no dependencies of kvae and
+live in an environment of their own:
 
     python3.11 -m venv peer
     peer/bin/pip install torch pythae==0.1.2 --extra-index-url https://download.pytorch.org/whl/cpu
