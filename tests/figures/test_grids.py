@@ -3,7 +3,7 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from kvae.figures import grids, images, style, traversals
+from kvae.figures import conditions, grids, images, style, traversals
 
 MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
 
@@ -302,3 +302,19 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, draw, message):
     with pytest.raises(ValueError, match=message):
         draw(tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_condition_is_a_row_with_its_name(tmp_path, figures, monkeypatch):
+    colours = distinct(3, 4)
+    names = ["none", "Wearing_Hat", "class=3"]
+    conditions.save_conditions("", flat(colours), names, "t")
+    require_legible(figures[0])
+    written = texts(figures[0])
+    assert set(written) == {"t", "none", "Wearing Hat", "class=3"}
+    monkeypatch.undo()
+    conditions.save_conditions(tmp_path / "a.png", flat(colours), names, "t")
+    place = boxes(tmp_path / "a.png", colours)
+    middle = figures[0].bbox.height - written["Wearing Hat"][[1, 3]].mean()
+    assert abs(middle - (place[1, 0, 0] + 48)) < 2
+    with pytest.raises(ValueError, match="3 rows have a name each"):
+        conditions.save_conditions(tmp_path / "b.png", flat(colours), names[:2], "t")
