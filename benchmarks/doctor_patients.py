@@ -5,6 +5,7 @@ python benchmarks/doctor_patients.py [--output patients.md] [--only NAME ...]
 All are trained on scikit-learn's digits, published, and measured through their signatures, as
 evaluate.py does; minutes in all. A row says what was broken, what the doctor should name, and all
 that it named, the most severe first. `first` says whether the wanted problem is the first finding.
+Of the healthy model nothing but what is only possible may be said.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from kvae.runs import find_version
 from kvae.served import ServedModel
 
 HEALTHY = {
-    "dataset": "digits", "network": "conv", "latent_dim": 8, "variance": "optimal",
+    "dataset": "digits", "network": "conv", "latent_dim": 16, "variance": "optimal",
     "prior": "standard_normal", "sampler": "mixture", "learning_rate": 2e-3,
     "learning_rate_schedule": "cosine", "epochs": 100,
 }  # fmt: skip
@@ -42,7 +43,7 @@ PATIENTS = {
     "1 epoch": ({"epochs": 1}, "training too short"),
     "learning rate 1e-5": ({"learning_rate": 1e-5}, "training too short"),
     "120 train rows": ({"epochs": 600, "learning_rate_schedule": "constant"}, "overfitting"),
-    "no sampler": ({"sampler": "none", "latent_dim": 16}, "prior gap"),
+    "no sampler": ({"sampler": "none"}, "prior gap"),
     "sampler of noise": ({}, "dead sampler"),
     "64 latents": ({"latent_dim": 64, "variance": 0.1}, "few units"),
 }
@@ -125,8 +126,9 @@ def main():
             wanted, findings = _see(name, folder, arguments.seed)
         found = [f"{finding.problem} ({finding.sure})" for finding in findings]
         problems = [finding.problem for finding in findings]
-        named = not problems if wanted is None else wanted in problems
-        first = problems[:1] == ([] if wanted is None else [wanted])
+        serious = [finding for finding in findings if finding.sure != "possible"]
+        named = not serious if wanted is None else wanted in problems
+        first = not serious if wanted is None else problems[:1] == [wanted]
         cells = (
             name, wanted or "nothing", *("yes" if told else "NO" for told in (named, first)),
             ", ".join(found) or "none",

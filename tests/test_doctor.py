@@ -21,7 +21,7 @@ METRICS = {
     "elbo_nats": 8_880.0,
     "elbo_nats_stderr": 3.0,
     "train_elbo_nats": 8_885.0,
-    "reconstruction_mse": 0.012,
+    "reconstruction_mse": 0.02,
     "train_reconstruction_mse": 0.010,
     "active_units": 30,
     "latent_dim": 32,
@@ -117,6 +117,10 @@ CHANGES = {
     "copies": ("memorisation", "likely", {"metrics": {"memorised_fraction_sampler": 0.06}}),
     "prior copies": ("memorisation", "certain", {"metrics": {"memorised_fraction_prior": 0.3}}),
     "train above": ("overfitting", "certain", {"metrics": {"train_elbo_nats": 8_880 + 30.0}}),
+    "error a little above": ("overfitting", "possible", {
+        "metrics": {"train_elbo_nats": 8_880 + 30.0, "reconstruction_mse": 0.0126},
+        "config": {"variance": "optimal"},
+    }),
     "scale overfitted": ("overfitting", "certain", {
         "metrics": {"train_elbo_nats": 8_880 + 30.0, "reconstruction_mse": 0.0105},
         "config": {"variance": "heteroscedastic"},
@@ -204,7 +208,7 @@ def test_every_problem_is_brought_about_above():
         {"metrics": {"memorised_fraction_sampler": 0.05}},
         # A calibrated variance makes hundreds of nats of a small difference in error.
         {
-            "metrics": {"train_elbo_nats": 8_880 + 300.0, "reconstruction_mse": 0.0115},
+            "metrics": {"train_elbo_nats": 8_880 + 300.0, "reconstruction_mse": 0.0125},
             "config": {"variance": "optimal"},
         },
         {"metrics": {"train_elbo_nats": 8_880 + 30.0, "train_elbo_nats_stderr": 6.0}},
