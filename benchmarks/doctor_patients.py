@@ -30,7 +30,7 @@ from kvae.served import ServedModel
 HEALTHY = {
     "dataset": "digits", "network": "conv", "latent_dim": 16, "variance": "optimal",
     "prior": "standard_normal", "sampler": "mixture", "learning_rate": 2e-3,
-    "learning_rate_schedule": "cosine", "epochs": 100,
+    "learning_rate_schedule": "cosine", "epochs": 30,
 }  # fmt: skip
 # What is broken: (options, problem that the doctor should name).
 PATIENTS = {

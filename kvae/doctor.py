@@ -54,6 +54,7 @@ FEW_EPOCHS = 5  # not enough to see from the figures whether they have settled
 RISING_PART = 0.05  # of all that was gained, which a fifth more epochs would add
 RISING_NOISE = 2.0  # standard deviations about the line: else the slope may be chance
 SLOW_LEARNING_RATE = 1e-4  # of Adam: a tenth of its own default
+VERY_SLOW_LEARNING_RATE = 2e-5  # no recipe of a VAE from scratch goes so low
 BETA_OFF = 2.0  # times 1; what lies between changes little
 VARIANCE_OFF, VARIANCE_FAR_OFF = 2.0, 4.0  # times the error: as beta 2 and 4 would weigh it
 SAMPLES_WORSE = 1.5  # times another Fréchet distance: samples are never quite as near
@@ -383,6 +384,17 @@ def _warm_up_unfinished(case):
     )
     flag = "--kl-cycle-epochs" if cycle else "--kl-warmup-epochs"
     return _Told("certain", evidence, f"Try --epochs {math.ceil(3 * warmup)} or less {flag}.")
+
+
+def _slow_rate(case):
+    """A rate that falls to nothing hides that the figures would still rise."""
+    rate = case.option("learning_rate")
+    if not rate:
+        raise _MissingError
+    if rate > VERY_SLOW_LEARNING_RATE:
+        return None
+    evidence = f"The learning rate of {rate:g} is little for Adam: it may not have got far."
+    return _Told("possible", evidence, f"Try --learning-rate {100 * rate:.1g} or more --epochs.")
 
 
 def _still_rising(case):
@@ -797,6 +809,7 @@ _CHECKS: tuple[tuple[str, Callable[[_Case], _Told | None]], ...] = (
     ("training too short", _warm_up_unfinished),
     ("training too short", _still_rising),
     ("training too short", _few_epochs),
+    ("training too short", _slow_rate),
     ("beta far from 1", _beta),
     ("variance too large", _variance_too_large),
     ("variance too small", _variance_too_small),

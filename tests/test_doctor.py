@@ -133,6 +133,7 @@ CHANGES = {
     "three epochs": ("training too short", "possible", {
         "history": FIRST_EPOCHS, "config": {"epochs": 3},
     }),
+    "slow rate": ("training too short", "possible", {"config": {"learning_rate": 2e-5}}),
     "warm-up": ("training too short", "certain", {"config": {"kl_warmup_epochs": EPOCHS}}),
     "beta 4": ("beta far from 1", "certain", {"config": {"beta": 4.0}}),
     "beta 0.1": ("beta far from 1", "certain", {"config": {"beta": 0.1}}),
