@@ -45,7 +45,7 @@ def normal():
 def fitted(request, draws, normal):
     with pytest.MonkeyPatch.context() as patch:
         for module in (flow, second_stage):
-            patch.setattr(module, "_STEPS", 1500)
+            patch.setattr(module, "_STEPS", 900)
         return SAMPLERS[request.param].load()(*draws, prior=normal, seed=0)
 
 
