@@ -79,13 +79,16 @@ def measure_samples(
     )  # fmt: skip
     for name, signature in signatures(served).items():
         draws = [rng.integers(2**63, size=count) for _ in range(NUM_SETS)]
-        wrong = _num_not_finite(_generated(served, signature, draws[0]))
-        metrics[f"not_finite_samples_{name}"] = wrong
-        if wrong:
+        sets: list[dict[str, float]] = []
+        wrong: list[int] = []
+        for seeds in draws:
+            sets.append(judge.compare(name, _finite(_generated(served, signature, seeds), wrong)))
+            if any(wrong):
+                break
+        metrics[f"not_finite_samples_{name}"] = sum(wrong)
+        if any(wrong):
             continue
-        metrics |= _over_sets(
-            [judge.compare(name, _generated(served, signature, seeds)) for seeds in draws]
-        )
+        metrics |= _over_sets(sets)
         if len(judge.features) >= MIN_MEMORISATION_ROWS:
             found = memorisation_metrics(judge.last_features, judge.features, train.features)
             metrics |= {f"{key}_{name}": value for key, value in found.items()}
@@ -107,8 +110,12 @@ def signatures(served: Any) -> dict[str, str]:
     return found
 
 
-def _num_not_finite(parts) -> int:
-    return sum(int((~np.isfinite(part).all(axis=(1, 2, 3))).sum()) for part in parts)
+def _finite(parts, wrong: list[int]) -> Iterator[np.ndarray]:
+    """The parts, black for images that are not finite; how many of each part, added to `wrong`."""
+    for part in parts:
+        bad = ~np.isfinite(part).all(axis=(1, 2, 3), keepdims=True)
+        wrong.append(int(bad.sum()))
+        yield np.where(bad, np.float32(0), part)
 
 
 def _generated(served, signature, seeds) -> Iterator[np.ndarray]:
@@ -220,6 +227,6 @@ def constant_psnr(dataset: Dataset) -> float:
 
 def worst(x: np.ndarray, reconstruction: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows that are reconstructed worst, worst first, and the PSNR in dB of each."""
-    psnr = row_errors(as_unit_interval(x), reconstruction, images=True)["psnr_db"]
+    psnr = psnr_of(row_errors(as_unit_interval(x), reconstruction, images=False)["mse"])
     rows = np.argsort(psnr, kind="stable")[:count]
     return rows, psnr[rows]

@@ -22,6 +22,7 @@ from kvae.image_measurements import (
     calibration,
     constant_psnr,
     measure_samples,
+    signatures,
 )
 from kvae.metrics.curve import bound_curves
 from kvae.metrics.latents import (
@@ -332,9 +333,8 @@ def _samples(served, dataset, mixture, seed):
     if mixture is not None:
         count = max(count, num_generated_for(mixture))
     seeds = rng.integers(2**63, size=count)
-    signatures = ["generate_from_prior"] + ["generate"] * (_sampler(served) != "none")
     metrics = {"num_generated": count}
-    for suffix, signature in zip(_SUFFIXES, signatures, strict=False):
+    for suffix, signature in zip(_SUFFIXES, signatures(served).values(), strict=False):
         generated = served.call(signature, seed=seeds)["sample"]
         parts = np.split(generated[: NUM_COMPARED * len(test)] / unit, NUM_COMPARED)
         found = compare([between.distances(part) for part in parts], perfect)
