@@ -14,7 +14,7 @@ an edit; 80% and 79% of the other attributes stayed.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -53,6 +53,27 @@ class Directions(NamedTuple):
     accuracy: np.ndarray
     held: tuple[tuple[str, ...], ...]
     left_out: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As kvae.json holds them."""
+        return {
+            "names": list(self.names),
+            "accuracy": [float(value) for value in self.accuracy],
+            "held": [list(names) for names in self.held],
+            "left_out": list(self.left_out),
+            "vectors": self.vectors.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Directions":
+        """What `to_json` gave."""
+        return cls(
+            tuple(values["names"]),
+            np.array(values["vectors"], np.float32),
+            np.array(values["accuracy"]),
+            tuple(tuple(names) for names in values["held"]),
+            tuple(values["left_out"]),
+        )
 
 
 def fit_directions(

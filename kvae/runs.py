@@ -9,6 +9,9 @@ from kvae.errors import UsageError
 
 METADATA = Path("assets.extra") / "kvae.json"
 KERAS_MODEL = Path("assets.extra") / "model.keras"
+#: Requests that TF Serving replays before it serves a version; the name is its contract.
+WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+PROBE = Path("assets.extra") / "probe.npz"
 
 
 class Version(NamedTuple):

@@ -1,11 +1,13 @@
 """Models whose right answers are known, and lists of what the laws are tested over."""
 
+import io
 import itertools
 import math
 from unittest import mock
 
 import keras
 import numpy as np
+from PIL import Image
 
 import kvae
 from kvae.distributions import below_diagonal
@@ -49,6 +51,14 @@ def _cover(*registries):
 
 
 COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS, POSTERIORS)
+
+
+def png(image):
+    """The PNG file of floats in [0, 1], `(height, width, 1 or 3)`."""
+    levels = np.round(np.asarray(image) * 255).astype("uint8")
+    file = io.BytesIO()
+    Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(file, "PNG")
+    return file.getvalue()
 
 
 def make_vae(shape, **options):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kvae_testing import COVER, Ppca, make_vae, make_x
 
 import kvae
-from kvae import evaluation, export, preflight, publish, runs, training
+from kvae import evaluation, export, preflight, publish, runs, signatures, training
 from kvae.callbacks import Doctor
 from kvae.config import resolve
 from kvae.data import Split, digits
@@ -237,7 +237,7 @@ def test_signatures_answer_what_the_model_does(published):
     given = {"condition": x.condition}
     z = np.asarray(vae.encode(pair)[0])
     fraction = np.full(6, 0.5, "float32")
-    weights = [vae.log_weight(pair, SeededNoise(seed, k)) for k in range(export.NUM_DRAWS)]
+    weights = [vae.log_weight(pair, SeededNoise(seed, k)) for k in range(signatures.NUM_DRAWS)]
     answers = {
         "serving_default": (served.call("serving_default", x=x)["reconstruction"], vae(pair)),
         "encode": (served.call("encode", x=x)["variance"], vae.encode(pair)[1]),
@@ -263,7 +263,7 @@ def test_signatures_answer_what_the_model_does(published):
         "log_weight": (served.call("log_weight", x=x, seed=seed)["log_weight"], weights[0]),
         "log_likelihood": (
             served.call("log_likelihood", x=x, seed=seed)["log_likelihood"],
-            np.logaddexp.reduce(weights, axis=0) - np.log(export.NUM_DRAWS),
+            np.logaddexp.reduce(weights, axis=0) - np.log(signatures.NUM_DRAWS),
         ),
     }  # fmt: skip
     for name, (found, expected) in answers.items():
@@ -289,7 +289,7 @@ def test_attributes_are_edited_under_the_condition_of_x(published):
     vae, _ = published
     vectors = np.ones((1, 2), "float32")
     directions = Directions(("glad",), vectors, np.ones(1), ((),), ())
-    endpoint = export.endpoints(vae, directions)["edit"]
+    endpoint = signatures.endpoints(vae, directions)["edit"]
     assert [spec.name for spec in endpoint.inputs] == ["x", "condition", "attribute_strength"]
     x, condition = _pair(vae)
     edited = endpoint.function(x, condition, np.full((6, 1), 0.5, "float32"))["edited"]

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from kvae_testing import COVER, make_vae, make_x
+from kvae_testing import COVER, make_vae, make_x, png
+from serving_testing import Session
 
-from kvae import export
+from kvae import export, signatures
 from kvae.directions import Directions
 from kvae.noise import SeededNoise
 from kvae.priors.mixture import Mixture
@@ -15,7 +16,8 @@ ROWS = 7
 def _inputs(vae, likelihood="gaussian", rows=ROWS):
     rng = np.random.default_rng(4)
     x = make_x(vae.element_shape, likelihood, rows=rows)
-    return {
+    images = {"image_bytes": np.array([png(image) for image in x], object)} if x.ndim == 4 else {}
+    return images | {
         "x": x,
         "start": x,
         "end": make_x(vae.element_shape, likelihood, rows=rows, seed=9),
@@ -30,14 +32,19 @@ def _expected(vae, signature, given):
     x, seed = given["x"], given["seed"]
     noise = SeededNoise(seed)
     decoded = vae.decode(given["latent"])
+    if signature.endswith("_bytes"):
+        plain = {"encode_bytes": "encode", "reconstruct_bytes": "serving_default"}[signature]
+        return _expected(vae, plain, {**given, "x": np.round(x * 255).astype("float32") / 255})
     if signature.startswith("generate"):
         latent = vae.prior.sample(noise)
         return {"sample": vae.show(vae.decode(latent), noise), "latent": latent}
     if signature == "score":
         return {}
     if signature == "log_likelihood":
-        weights = [vae.log_weight(x, SeededNoise(seed, draw)) for draw in range(export.NUM_DRAWS)]
-        return {signature: np.logaddexp.reduce(weights, axis=0) - np.log(export.NUM_DRAWS)}
+        weights = [
+            vae.log_weight(x, SeededNoise(seed, draw)) for draw in range(signatures.NUM_DRAWS)
+        ]
+        return {signature: np.logaddexp.reduce(weights, axis=0) - np.log(signatures.NUM_DRAWS)}
     return {
         "serving_default": lambda: {"reconstruction": vae.predict(x, verbose=0)},
         "encode": lambda: dict(zip(("mean", "variance"), vae.encode(x), strict=True)),
@@ -63,19 +70,7 @@ SIGNATURES = [
 ]  # fmt: skip
 
 
-class Session:
-    """The loader that TF Serving has: names to names, no Python objects."""
-
-    def __init__(self, path):
-        self.session = tf.compat.v1.Session(graph=tf.Graph())
-        self.signatures = tf.compat.v1.saved_model.loader.load(
-            self.session, ["serve"], str(path)
-        ).signature_def
-
-    def __call__(self, name, given):
-        signature = self.signatures[name]
-        feed = {tensor.name: given[key] for key, tensor in signature.inputs.items()}
-        return self.session.run({k: t.name for k, t in signature.outputs.items()}, feed)
+BYTES = ["encode_bytes", "reconstruct_bytes"]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +89,7 @@ def _close(found, expected):
 
 def test_the_signatures_are_those_of_the_contract(served, small_vae):
     names = {name for name in served.signatures if not name.startswith("__")}
-    assert names == set(SIGNATURES) == set(export.endpoints(small_vae))
+    assert names == set(SIGNATURES) == set(signatures.endpoints(small_vae))
 
 
 @pytest.mark.parametrize("signature", SIGNATURES)
@@ -113,7 +108,7 @@ def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path):
     export.write_saved_model(export.float32_twin(vae), tmp_path / "m")
     session = Session(tmp_path / "m")
     given = _inputs(vae, likelihood, rows=3)
-    for signature in SIGNATURES:
+    for signature in SIGNATURES + BYTES:
         found = session(signature, given)
         assert all(np.isfinite(value).all() for value in found.values()), signature
         for name, expected in _expected(vae, signature, given).items():
@@ -163,12 +158,12 @@ def test_score_is_repeatable_and_its_parts_add_up(served, small_vae):
     draws = 3000
     rows = {"x": given["x"].repeat(draws, axis=0), "seed": np.arange(ROWS * draws)}
     many = served("log_weight", rows)["log_weight"].reshape(ROWS, draws)
-    error = many.std(axis=1) / np.sqrt(export.NUM_SCORE_DRAWS)
+    error = many.std(axis=1) / np.sqrt(signatures.NUM_SCORE_DRAWS)
     assert (np.abs(first["elbo"] - many.mean(axis=1)) < 4 * error).all()
 
 
 def test_antithetic_draws_cancel_a_linear_term():
-    noise = export._Antithetic(tf.range(16), 3)
+    noise = signatures._Antithetic(tf.range(16), 3)
     normal = noise.normal("posterior", 2).numpy().reshape(3, 16, 2)
     np.testing.assert_allclose(normal.sum(axis=1), 0.0, atol=1e-5)
     assert len(np.unique(np.abs(normal[0]))) == 16
@@ -190,9 +185,9 @@ def test_ppca_bounds_are_the_evidence(ppca, tmp_path):
 
 def test_draws_in_chunks_are_the_draws_at_once(small_vae, monkeypatch):
     given = _inputs(small_vae)
-    at_once = export._Draws(small_vae)
-    monkeypatch.setattr(export, "_CHUNK_ELEMENTS", 40)  # 8 draws of the 5 outputs each
-    chunked = export._Draws(small_vae)
+    at_once = signatures._Draws(small_vae)
+    monkeypatch.setattr(signatures, "_CHUNK_ELEMENTS", 40)  # 8 draws of the 5 outputs each
+    chunked = signatures._Draws(small_vae)
     assert chunked._per_chunk == 8
     for signature in ("log_likelihood", "score"):
         arguments = (given["x"], given["seed"]) if signature == "log_likelihood" else (given["x"],)
@@ -254,10 +249,10 @@ def test_a_sampler_is_served_beside_the_prior(small_vae, tmp_path, kind):
     _close(weights["log_weight_sampler"], fitted.log_weight)
     many = [
         vae.weight_terms(given["x"], SeededNoise(given["seed"], draw), densities=(sampler,))
-        for draw in range(export.NUM_DRAWS)
+        for draw in range(signatures.NUM_DRAWS)
     ]
     bound = np.logaddexp.reduce([terms[0].log_weight for terms in many], axis=0)
-    _close(bounds["log_likelihood_sampler"], bound - np.log(export.NUM_DRAWS))
+    _close(bounds["log_likelihood_sampler"], bound - np.log(signatures.NUM_DRAWS))
 
 
 DIRECTIONS = Directions(
@@ -271,13 +266,14 @@ DIRECTIONS = Directions(
 def edited(tmp_path_factory):
     vae = make_vae((8, 8, 1), network="conv", latent_dim=3)
     path = tmp_path_factory.mktemp("edited") / "m"
-    export.write_saved_model(export.float32_twin(vae), path, DIRECTIONS)
+    twin = export.float32_twin(vae)
+    export.write_saved_model(twin, path, signatures.endpoints(twin, DIRECTIONS))
     return vae, Session(path)
 
 
 def test_an_edit_decodes_the_moved_mean(edited, rng):
     vae, session = edited
-    assert {n for n in session.signatures if not n.startswith("__")} == {*SIGNATURES, "edit"}
+    assert {n for n in session.signatures if not n.startswith("__")} == {*SIGNATURES, *BYTES, "edit"}
     x = make_x((8, 8, 1), "gaussian", rows=4)
     strength = rng.normal(size=(4, 2)).astype("float32")
     moved = np.asarray(vae.encode(x)[0]) + strength @ DIRECTIONS.vectors
@@ -291,13 +287,16 @@ def test_an_edit_decodes_the_moved_mean(edited, rng):
     _close(found[[0, 2, 3]], np.asarray(vae(x))[[0, 2, 3]])
 
 
-def test_edits_of_rows_do_not_depend_on_one_another(edited, rng):
-    _, session = edited
-    x = make_x((8, 8, 1), "gaussian", rows=5)
-    strength = rng.normal(size=(5, 2)).astype("float32")
-    whole = session("edit", {"x": x, "attribute_strength": strength})["edited"]
-    parts = [
-        session("edit", {"x": x[rows], "attribute_strength": strength[rows]})["edited"]
-        for rows in (slice(0, 1), slice(1, 5), slice(5, 5))
-    ]
-    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
+@pytest.mark.parametrize("rows", [1, 3, 64])
+@pytest.mark.parametrize("signature", ["edit", *BYTES])
+def test_a_batch_of_images_answers_what_its_parts_do(edited, rng, signature, rows):
+    vae, session = edited
+    given = _inputs(vae, rows=rows + 2)
+    given["attribute_strength"] = rng.normal(size=(rows + 2, 2)).astype("float32")
+    whole = session(signature, given)
+    first = session(signature, {key: value[:rows] for key, value in given.items()})
+    rest = session(signature, {key: value[rows:] for key, value in given.items()})
+    none = session(signature, {key: value[:0] for key, value in given.items()})
+    for name, value in whole.items():
+        parts = np.concatenate([first[name], none[name], rest[name]])
+        np.testing.assert_allclose(value, parts, rtol=1e-5, atol=1e-5)

@@ -152,7 +152,7 @@ def condition_beside(x: Any) -> dict[str, np.ndarray]:
 
 def companion(name: str) -> str:
     """The input of a signature that holds the condition of its input `name`, an x."""
-    return "condition" if name == "x" else f"{name}_condition"
+    return "condition" if name in ("x", "image_bytes") else f"{name}_condition"
 
 
 def _values(label: np.ndarray) -> tuple[int | bool, ...] | None:

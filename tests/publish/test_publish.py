@@ -8,11 +8,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from kvae_testing import make_vae
 
 import kvae
 from kvae import publish, runs
+from kvae.publish import repository
 from kvae.errors import UsageError
 
 EMPTY = {"config": {"dataset": "none"}, "card": {"name": "none"}, "history": {"loss": [1.0]}}
@@ -35,10 +37,13 @@ def test_a_version_holds_what_the_contract_names(published):
     assert metadata["history"] == EMPTY["history"]
     assert metadata["versions"]["keras"].startswith("3.")
     encode = metadata["signatures"]["encode"]
-    assert encode["inputs"] == {"x": {"dtype": "float32", "shape": ["batch", 2]}}
+    x = encode["inputs"]["x"]
+    assert (x["dtype"], x["shape"], x["unit"]) == ("float32", ["batch", 2], "that of the data")
+    assert encode["outputs"]["mean"]["meaning"] == "the mean of the posterior q(z given x)"
     assert set(encode["outputs"]) == {"mean", "variance"}
     assert metadata["signatures"]["generate"]["inputs"]["seed"]["dtype"] == "int64"
-    assert "noise included" in metadata["sample_is"]
+    sample = metadata["signatures"]["generate"]["outputs"]["sample"]
+    assert "noise included" in sample["meaning"]
 
 
 def test_the_keras_file_beside_it_is_the_same_model(published):
@@ -70,7 +75,7 @@ def test_two_publishers_never_share_a_number(tmp_path):
             built = model / f".publish-{who}-{turn}" / "m"
             built.mkdir(parents=True)
             (built / "saved_model.pb").write_text(f"{who} {turn}")
-            claimed.append((publish._claim(built, model).number, f"{who} {turn}"))
+            claimed.append((repository.claim(built, model).number, f"{who} {turn}"))
 
     threads = [threading.Thread(target=publisher, args=(who,)) for who in range(3)]
     for thread in threads:
@@ -82,10 +87,9 @@ def test_two_publishers_never_share_a_number(tmp_path):
         assert (model / str(number) / "saved_model.pb").read_text() == content
 
 
-def test_a_failure_leaves_nothing(tmp_path, monkeypatch, small_vae):
-    monkeypatch.setattr(publish, "_metadata", lambda *_: {"bad": float("nan")})
+def test_a_failure_leaves_nothing(tmp_path, small_vae):
     with pytest.raises(ValueError, match="JSON"):
-        publish.publish(small_vae, tmp_path, "m", **EMPTY)
+        publish.publish(small_vae, tmp_path, "m", **{**EMPTY, "history": {"loss": [np.nan]}})
     assert list((tmp_path / "m").iterdir()) == []
 
 
@@ -104,7 +108,7 @@ def test_a_killed_publisher_leaves_no_version(tmp_path):
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, cwd=Path(__file__).parent,
+        stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     process.stdout.readline()
     while not list(tmp_path.glob("m/.publish-*/m")):

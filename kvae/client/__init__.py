@@ -1,0 +1,150 @@
+"""Calling a published model: over REST, over gRPC, or in a folder without any server.
+
+    from kvae.client import Client
+
+    client = Client("http://localhost:8501", "faces")      # REST
+    client = Client("grpc://localhost:8500", "faces")      # gRPC
+    client = Client("saved/faces")                         # a folder: no server
+
+    client.call("encode", x=images)["mean"]
+    client.call("generate", seed=range(16))["sample"]
+    client.call("encode_bytes", image_bytes=[path.read_bytes() for path in photos])
+
+The three take the same calls and give the same arrays. TensorFlow is imported for gRPC and for
+folders alone.
+
+Source: TensorFlow Serving, "RESTful API" and `tensorflow_serving/apis/*.proto`.
+"""
+
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kvae.client.inputs import checked
+from kvae.client.transports import Folder, Grpc, Rest, ServingError, Signature, Transport
+from kvae.errors import UsageError
+
+__all__ = ["Client", "ServingError"]
+
+_WAIT = 0.2  # seconds between two looks at a server that is not ready
+_MOST_RETRIES = 4  # gRPC allows no more
+
+
+class Client:
+    """A published model, wherever it runs.
+
+    Args:
+        target: "http://HOST:PORT" or "https://..." (REST), "grpc://HOST:PORT", or a folder:
+            `saved/NAME` or `saved/NAME/NUMBER`.
+        model: its name on the server; none for a folder.
+        version: its number; None: the server's choice, usually the newest.
+        timeout: seconds for one request; of no meaning for a folder.
+        batch_size: rows of a request; larger inputs are sent in several.
+        retries: how often a request is repeated, 0 to 4, after a short wait, while the server
+            cannot be reached or says that it is unavailable.
+
+    Raises:
+        UsageError: an argument is not allowed, or there is no version in the folder.
+    """
+
+    def __init__(
+        self, target: str | Path, model: str | None = None, *, version: int | None = None,
+        timeout: float = 30.0, batch_size: int = 64, retries: int = 3,
+    ):  # fmt: skip
+        if batch_size < 1 or timeout <= 0 or not 0 <= retries <= _MOST_RETRIES:
+            raise UsageError(
+                f"batch_size must be 1 or more, timeout positive and retries 0 to {_MOST_RETRIES}: "
+                f"received {batch_size}, {timeout} and {retries}"
+            )
+        self.target, self.model = str(target), model
+        self._batch_size = int(batch_size)
+        scheme, separator, address = self.target.partition("://")
+        if not separator:
+            if model is not None or version is not None:
+                raise UsageError(
+                    "model and version belong to a server; a folder is saved/NAME or "
+                    f"saved/NAME/NUMBER: received {target}, {model!r}, {version}"
+                )
+            self._transport: Transport = Folder(self.target, self._batch_size)
+            return
+        if not model:
+            raise UsageError(f"{target} needs the name of a model")
+        if scheme in ("http", "https"):
+            self._transport = Rest(self.target, model, version, timeout, retries)
+        elif scheme == "grpc":
+            self._transport = Grpc(address, model, version, timeout, retries)
+        else:
+            raise UsageError(f"http://, https://, grpc:// or a folder is wanted, received {target}")
+
+    @cached_property
+    def signatures(self) -> dict[str, Signature]:
+        """What the model answers: name -> inputs and outputs. Asked for once.
+
+        Raises:
+            ServingError: the server cannot be reached, or has no such model.
+        """
+        return self._transport.signatures()
+
+    def is_ready(self) -> bool:
+        """Whether the model can be called now.
+
+        Raises:
+            ServingError: the server cannot be reached, or has no such model.
+        """
+        return self._transport.is_ready()
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Return as soon as the model can be called.
+
+        Raises:
+            ServingError: it cannot after `timeout` seconds.
+        """
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                if self.is_ready():
+                    return
+                why = "the model is not available yet"
+            except ServingError as error:
+                why = str(error)
+            if time.monotonic() > end:
+                raise ServingError(f"{self.target} is not ready after {timeout:g} seconds: {why}")
+            time.sleep(min(_WAIT, timeout))
+
+    def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        """Run a signature.
+
+        Args:
+            signature: its name, a key of `signatures`.
+            **inputs: rows by the input's name: arrays or lists. Images may be PIL images, uint8
+                (divided by 255) or floats in [0, 1]; `image_bytes` bytes of JPEG or PNG files, or
+                PIL images; `seed` whole numbers.
+
+        Returns:
+            Arrays by the output's name, `(rows, ...)`.
+
+        Raises:
+            UsageError: the model has no such signature, or an input is missing, unknown, empty,
+                not finite, or of the wrong shape or kind. Nothing has been sent.
+            ServingError: the server cannot be reached, or answered with an error.
+        """
+        if signature not in self.signatures:
+            raise UsageError(
+                f"{self.target} has no signature {signature!r}: it has "
+                f"{', '.join(sorted(self.signatures))}"
+            )
+        wanted = self.signatures[signature]
+        rows = checked(signature, wanted.inputs, inputs)
+        count, size = len(next(iter(rows.values()))), self._batch_size
+        parts = [
+            self._transport.call(
+                signature,
+                {name: values[start : start + size] for name, values in rows.items()},
+                wanted.outputs,
+            )
+            for start in range(0, count, size)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

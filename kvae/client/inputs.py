@@ -1,0 +1,164 @@
+"""What a user hands to the client, as the arrays that a signature takes, or a clear refusal."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kvae.client.transports import Tensor
+from kvae.data.decoding import MAX_PIXELS
+from kvae.errors import UsageError
+
+_FILES = ("JPEG", "PNG")
+
+
+def checked(
+    signature: str, wanted: dict[str, Tensor], given: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """The inputs as arrays that the server will take.
+
+    Args:
+        signature: its name.
+        wanted: what it takes.
+        given: what the user gave, by name.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    if wanted.keys() != given.keys():
+        raise UsageError(
+            f"{signature} takes {', '.join(sorted(wanted))}; received "
+            f"{', '.join(sorted(given)) or 'nothing'}"
+        )
+    rows = {}
+    for name, tensor in wanted.items():
+        convert: Callable[[str, Tensor, Any], np.ndarray] = {
+            "string": _as_files, "int64": _as_integers,
+        }.get(tensor.dtype, _as_floats)  # fmt: skip
+        value = convert(name, tensor, given[name])
+        if not len(value):
+            raise UsageError(f"{name} is empty: at least one row is wanted")
+        rows[name] = value
+    counts = {name: len(value) for name, value in rows.items()}
+    if len(set(counts.values())) > 1:
+        raise UsageError(
+            f"all inputs of {signature} need as many rows: received "
+            + ", ".join(f"{count} of {name}" for name, count in counts.items())
+        )
+    return rows
+
+
+def _as_floats(name: str, tensor: Tensor, value: Any) -> np.ndarray:
+    images = len(tensor.shape) == 4
+    array = _array(name, _pixels(name, tensor, value) if images else value)
+    if array.dtype.kind not in "biuf":
+        raise UsageError(f"{name} must be numbers, received {array.dtype}")
+    _check_shape(name, tensor, array)
+    if images and array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    with np.errstate(over="ignore"):
+        numbers = array.astype(np.float32)
+    finite = np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
+    if not finite.all():
+        raise UsageError(
+            f"{name}, row {int(np.argmin(finite))}: not a finite float32 number "
+            f"({int((~finite).sum())} rows in all)"
+        )
+    if images and (numbers.min() < 0 or numbers.max() > 1):
+        raise UsageError(
+            f"{name}: images are uint8, or floats from 0 to 1: received {array.dtype} from "
+            f"{numbers.min():.4g} to {numbers.max():.4g}; divide by 255, or clip"
+        )
+    return numbers
+
+
+def _as_integers(name: str, tensor: Tensor, value: Any) -> np.ndarray:
+    array = _array(name, list(value) if isinstance(value, range) else value)
+    limits = np.iinfo(np.int64)
+    if array.dtype.kind == "O" and all(isinstance(one, int) for one in array.flat):
+        too_large = True  # Python's integers that no 64 bits hold
+    elif array.dtype.kind not in "iu" and array.size:
+        raise UsageError(f"{name} must be whole numbers, received {array.dtype}")
+    else:
+        too_large = bool(array.size) and int(array.max()) > limits.max
+    if too_large:
+        raise UsageError(f"{name} must be from {limits.min} to {limits.max}")
+    _check_shape(name, tensor, array)
+    return array.astype(np.int64)
+
+
+def _as_files(name: str, tensor: Tensor, value: Any) -> np.ndarray:
+    if isinstance(value, bytes | Image.Image):
+        raise UsageError(f"{name} must be a list of images, received a single one: wrap it in [ ]")
+    try:
+        contents = [_png_of(one) if isinstance(one, Image.Image) else one for one in value]
+    except TypeError:
+        raise UsageError(
+            f"{name} must be a list of bytes, received {type(value).__name__}"
+        ) from None
+    for row, content in enumerate(contents):
+        if not isinstance(content, bytes):
+            raise UsageError(
+                f"{name}, row {row}: the bytes of a JPEG or PNG file are wanted, received "
+                f"{type(content).__name__}"
+            )
+        _check_image(f"{name}, row {row}", content)
+    return np.array(contents, object)
+
+
+def _check_image(place: str, content: bytes) -> None:
+    """Look at the header: the pixels are the server's work."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_FILES) as image:
+            pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = MAX_PIXELS + 1
+    except Exception as error:  # damaged headers make it fail in any way
+        raise UsageError(f"{place}: no JPEG or PNG file ({len(content)} bytes)") from error
+    if pixels > MAX_PIXELS:
+        raise UsageError(f"{place}: has more than {MAX_PIXELS:,} pixels")
+
+
+def _png_of(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
+    """PIL images as a uint8 array; anything else as it is."""
+    if isinstance(value, Image.Image):
+        value = [value]
+    if not isinstance(value, list | tuple) or not any(isinstance(x, Image.Image) for x in value):
+        return value
+    height, width, channels = (size or 0 for size in tensor.shape[1:])
+    arrays = []
+    for row, image in enumerate(value):
+        if not isinstance(image, Image.Image) or image.size != (width, height):
+            size = "x".join(map(str, image.size)) if isinstance(image, Image.Image) else "an array"
+            raise UsageError(
+                f"{name}, row {row}: images of {width}x{height} are wanted, received {size}; "
+                "encode_bytes and reconstruct_bytes crop and resize"
+            )
+        mode = "L" if channels == 1 else "RGB"
+        arrays.append(np.asarray(image.convert(mode)).reshape(height, width, channels))
+    return np.stack(arrays)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UsageError(f"{name} is no array: {error}") from error
+
+
+def _check_shape(name: str, tensor: Tensor, array: np.ndarray) -> None:
+    wanted = tensor.shape
+    fits = array.ndim == len(wanted) and all(
+        size is None or size == own for size, own in zip(wanted[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        shown = ", ".join(["rows", *("any" if size is None else str(size) for size in wanted[1:])])
+        raise UsageError(f"{name} must be of shape ({shown}), received {array.shape}")

@@ -1,0 +1,306 @@
+"""Three ways to a signature: REST, gRPC, and a folder."""
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from kvae.errors import KvaeError
+
+_BACKOFF = 0.2  # seconds before the first repetition, doubled before each of the next
+_READY = "AVAILABLE"
+_NUMPY_OF = {
+    "DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_INT64": "int64", "DT_INT32": "int32",
+    "DT_STRING": "string", "DT_BOOL": "bool", "DT_UINT8": "uint8",
+}  # fmt: skip
+
+
+class ServingError(KvaeError):
+    """The server cannot be reached, or answered with an error."""
+
+
+class Tensor(NamedTuple):
+    """An input or output of a signature.
+
+    Args:
+        dtype: of NumPy, or "string" of bytes.
+        shape: the first dimension is the batch; None where any number will do.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Signature(NamedTuple):
+    """What a signature takes and gives, by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+class Transport(Protocol):
+    """What the client needs of a way."""
+
+    def signatures(self) -> dict[str, Signature]:
+        """What the model answers."""
+        ...
+
+    def call(
+        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+    ) -> dict[str, np.ndarray]:
+        """Run a signature on one batch; `wanted`: what it gives."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether the model can be called now."""
+        ...
+
+
+class Folder:
+    """A version in a folder, through its signatures."""
+
+    def __init__(self, path: str, batch_size: int):
+        from kvae.runs import find_version, read_metadata
+
+        self._version = find_version(path)
+        self._metadata = read_metadata(self._version)
+        self._batch_size = batch_size
+
+    @cached_property
+    def _served(self) -> Any:
+        from kvae.served import ServedModel
+
+        return ServedModel(self._version, self._batch_size)
+
+    def is_ready(self) -> bool:
+        """See `Transport`."""
+        return True
+
+    def signatures(self) -> dict[str, Signature]:
+        """See `Transport`."""
+        def tensors(described: dict[str, Any]) -> dict[str, Tensor]:
+            return {
+                name: Tensor(one["dtype"], (None, *one["shape"][1:]))
+                for name, one in described.items()
+            }
+
+        return {
+            name: Signature(tensors(one["inputs"]), tensors(one["outputs"]))
+            for name, one in self._metadata["signatures"].items()
+        }
+
+    def call(
+        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+    ) -> dict[str, np.ndarray]:
+        """See `Transport`."""
+        import tensorflow as tf
+
+        try:
+            return self._served.call(signature, **inputs)
+        except tf.errors.OpError as error:
+            raise ServingError(f"{signature}: {' '.join(str(error.message).split())}") from error
+
+
+class Rest:
+    """TF Serving's REST interface."""
+
+    def __init__(self, target: str, model: str, version: int | None, timeout: float, retries: int):
+        chosen = f"/versions/{version}" if version is not None else ""
+        self._url = f"{target.rstrip('/')}/v1/models/{model}{chosen}"
+        self._timeout = timeout
+        self._session = requests.Session()
+        policy = Retry(
+            total=retries, read=0, backoff_factor=_BACKOFF, status_forcelist=(503,),
+            allowed_methods=None, raise_on_status=False,
+        )  # fmt: skip
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=policy))
+
+    def is_ready(self) -> bool:
+        """See `Transport`."""
+        states = [one["state"] for one in self._ask("GET", "")["model_version_status"]]
+        return _READY in states
+
+    def signatures(self) -> dict[str, Signature]:
+        """See `Transport`."""
+        found = self._ask("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+
+        def tensors(described: dict[str, Any]) -> dict[str, Tensor]:
+            return {
+                name: Tensor(
+                    _NUMPY_OF.get(one["dtype"], one["dtype"]),
+                    _known([int(dim["size"]) for dim in one["tensor_shape"].get("dim", ())]),
+                )
+                for name, one in described.items()
+            }
+
+        return {
+            name: Signature(tensors(one.get("inputs", {})), tensors(one.get("outputs", {})))
+            for name, one in found.items()
+            if not name.startswith("__")
+        }
+
+    def call(
+        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+    ) -> dict[str, np.ndarray]:
+        """See `Transport`."""
+        body = {
+            "signature_name": signature,
+            "inputs": {name: _json_of(value) for name, value in inputs.items()},
+        }
+        outputs = self._ask("POST", ":predict", body)["outputs"]
+        if len(wanted) == 1:  # the server leaves its name out
+            outputs = dict.fromkeys(wanted, outputs)
+        return {name: np.asarray(outputs[name], one.dtype) for name, one in wanted.items()}
+
+    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        url = self._url + path
+        try:
+            answer = self._session.request(
+                method, url, timeout=self._timeout,
+                data=None if body is None else json.dumps(body),
+                headers={"Content-Type": "application/json"},
+            )  # fmt: skip
+        except requests.Timeout as error:
+            raise ServingError(f"{url}: no answer within {self._timeout:g} seconds") from error
+        except requests.RequestException as error:
+            raise ServingError(f"{url} cannot be reached: {_reason(error)}") from error
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if answer.status_code != 200:
+            said = found.get("error") if isinstance(found, dict) else answer.text[:200]
+            raise ServingError(f"{url} answered {answer.status_code}: {said}")
+        if not isinstance(found, dict):
+            raise ServingError(f"{url} is no server of TensorFlow models: it answered no JSON")
+        return found
+
+
+class Grpc:
+    """TF Serving's gRPC interface."""
+
+    def __init__(self, address: str, model: str, version: int | None, timeout: float, retries: int):
+        import grpc
+
+        self._grpc, self._address, self._timeout = grpc, address, timeout
+        self._model, self._version = model, version
+        policy = {
+            "maxAttempts": retries + 1, "initialBackoff": f"{_BACKOFF}s", "maxBackoff": "5s",
+            "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"],
+        }  # fmt: skip
+        config = {"methodConfig": [{"name": [{}], **({"retryPolicy": policy} if retries else {})}]}
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.service_config", json.dumps(config)),
+        ]
+        self._channel = grpc.insecure_channel(address, options)
+
+    def is_ready(self) -> bool:
+        """See `Transport`."""
+        from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
+        stub = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        answer = self._ask(stub.GetModelStatus, request)
+        states = get_model_status_pb2.ModelVersionStatus.State
+        return any(one.state == states.Value(_READY) for one in answer.model_version_status)
+
+    def signatures(self) -> dict[str, Signature]:
+        """See `Transport`."""
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._spec(), metadata_field=["signature_def"]
+        )
+        answer = self._ask(self._stub.GetModelMetadata, request)
+        found = get_model_metadata_pb2.SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(found)
+
+        import tensorflow as tf
+
+        def tensors(described: Any) -> dict[str, Tensor]:
+            return {
+                name: Tensor(
+                    tf.dtypes.as_dtype(one.dtype).name,
+                    _known([dim.size for dim in one.tensor_shape.dim]),
+                )
+                for name, one in described.items()
+            }
+
+        return {
+            name: Signature(tensors(one.inputs), tensors(one.outputs))
+            for name, one in found.signature_def.items()
+            if not name.startswith("__")
+        }
+
+    def call(
+        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+    ) -> dict[str, np.ndarray]:
+        """See `Transport`."""
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest(
+            model_spec=self._spec(signature),
+            inputs={name: tf.make_tensor_proto(value) for name, value in inputs.items()},
+        )
+        answer = self._ask(self._stub.Predict, request)
+        return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+
+    @cached_property
+    def _stub(self) -> Any:
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        return prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def _spec(self, signature: str = "") -> Any:
+        from tensorflow_serving.apis import model_pb2
+
+        spec = model_pb2.ModelSpec(name=self._model, signature_name=signature)
+        if self._version is not None:
+            spec.version.value = self._version
+        return spec
+
+    def _ask(self, method: Callable[..., Any], request: Any) -> Any:
+        grpc = self._grpc
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            code, said = error.code(), " ".join(str(error.details()).split())
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                message = f"no answer within {self._timeout:g} seconds"
+            elif code == grpc.StatusCode.UNAVAILABLE:
+                message = f"cannot be reached: {said}"
+            else:
+                message = f"answered {code.name}: {said}"
+            raise ServingError(f"grpc://{self._address} {message}") from error
+
+
+def _known(sizes: Iterable[int]) -> tuple[int | None, ...]:
+    return tuple(None if size < 0 else size for size in sizes)
+
+
+def _json_of(value: np.ndarray) -> Any:
+    if value.dtype == object:
+        return [{"b64": base64.b64encode(content).decode()} for content in value]
+    return value.tolist()
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost words of an error that others were wrapped around."""
+    inner: Any = error
+    while True:
+        following = getattr(inner, "reason", None) or next(
+            (one for one in inner.args if isinstance(one, BaseException)), None
+        )
+        if not isinstance(following, BaseException):
+            return str(inner).rpartition(": ")[2] or type(inner).__name__
+        inner = following

@@ -1,0 +1,150 @@
+"""Publishing: a version appears at once and whole, under a number nobody else takes.
+
+python -m kvae.publish looks after what was published. What is here imports TensorFlow only when a
+model is published.
+"""
+
+import hashlib
+import json
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvae import __version__, runs
+from kvae.config import NO_SAMPLER
+from kvae.errors import KvaeError
+from kvae.publish.repository import claim, update_models_config, workshop
+
+if TYPE_CHECKING:
+    from kvae.directions import Directions
+    from kvae.model import VAE
+
+FORMAT = 3
+
+
+def publish(
+    vae: "VAE",
+    save: str | Path,
+    name: str,
+    *,
+    config: dict[str, Any],
+    card: dict[str, Any],
+    history: dict[str, list[float]],
+    directions: "Directions | None" = None,
+    condition: dict[str, Any] | None = None,
+) -> runs.Version:
+    """Export a model and give it the next version number.
+
+    Everything is written in a hidden folder beside the versions, tried as a server would, and then
+    moved by one rename, so a server that polls sees either nothing or all of it.
+
+    Args:
+        vae: the trained model.
+        save: the repository, `saved`.
+        name: the model's name.
+        config: what it was trained with, JSON values.
+        card: the data card.
+        history: figure -> value of each epoch.
+        directions: of attributes, for the signature `edit`.
+        condition: of a conditional model: labels and columns, JSON values.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        DataError: the SavedModel does not answer its own warm-up requests.
+    """
+    from kvae import export
+    from kvae.publish import warmup
+    from kvae.signatures import NUM_DRAWS, endpoints
+
+    save = Path(save)
+    with workshop(save / name) as folder:
+        twin = export.float32_twin(vae)
+        signatures = endpoints(twin, directions, card.get("crop", "center"))
+        # A child of the workshop has the usual permissions; the workshop itself is private.
+        built = folder / "m"
+        outputs = export.write_saved_model(twin, built, signatures)
+        (built / runs.KERAS_MODEL.parent).mkdir()
+        twin.save(built / runs.KERAS_MODEL)
+        warmup.write_records(built, name, twin, signatures)
+        warmup.write_probe(built)
+        metadata = {
+            "format": FORMAT,
+            "published": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": config,
+            "data_card": card,
+            "history": history,
+            "model": {
+                "element_shape": list(twin.element_shape),
+                "latent_dim": twin.latent_dim,
+                "num_params": twin.count_params(),
+            },
+            "sampler": twin.sampler.kind if twin.has_sampler else NO_SAMPLER,
+            "num_draws": NUM_DRAWS,
+            "versions": {
+                "kvae": __version__,
+                "python": ".".join(str(part) for part in sys.version_info[:3]),
+                **{library: version(library) for library in ("keras", "tensorflow", "numpy")},
+            },
+            "signatures": _signatures(twin, signatures, outputs),
+            "fingerprint": fingerprint(built),
+            "files": checksums(built),
+        }
+        if directions is not None:
+            metadata["directions"] = directions.to_json()
+        if condition is not None:
+            metadata["condition"] = condition
+        (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
+        published = claim(built, save / name)
+    try:
+        update_models_config(save)
+    except KvaeError as error:
+        print(f"note: {published.path} is published, but {error}", file=sys.stderr)
+    return published
+
+
+def fingerprint(folder: Path) -> str:
+    """TensorFlow's checksum of the SavedModel in a folder, as its `fingerprint.pb` holds it."""
+    import tensorflow as tf
+
+    found = tf.saved_model.experimental.read_fingerprint(str(folder))
+    return str(found.saved_model_checksum)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Path in the folder -> SHA-256 of the file; of all files but kvae.json, which holds these."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name != runs.METADATA:
+            with path.open("rb") as file:
+                found[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _signatures(twin, signatures, outputs):
+    from kvae.signatures import meanings
+
+    known = meanings(twin)
+
+    def described(name, spec):
+        meaning = known[name]
+        return {
+            "dtype": spec.dtype.name,
+            "shape": ["batch", *spec.shape.as_list()[1:]],
+            "meaning": meaning.text,
+            "unit": meaning.unit,
+            "range": meaning.range and list(meaning.range),
+        }
+
+    return {
+        signature: {
+            "help": endpoint.help,
+            "inputs": {spec.name: described(spec.name, spec) for spec in endpoint.inputs},
+            "outputs": {
+                name: described(name, spec) for name, spec in sorted(outputs[signature].items())
+            },
+        }
+        for signature, endpoint in signatures.items()
+    }

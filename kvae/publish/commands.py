@@ -1,0 +1,156 @@
+"""What python -m kvae.publish does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kvae import runs
+from kvae.data.crops import WANTED, is_crop
+from kvae.errors import DataError, UsageError
+from kvae.publish import publish, repository
+
+
+def from_keras(
+    file: str, *, name: str, save: str, like: str | None = None, crop: str | None = None
+) -> None:
+    """Publish a `.keras` file.
+
+    Args:
+        file: of a `kvae.VAE`.
+        name: of the model.
+        save: the repository.
+        like: a version whose configuration, data card and condition hold for this model too; None:
+            those of the version that the file belongs to, if it does.
+        crop: what is kept of the images that `encode_bytes` is given, where there is no version.
+
+    Raises:
+        UsageError: the file is no model of kvae, does not fit `like`, or the repository cannot be
+            written.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}")
+    if Path(name).name != name or name.startswith(".") or not name:
+        raise UsageError(f"--name must be a plain name, received {name!r}")
+    if crop is not None and not is_crop(crop):
+        raise UsageError(f"--crop takes {WANTED}; received {crop!r}")
+    own = path.resolve().parents[1] if len(path.resolve().parents) > 1 else path.parent
+    belongs = path.name == runs.KERAS_MODEL.name and (own / runs.METADATA).is_file()
+    source = like or (str(own) if belongs else None)
+    metadata: dict[str, Any] = {}
+    if source:
+        if crop is not None:
+            raise UsageError(f"--crop is that of {source}: it cannot be chosen")
+        metadata = runs.read_metadata(runs.find_version(source))
+    from kvae.build import load_model
+    from kvae.directions import Directions
+
+    vae = load_model(path)
+    card = metadata.get("data_card", {} if crop is None else {"crop": crop})
+    _check_like(vae, metadata, source)
+    # Directions were fitted to one encoder's latents.
+    directions = metadata.get("directions") if not like else None
+    version = publish(
+        vae, save, name,
+        config=metadata.get("config", {}), card=card, history=metadata.get("history", {}),
+        directions=Directions.from_json(directions) if directions else None,
+        condition=metadata.get("condition"),
+    )  # fmt: skip
+    print(f"published {version.path}")
+
+
+def _check_like(vae: Any, metadata: dict[str, Any], source: str | None) -> None:
+    if not metadata:
+        return
+    then = metadata["model"]["element_shape"], len(metadata.get("condition", {}).get("columns", ()))
+    now = list(vae.element_shape), vae.condition_dim
+    if then != now:
+        raise UsageError(
+            f"the model takes x of shape {now[0]} and {now[1]} numbers of condition, that of "
+            f"{source} {then[0]} and {then[1]}"
+        )
+
+
+def list_versions(save: str) -> None:
+    """Print every version below `saved` or `saved/<name>`."""
+    found = _versions_below(Path(save))
+    rows = [("model", "version", "published", "dataset", "latents", "sampler", "MB")]
+    for version in found:
+        metadata = runs.read_metadata(version)
+        size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
+        back = metadata.get("rolled_back_to")
+        rows.append(
+            (
+                version.name,
+                f"{version.number}{f' (is {back} again)' if back else ''}",
+                metadata.get("published", "").replace("T", " ").removesuffix("+00:00"),
+                str(metadata.get("data_card", {}).get("name", "")),
+                str(metadata.get("model", {}).get("latent_dim", "")),
+                str(metadata.get("sampler", "")),
+                f"{size / 1e6:.1f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _versions_below(path: Path) -> list[runs.Version]:
+    if not path.is_dir():
+        raise UsageError(f"no such folder: {path}")
+    found = runs.versions(path) or [
+        version for child in sorted(path.iterdir()) for version in runs.versions(child)
+    ]
+    if not found:
+        raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
+    return found
+
+
+def verify(model: str) -> None:
+    """Verify the version that `model` names.
+
+    Raises:
+        DataError: it is not what was published.
+    """
+    version = runs.find_version(model)
+    from kvae.publish.verification import verify
+
+    faults = verify(version)
+    if faults:
+        raise DataError(f"{version.path} is not as it was published: {'; '.join(faults)}")
+    count = len(runs.read_metadata(version)["signatures"])
+    print(f"{version.path}: files, fingerprint, {count} signatures and their answers as published")
+
+
+def prune(model: str, *, keep: int) -> None:
+    """Remove all but the newest `keep` versions of `saved/<name>`."""
+    removed = repository.prune(Path(model), keep)
+    for version in removed:
+        print(f"removed {version.path}")
+    if not removed:
+        print(f"nothing to remove: {len(runs.versions(Path(model)))} versions, or pinned ones")
+
+
+def roll_back(model: str, *, to: int) -> None:
+    """Publish version `to` of `saved/<name>` again, as the newest."""
+    found = {version.number: version for version in runs.versions(Path(model))}
+    if to not in found:
+        known = ", ".join(map(str, found)) or "nothing"
+        raise UsageError(f"--to: no version {to} in {model}, which has {known}")
+    version = repository.roll_back(found[to])
+    print(f"published {version.path}, a copy of version {to}")
+
+
+def config(save: str, *, root: str | None) -> None:
+    """Write `saved/models.config` anew."""
+    if not Path(save).is_dir():
+        raise UsageError(f"no such folder: {save}")
+    path = repository.update_models_config(Path(save), root)
+    print(f"{path}:\n{path.read_text()}", end="")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "from-keras": from_keras, "list": list_versions, "verify": verify, "prune": prune,
+    "rollback": roll_back, "config": config,
+}  # fmt: skip

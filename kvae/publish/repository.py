@@ -1,0 +1,210 @@
+"""The folder that a server reads: numbers, models.config, pruning, rolling back.
+
+Nothing here imports TensorFlow.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from kvae import runs
+from kvae.errors import DataError, UsageError
+
+#: Where the official image of TF Serving has its models.
+DEFAULT_ROOT = "/models"
+_CONFIG = "models.config"
+_PLATFORM = "tensorflow"
+_PUBLISHING, _PRUNED = ".publish-", ".pruned-"
+_DAY = 86400.0
+
+
+@contextmanager
+def workshop(model: Path) -> Iterator[Path]:
+    """A new hidden folder beside the versions of `model`, gone afterwards.
+
+    What killed publishers left a day ago or longer goes too.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    try:
+        model.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=_PUBLISHING, dir=model))
+        for left in model.glob(f"{_PUBLISHING}*"):
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {model}: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def claim(built: Path, model: Path) -> runs.Version:
+    """Rename to the next free number; somebody else may take one between look and rename."""
+    number = runs.next_number(model)
+    while True:
+        target = model / str(number)
+        try:
+            # Never replaces a version: a rename onto a folder that is not empty fails.
+            built.rename(target)
+            return runs.Version(target, model.name, number)
+        except OSError:
+            if not target.exists():
+                raise
+            number += 1
+
+
+def roll_back(version: runs.Version) -> runs.Version:
+    """Publish an older version again, as the newest: servers take the highest number.
+
+    Args:
+        version: what is wanted back.
+
+    Returns:
+        The new version, a copy of the old one but for its kvae.json, which names the old number.
+
+    Raises:
+        UsageError: the folder cannot be written, or this is the newest version.
+    """
+    model = version.path.parent
+    newest = runs.versions(model)[-1]
+    if newest.number == version.number:
+        raise UsageError(f"{version.path} is the newest version of {version.name} already")
+    with workshop(model) as folder:
+        built = folder / "m"
+        shutil.copytree(version.path, built)
+        metadata = json.loads((built / runs.METADATA).read_text())
+        metadata["rolled_back_to"] = version.number
+        (built / runs.METADATA).write_text(json.dumps(metadata, indent=1))
+        published = claim(built, model)
+    update_models_config(model.parent)
+    return published
+
+
+def prune(model: Path, keep: int) -> list[runs.Version]:
+    """Remove old versions.
+
+    Each disappears by one rename before its files are removed, so that no server finds half of
+    one. What models.config pins or labels stays.
+
+    Args:
+        model: `saved/<name>`.
+        keep: how many of the newest stay, 1 or more.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UsageError: `keep` is under 1, or nothing is published there.
+        DataError: models.config cannot be read.
+    """
+    if keep < 1:
+        raise UsageError(f"--keep must be 1 or more, received {keep}")
+    found = runs.versions(model)
+    if not found:
+        raise UsageError(f"no published model in {model}")
+    pinned = _pinned(model.parent, model.name)
+    old = [version for version in found[:-keep] if version.number not in pinned]
+    for version in old:
+        version.path.rename(model / f"{_PRUNED}{version.number}")
+    for left in model.glob(f"{_PRUNED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return old
+
+
+def update_models_config(save: Path, root: str | None = None) -> Path:
+    """Make `saved/models.config` name every published model, for `--model_config_file`.
+
+    What is there of a model stays (version policies, labels); models without a version go.
+
+    Args:
+        save: the repository.
+        root: where the server finds the repository; None: where models.config says, else
+            `/models`, as in the official image.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: `root` is not absolute, or the file cannot be written.
+        DataError: the file that is there cannot be read.
+    """
+    if root is not None and not (PurePosixPath(root).is_absolute() or "://" in root):
+        raise UsageError(f"--root must be an absolute path or a URL, received {root!r}")
+    path = save / _CONFIG
+    try:
+        with (save / ".models.config.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            config = _read_config(path)
+            _fit(config, save, root)
+            text = text_format.MessageToString(config)
+            if not path.is_file() or path.read_text() != text:
+                _replace(path, text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _fit(config: Any, save: Path, root: str | None) -> None:
+    """Make the entries those of the models that have a version, and keep those from elsewhere."""
+    models = config.model_config_list.config
+    names = sorted(folder.name for folder in save.iterdir() if runs.versions(folder))
+    before = _root_of(models, names)
+    others = [one for one in models if one.name not in names]
+    entries = {one.name: one for one in models if one.name in names}
+    others = [one for one in others if one.base_path.rstrip("/") != f"{before}/{one.name}"]
+    fitted = ModelServerConfig().model_config_list.config
+    for name in names:
+        entry = fitted.add(name=name, model_platform=_PLATFORM)
+        if name in entries:
+            entry.CopyFrom(entries[name])
+        entry.base_path = f"{(root or before).rstrip('/')}/{name}"
+    fitted.extend(others)
+    del models[:]
+    models.extend(fitted)
+
+
+def _root_of(models: Any, names: list[str]) -> str:
+    """Where the server finds the repository."""
+    for one in models:
+        head, _, tail = one.base_path.rstrip("/").rpartition("/")
+        if one.name in names and tail == one.name:
+            return head
+    return DEFAULT_ROOT
+
+
+def _read_config(path: Path) -> Any:
+    if not path.is_file():
+        return ModelServerConfig()
+    try:
+        return text_format.Parse(path.read_text(), ModelServerConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no configuration of TF Serving: {error}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whoever polls the file finds the old text or the new one, whole."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(text)
+    new.replace(path)
+
+
+def _pinned(save: Path, name: str) -> set[int]:
+    """Versions that models.config names."""
+    numbers: set[int] = set()
+    for one in _read_config(save / _CONFIG).model_config_list.config:
+        if one.name == name:
+            numbers |= {*one.model_version_policy.specific.versions, *one.version_labels.values()}
+    return numbers

@@ -1,0 +1,64 @@
+"""Whether a version is what was published: its files, its signatures, its numbers."""
+
+from typing import Any
+
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from kvae import runs
+from kvae.errors import DataError
+from kvae.publish import checksums, fingerprint
+from kvae.publish.warmup import compare_probe
+
+
+def verify(version: runs.Version) -> list[str]:
+    """Hold a version against what its kvae.json says.
+
+    Args:
+        version: from `kvae.runs.find_version`.
+
+    Returns:
+        What is wrong, a line each; empty where all is well.
+
+    Raises:
+        UsageError: kvae.json is missing or damaged.
+    """
+    metadata = runs.read_metadata(version)
+    if "files" not in metadata:
+        return ["published before kvae kept checksums: nothing to verify it by"]
+    faults = _file_faults(version, metadata["files"])
+    if faults:  # what is not whole cannot be loaded
+        return faults
+    try:
+        found = fingerprint(version.path)
+        if found != metadata["fingerprint"]:
+            faults.append(f"fingerprint {found} instead of {metadata['fingerprint']}")
+        faults += _signature_faults(version, metadata["signatures"])
+        faults += compare_probe(version.path)
+    except DataError as error:
+        faults.append(str(error))
+    return faults
+
+
+def _file_faults(version: runs.Version, then: dict[str, str]) -> list[str]:
+    now = checksums(version.path)
+    return [
+        *(f"{name} is missing" for name in then if name not in now),
+        *(f"{name} was added" for name in now if name not in then),
+        *(f"{name} was changed" for name in then if name in now and now[name] != then[name]),
+    ]
+
+
+def _signature_faults(version: runs.Version, then: dict[str, Any]) -> list[str]:
+    content = (version.path / "saved_model.pb").read_bytes()
+    graph = SavedModel.FromString(content).meta_graphs[0]
+    now = {
+        name: (set(definition.inputs), set(definition.outputs))
+        for name, definition in graph.signature_def.items()
+        if not name.startswith("__")
+    }
+    said = {name: (set(one["inputs"]), set(one["outputs"])) for name, one in then.items()}
+    return [
+        f"signature {name} is not that of kvae.json"
+        for name in sorted(now.keys() | said.keys())
+        if now.get(name) != said.get(name)
+    ]

@@ -1,0 +1,173 @@
+"""Warm-up records: a request for each signature, which TF Serving replays while it loads a version.
+
+The same requests, with what they answered at publication, are the probe by which a version is
+verified later. Their rows are drawn from the model itself: nothing of anybody's data is in them.
+
+Source: TensorFlow Serving, "SavedModel warmup".
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+from kvae.errors import DataError
+from kvae.model import VAE
+from kvae.noise import SeededNoise
+from kvae.runs import PROBE, WARMUP
+from kvae.signatures import Endpoint
+
+NUM_ROWS = 2
+_TOLERANCE = 1e-4  # of max(1, |value|): other processors round otherwise
+
+
+def write_records(folder: Path, name: str, twin: VAE, signatures: dict[str, Endpoint]) -> None:
+    """Write a record for each signature of the SavedModel in `folder`.
+
+    Args:
+        folder: of the SavedModel.
+        name: of the model.
+        twin: the model that it was written from.
+        signatures: name -> endpoint.
+    """
+    rows = _rows(twin, signatures)
+    with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
+        for signature, endpoint in signatures.items():
+            request = predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(name=name, signature_name=signature),
+                inputs={
+                    spec.name: tf.make_tensor_proto(rows[spec.name]) for spec in endpoint.inputs
+                },
+            )
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+            writer.write(log.SerializeToString())
+
+
+def write_probe(folder: Path) -> None:
+    """Replay the records, and keep what they answered.
+
+    Args:
+        folder: of the SavedModel.
+
+    Raises:
+        DataError: a record fails: TF Serving would not load this version.
+    """
+    answers: dict[str, Any] = _flat(replay(folder))
+    np.savez_compressed(folder / PROBE, **answers)
+
+
+def compare_probe(folder: Path) -> list[str]:
+    """Replay the records and hold the answers against those of the publication.
+
+    Args:
+        folder: of the SavedModel.
+
+    Returns:
+        A line for each output that differs; none where all is well.
+
+    Raises:
+        DataError: a file cannot be read, or a record fails.
+    """
+    answers = replay(folder)
+    try:
+        with np.load(folder / PROBE) as file:
+            stored = dict(file)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{folder / PROBE} cannot be read: {error}") from error
+    found = {
+        f"{s}/{name}": value for s, outputs in answers.items() for name, value in outputs.items()
+    }
+    faults = [
+        f"{name}: in one of records and probe alone" for name in sorted(stored.keys() ^ found)
+    ]
+    for name in sorted(stored.keys() & found.keys()):
+        then, now = stored[name], found[name]
+        if then.shape != now.shape:
+            faults.append(f"{name}: shape {now.shape} instead of {then.shape}")
+            continue
+        difference = np.abs(now - then) / np.maximum(1.0, np.abs(then))
+        if not np.array_equal(np.isnan(then), np.isnan(now)) or np.nanmax(difference) > _TOLERANCE:
+            faults.append(f"{name}: differs by {np.nanmax(difference):.2g} of max(1, |value|)")
+    return faults
+
+
+def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Answer the warm-up records as TF Serving does, through the session loader.
+
+    Args:
+        folder: of the SavedModel.
+
+    Returns:
+        Signature -> output name -> array.
+
+    Raises:
+        DataError: the SavedModel or the records cannot be read, or a request fails.
+    """
+    try:
+        requests = _requests(folder)
+        with tf.compat.v1.Session(graph=tf.Graph()) as session:
+            loader = tf.compat.v1.saved_model.loader
+            definitions = loader.load(session, ["serve"], str(folder)).signature_def
+            return {
+                signature: _answer(session, definitions[signature], inputs)
+                for signature, inputs in requests
+            }
+    except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise DataError(f"{folder} cannot be served: {' '.join(str(error).split())}") from error
+
+
+def _flat(answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {
+        f"{signature}/{name}": value
+        for signature, outputs in answers.items()
+        for name, value in outputs.items()
+    }
+
+
+def _answer(session, definition, inputs):
+    feed = {tensor.name: inputs[name] for name, tensor in definition.inputs.items()}
+    return session.run({name: t.name for name, t in definition.outputs.items()}, feed)
+
+
+def _requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
+    found = []
+    for record in tf.data.TFRecordDataset(str(folder / WARMUP)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+        found.append((request.model_spec.signature_name, inputs))
+    return found
+
+
+def _rows(twin: VAE, signatures: dict[str, Endpoint]) -> dict[str, np.ndarray]:
+    """Rows for every input that a signature has."""
+    seed = np.arange(NUM_ROWS, dtype=np.int64)
+    condition = np.zeros((NUM_ROWS, twin.condition_dim), np.float32)
+    given = {"condition": condition} if twin.condition_dim else {}
+    x = np.asarray(twin.generate(NUM_ROWS, seed=0, **given), np.float32)
+    rows: dict[str, np.ndarray] = {
+        "seed": seed,
+        "latent": np.asarray(twin.prior.sample(SeededNoise(seed)), np.float32),
+        "fraction": np.full(NUM_ROWS, 0.5, np.float32),
+    }
+    if len(twin.element_shape) == 3:
+        x = np.clip(x, 0.0, 1.0)
+        rows["image_bytes"] = np.array([_png(image) for image in x], object)
+    rows |= {"x": x, "start": x, "end": x[::-1]}
+    for endpoint in signatures.values():
+        for spec in endpoint.inputs:
+            # Conditions and strengths: zeros are right for any model.
+            rows.setdefault(spec.name, np.zeros((NUM_ROWS, *spec.shape[1:]), np.float32))
+    return rows
+
+
+def _png(image: np.ndarray) -> bytes:
+    levels = np.round(image * 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(file, "PNG")
+    return file.getvalue()
