@@ -273,7 +273,8 @@ def edited(tmp_path_factory):
 
 def test_an_edit_decodes_the_moved_mean(edited, rng):
     vae, session = edited
-    assert {n for n in session.signatures if not n.startswith("__")} == {*SIGNATURES, *BYTES, "edit"}
+    names = {name for name in session.signatures if not name.startswith("__")}
+    assert names == {*SIGNATURES, *BYTES, "edit"}
     x = make_x((8, 8, 1), "gaussian", rows=4)
     strength = rng.normal(size=(4, 2)).astype("float32")
     moved = np.asarray(vae.encode(x)[0]) + strength @ DIRECTIONS.vectors

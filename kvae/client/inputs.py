@@ -33,14 +33,12 @@ def checked(
             f"{', '.join(sorted(given)) or 'nothing'}"
         )
     rows = {}
-    for name, tensor in wanted.items():
+    for name in given:
+        tensor = wanted[name]
         convert: Callable[[str, Tensor, Any], np.ndarray] = {
             "string": _as_files, "int64": _as_integers,
         }.get(tensor.dtype, _as_floats)  # fmt: skip
-        value = convert(name, tensor, given[name])
-        if not len(value):
-            raise UsageError(f"{name} is empty: at least one row is wanted")
-        rows[name] = value
+        rows[name] = convert(name, tensor, given[name])
     counts = {name: len(value) for name, value in rows.items()}
     if len(set(counts.values())) > 1:
         raise UsageError(
@@ -98,6 +96,7 @@ def _as_files(name: str, tensor: Tensor, value: Any) -> np.ndarray:
         raise UsageError(
             f"{name} must be a list of bytes, received {type(value).__name__}"
         ) from None
+    _check_rows(name, contents)
     for row, content in enumerate(contents):
         if not isinstance(content, bytes):
             raise UsageError(
@@ -162,3 +161,9 @@ def _check_shape(name: str, tensor: Tensor, array: np.ndarray) -> None:
     if not fits:
         shown = ", ".join(["rows", *("any" if size is None else str(size) for size in wanted[1:])])
         raise UsageError(f"{name} must be of shape ({shown}), received {array.shape}")
+    _check_rows(name, array)
+
+
+def _check_rows(name: str, rows: Any) -> None:
+    if not len(rows):
+        raise UsageError(f"{name} is empty: at least one row is wanted")

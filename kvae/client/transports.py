@@ -84,6 +84,7 @@ class Folder:
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
+
         def tensors(described: dict[str, Any]) -> dict[str, Tensor]:
             return {
                 name: Tensor(one["dtype"], (None, *one["shape"][1:]))
@@ -116,7 +117,7 @@ class Rest:
         self._timeout = timeout
         self._session = requests.Session()
         policy = Retry(
-            total=retries, read=0, backoff_factor=_BACKOFF, status_forcelist=(503,),
+            total=retries, read=False, backoff_factor=_BACKOFF, status_forcelist=(503,),
             allowed_methods=None, raise_on_status=False,
         )  # fmt: skip
         for scheme in ("http://", "https://"):

@@ -111,6 +111,8 @@ def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """
     try:
         requests = _requests(folder)
+        if not requests:
+            raise ValueError(f"{WARMUP} holds no records")
         with tf.compat.v1.Session(graph=tf.Graph()) as session:
             loader = tf.compat.v1.saved_model.loader
             definitions = loader.load(session, ["serve"], str(folder)).signature_def

@@ -14,8 +14,8 @@ from kvae_testing import make_vae
 
 import kvae
 from kvae import publish, runs
-from kvae.publish import repository
 from kvae.errors import UsageError
+from kvae.publish import repository
 
 EMPTY = {"config": {"dataset": "none"}, "card": {"name": "none"}, "history": {"loss": [1.0]}}
 

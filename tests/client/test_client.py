@@ -1,0 +1,209 @@
+"""One contract, three ways: every test runs over REST, over gRPC, and on the folder."""
+
+import socket
+import time
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from kvae_testing import make_vae, make_x, png
+from PIL import Image
+from serving_testing import Session, grpc_server, rest_server
+
+from kvae import publish
+from kvae.client import Client, ServingError
+from kvae.errors import UsageError
+
+WAYS = ["folder", "rest", "grpc"]
+ROWS = 5
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory):
+    vae = make_vae((8, 8, 1), network="mlp")
+    empty = {"config": {}, "card": {}, "history": {}}
+    return publish.publish(vae, tmp_path_factory.mktemp("saved"), "m", **empty)
+
+
+@pytest.fixture(scope="module")
+def targets(version):
+    with ExitStack() as stack:
+        rest, _ = stack.enter_context(rest_server("m", version.path))
+        grpc, services = stack.enter_context(grpc_server("m", version.path))
+        yield {"folder": (version.path,), "rest": (rest, "m"), "grpc": (grpc, "m")}, services
+
+
+@pytest.fixture(params=WAYS)
+def client(request, targets):
+    return Client(*targets[0][request.param], batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def session(version):
+    return Session(version.path)
+
+
+@pytest.fixture(scope="module")
+def given():
+    rng = np.random.default_rng(3)
+    x = make_x((8, 8, 1), "discretized-logistic", rows=ROWS)
+    return {
+        "x": x, "start": x, "end": x[::-1].copy(),
+        "fraction": rng.random(ROWS).astype("float32"),
+        "seed": np.array([0, 1, -1, 2**63 - 1, -(2**63)]),
+        "latent": rng.normal(size=(ROWS, 2)).astype("float32"),
+        "image_bytes": np.array([png(image) for image in x], object),
+    }  # fmt: skip
+
+
+def test_every_signature_answers_what_the_session_does(client, session, given):
+    assert len(client.signatures) == 12
+    for name, signature in client.signatures.items():
+        inputs = {key: given[key] for key in signature.inputs}
+        found, expected = client.call(name, **inputs), session(name, inputs)
+        assert found.keys() == expected.keys() == signature.outputs.keys()
+        for key, value in expected.items():
+            assert found[key].dtype == np.float32
+            np.testing.assert_allclose(found[key], value, rtol=1e-5, atol=1e-5)
+
+
+def test_images_of_all_kinds_are_one(client, given):
+    levels = np.round(given["x"] * 255).astype("uint8")
+    pictures = [Image.fromarray(image[..., 0]) for image in levels]
+    found = [
+        client.call("encode", x=x)["mean"]
+        for x in (given["x"], levels, pictures, [p.convert("RGB") for p in pictures])
+    ]
+    found += [
+        client.call("encode_bytes", image_bytes=content)["mean"]
+        for content in (list(given["image_bytes"]), pictures)
+    ]
+    for mean in found[1:]:
+        np.testing.assert_allclose(mean, found[0], rtol=1e-5, atol=1e-5)
+
+
+def test_large_inputs_are_sent_in_batches(targets, given):
+    ways, services = targets
+    client = Client(*ways["grpc"], batch_size=2)
+    services.requests.clear()
+    client.call("encode", x=given["x"])
+    assert [one["x"] for one in services.requests] == [2, 2, 1]
+
+
+X = np.zeros((2, 8, 8, 1), "float32")
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "message"),
+    [
+        ("missing", {"x": X}, "no signature 'missing': it has decode, encode"),
+        ("encode", {}, "encode takes x; received nothing"),
+        ("encode", {"y": X}, "encode takes x; received y"),
+        ("encode", {"x": X, "seed": [1, 2]}, "received seed, x"),
+        ("encode", {"x": X[0]}, r"shape \(rows, 8, 8, 1\), received \(8, 8, 1\)"),
+        ("encode", {"x": X[:, :4]}, r"received \(2, 4, 8, 1\)"),
+        ("encode", {"x": X[:0]}, "x is empty"),
+        ("encode", {"x": []}, "shape"),
+        ("encode", {"x": X.astype(complex)}, "must be numbers"),
+        ("encode", {"x": X.astype(str)}, "must be numbers"),
+        ("encode", {"x": [[1], [1, 2]]}, "is no array"),
+        ("encode", {"x": X + np.array([0, np.nan]).reshape(2, 1, 1, 1)}, "x, row 1: not a finite"),
+        ("encode", {"x": X.astype(float) + 1e300}, "not a finite float32"),
+        ("encode", {"x": X + 200.0}, "divide by 255"),
+        ("encode", {"x": [Image.new("L", (9, 8))]}, "8x8 are wanted, received 9x8"),
+        ("generate", {"seed": [1.5]}, "whole numbers"),
+        ("generate", {"seed": [True]}, "whole numbers"),
+        ("generate", {"seed": [2**63]}, "must be from"),
+        ("generate", {"seed": [2**70]}, "must be from"),
+        ("generate", {"seed": 3}, "shape"),
+        ("generate", {"seed": []}, "empty"),
+        ("sample_posterior", {"x": X, "seed": [1]}, "2 of x, 1 of seed"),
+        ("encode_bytes", {"image_bytes": b"abc"}, "wrap it"),
+        ("encode_bytes", {"image_bytes": [b"abc"]}, "row 0: no JPEG or PNG"),
+        ("encode_bytes", {"image_bytes": ["abc"]}, "received str"),
+        ("encode_bytes", {"image_bytes": 7}, "list of bytes"),
+        ("encode_bytes", {"image_bytes": []}, "empty"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_it_is_sent(targets, signature, inputs, message):
+    ways, services = targets
+    client = Client(*ways["grpc"])
+    assert client.signatures
+    services.requests.clear()
+    with pytest.raises(UsageError, match=message):
+        client.call(signature, **inputs)
+    assert services.requests == []
+
+
+def test_what_only_the_server_can_see_is_its_error(client, given):
+    damaged = given["image_bytes"][0][:60]
+    with pytest.raises(ServingError):
+        client.call("encode_bytes", image_bytes=[damaged])
+
+
+def test_a_server_that_is_not_there_is_said_soon():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+    for scheme in ("http", "grpc"):
+        start = time.monotonic()
+        client = Client(f"{scheme}://127.0.0.1:{port}", "m", retries=1, timeout=5)
+        with pytest.raises(ServingError, match="cannot be reached"):
+            client.call("encode", x=X)
+        assert time.monotonic() - start < 60
+        with pytest.raises(ServingError, match="not ready"):
+            client.wait_until_ready(0.1)
+
+
+@pytest.mark.parametrize("server", [rest_server, grpc_server])
+def test_an_unavailable_server_is_asked_again(server, version):
+    with server("m", version.path, fail_first=2) as (address, _):
+        client = Client(address, "m", retries=3)
+        assert client.call("generate", seed=[1])["sample"].shape == (1, 8, 8, 1)
+    with (
+        server("m", version.path, fail_first=2) as (address, _),
+        pytest.raises(ServingError, match="not yet"),
+    ):
+        Client(address, "m", retries=0).call("generate", seed=[1])
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_an_unknown_model_is_said(targets, way):
+    address = targets[0][way][0]
+    with pytest.raises(ServingError, match=r"404|NOT_FOUND"):
+        Client(address, "other").call("encode", x=X)
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_waiting_ends_when_the_model_is_there(targets, way):
+    client = Client(*targets[0][way])
+    client.wait_until_ready(5)
+    assert client.is_ready()
+
+
+def test_a_server_that_is_slow_is_given_up():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        for scheme in ("http", "grpc"):
+            client = Client(f"{scheme}://127.0.0.1:{port}", "m", timeout=0.2, retries=0)
+            with pytest.raises(ServingError, match=r"no answer within 0\.2"):
+                client.call("encode", x=X)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("http://localhost:8501",), {}, "needs the name of a model"),
+        (("ftp://localhost:8501", "m"), {}, "http://"),
+        (("nowhere/m",), {}, "no such folder"),
+        (("nowhere/m", "m"), {}, "belong to a server"),
+        (("http://localhost:8501", "m"), {"batch_size": 0}, "batch_size"),
+        (("http://localhost:8501", "m"), {"retries": 9}, "retries 0 to 4"),
+        (("http://localhost:8501", "m"), {"timeout": 0}, "timeout positive"),
+    ],
+)
+def test_arguments_that_make_no_client(arguments, options, message):
+    with pytest.raises(UsageError, match=message):
+        Client(*arguments, **options)

@@ -1,0 +1,167 @@
+import json
+import threading
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from kvae import runs
+from kvae.errors import DataError, UsageError
+from kvae.publish import repository
+from kvae.publish.repository import prune, roll_back, update_models_config
+
+
+def _version(save, name, number):
+    path = save / name / str(number)
+    (path / runs.METADATA).parent.mkdir(parents=True)
+    (path / "saved_model.pb").write_text(f"{name} {number}")
+    (path / runs.METADATA).write_text(json.dumps({"number": number}))
+    return runs.Version(path, name, number)
+
+
+def _config(save):
+    text = (save / "models.config").read_text()
+    return text_format.Parse(text, ModelServerConfig()).model_config_list.config
+
+
+def _write(save, text):
+    (save / "models.config").write_text(f"model_config_list {{ {text} }}")
+
+
+def test_models_config_names_what_is_published(tmp_path):
+    _version(tmp_path, "b", 1)
+    _version(tmp_path, "a", 4)
+    (tmp_path / "begun" / "training").mkdir(parents=True)
+    update_models_config(tmp_path)
+    assert [(one.name, one.base_path, one.model_platform) for one in _config(tmp_path)] == [
+        ("a", "/models/a", "tensorflow"), ("b", "/models/b", "tensorflow"),
+    ]  # fmt: skip
+
+
+def test_models_config_keeps_what_the_user_wrote(tmp_path):
+    _version(tmp_path, "a", 1)
+    _write(
+        tmp_path,
+        'config { name: "a" base_path: "/srv/a/" model_version_policy { specific { versions: 1 } } '
+        'version_labels { key: "stable" value: 1 } } '
+        'config { name: "other" base_path: "/elsewhere/other" } '
+        'config { name: "gone" base_path: "/srv/gone" }',
+    )
+    _version(tmp_path, "b", 1)
+    update_models_config(tmp_path)
+    first, second, third = _config(tmp_path)
+    assert (first.base_path, second.base_path, third.name) == ("/srv/a", "/srv/b", "other")
+    assert list(first.model_version_policy.specific.versions) == [1]
+    assert dict(first.version_labels) == {"stable": 1}
+    update_models_config(tmp_path, "gs://bucket/models/")
+    assert [one.base_path for one in _config(tmp_path)] == [
+        "gs://bucket/models/a", "gs://bucket/models/b", "/elsewhere/other",
+    ]  # fmt: skip
+
+
+def test_models_config_is_left_alone_where_it_is_right(tmp_path):
+    _version(tmp_path, "a", 1)
+    path = update_models_config(tmp_path)
+    before = path.stat()
+    update_models_config(tmp_path)
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_a_models_config_that_is_none_is_said_and_kept(tmp_path):
+    _version(tmp_path, "a", 1)
+    (tmp_path / "models.config").write_text("model_config_list: [")
+    with pytest.raises(DataError, match="no configuration of TF Serving"):
+        update_models_config(tmp_path)
+    assert (tmp_path / "models.config").read_text() == "model_config_list: ["
+    with pytest.raises(UsageError, match="absolute"):
+        update_models_config(tmp_path, "models")
+
+
+def test_models_config_is_never_half_written(tmp_path):
+    """Many publishers of models of their own, and a server that polls."""
+    names = [f"m{i}" for i in range(8)]
+    (tmp_path / "models.config").write_text("")
+    stop, faults = threading.Event(), []
+
+    def poll():
+        while not stop.is_set():
+            try:
+                _config(tmp_path)
+            except Exception as error:
+                faults.append(error)
+
+    def publisher(name):
+        for number in range(1, 6):
+            _version(tmp_path, name, number)
+            update_models_config(tmp_path)
+
+    poller = threading.Thread(target=poll)
+    publishers = [threading.Thread(target=publisher, args=(name,)) for name in names]
+    for thread in (poller, *publishers):
+        thread.start()
+    for thread in publishers:
+        thread.join()
+    stop.set()
+    poller.join()
+    assert faults == []
+    assert [one.name for one in _config(tmp_path)] == names
+
+
+def test_pruning_keeps_the_newest_and_what_is_pinned(tmp_path):
+    for number in range(1, 8):
+        _version(tmp_path, "a", number)
+    _write(
+        tmp_path,
+        'config { name: "a" base_path: "/models/a" '
+        "model_version_policy { specific { versions: 2 } } "
+        'version_labels { key: "canary" value: 4 } }',
+    )
+    removed = prune(tmp_path / "a", keep=2)
+    assert [version.number for version in removed] == [1, 3, 5]
+    assert [version.number for version in runs.versions(tmp_path / "a")] == [2, 4, 6, 7]
+    assert not list((tmp_path / "a").glob(".*"))
+    assert runs.next_number(tmp_path / "a") == 8
+
+
+def test_pruning_by_halves_is_ended_later(tmp_path, monkeypatch):
+    for number in (1, 2):
+        _version(tmp_path, "a", number)
+    with monkeypatch.context() as patch:
+        patch.setattr(repository.shutil, "rmtree", lambda *_, **__: None)
+        prune(tmp_path / "a", keep=1)
+    assert [version.number for version in runs.versions(tmp_path / "a")] == [2]
+    assert list((tmp_path / "a").glob(".pruned-*"))
+    prune(tmp_path / "a", keep=1)
+    assert not list((tmp_path / "a").glob(".pruned-*"))
+
+
+def test_nothing_to_prune_is_said(tmp_path):
+    with pytest.raises(UsageError, match="no published model"):
+        prune(tmp_path / "a", keep=1)
+    _version(tmp_path, "a", 1)
+    with pytest.raises(UsageError, match="--keep"):
+        prune(tmp_path / "a", keep=0)
+    assert prune(tmp_path / "a", keep=1) == []
+
+
+def test_rolling_back_publishes_the_old_version_as_the_newest(tmp_path):
+    old, newest = _version(tmp_path, "a", 1), _version(tmp_path, "a", 2)
+    back = roll_back(old)
+    assert back.number == 3
+    assert (back.path / "saved_model.pb").read_text() == "a 1"
+    assert runs.read_metadata(back) == {"number": 1, "rolled_back_to": 1}
+    assert runs.read_metadata(old) == {"number": 1}
+    assert runs.find_version(tmp_path / "a") == back
+    assert runs.find_version(newest.path) == newest
+    with pytest.raises(UsageError, match="newest version of a already"):
+        roll_back(back)
+
+
+def test_what_a_killed_publisher_left_goes_after_a_day(tmp_path, monkeypatch):
+    left = tmp_path / "a" / ".publish-old"
+    left.mkdir(parents=True)
+    with repository.workshop(tmp_path / "a"):
+        assert left.is_dir()
+    monkeypatch.setattr(repository, "_DAY", -1.0)
+    with repository.workshop(tmp_path / "a"):
+        assert not left.exists()

@@ -1,0 +1,118 @@
+import json
+import shutil
+
+import pytest
+from kvae_testing import make_vae
+
+from kvae import publish, runs
+from kvae.errors import UsageError
+from kvae.publish.verification import verify
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    vae = make_vae((8, 8, 1), condition_dim=2)
+    save = tmp_path_factory.mktemp("saved")
+    condition = {"labels": ["kind"], "columns": [{"label": "kind", "value": v} for v in (1, 2)]}
+    return publish.publish(vae, save, "m", config={}, card={}, history={}, condition=condition)
+
+
+@pytest.fixture
+def version(original, tmp_path):
+    path = tmp_path / "m" / "1"
+    shutil.copytree(original.path, path)
+    return original._replace(path=path)
+
+
+def test_a_version_is_what_was_published(original):
+    assert verify(original) == []
+
+
+def test_every_signature_has_a_record_and_an_answer(original):
+    metadata = runs.read_metadata(original)
+    from kvae.publish.warmup import replay
+
+    answers = replay(original.path)
+    assert set(answers) == set(metadata["signatures"])
+    for name, outputs in answers.items():
+        assert set(outputs) == set(metadata["signatures"][name]["outputs"])
+    described = metadata["signatures"]["encode_bytes"]
+    assert described["inputs"]["image_bytes"]["dtype"] == "string"
+    assert described["inputs"]["condition"]["range"] == [0.0, 1.0]
+    for signature in metadata["signatures"].values():
+        for tensor in (*signature["inputs"].values(), *signature["outputs"].values()):
+            assert set(tensor) == {"dtype", "shape", "meaning", "unit", "range"}
+            assert tensor["shape"][0] == "batch"
+            assert tensor["meaning"]
+
+
+def _weights(version):
+    return next(version.path.glob("variables/variables.data-*"))
+
+
+def _spoil(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda version: _spoil(_weights(version)), "was changed"),
+        (lambda version: _weights(version).unlink(), "is missing"),
+        (lambda version: (version.path / "variables" / "new").write_text(""), "was added"),
+        (lambda version: (version.path / runs.WARMUP).unlink(), "is missing"),
+    ],
+)
+def test_files_that_are_not_those_of_the_publication_are_named(version, change, said):
+    change(version)
+    (fault,) = verify(version)
+    assert said in fault
+
+
+def _accept_files(version, **changes):
+    """As somebody does who writes the checksums anew."""
+    metadata = runs.read_metadata(version)
+    metadata |= {"files": publish.checksums(version.path), **changes}
+    (version.path / runs.METADATA).write_text(json.dumps(metadata))
+
+
+def test_other_numbers_are_noticed_though_all_files_are_whole(version):
+    other = make_vae((8, 8, 1), condition_dim=2)
+    other.decoder.trainable_weights[-1].assign_add([0.5])
+    built = publish.publish(
+        other, version.path.parents[1], "other", config={}, card={}, history={}
+    ).path
+    for part in ("variables", "saved_model.pb", "fingerprint.pb"):
+        target = version.path / part
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+        (shutil.copytree if (built / part).is_dir() else shutil.copy)(built / part, target)
+    _accept_files(version, fingerprint=publish.fingerprint(version.path))
+    faults = verify(version)
+    assert any(fault.startswith("serving_default/reconstruction: differs by") for fault in faults)
+    assert not any(fault.startswith("encode/mean") for fault in faults)
+    _accept_files(version, fingerprint="1")
+    assert any(fault.startswith("fingerprint ") for fault in verify(version))
+
+
+def test_signatures_that_are_not_those_of_kvae_json_are_named(version):
+    signatures = runs.read_metadata(version)["signatures"]
+    del signatures["decode"]
+    _accept_files(version, signatures=signatures)
+    assert verify(version) == ["signature decode is not that of kvae.json"]
+
+
+def test_records_that_fail_are_said(version):
+    (version.path / runs.WARMUP).write_bytes(b"no records")
+    _accept_files(version)
+    (fault,) = verify(version)
+    assert "cannot be served" in fault
+
+
+def test_a_version_without_its_card_is_said(version):
+    (version.path / runs.METADATA).write_text("{")
+    with pytest.raises(UsageError, match="cannot be read"):
+        verify(version)
+    (version.path / runs.METADATA).write_text("{}")
+    assert verify(version) == ["published before kvae kept checksums: nothing to verify it by"]
