@@ -170,7 +170,7 @@ def _floor(dataset, real_features, net):
 
 def _sheet(folder, method, found):
     for kind, images in found.samples.items():
-        path = folder / f"{method.replace(' ', '-')}-{kind}.png"
+        path = folder / f"{method.replace(', ', '-')}-{kind}.png"
         save_sheet(path, images[:36], f"{method}: {kind}")
 
 

@@ -55,7 +55,7 @@ def build_vae(
         element_shape: the shape of one x: `(features,)` or `(height, width, channels)`.
         latent_dim: dimensions of z.
         condition_dim: numbers in the condition of a row, see `VAE`; 0: not conditional.
-        network: a key of `kvae.networks.NETWORKS`; None: "resnet" for images, "mlp" for vectors.
+        network: a key of `kvae.networks.NETWORKS`; None: "conv" for images, "mlp" for vectors.
         hidden_units: units of each hidden layer of "mlp".
         linear_path: whether a learned linear path lies beside the layers of "mlp".
         width: channels of the largest map of "resnet", a multiple of 8.
@@ -92,7 +92,7 @@ def build_vae(
     if latent_dim != int(latent_dim) or latent_dim < 1:
         raise UsageError(f"latent_dim must be a whole number of at least 1, received {latent_dim}")
     images = len(element_shape) == 3
-    nets = find(NETWORKS, network or ("resnet" if images else "mlp"), "network")
+    nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
     options = NetworkOptions(hidden_units, linear_path, width, depth, dtype)
     likelihood = _likelihood(likelihood, variance, logistic_components, images)
     family = find(POSTERIORS, posterior, "posterior")

@@ -303,6 +303,75 @@ def publish_arguments(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     return given.pop("command"), given
 
 
+def encode_arguments(argv: Sequence[str]) -> dict[str, Any]:
+    """Read the arguments of python -m kvae.encode.
+
+    Returns:
+        Keyword arguments of `kvae.encode.encode`.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    from kvae.encode import SIGNATURES
+
+    parser = _Parser(
+        prog="python -m kvae.encode",
+        description="Run a published model on every row of a source, into a parquet file. "
+        "Interrupted, the same command goes on where it was.",
+        allow_abbrev=False,
+    )
+    _add_encode_options(parser, SIGNATURES)
+    parser.add_argument(
+        "--batch-size", type=_whole(1, 10**6), default=256, metavar="N",
+        help="rows handed to the model at a time (default: 256)",
+    )  # fmt: skip
+    parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
+    given = vars(parser.parse_args(argv))
+    given.pop("debug")
+    return given
+
+
+def beam_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Read the arguments of python -m kvae.encode.beam.
+
+    Returns:
+        Keyword arguments of `kvae.encode.beam.run`, and those that are Beam's.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+    from kvae.encode import SIGNATURES
+
+    parser = _Parser(
+        prog="python -m kvae.encode.beam",
+        description="The work of python -m kvae.encode as an Apache Beam pipeline. All further "
+        "options are Beam's, such as --runner.",
+        allow_abbrev=False,
+    )
+    _add_encode_options(parser, SIGNATURES)
+    given, rest = parser.parse_known_args([one for one in argv if one != _DEBUG])
+    return vars(given), rest
+
+
+def _add_encode_options(parser: argparse.ArgumentParser, signatures: Sequence[str]) -> None:
+    """Add what bulk work is told on one machine and on many alike."""
+    parser.add_argument(
+        "--model", default="saved", metavar="DIR",
+        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
+        "(default: saved)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--input", dest="source", required=True, metavar="PATH",
+        help="a folder or zip of images; or .parquet, .tfrecord or .npy, a file or a folder",
+    )  # fmt: skip
+    parser.add_argument("--output", required=True, metavar="FILE", help="to write, .parquet")
+    parser.add_argument(
+        "--signature", choices=signatures, default=signatures[0],
+        help="encode: mean and variance of the posterior; score: elbo, distortion and rate, which "
+        "are low, high and high of rows unlike the training data (default: encode)",
+    )  # fmt: skip
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:

@@ -415,7 +415,7 @@ _VECTORS = {
 _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
 # A calibrated variance draws the posteriors away from the prior: samples need a sampler.
 _CALIBRATED = {
-    **_IMAGES, "network": "resnet", "variance": "optimal", "prior": "standard_normal",
+    **_IMAGES, "batch_size": 32, "variance": "optimal", "prior": "standard_normal",
     "sampler": "mixture",
 }  # fmt: skip
 

@@ -2,9 +2,7 @@
 
 import sys
 import zipfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,7 +13,7 @@ import PIL
 
 from kvae.data import Dataset, Split
 from kvae.data.cache import cached_array
-from kvae.data.cores import num_cores
+from kvae.data.cores import on_all_cores
 from kvae.data.crops import WANTED, is_crop
 from kvae.data.decoding import DECODING_VERSION, Unreadable, decode
 from kvae.data.image_files import Files
@@ -23,8 +21,6 @@ from kvae.data.splits import SPLITS, content_key
 from kvae.errors import DataError, UsageError
 
 MIN_SIZE, MAX_SIZE = 8, 512
-_LARGEST_TASK = 64  # images
-_TASK_BYTES = 2**22
 _SHOWN = 10
 
 
@@ -238,33 +234,15 @@ def in_order(
     Yields:
         What `work` returned, or `Unreadable`, of up to 64 images at a time, in order.
     """
-    contents, start = iter(contents), 0
-    workers = num_cores()
-    size = min(_LARGEST_TASK, max(1, _TASK_BYTES // result_bytes))
-    pending: deque[Future[list[Any]]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        while task := list(islice(contents, size)):
-            pending.append(pool.submit(_work_all, task, start, work))
-            start += len(task)
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
-
-def _work_all(
-    task: list[Callable[[], bytes]], start: int, work: Callable[[int, bytes], Any]
-) -> list[Any]:
-    found = []
-    for index, content in enumerate(task, start):
+    def one(place: tuple[int, Callable[[], bytes]]) -> Any:
+        index, content = place
         try:
-            found.append(work(index, content()))
+            return work(index, content())
         except zipfile.BadZipFile as error:  # a checksum
-            found.append(Unreadable(f"is damaged: {error}"))
-    return found
+            return Unreadable(f"is damaged: {error}")
+
+    return on_all_cores(enumerate(contents), one, result_bytes)
 
 
 def _check_left_out(left_out: dict[int, str], places: list[str], allowed: int) -> None:

@@ -110,15 +110,15 @@ def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         DataError: the SavedModel or the records cannot be read, or a request fails.
     """
     try:
-        requests = _requests(folder)
-        if not requests:
+        records = requests(folder)
+        if not records:
             raise ValueError(f"{WARMUP} holds no records")
         with tf.compat.v1.Session(graph=tf.Graph()) as session:
             loader = tf.compat.v1.saved_model.loader
             definitions = loader.load(session, ["serve"], str(folder)).signature_def
             return {
                 signature: _answer(session, definitions[signature], inputs)
-                for signature, inputs in requests
+                for signature, inputs in records
             }
     except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
         raise DataError(f"{folder} cannot be served: {' '.join(str(error).split())}") from error
@@ -137,7 +137,8 @@ def _answer(session, definition, inputs):
     return session.run({name: t.name for name, t in definition.outputs.items()}, feed)
 
 
-def _requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
+def requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """The warm-up records of a SavedModel: signature and inputs of each."""
     found = []
     for record in tf.data.TFRecordDataset(str(folder / WARMUP)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request

@@ -1,0 +1,162 @@
+"""Bulk work through a published model: latents, or scores, of more rows than fit into memory.
+
+    python -m kvae.encode --model saved/faces --input photos/ --output latents.parquet
+    python -m kvae.encode --model saved/faces --input photos/ --output scores.parquet \
+        --signature score
+
+`kvae.encode.beam` does the same work on the machines of an Apache Beam runner.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kvae.data.cores import on_all_cores
+from kvae.data.decoding import Unreadable
+from kvae.encode.parts import Parts
+from kvae.encode.sources import Row, Wanted, open_source
+from kvae.errors import UsageError
+from kvae.runs import find_version, read_metadata
+
+#: What can be asked of every row.
+SIGNATURES = ("encode", "score")
+PART_ROWS = 8192
+_SHOWN = 10
+
+
+def wanted_of(metadata: dict[str, Any], signature: str) -> Wanted:
+    """What a model takes, from its kvae.json.
+
+    Raises:
+        UsageError: the model is conditional, or lacks the signature.
+    """
+    described = metadata.get("signatures", {}).get(signature)
+    if described is None:
+        raise UsageError(f"the model has no signature {signature!r}")
+    if set(described["inputs"]) != {"x"}:
+        raise UsageError(
+            f"{signature} of this model takes {', '.join(described['inputs'])}: bulk work knows x "
+            "alone, not the condition of each row"
+        )
+    shape = tuple(metadata["model"]["element_shape"])
+    return Wanted(shape, metadata.get("data_card", {}).get("crop", "center"))
+
+
+def encode(
+    model: str | Path,
+    source: str | Path,
+    output: str | Path,
+    *,
+    signature: str = "encode",
+    batch_size: int = 256,
+) -> Path:
+    """Run a signature on every row of a source, and write a parquet file.
+
+    Its columns are `key`, the outputs of the signature, and `error`: why a row could not be read,
+    whose outputs are empty then. Interrupted, the same call goes on where it was; the file appears
+    when it is complete.
+
+    Args:
+        model: a version, see `kvae.runs.find_version`.
+        source: see `kvae.encode.sources.open_source`.
+        output: the file to write, .parquet.
+        signature: one of `SIGNATURES`.
+        batch_size: rows handed to the graph at a time.
+
+    Returns:
+        `output`.
+
+    Raises:
+        UsageError: an argument is wrong, the output exists, or the source does not fit the model.
+        DataError: the source cannot be read.
+    """
+    version, output = find_version(model), Path(output)
+    metadata = read_metadata(version)
+    wanted = wanted_of(metadata, signature)
+    rows = open_source(Path(source), wanted)
+    outputs = output_shapes(metadata, signature)
+    job = {
+        "model": metadata["fingerprint"],
+        "signature": signature,
+        "source": rows.stamp,
+        "rows": rows.count,
+    }
+    with Parts(output, job, outputs, PART_ROWS) as parts:
+        _work(version, signature, rows, parts, wanted, batch_size)
+        faults = parts.merge()
+    print(
+        f"wrote {output}: {rows.count:,} rows, {faults:,} of them without an answer (see `error`)"
+    )
+    if signature == "score":
+        _print_lowest(output)
+    return output
+
+
+def output_shapes(metadata: dict[str, Any], signature: str) -> dict[str, tuple[int, ...]]:
+    """Output name -> shape of one row's."""
+    described = metadata["signatures"][signature]["outputs"]
+    return {name: tuple(one["shape"][1:]) for name, one in described.items()}
+
+
+def _work(version, signature, source, parts, wanted, batch_size):
+    missing = parts.missing
+    if not missing:
+        return
+    from tqdm import tqdm
+
+    from kvae.served import ServedModel
+
+    served = ServedModel(version, batch_size)
+    left = sum(stop - start for start, stop in missing)
+    with tqdm(total=source.count, initial=source.count - left, unit=" rows", desc=signature) as bar:
+        for start, stop in missing:
+            rows = islice(source.rows(start), stop - start)
+            with parts.writer(start) as write:
+                for keys, x, errors in batches(rows, wanted, batch_size):
+                    write(keys, served.call(signature, x=x) if len(x) else {}, errors)
+                    bar.update(len(keys))
+
+
+def batches(
+    rows: Iterator[Row], wanted: Wanted, batch_size: int
+) -> Iterator[tuple[list[str], np.ndarray, list[str | None]]]:
+    """Make rows on all cores, in order.
+
+    Args:
+        rows: before anything expensive is done.
+        wanted: what the model takes.
+        batch_size: rows of a batch, but for the last.
+
+    Yields:
+        Keys; x of the rows that could be made; why the others could not, None for those that could.
+    """
+    made = on_all_cores(rows, _made, math.prod(wanted.shape))
+    pending = chain.from_iterable(made)
+    while batch := list(islice(pending, batch_size)):
+        good = [x for _, x in batch if not isinstance(x, Unreadable)]
+        x = np.stack(good) if good else np.empty((0, *wanted.shape), np.float32)
+        errors = [str(x) if isinstance(x, Unreadable) else None for _, x in batch]
+        yield [key for key, _ in batch], x, errors
+
+
+def _made(row: Row) -> tuple[str, np.ndarray | Unreadable]:
+    try:
+        return row.key, row.x()
+    except Unreadable as error:
+        return row.key, error
+
+
+def _print_lowest(output: Path) -> None:
+    """The rows that the model finds least likely."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(output, columns=["key", "elbo"])
+    elbo = table["elbo"].to_numpy()
+    lowest = np.argsort(np.where(np.isnan(elbo), np.inf, elbo))[:_SHOWN]
+    print("lowest ELBO (nats), the least usual rows:")
+    for place in lowest:
+        print(f"  {elbo[place]:14.2f}  {table['key'][int(place)].as_py()}")

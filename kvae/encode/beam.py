@@ -1,0 +1,224 @@
+"""The work of `kvae.encode` as an Apache Beam pipeline, on whatever machines a runner has.
+
+    pip install "kvae[beam]"
+    python -m kvae.encode.beam --model saved/faces/3 --input photos/ --output latents
+    python -m kvae.encode.beam --model gs://bucket/saved/faces/3 --input gs://bucket/photos \
+        --output gs://bucket/latents --runner DataflowRunner --project ... --region ...
+
+Options that are not ours are Beam's. Keys and values are those of one machine; the rows come in any
+order, in files OUTPUT-00000-of-0000N.parquet. `--model` is a version here, and `--input` a folder
+of images, or a file or folder of .parquet, .tfrecord or .npy; both anywhere that Beam can read.
+
+Source: Apache Beam, "RunInference"; its own handler for TensorFlow takes no SavedModel.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.io import fileio
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.ml.inference.base import (
+    KeyedModelHandler,
+    ModelHandler,
+    PredictionResult,
+    RunInference,
+)
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from kvae import cli
+from kvae.data.decoding import SUFFIXES, Unreadable
+from kvae.encode import output_shapes, wanted_of
+from kvae.encode.parts import record_batch, schema_of
+from kvae.encode.sources import TABLES, Wanted, open_source
+from kvae.errors import DataError, UsageError
+from kvae.runs import METADATA, Version
+
+_BAD = "unreadable"
+_BATCH = {"min_batch_size": 32, "max_batch_size": 256}
+
+
+class SavedModelHandler(ModelHandler[np.ndarray, PredictionResult, Any]):
+    """Runs one signature of a published version, for `RunInference`.
+
+    Args:
+        version: its folder, anywhere that Beam can read.
+        signature: a signature that takes x alone.
+    """
+
+    def __init__(self, version: str, signature: str):
+        super().__init__()
+        self._version, self._signature = version, signature
+
+    def load_model(self) -> Any:
+        """Fetch the version and load it."""
+        from kvae.served import ServedModel
+
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "1"
+            _fetch_folder(self._version, local)
+            return ServedModel(Version(local, "model", 1), _BATCH["max_batch_size"])
+
+    def run_inference(
+        self, batch: Sequence[np.ndarray], model: Any, inference_args: dict[str, Any] | None = None
+    ) -> Iterator[PredictionResult]:
+        """Answer a batch of rows."""
+        del inference_args
+        answers = model.call(self._signature, x=np.stack(batch))
+        for row, x in enumerate(batch):
+            del x
+            yield PredictionResult(None, {name: value[row] for name, value in answers.items()})
+
+    def batch_elements_kwargs(self) -> dict[str, int]:
+        """How many rows Beam puts into a batch."""
+        return dict(_BATCH)
+
+
+class ReadRows(beam.DoFn):
+    """A file -> (key, x) of its rows; those that cannot be read as (key, why) beside them.
+
+    Args:
+        root: what keys are relative to.
+        wanted: what the model takes.
+    """
+
+    def __init__(self, root: str, wanted: Wanted):
+        super().__init__()
+        self._root, self._wanted = root, wanted
+
+    def process(self, file: Any) -> Iterator[Any]:
+        """Read one file, which is fetched to this machine first."""
+        path = file.metadata.path
+        name = path.removeprefix(self._root).lstrip("/")
+        if Path(path).suffix not in TABLES:
+            yield self._made(name, lambda: self._wanted.decode(file.read()))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / Path(path).name
+            _fetch(path, local)
+            for row in open_source(local, self._wanted).rows(0):
+                _, _, number = row.key.rpartition("#")
+                yield self._made(f"{name}#{number}", row.x)
+
+    def _made(self, key: str, x: Any) -> Any:
+        try:
+            return key, x()
+        except Unreadable as error:
+            return beam.pvalue.TaggedOutput(_BAD, (key, str(error)))
+
+
+def _fetch(path: str, local: Path) -> None:
+    with FileSystems.open(path) as source, local.open("wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _fetch_folder(path: str, local: Path) -> None:
+    """Copy all files below a folder."""
+    for file in _files_below(path):
+        target = local / file.removeprefix(path.rstrip("/")).lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(file, target)
+
+
+def _files_below(path: str) -> list[str]:
+    (found,) = FileSystems.match([f"{path.rstrip('/')}/**"])
+    return [file.path for file in found.metadata_list]
+
+
+def _metadata(version: str) -> dict[str, Any]:
+    path = f"{version.rstrip('/')}/{METADATA.as_posix()}"
+    if not FileSystems.exists(path):
+        raise UsageError(f"no published version at {version}: {path} is not there")
+    with FileSystems.open(path) as file:
+        return json.load(file)
+
+
+def _patterns(source: str) -> tuple[str, list[str]]:
+    """What keys are relative to, and the files that hold rows."""
+    if Path(source).suffix in TABLES and FileSystems.exists(source):
+        root = source.rpartition("/")[0]
+        return root, [source]
+    files = [path for path in _files_below(source) if not _is_hidden(path, source)]
+    images = [path for path in files if path.lower().endswith(SUFFIXES)]
+    tables = [path for path in files if Path(path).suffix in TABLES]
+    if not images and not tables:
+        raise DataError(
+            f"{source} holds no images ({', '.join(SUFFIXES)}) and no files {', '.join(TABLES)}"
+        )
+    return source, images or tables
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    return any(part.startswith(".") for part in path.removeprefix(root).split("/"))
+
+
+def run(model: str, source: str, output: str, *, signature: str, options: PipelineOptions) -> None:
+    """Run the pipeline and wait for it.
+
+    Args:
+        model: folder of a version.
+        source: see the module.
+        output: what the names of the files start with.
+        signature: see `kvae.encode.SIGNATURES`.
+        options: Beam's.
+
+    Raises:
+        UsageError: the model does not fit.
+        DataError: there is nothing to read.
+    """
+    metadata = _metadata(model)
+    wanted, outputs = wanted_of(metadata, signature), output_shapes(metadata, signature)
+    root, files = _patterns(source)
+    handler = KeyedModelHandler(SavedModelHandler(model, signature))
+
+    with beam.Pipeline(options=options) as pipeline:
+        read = (
+            pipeline
+            | "files" >> beam.Create(files)
+            | "match" >> fileio.MatchAll()
+            | "spread" >> beam.Reshuffle()
+            | "open" >> fileio.ReadMatches()
+            | "read" >> beam.ParDo(ReadRows(root, wanted)).with_outputs(_BAD, main="rows")
+        )
+        good = read["rows"] | signature >> RunInference(handler) | beam.MapTuple(_answered)
+        bad = read[_BAD] | beam.MapTuple(lambda key, why: (key, {}, why))
+        (
+            (good, bad)
+            | beam.Flatten()
+            | beam.BatchElements(min_batch_size=1, max_batch_size=4096)
+            | "columns" >> beam.Map(_record_batch, outputs)
+            | beam.io.parquetio.WriteToParquetBatched(
+                output, schema_of(outputs), file_name_suffix=".parquet"
+            )
+        )
+
+
+def _answered(key: str, result: PredictionResult) -> tuple[str, dict[str, Any], str | None]:
+    return key, result.inference, None
+
+
+def _record_batch(rows: list[Any], outputs: dict[str, tuple[int, ...]]) -> Any:
+    import pyarrow as pa
+
+    good = [answers for _, answers, why in rows if why is None]
+    stacked = {name: np.stack([one[name] for one in good]) for name in outputs} if good else {}
+    batch = record_batch(
+        schema_of(outputs), [key for key, _, _ in rows], stacked, [why for _, _, why in rows]
+    )
+    return pa.Table.from_batches([batch])
+
+
+def main(argv: list[str]) -> None:
+    """Read the arguments and run the pipeline."""
+    given, rest = cli.beam_arguments(argv)
+    run(**given, options=PipelineOptions(rest, save_main_session=False))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,290 @@
+"""Rows to encode: images of a folder or zip, or of parquet, TFRecord and .npy files, one by one.
+
+Nothing is held but the row that is being made. Every row has a key by which it is found again: the
+path below the folder, or "FILE#ROW" with rows counted from 0.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kvae.data.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
+from kvae.data.decoding import SUFFIXES, Unreadable, fit, read
+from kvae.data.image_files import open_files
+from kvae.data.splits import content_key
+from kvae.errors import DataError, UsageError
+
+#: How the names of the files end that hold many rows.
+TABLES = (".parquet", ".tfrecord", ".tfrecords", ".npy")
+_PARQUET_ROWS = 256
+_NUMBERS = ("float", "double", "int", "uint", "halffloat")
+
+
+class Wanted(NamedTuple):
+    """What the model takes.
+
+    Args:
+        shape: of one x: `(features,)`, or `(height, width, channels)`.
+        crop: what is kept of an image.
+    """
+
+    shape: tuple[int, ...]
+    crop: str = "center"
+
+    @property
+    def images(self) -> bool:
+        """Whether x is an image."""
+        return len(self.shape) == 3
+
+    def decode(self, content: bytes) -> np.ndarray:
+        """The pixels of an image file, as the signature `encode_bytes` sees them.
+
+        Raises:
+            Unreadable: it is no image, or none that can be used.
+        """
+        image = read(content)
+        aligned = image.size == (CELEBA_WIDTH, CELEBA_HEIGHT)
+        crop = "center" if self.crop in CROPS and not aligned else self.crop
+        return fit(image, crop, self.shape[0], self.shape[2])
+
+
+class Row(NamedTuple):
+    """One row, before anything expensive is done.
+
+    Args:
+        key: by which it is found again.
+        x: gives it: uint8 or float32 of the model's shape, or raises Unreadable.
+    """
+
+    key: str
+    x: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows in a fixed order.
+
+    Args:
+        count: of rows.
+        stamp: changes whenever the rows do.
+        rows: start -> rows from there on.
+    """
+
+    count: int
+    stamp: str
+    rows: Callable[[int], Iterator[Row]]
+
+
+def open_source(path: Path, wanted: Wanted) -> Source:
+    """Find out what is there.
+
+    Args:
+        path: a folder or zip of images, a file of `TABLES`, or a folder of such files of one kind.
+        wanted: what the model takes.
+
+    Raises:
+        DataError: there is nothing like that, or it cannot be read.
+        UsageError: it does not fit the model.
+    """
+    if path.is_file() and path.suffix in TABLES:
+        return _of_tables([path], path.parent, wanted)
+    files = open_files(path)
+    tables = [] if files.is_zip else files.with_suffix(*TABLES)
+    images = files.with_suffix(*SUFFIXES)
+    if tables and not images:
+        kinds = sorted({Path(name).suffix for name in tables})
+        if len(kinds) > 1:
+            raise DataError(f"{path} holds files of several kinds: {', '.join(kinds)}; name one")
+        return _of_tables([path / name for name in tables], path, wanted)
+    if not images:
+        raise DataError(
+            f"{path} holds no images ({', '.join(SUFFIXES)}) and no files {', '.join(TABLES)}"
+        )
+    if not wanted.images:
+        raise UsageError(f"{path} holds images, but the model takes vectors of {wanted.shape[0]}")
+
+    def rows(start: int) -> Iterator[Row]:
+        for name in images[start:]:
+            yield Row(name, partial(_decoded, wanted, partial(files.read, name)))
+
+    return Source(len(images), content_key([name, *files.stamps[name]] for name in images), rows)
+
+
+def _decoded(wanted: Wanted, content: Callable[[], bytes]) -> np.ndarray:
+    import zipfile
+
+    try:
+        return wanted.decode(content())
+    except zipfile.BadZipFile as error:
+        raise Unreadable(f"is damaged: {error}") from error
+
+
+def _of_tables(paths: list[Path], root: Path, wanted: Wanted) -> Source:
+    open_one = {".parquet": _parquet, ".npy": _npy}.get(paths[0].suffix, _tfrecord)
+    names = [path.relative_to(root).as_posix() for path in paths]
+    opened = [open_one(path, wanted) for path in paths]
+
+    def rows(start: int) -> Iterator[Row]:
+        for name, (count, rows_of) in zip(names, opened, strict=True):
+            if start < count:
+                for index, x in enumerate(rows_of(start), start):
+                    yield Row(f"{name}#{index}", x)
+            start = max(0, start - count)
+
+    stamps = [(name, path.stat()) for name, path in zip(names, paths, strict=True)]
+    return Source(
+        sum(count for count, _ in opened),
+        content_key([name, status.st_size, status.st_mtime_ns] for name, status in stamps),
+        rows,
+    )
+
+
+_Opened = tuple[int, Callable[[int], Iterator[Callable[[], np.ndarray]]]]
+
+
+def _npy(path: Path, wanted: Wanted) -> _Opened:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is no .npy file of numbers, or damaged: {error}") from error
+    if array.shape[1:] != wanted.shape or array.dtype.kind not in "biuf":
+        raise UsageError(
+            f"{path} must hold numbers of shape (rows, {', '.join(map(str, wanted.shape))}), "
+            f"holds {array.dtype} of {array.shape}"
+        )
+
+    def rows(start: int) -> Iterator[Callable[[], np.ndarray]]:
+        for index in range(start, len(array)):
+            yield partial(_checked, np.array(array[index]), wanted)
+
+    return len(array), rows
+
+
+def _parquet(path: Path, wanted: Wanted) -> _Opened:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise DataError("parquet files need pyarrow: pip install pyarrow") from None
+    try:
+        table = pq.ParquetFile(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a parquet file, or damaged: {error}") from error
+    columns, make = _columns(path, table.schema_arrow, wanted)
+
+    def rows(start: int) -> Iterator[Callable[[], np.ndarray]]:
+        group, skipped = 0, 0
+        while group < table.num_row_groups:
+            own = table.metadata.row_group(group).num_rows
+            if skipped + own > start:
+                break
+            skipped, group = skipped + own, group + 1
+        groups = list(range(group, table.num_row_groups))
+        skip = start - skipped
+        try:
+            for batch in table.iter_batches(_PARQUET_ROWS, row_groups=groups, columns=columns):
+                for index in range(min(skip, len(batch)), len(batch)):
+                    yield partial(make, [column[index].as_py() for column in batch.columns])
+                skip = max(0, skip - len(batch))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+
+    return table.metadata.num_rows, rows
+
+
+def _columns(path: Path, schema: Any, wanted: Wanted) -> tuple[list[str], Callable[..., Any]]:
+    """The columns that hold x, and a function of their values in a row that makes it."""
+    kinds = {field.name: str(field.type) for field in schema}
+    if wanted.images:
+        for name, kind in kinds.items():
+            if kind in ("binary", "large_binary") or ("bytes:" in kind and "struct<" in kind):
+                return [name], lambda values: wanted.decode(_bytes_of(values[0]))
+        raise UsageError(f"{path} has no column of images: found {', '.join(kinds)}")
+    for name, kind in kinds.items():
+        if "list<" in kind:
+            return [name], lambda values: _checked(_numbers(values[0]), wanted)
+    numbers = [name for name, kind in kinds.items() if kind.startswith(_NUMBERS)]
+    if len(numbers) != wanted.shape[0]:
+        raise UsageError(
+            f"{path} must have a column of lists, or {wanted.shape[0]} columns of numbers: found "
+            f"{len(numbers)} ({', '.join(numbers) or 'none'})"
+        )
+    return numbers, lambda values: _checked(_numbers(values), wanted)
+
+
+def _bytes_of(value: Any) -> bytes:
+    return (value.get("bytes") if isinstance(value, dict) else value) or b""
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Numbers of a row; what is absent is NaN."""
+    return np.array([np.nan if value is None else value for value in values or ()], np.float32)
+
+
+def _tfrecord(path: Path, wanted: Wanted) -> _Opened:
+    import tensorflow as tf
+
+    def records() -> Iterator[bytes]:
+        try:
+            yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        except tf.errors.OpError as error:
+            raise DataError(f"{path} is no TFRecord file, or damaged: {error.message}") from error
+
+    def rows(start: int) -> Iterator[Callable[[], np.ndarray]]:
+        for index, record in enumerate(records()):
+            if index >= start:
+                yield partial(_of_example, record, wanted)
+
+    return sum(1 for _ in records()), rows
+
+
+def _of_example(record: bytes, wanted: Wanted) -> np.ndarray:
+    """x of a `tf.train.Example`: its only feature of bytes that is an image, or of numbers."""
+    import tensorflow as tf
+
+    try:
+        example = tf.train.Example.FromString(record)
+    except Exception as error:  # protobuf's own kinds
+        raise Unreadable("is no tf.train.Example") from error
+    features = example.features.feature
+    if wanted.images:
+        contents = {
+            name: feature.bytes_list.value[0]
+            for name, feature in features.items()
+            if len(feature.bytes_list.value) == 1
+        }
+        named = next((name for name in _IMAGE_FEATURES if name in contents), None)
+        if named is None:
+            raise Unreadable(
+                f"has no feature {' or '.join(_IMAGE_FEATURES)}: found {', '.join(features)}"
+            )
+        return wanted.decode(contents[named])
+    lists = [list(f.float_list.value) or list(f.int64_list.value) for f in features.values()]
+    fitting = [values for values in lists if len(values) == wanted.shape[0]]
+    if len(fitting) != 1:
+        raise Unreadable(f"has {len(fitting)} features of {wanted.shape[0]} numbers, not one")
+    return _checked(_numbers(fitting[0]), wanted)
+
+
+_IMAGE_FEATURES = ("image/encoded", "image", "image_raw", "image_bytes")
+
+
+def _checked(x: np.ndarray, wanted: Wanted) -> np.ndarray:
+    """Numbers as the model takes them.
+
+    Raises:
+        Unreadable: they are not.
+    """
+    if x.shape != wanted.shape:
+        raise Unreadable(f"is of shape {x.shape}, not {wanted.shape}")
+    if x.dtype == np.uint8 and wanted.images:
+        return x
+    x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        raise Unreadable("holds numbers that are not finite")
+    if wanted.images and not (x.min() >= 0 and x.max() <= 1):
+        raise Unreadable(f"is an image of levels {x.min():.4g} to {x.max():.4g}, not 0 to 1")
+    return x
