@@ -25,9 +25,9 @@ def program(tmp_path_factory):
     library = tf.sysconfig.get_lib()
     subprocess.run(
         [
-            "g++", *tf.sysconfig.get_compile_flags(), "-O0", "-w", "-Wl,--no-as-needed", str(SOURCE), "-o", str(path),
-            f"-L{library}", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2",
-            f"-Wl,-rpath,{library}",
+            "g++", *tf.sysconfig.get_compile_flags(), "-O0", "-w", str(SOURCE), "-o", str(path),
+            "-Wl,--no-as-needed", f"-L{library}", f"-Wl,-rpath,{library}",
+            "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2",
         ],
         check=True,
     )  # fmt: skip

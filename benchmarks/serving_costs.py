@@ -1,0 +1,191 @@
+"""What serving costs beside the bare model: latency of signatures, throughput of bulk encoding.
+
+    python benchmarks/serving_costs.py                        # latency, throughput
+    python benchmarks/serving_costs.py --memory-rows 200000   # and the memory of bulk encoding
+
+A model of 64x64 images with the default network and untrained weights. Latency: `encode` and
+`generate` through the session loader, as TF Serving runs them, against the same computation as a
+`tf.function` of the Keras model, in turns. Throughput: `kvae.encode` of JPEG files (178x218)
+against `keras.Model.predict` of the encoder on decoded images in memory, which decodes nothing, and
+against the same preceded by the decoding. Memory: the largest resident set of `python -m
+kvae.encode` on parquet files of 1/10 of the rows and of all of them.
+"""
+
+import argparse
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def _photos(count):
+    """JPEG files of 178x218, smooth as photos are."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        small = rng.integers(0, 256, (14, 11, 3), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(small).resize((178, 218), Image.Resampling.BICUBIC).save(file, "JPEG")
+        yield file.getvalue()
+
+
+def _in_turns(functions, repeats):
+    """Median seconds of each function, called in turns."""
+    for function in functions.values():
+        for _ in range(5):
+            function()
+    seconds = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(own)) for name, own in seconds.items()}
+
+
+def _first(function, tensor):
+    return function(tensor)[0].numpy()
+
+
+def latency(vae, path, repeats):
+    """Print the latency of two signatures and of the bare graph."""
+    import tensorflow as tf
+
+    from kvae.noise import SeededNoise
+
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    loader = tf.compat.v1.saved_model.loader
+    signatures = loader.load(session, ["serve"], str(path)).signature_def
+
+    def served(name, **given):
+        signature = signatures[name]
+        fetches = {key: tensor.name for key, tensor in signature.outputs.items()}
+        feed = {signature.inputs[key].name: value for key, value in given.items()}
+        # As a server does: what is looked up once is not looked up again.
+        run = session.make_callable(list(fetches.values()), list(feed))
+        values = list(feed.values())
+        return lambda: run(*values)
+
+    @tf.function(autograph=False)
+    def bare_encode(x):
+        return vae.encode(x)
+
+    @tf.function(autograph=False)
+    def bare_generate(seed):
+        noise = SeededNoise(seed)
+        return (vae.show(vae.decode(vae.prior.sample(noise)), noise),)
+
+    print("| signature | rows | session, ms | bare graph, ms | ratio |\n|---|---|---|---|---|")
+    for rows in (1, 64):
+        x = np.random.default_rng(0).random((rows, *vae.element_shape), np.float32)
+        seed = np.arange(rows)
+        bare = {
+            "encode": partial(_first, bare_encode, tf.constant(x)),
+            "generate": partial(_first, bare_generate, tf.constant(seed)),
+        }
+        pairs = {
+            "encode": (served("encode", x=x), bare["encode"]),
+            "generate": (served("generate", seed=seed), bare["generate"]),
+        }
+        for name, (ours, bare) in pairs.items():
+            found = _in_turns({"session": ours, "bare": bare}, repeats)
+            ratio = found["session"] / found["bare"]
+            print(
+                f"| {name} | {rows} | {1e3 * found['session']:.2f} | {1e3 * found['bare']:.2f} | "
+                f"{ratio:.2f} |",
+                flush=True,
+            )
+
+
+def throughput(vae, path, count):
+    """Print images per second of bulk encoding and of `predict`."""
+    from kvae import encode
+    from kvae.encode.sources import Wanted
+
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder) / "photos"
+        photos.mkdir()
+        for index, content in enumerate(_photos(count)):
+            (photos / f"{index:06}.jpg").write_bytes(content)
+        start = time.perf_counter()
+        encode.encode(path, photos, Path(folder) / "out.parquet")
+        bulk = time.perf_counter() - start
+        wanted = Wanted(vae.element_shape, "center")
+        start = time.perf_counter()
+        x = np.stack([wanted.decode(file.read_bytes()) for file in sorted(photos.iterdir())])
+        decoding = time.perf_counter() - start
+        x = x.astype(np.float32) / 255
+        vae.encoder.predict(x[:256], batch_size=256, verbose=0)
+        start = time.perf_counter()
+        vae.encoder.predict(x, batch_size=256, verbose=0)
+        predict = time.perf_counter() - start
+    print(
+        f"{count} JPEG files: python -m kvae.encode {count / bulk:.0f} images/s (loading the model "
+        f"included); model.predict on decoded arrays {count / predict:.0f}; decoding on one core, "
+        f"then predict {count / (decoding + predict):.0f}; ratio to the last "
+        f"{(decoding + predict) / bulk:.2f}"
+    )
+
+
+def memory(path, rows):
+    """Print the largest resident set of bulk encoding of a tenth of the rows and of all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    contents = list(_photos(1000))
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (rows // 10, rows):
+            source = Path(folder) / f"{count}.parquet"
+            with pq.ParquetWriter(source, pa.schema([("image", pa.binary())])) as writer:
+                for start in range(0, count, 1000):
+                    own = contents[: min(1000, count - start)]
+                    writer.write_table(pa.table({"image": pa.array(own, pa.binary())}))
+            command = [
+                sys.executable, "-m", "kvae.encode", "--model", str(path), "--input", str(source),
+                "--output", f"{source}.out.parquet",
+            ]  # fmt: skip
+            code = (
+                "import resource, subprocess, sys\n"
+                "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+            )
+            start = time.perf_counter()
+            found = subprocess.run(
+                [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True
+            )
+            seconds = time.perf_counter() - start
+            print(
+                f"{count} rows: {int(found.stdout) / 1024:.0f} MiB at most, "
+                f"{count / seconds:.0f} rows/s",
+                flush=True,
+            )
+
+
+def main():
+    """Publish a model and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--memory-rows", type=int, default=0)
+    arguments = parser.parse_args()
+    import kvae
+    from kvae import publish
+
+    vae = kvae.build_vae((64, 64, 3), latent_dim=64)
+    with tempfile.TemporaryDirectory() as folder:
+        version = publish.publish(vae, folder, "m", config={}, card={}, history={})
+        latency(vae, version.path, arguments.repeats)
+        throughput(vae, version.path, arguments.images)
+        if arguments.memory_rows:
+            memory(version.path, arguments.memory_rows)
+
+
+if __name__ == "__main__":
+    main()
