@@ -2,6 +2,7 @@
 
 python3 bootstrap.py demo    make .venv, train on the mixture, evaluate it
 python3 bootstrap.py test    make .venv, run the tests
+python3 bootstrap.py beam    make .venv-beam, run the tests of the Apache Beam pipeline
 """
 
 import subprocess
@@ -10,19 +11,23 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-ENVIRONMENT = ROOT / ".venv"
-PYTHON = ENVIRONMENT / "bin" / "python"
 TASKS = {
-    "demo": (".", [["train.py", "--dataset", "gmm"], ["evaluate.py", "--model", "saved/"]]),
-    "test": (".[test]", [["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]]),
+    "demo": (
+        ".venv",
+        ".",
+        [["train.py", "--dataset", "gmm"], ["evaluate.py", "--model", "saved/"]],
+    ),
+    "test": (".venv", ".[test]", [["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]]),
+    # Beam takes another protobuf.
+    "beam": (".venv-beam", ".[test,beam]", [["-m", "pytest", "-q", "tests/encode/test_beam.py"]]),
 }
 
 
-def _has_pip():
+def _has_pip(python):
     """Whether the environment is there and whole; an interrupted one has no pip yet."""
-    if not PYTHON.exists():
+    if not python.exists():
         return False
-    asked = subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True)
+    asked = subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True)
     return asked.returncode == 0
 
 
@@ -35,14 +40,16 @@ def main(arguments):
         found = ".".join(str(part) for part in sys.version_info[:3])
         print(f"error: Python 3.11, 3.12 or 3.13 is needed, this is {found}", file=sys.stderr)
         return 2
-    requirement, commands = TASKS[arguments[0]]
+    name, requirement, commands = TASKS[arguments[0]]
+    environment = ROOT / name
+    python = environment / "bin" / "python"
     steps = [["-m", "pip", "install", "--quiet", "--editable", requirement], *commands]
-    if not _has_pip():
-        print(f"making {ENVIRONMENT}", flush=True)
-        venv.create(ENVIRONMENT, with_pip=True, clear=True)
+    if not _has_pip(python):
+        print(f"making {environment}", flush=True)
+        venv.create(environment, with_pip=True, clear=True)
     for step in steps:
         print(f"> python {' '.join(step)}", flush=True)
-        status = subprocess.run([str(PYTHON), *step], cwd=ROOT).returncode
+        status = subprocess.run([str(python), *step], cwd=ROOT).returncode
         if status:
             return status
     return 0

@@ -135,36 +135,6 @@ def fit_directions(
     )
 
 
-def edited_latents(
-    latents: np.ndarray, strengths: np.ndarray, directions: Directions
-) -> np.ndarray:
-    """Move latents along the directions of attributes.
-
-    Args:
-        latents: `(rows, latent_dim)`.
-        strengths: `(rows, attributes)`, in the order of `directions.names`: 0 leaves an attribute,
-            1 adds what its presence adds on average, useful from about -2 to 2.
-        directions: from `fit_directions`.
-
-    Returns:
-        `latents + strengths @ directions.vectors`, `(rows, latent_dim)`.
-
-    Raises:
-        ValueError: the shapes do not fit, or something is not finite.
-    """
-    latents, strengths = np.asarray(latents), np.asarray(strengths)
-    num_attributes, latent_dim = directions.vectors.shape
-    if latents.ndim != 2 or latents.shape[1] != latent_dim:
-        raise ValueError(f"latents must be (rows, {latent_dim}): received {latents.shape}")
-    if strengths.shape != (len(latents), num_attributes):
-        raise ValueError(
-            f"strengths must be {(len(latents), num_attributes)}: received {strengths.shape}"
-        )
-    require_finite("latents", latents)
-    require_finite("strengths", strengths)
-    return latents + strengths @ directions.vectors
-
-
 def _checked(split, latents, labels, names):
     """Latents in float64 and the labels of `names` as columns."""
     latents = np.asarray(latents, np.float64)

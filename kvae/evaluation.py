@@ -161,6 +161,11 @@ def _move_all(workshop: Path, folder: Path) -> list[str]:
 
 def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
     config = metadata["config"]
+    if "dataset" not in config:
+        raise UsageError(
+            "this version does not say what it was trained on: publish it with --like VERSION, a "
+            "version trained on the same data"
+        )
     known = data.options_of(config["dataset"])
     options = {name: config[name] for name in known if name in config}
     for name, value in moved.items():

@@ -8,6 +8,7 @@ import numpy as np
 from kvae.data import Dataset
 from kvae.data.conditions import condition_beside
 from kvae.data.pixels import as_unit_interval
+from kvae.data.rows import in_parts, some_of
 from kvae.features import FeatureNet
 from kvae.metrics.frechet import Moments, frechet_distance, moments
 from kvae.metrics.memorisation import memorisation_metrics
@@ -69,13 +70,14 @@ def measure_samples(
         200 test images at least.
     """
     rng, net = np.random.default_rng(seed), train.net
-    test = _some(dataset.test.x, num_samples, rng)
+    test = some_of(dataset.test.x, num_samples, rng)
     count = len(test)
     judge = _Judge(net, test, rng)
-    metrics = judge.compare("floor", _parts(_some(dataset.train.x, count, rng)))
+    train_images = some_of(dataset.train.x, count, rng)
+    metrics = judge.compare("floor", in_parts(train_images, _AT_ONCE))
     metrics |= judge.compare(
         "reconstructions", (served.call("serving_default", x=p)["reconstruction"] for p in
-                            _parts(test))
+                            in_parts(test, _AT_ONCE))
     )  # fmt: skip
     for name, signature in signatures(served).items():
         draws = [rng.integers(2**63, size=count) for _ in range(NUM_SETS)]
@@ -125,15 +127,6 @@ def _generated(served, signature, seeds) -> Iterator[np.ndarray]:
     )
 
 
-def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
-    return (x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE))
-
-
-def _some(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Random rows, in order: of a memory map that is one pass."""
-    return x if len(x) <= count else x[np.sort(rng.permutation(len(x))[:count])]
-
-
 class _Judge:
     """Compares sets of images with one set of real ones, a part at a time.
 
@@ -148,7 +141,7 @@ class _Judge:
         # Of sorted images the first ones would be those of one class.
         self._kept = np.zeros(len(real), bool)
         self._kept[rng.permutation(len(real))[:MAX_MANIFOLD_ROWS]] = True
-        self.features, self._moments = self._features_of(_parts(real))
+        self.features, self._moments = self._features_of(in_parts(real, _AT_ONCE))
         self.last_features = self.features
 
     def _features_of(self, parts) -> tuple[np.ndarray, Moments]:
@@ -199,7 +192,7 @@ def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarra
     """
     rng = np.random.default_rng(seed)
     found: dict[str, list[np.ndarray]] = {"variance": [], "squared_error": []}
-    for part in _parts(x):
+    for part in in_parts(x, _AT_ONCE):
         part = as_unit_interval(part)
         draws = served.call("sample_posterior", x=part, seed=rng.integers(2**63, size=len(part)))[
             "latent"
@@ -215,10 +208,12 @@ def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarra
 def constant_psnr(dataset: Dataset) -> float:
     """The PSNR in dB of answering the mean train image to everything, on the test split."""
     train = np.asarray(dataset.train.x)[:: max(1, len(dataset.train.x) // _CONSTANT_ROWS)]
-    total = sum(as_unit_interval(part).sum(0, dtype=np.float64) for part in _parts(train))
+    total = sum(
+        as_unit_interval(part).sum(0, dtype=np.float64) for part in in_parts(train, _AT_ONCE)
+    )
     mean = total / len(train)
     values = []
-    for part in _parts(np.asarray(dataset.test.x)):
+    for part in in_parts(np.asarray(dataset.test.x), _AT_ONCE):
         part = as_unit_interval(part)
         answer = np.broadcast_to(mean, part.shape).astype(np.float32)
         values.append(psnr_of(row_errors(part, answer, images=False)["mse"]))

@@ -15,6 +15,7 @@ from kvae.data import Dataset
 from kvae.data.conditions import Conditioned
 from kvae.data.gmm import mixture_of
 from kvae.data.pixels import as_unit_interval
+from kvae.data.rows import in_parts, random_rows, some_of
 from kvae.factor_measurements import can_be_disentangled, disentanglement
 from kvae.image_measurements import (
     MAX_CALIBRATION_ROWS,
@@ -134,7 +135,7 @@ def _measure(served, dataset, num_draws, seed):
     mixture = mixture_of(dataset.card)
     streams = [int(s) for s in np.random.default_rng(seed).integers(2**31, size=8)]
     metrics = {**_elbo(served, x, streams[0])}
-    rows = _some_rows(dataset, streams[1])
+    rows = random_rows(len(x), _MAX_LIKELIHOOD_ROWS[dataset.kind], streams[1])
     # The density that is known is that of x, not of x given a condition.
     known = mixture is not None and not isinstance(x, Conditioned)
     truth = mixture.log_prob(x[rows]) if known else None
@@ -144,7 +145,8 @@ def _measure(served, dataset, num_draws, seed):
     metrics |= _effective_sample(served, x[rows], streams[3])
     posterior = served.call("encode", x=x)
     metrics |= _latents(served, x, posterior, streams[6])
-    train = _train_rows(dataset, streams[7])
+    # As many as there are test rows: what differs is not the number.
+    train = some_of(dataset.train.x, min(len(x), _MAX_TRAIN_ROWS), streams[7])
     found = _elbo(served, train, streams[7])
     metrics |= {f"train_{key}": found[key] for key in ("elbo_nats", "elbo_nats_stderr")}
     metrics["train_reconstruction_mse"] = float(
@@ -216,26 +218,11 @@ def _latents(served, x, posterior, seed):
 def _row_errors(served, x, *, images):
     """As `kvae.metrics.reconstruction.row_errors`, a part at a time."""
     parts = []
-    for start in range(0, len(x), _PART[x.ndim]):
-        part = as_unit_interval(x[start : start + _PART[x.ndim]])
+    for rows in in_parts(x, _PART[x.ndim]):
+        part = as_unit_interval(rows)
         found = served.call("serving_default", x=part)["reconstruction"]
         parts.append(row_errors(np.asarray(part), found, images=images))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _train_rows(dataset, seed):
-    """As many train rows as there are test rows, some thousands at most."""
-    x = dataset.train.x
-    count = min(len(x), len(dataset.test.x), _MAX_TRAIN_ROWS)
-    return x[np.sort(np.random.default_rng(seed).permutation(len(x))[:count])]
-
-
-def _some_rows(dataset, seed):
-    num_rows, most = len(dataset.test.x), _MAX_LIKELIHOOD_ROWS[dataset.kind]
-    if num_rows <= most:
-        return np.arange(num_rows)
-    rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(num_rows, most, replace=False))
 
 
 def _asker(served, signature):

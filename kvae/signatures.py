@@ -64,7 +64,7 @@ def meanings(vae: VAE) -> dict[str, Meaning]:
     share = (0.0, 1.0)
     integers = (-(2**63), 2**63 - 1)
     decoded = "the mean of p(x given z)"
-    condition = "numbers made of labels, in the order of condition.columns"
+    condition = "numbers made of labels, in the order of condition.names"
     log_weight = "log p(x given z) + log p(z) - log q(z given x) at the draw"
     bound = f"the importance-weighted lower bound of log p(x) of {NUM_DRAWS} draws"
     return {

@@ -21,6 +21,7 @@ from kvae.build import build_vae, load_model
 from kvae.config import Config
 from kvae.data.conditions import Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
+from kvae.data.rows import in_parts, random_rows, some_of
 from kvae.directions import Directions, fit_directions
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.model import VAE, as_float
@@ -32,6 +33,7 @@ BEST_WEIGHTS = "best.weights.h5"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
 _FEW_STEPS = 1000
 _MAX_LABELLED = 20_000
+_ROWS_AT_ONCE = 250
 
 
 class TrainingError(KvaeError):
@@ -167,8 +169,7 @@ def _directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions |
         return None
     latents, labels = [], []
     for split in (dataset.train, dataset.valid):
-        rows = np.random.default_rng([seed, 5]).permutation(len(split.x))[:_MAX_LABELLED]
-        rows = np.sort(rows)
+        rows = random_rows(len(split.x), _MAX_LABELLED, [seed, 5])
         attributes = {
             name: values[rows]
             for name, values in split.labels.items()
@@ -176,7 +177,8 @@ def _directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions |
         }
         if not attributes:
             return None
-        latents.append(np.concatenate([vae.encode(split.x[part])[0] for part in _parts(rows)]))
+        parts = in_parts(rows, _ROWS_AT_ONCE)
+        latents.append(np.concatenate([vae.encode(split.x[part])[0] for part in parts]))
         labels.append(attributes)
     try:
         found = fit_directions(latents[0], labels[0], latents[1], labels[1], seed=seed)
@@ -212,11 +214,12 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
     )  # fmt: skip
     count = max(2000, config.prior_components)
-    some = rows[np.sort(np.random.default_rng(config.seed).permutation(len(x))[:count])]
+    some = some_of(rows, count, config.seed)
     if config.init_from:
         _init_from(vae, config.init_from)
     else:
-        latents = np.concatenate([vae.encode(part)[0] for part in _parts(some)])
+        parts = in_parts(some, _ROWS_AT_ONCE)
+        latents = np.concatenate([vae.encode(part)[0] for part in parts])
         start = np.asarray(as_float(np.asarray(some)))
         vae.prior.initialize(latents, (start - vae.shift) / vae.scale)
     return vae
@@ -224,10 +227,6 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
 
 def _condition_dim(rows):
     return rows.condition.shape[1] if isinstance(rows, Conditioned) else 0
-
-
-def _parts(rows):
-    return [rows[part] for part in np.array_split(np.arange(len(rows)), max(1, len(rows) // 250))]
 
 
 def _moments(x):

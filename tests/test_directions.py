@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from kvae.directions import Directions, edited_latents, fit_directions
+from kvae.directions import Directions, fit_directions
 
 
 def normals(rows, latent_dim, seed=0):
@@ -32,7 +34,7 @@ def test_strength_one_takes_the_negatives_mean_to_the_positives():
     latents, label = normals(2000, 3), coins(2000, 0.2, seed=1)
     latents[label] += [0.5, -2.0, 0.0]
     found = fitted(latents, {"a": label})
-    moved = edited_latents(latents[~label], np.ones((np.sum(~label), 1)), found)
+    moved = latents[~label] + found.vectors[0]
     np.testing.assert_allclose(moved.mean(0), latents[label].mean(0), atol=1e-6)
     np.testing.assert_allclose(found.vectors[0], [0.5, -2.0, 0.0], atol=0.2)
 
@@ -207,32 +209,6 @@ def test_rows_beyond_the_most_are_left_out_by_the_seed():
     np.testing.assert_array_equal(*whole)
 
 
-def test_edits_add_up():
-    vectors = np.array([[1.0, 0.0, 2.0], [0.0, -1.0, 0.5]], np.float32)
-    directions = Directions(("a", "b"), vectors, np.ones(2), ((), ()), ())
-    latents = normals(2, 3)
-    strengths = np.array([[2.0, -1.0], [0.0, 0.5]])
-    wanted = latents + np.array([[2.0, 1.0, 3.5], [0.0, -0.5, 0.25]])
-    np.testing.assert_allclose(edited_latents(latents, strengths, directions), wanted)
-    back = edited_latents(edited_latents(latents, strengths, directions), -strengths, directions)
-    np.testing.assert_allclose(back, latents)
-
-
-@pytest.mark.parametrize(
-    ("latents", "strengths", "message"),
-    [
-        (np.ones((2, 4)), np.ones((2, 1)), r"latents must be \(rows, 3\): received \(2, 4\)"),
-        (np.ones((2, 3)), np.ones((2, 2)), r"strengths must be \(2, 1\): received \(2, 2\)"),
-        (np.full((2, 3), np.nan), np.ones((2, 1)), "latents must be finite"),
-        (np.ones((2, 3)), np.full((2, 1), np.inf), "strengths must be finite"),
-    ],
-)
-def test_edits_that_do_not_fit_are_refused(latents, strengths, message):
-    directions = Directions(("a",), np.ones((1, 3), np.float32), np.ones(1), ((),), ())
-    with pytest.raises(ValueError, match=message):
-        edited_latents(latents, strengths, directions)
-
-
 def test_what_does_not_fit_is_refused():
     latents, labels = confounded(200)
     bad = latents.copy()
@@ -249,3 +225,16 @@ def test_what_does_not_fit_is_refused():
         fitted(latents, labels, latents, {"a": labels["a"]})
     with pytest.raises(ValueError, match="same latent_dim"):
         fitted(latents, labels, latents[:, :2], labels)
+
+
+def test_directions_are_kept_as_json():
+    directions = Directions(
+        ("a", "b"),
+        np.float32([[0.1, 2.0], [3.0, 1 / 3]]),
+        np.array([0.9, 0.7]),
+        (("b",), ()),
+        ("c",),
+    )
+    again = Directions.from_json(json.loads(json.dumps(directions.to_json())))
+    for ours, theirs in zip(directions, again, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -17,13 +17,13 @@ FLOORS = {
     "image_measurements": 3, "image_illustrations": 3, "factor_measurements": 3, "metric_table": 3,
     "illustrations": 3,
     "inspection": 3, "metrics": 3, "figures": 3, "cli": 3, "doctor": 3, "callbacks": 3,
-    "features": 3, "directions": 3, "signatures": 3, "image_bytes": 3, "client": 3,
+    "features": 3, "directions": 3, "signatures": 3, "image_bytes": 3, "client": 3, "encode": 3,
     "train": 4, "evaluate": 4,
 }  # fmt: skip
 SIBLINGS = 1
 MAY_IMPORT_TENSORFLOW = {
     "data", "model", "sampler_fitting", "export", "publish", "served", "precision", "training",
-    "metrics", "features", "signatures", "image_bytes", "client",
+    "metrics", "features", "signatures", "image_bytes", "client", "encode",
 }  # fmt: skip
 LAZY = {"__init__"}
 

@@ -62,7 +62,7 @@ def from_keras(
 def _check_like(vae: Any, metadata: dict[str, Any], source: str | None) -> None:
     if not metadata:
         return
-    then = metadata["model"]["element_shape"], len(metadata.get("condition", {}).get("columns", ()))
+    then = metadata["model"]["element_shape"], len(metadata.get("condition", {}).get("names", ()))
     now = list(vae.element_shape), vae.condition_dim
     if then != now:
         raise UsageError(

@@ -4,7 +4,7 @@ import shutil
 import pytest
 from kvae_testing import make_vae
 
-from kvae import cli, publish, runs
+from kvae import cli, evaluation, publish, runs
 from kvae.errors import DataError, UsageError
 from kvae.publish import commands
 
@@ -46,6 +46,8 @@ def test_a_keras_file_of_the_users_own_takes_the_card_that_is_named(save, tmp_pa
         _run(*arguments, "--like", save / "a")
     _run(*arguments, "--crop", "center")
     assert runs.read_metadata(runs.find_version(save / "c"))["data_card"] == {"crop": "center"}
+    with pytest.raises(UsageError, match="does not say what it was trained on"):
+        evaluation.prepare(str(save / "c"))
 
 
 @pytest.mark.parametrize(

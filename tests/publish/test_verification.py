@@ -13,7 +13,7 @@ from kvae.publish.verification import verify
 def original(tmp_path_factory):
     vae = make_vae((8, 8, 1), condition_dim=2)
     save = tmp_path_factory.mktemp("saved")
-    condition = {"labels": ["kind"], "columns": [{"label": "kind", "value": v} for v in (1, 2)]}
+    condition = {"labels": ["kind"], "names": ["kind 1", "kind 2"], "label_of": ["kind"] * 2}
     return publish.publish(vae, save, "m", config={}, card={}, history={}, condition=condition)
 
 

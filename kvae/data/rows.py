@@ -1,0 +1,29 @@
+"""Some rows of many, and many rows a part at a time; of a memory map each is one pass."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+def random_rows(count: int, most: int, seed: Any) -> np.ndarray:
+    """Places of random rows, in order.
+
+    Args:
+        count: of rows there are.
+        most: rows wanted; all, where there are no more.
+        seed: of the choice, or a `numpy.random.Generator`.
+    """
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+
+
+def some_of(x: Any, most: int, seed: Any) -> Any:
+    """Random rows of x, in order; x itself where there are no more. Arguments as above."""
+    return x if len(x) <= most else x[random_rows(len(x), most, seed)]
+
+
+def in_parts(x: Any, size: int) -> Iterator[Any]:
+    """Slices of at most `size` rows of x, in order."""
+    return (x[start : start + size] for start in range(0, len(x), size))
