@@ -4,15 +4,17 @@
 
 Two processes publish into one model at the same time, `--rounds` times each; `--kills` of these
 publications are killed (SIGKILL) at a random moment. Meanwhile a poller looks every 2 ms, as TF
-Serving does, at the folders whose names are numbers, and takes up each version the moment it
-sees it: all checksums, the session loader, the warm-up records.
+Serving does, at the folders whose names are numbers, reads each version the moment it sees it, and
+a second thread loads it: all checksums, the session loader, the warm-up records.
 
 Prints what was published, killed, seen and loaded, and fails if a version did not load, a number
 was given twice, or a publication that was reported is not there.
 """
 
 import argparse
+import hashlib
 import json
+import queue
 import random
 import subprocess
 import sys
@@ -81,12 +83,15 @@ class Poller(threading.Thread):
 
     def __init__(self, model):
         super().__init__()
-        self._model, self._seen, self._stop = model, set(), threading.Event()
-        self.looks, self.faults, self._loads = 0, [], []
+        self._model, self._seen, self._stopped = model, set(), threading.Event()
+        self.looks, self.faults, self.loaded = 0, [], 0
+        self._waiting = queue.SimpleQueue()
+        self._loader = threading.Thread(target=self._load_all)
+        self._loader.start()
 
     def run(self):
         """Look until told to stop."""
-        while not self._stop.is_set():
+        while not self._stopped.is_set():
             self.looks += 1
             for path in self._model.iterdir() if self._model.is_dir() else ():
                 if path.name.isdigit() and path not in self._seen:
@@ -95,27 +100,32 @@ class Poller(threading.Thread):
             time.sleep(POLL_SECONDS)
 
     def _check(self, path):
-        """At once what can be seen at once; the loading in turn."""
-        from kvae import publish, runs
-
+        """What can be seen at once; loading takes its turn."""
         try:
-            said = json.loads((path / runs.METADATA).read_text())["files"]
-            if publish.checksums(path) != said:
-                self.faults.append(f"{path}: other files than kvae.json says")
+            content = (path / "saved_model.pb").read_bytes()
+            said = json.loads((path / "assets.extra" / "kvae.json").read_text())["files"]
+            if hashlib.sha256(content).hexdigest() != said["saved_model.pb"]:
+                self.faults.append(f"{path}: another saved_model.pb than kvae.json says")
         except Exception as error:
             self.faults.append(f"{path}: {error}")
-        self._loads.append(path)
+        self._waiting.put(path)
 
-    def finish(self):
-        """Stop, and load all that was seen."""
+    def _load_all(self):
+        """Verify each version: checksums, the session loader, the warm-up records."""
         from kvae.publish.verification import verify
         from kvae.runs import Version
 
-        self._stop.set()
-        self.join()
-        for path in self._loads:
+        while (path := self._waiting.get()) is not None:
             self.faults += [f"{path}: {one}" for one in verify(Version(path, "m", int(path.name)))]
-        return len(self._loads)
+            self.loaded += 1
+
+    def finish(self):
+        """Stop when all that was seen is loaded."""
+        self._stopped.set()
+        self.join()
+        self._waiting.put(None)
+        self._loader.join()
+        return self.loaded
 
 
 def main():

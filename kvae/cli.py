@@ -320,7 +320,17 @@ def encode_arguments(argv: Sequence[str]) -> dict[str, Any]:
         "Interrupted, the same command goes on where it was.",
         allow_abbrev=False,
     )
-    _add_encode_options(parser, SIGNATURES)
+    parser.add_argument(
+        "--model", default="saved", metavar="DIR",
+        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
+        "(default: saved)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--input", dest="source", required=True, metavar="PATH",
+        help="a folder or zip of images; or .parquet, .tfrecord or .npy, a file or a folder",
+    )  # fmt: skip
+    parser.add_argument("--output", required=True, metavar="FILE", help="to write, .parquet")
+    _add_signature(parser, SIGNATURES)
     parser.add_argument(
         "--batch-size", type=_whole(1, 10**6), default=256, metavar="N",
         help="rows handed to the model at a time (default: 256)",
@@ -348,23 +358,23 @@ def beam_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         "options are Beam's, such as --runner.",
         allow_abbrev=False,
     )
-    _add_encode_options(parser, SIGNATURES)
+    parser.add_argument(
+        "--model", required=True, metavar="DIR", help="folder of a version: saved/NAME/NUMBER"
+    )
+    parser.add_argument(
+        "--input", dest="source", required=True, metavar="PATH",
+        help="a folder of images; or .parquet, .tfrecord or .npy, a file or a folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", required=True, metavar="PREFIX",
+        help="what the files to write start with: PREFIX-00000-of-0000N.parquet",
+    )  # fmt: skip
+    _add_signature(parser, SIGNATURES)
     given, rest = parser.parse_known_args([one for one in argv if one != _DEBUG])
     return vars(given), rest
 
 
-def _add_encode_options(parser: argparse.ArgumentParser, signatures: Sequence[str]) -> None:
-    """Add what bulk work is told on one machine and on many alike."""
-    parser.add_argument(
-        "--model", default="saved", metavar="DIR",
-        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
-        "(default: saved)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--input", dest="source", required=True, metavar="PATH",
-        help="a folder or zip of images; or .parquet, .tfrecord or .npy, a file or a folder",
-    )  # fmt: skip
-    parser.add_argument("--output", required=True, metavar="FILE", help="to write, .parquet")
+def _add_signature(parser: argparse.ArgumentParser, signatures: Sequence[str]) -> None:
     parser.add_argument(
         "--signature", choices=signatures, default=signatures[0],
         help="encode: mean and variance of the posterior; score: elbo, distortion and rate, which "

@@ -36,7 +36,7 @@ def write_saved_model(
     outputs = {}
     for name, endpoint in (signatures or endpoints(twin)).items():
         traced = tf.function(
-            _nan_rows(endpoint.function, endpoint.inputs), autograph=False
+            _guarded(endpoint.function, endpoint.inputs), autograph=False
         ).get_concrete_function(*endpoint.inputs)
         # Saving traces every function a second time; this way that is one call.
         archive.add_endpoint(name, _calling(traced), list(endpoint.inputs))
@@ -49,10 +49,11 @@ def _calling(traced):
     return lambda *tensors: traced(*tensors)
 
 
-def _nan_rows(function, inputs):
-    """Answer NaN in the rows of `function` that were given a non-finite number."""
+def _guarded(function, inputs):
+    """Refuse unequal numbers of rows; answer NaN in rows that were given a non-finite number."""
 
     def guarded(*tensors):
+        tensors = _of_equal_rows(tensors)
         finite = [
             tf.reduce_all(tf.math.is_finite(tensor), axis=list(range(1, len(spec.shape))))
             for tensor, spec in zip(tensors, inputs, strict=True)
@@ -68,3 +69,13 @@ def _nan_rows(function, inputs):
         }
 
     return guarded
+
+
+def _of_equal_rows(tensors):
+    """The tensors; one row beside many would else be repeated for all of them."""
+    rows = tf.stack([tf.shape(tensor)[0] for tensor in tensors])
+    equal = tf.debugging.Assert(
+        tf.reduce_all(rows == rows[0]), ["all inputs of a request need as many rows; given:", rows]
+    )
+    with tf.control_dependencies([equal]):
+        return [tf.identity(tensor) for tensor in tensors]

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS, box_of, is_crop
-from kvae.data.decoding import MAX_PIXELS
+from kvae.data.decoding import MAX_SERVED_PIXELS
 from kvae.errors import UsageError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -24,7 +24,7 @@ _EXIF_ENTRIES, _ENTRY_BYTES = 64, 12
 _ORIENTATION_TAG = 0x0112
 _LUMA, _LUMA_BITS = (19595, 38470, 7471), 16  # of ITU-R 601, as Pillow has them
 _WHITE = 255
-_AT_ONCE = 4  # images decoded side by side: what is large is so in few of them
+_AT_ONCE = 1  # images decoded side by side: the largest takes some 700 MB
 
 
 def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
@@ -41,8 +41,8 @@ def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
 
     Returns:
         `(batch, image_size, image_size, channels)` float32 in [0, 1]. In the graph a string that
-        is neither, is damaged, has more than `MAX_PIXELS` pixels, or is too small for a box is an
-        `InvalidArgumentError` of the whole batch.
+        is neither, is damaged, has more than `MAX_SERVED_PIXELS` pixels, or is too small for a box
+        is an `InvalidArgumentError` of the whole batch.
 
     Raises:
         UsageError: there is no such crop.
@@ -73,12 +73,19 @@ def _png(content):
     width, height = (_big_endian(head[_PNG_SIZE + start :][:4]) for start in (0, 4))
     with tf.control_dependencies([_of_bounded_size(width, height)]):
         image = tf.io.decode_png(content, channels=4)
-    image = tf.cast(image, tf.int32)
     # TensorFlow 2.21 makes pixels of greys of fewer than 8 bits nearly transparent.
     few_greys = (head[_PNG_COLOR] == _PNG_GREY) & (head[_PNG_BITS] < 8)
-    colors, opacity = image[..., :3], tf.where(few_greys, _WHITE, image[..., 3:])
-    on_white = (colors * opacity + _WHITE * (255 - opacity) + 127) // 255
-    return tf.cast(on_white, tf.uint8)
+    colors, opacity = (
+        image[..., :3],
+        tf.where(few_greys, tf.constant(_WHITE, tf.uint8), image[..., 3:]),
+    )
+
+    def on_white():
+        share = tf.cast(opacity, tf.uint16)
+        blended = tf.cast(colors, tf.uint16) * share + _WHITE * (255 - share)
+        return tf.cast((blended + 127) // 255, tf.uint8)
+
+    return tf.cond(tf.reduce_all(opacity == 255), lambda: colors, on_white)
 
 
 def _jpeg(content):
@@ -90,8 +97,8 @@ def _jpeg(content):
 
 def _of_bounded_size(width, height):
     return tf.debugging.Assert(
-        (width > 0) & (height > 0) & (width * height <= MAX_PIXELS),
-        [f"an image has more than {MAX_PIXELS:,} pixels (width, height):", width, height],
+        (width > 0) & (height > 0) & (width * height <= MAX_SERVED_PIXELS),
+        [f"an image has more than {MAX_SERVED_PIXELS:,} pixels (width, height):", width, height],
     )
 
 

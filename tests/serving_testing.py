@@ -23,6 +23,41 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from kvae import signatures
+from kvae.noise import SeededNoise
+
+
+def keras_answers(vae, signature, given):
+    """What the Keras model itself says, of a model without a sampler; nothing for `score`."""
+    x, latent = given.get("x"), given.get("latent")
+    noise = SeededNoise(given["seed"]) if "seed" in given else None
+    if signature.endswith("_bytes"):
+        plain = {"encode_bytes": "encode", "reconstruct_bytes": "serving_default"}[signature]
+        return keras_answers(vae, plain, {**given, "x": np.round(x * 255).astype("float32") / 255})
+    if signature.startswith("generate"):
+        latent = vae.prior.sample(noise)
+        return {"sample": vae.show(vae.decode(latent), noise), "latent": latent}
+    if signature == "decode":
+        decoded = vae.decode(latent)
+        return {"decoded": decoded.mean(), "decoded_variance": decoded.variance()}
+    if signature == "interpolate":
+        found = vae.interpolate(given["start"], given["end"], given["fraction"])
+        return dict(zip(("interpolated", "latent"), found, strict=True))
+    if signature == "log_likelihood":
+        draws = [SeededNoise(given["seed"], draw) for draw in range(signatures.NUM_DRAWS)]
+        bound = np.logaddexp.reduce([vae.log_weight(x, draw) for draw in draws], axis=0)
+        return {signature: bound - np.log(signatures.NUM_DRAWS)}
+    return {
+        "serving_default": lambda: {"reconstruction": vae(x)},
+        "encode": lambda: dict(zip(("mean", "variance"), vae.encode(x), strict=True)),
+        "sample_posterior": lambda: {"latent": vae.posterior(x).sample(noise, "posterior")},
+        "log_weight": lambda: {
+            "log_weight": vae.log_weight(x, noise),
+            **vae.weight_terms(x, noise)[0]._asdict(),
+        },
+        "score": dict,
+    }[signature]()
+
 
 class Session:
     """The loader that TF Serving has: names to names, no Python objects."""
@@ -57,6 +92,11 @@ def answer(session, name, given):
             grpc.StatusCode.INVALID_ARGUMENT,
             f"inputs {sorted(given)} instead of {sorted(signature.inputs)}",
         )
+    # Python's session would cast; the one that a server has does not.
+    for key, tensor in signature.inputs.items():
+        kind = tf.as_dtype(given[key].dtype if given[key].dtype != object else tf.string)
+        if kind != tf.as_dtype(tensor.dtype):
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"{key} is {kind.name}")
     try:
         return session(name or "serving_default", given)
     except tf.errors.OpError as error:
@@ -72,7 +112,7 @@ class _Services(
 ):
     def __init__(self, name, session, fail_first):
         self.name, self.session, self.left_to_fail = name, session, fail_first
-        self.requests = []
+        self.requests, self.versions = [], []
 
     def _check(self, spec, context):
         if self.left_to_fail:
@@ -87,6 +127,8 @@ class _Services(
             given = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         except Exception as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:500])
+        spec = request.model_spec
+        self.versions.append(spec.version.value if spec.HasField("version") else None)
         self.requests.append({name: len(value) for name, value in given.items() if value.ndim})
         try:
             outputs = answer(self.session, request.model_spec.signature_name, given)
@@ -170,10 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
         root = f"/v1/models/{self.server.model}"
         if self._refused_as_unavailable():
             return
-        if self.path == root:
+        if self.path.removesuffix("/versions/1") == root:
             status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK"}}
             self._send(200, {"model_version_status": [status]})
-        elif self.path == f"{root}/metadata":
+        elif self.path in (f"{root}/metadata", f"{root}/versions/1/metadata"):
             found = json_format.MessageToDict(
                 signature_map(self.server.session), preserving_proto_field_name=True
             )
@@ -186,16 +228,19 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self._refused_as_unavailable():
             return
-        if self.path != f"/v1/models/{self.server.model}:predict":
+        root = f"/v1/models/{self.server.model}"
+        if self.path not in (f"{root}:predict", f"{root}/versions/1:predict"):
             self._send(404, {"error": "Servable not found"})
             return
+        self.server.versions.append(1 if "/versions/" in self.path else None)
         session, name = self.server.session, body.get("signature_name", "serving_default")
         types = session.signatures[name].inputs if name in session.signatures else {}
         try:
             given = {key: _from_json(value) for key, value in body["inputs"].items()}
             for key, tensor in types.items():
-                if key in given and tensor.dtype == tf.float32.as_datatype_enum:
-                    given[key] = given[key].astype(np.float32)
+                if key in given and tensor.dtype != tf.string.as_datatype_enum:
+                    # JSON has numbers of one kind.
+                    given[key] = given[key].astype(tf.as_dtype(tensor.dtype).as_numpy_dtype)
             outputs = answer(session, name, given)
         except Refused as error:
             self._send(400, {"error": str(error)})
@@ -209,6 +254,7 @@ def rest_server(name, path, fail_first=0):
     """A REST server of one model; yields its address and the server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.model, server.session, server.left_to_fail = name, Session(path), fail_first
+    server.versions = []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from kvae_testing import COVER, make_vae, make_x, png
-from serving_testing import Session
+from serving_testing import Session, keras_answers
 
 from kvae import export, signatures
 from kvae.directions import Directions
@@ -25,43 +25,6 @@ def _inputs(vae, likelihood="gaussian", rows=ROWS):
         "seed": rng.integers(2**63, size=rows),
         "latent": rng.normal(size=(rows, vae.latent_dim)).astype("float32"),
     }
-
-
-def _expected(vae, signature, given):
-    """What the Keras model itself says."""
-    x, seed = given["x"], given["seed"]
-    noise = SeededNoise(seed)
-    decoded = vae.decode(given["latent"])
-    if signature.endswith("_bytes"):
-        plain = {"encode_bytes": "encode", "reconstruct_bytes": "serving_default"}[signature]
-        return _expected(vae, plain, {**given, "x": np.round(x * 255).astype("float32") / 255})
-    if signature.startswith("generate"):
-        latent = vae.prior.sample(noise)
-        return {"sample": vae.show(vae.decode(latent), noise), "latent": latent}
-    if signature == "score":
-        return {}
-    if signature == "log_likelihood":
-        weights = [
-            vae.log_weight(x, SeededNoise(seed, draw)) for draw in range(signatures.NUM_DRAWS)
-        ]
-        return {signature: np.logaddexp.reduce(weights, axis=0) - np.log(signatures.NUM_DRAWS)}
-    return {
-        "serving_default": lambda: {"reconstruction": vae.predict(x, verbose=0)},
-        "encode": lambda: dict(zip(("mean", "variance"), vae.encode(x), strict=True)),
-        "sample_posterior": lambda: {"latent": vae.posterior(x).sample(noise, "posterior")},
-        "decode": lambda: {"decoded": decoded.mean(), "decoded_variance": decoded.variance()},
-        "interpolate": lambda: dict(
-            zip(
-                ("interpolated", "latent"),
-                vae.interpolate(given["start"], given["end"], given["fraction"]),
-                strict=True,
-            )
-        ),
-        "log_weight": lambda: {
-            "log_weight": vae.log_weight(x, noise),
-            **vae.weight_terms(x, noise)[0]._asdict(),
-        },
-    }[signature]()
 
 
 SIGNATURES = [
@@ -96,7 +59,7 @@ def test_the_signatures_are_those_of_the_contract(served, small_vae):
 def test_the_session_loader_answers_what_keras_does(served, small_vae, signature):
     given = _inputs(small_vae)
     found = served(signature, given)
-    for name, expected in _expected(small_vae, signature, given).items():
+    for name, expected in keras_answers(small_vae, signature, given).items():
         _close(found[name], expected)
 
 
@@ -111,7 +74,7 @@ def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path):
     for signature in SIGNATURES + BYTES:
         found = session(signature, given)
         assert all(np.isfinite(value).all() for value in found.values()), signature
-        for name, expected in _expected(vae, signature, given).items():
+        for name, expected in keras_answers(vae, signature, given).items():
             _close(found[name], expected)
 
 
@@ -148,6 +111,15 @@ def test_an_empty_batch_answers_an_empty_batch(served, small_vae):
     for signature in SIGNATURES:
         found = served(signature, {key: value[:0] for key, value in given.items()})
         assert {len(value) for value in found.values()} == {0}
+
+
+@pytest.mark.parametrize("signature", ["sample_posterior", "interpolate", "log_weight"])
+def test_unequal_numbers_of_rows_are_an_error(served, small_vae, signature):
+    """Nothing is repeated to fit."""
+    given = _inputs(small_vae)
+    for name in served.signatures[signature].inputs:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="as many rows"):
+            served(signature, {**given, name: given[name][:1]})
 
 
 def test_score_is_repeatable_and_its_parts_add_up(served, small_vae):

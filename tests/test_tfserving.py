@@ -11,7 +11,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from kvae_testing import make_vae
+from kvae_testing import make_vae, png
 
 from kvae import publish, runs
 from kvae.client import Client, ServingError
@@ -80,9 +80,7 @@ def test_what_is_no_image_fails_its_request_alone(started):
     _, targets = started
     client = Client(targets[1], "m")
     with pytest.raises(ServingError):
-        client.call(
-            "encode_bytes", image_bytes=[b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(60)]
-        )
+        client.call("encode_bytes", image_bytes=[png(np.zeros((8, 8, 3)))[:50]])
     assert client.call("generate", seed=[1])["sample"].shape == (1, 8, 8, 3)
 
 

@@ -60,7 +60,7 @@ class Client:
                 f"received {batch_size}, {timeout} and {retries}"
             )
         self.target, self.model = str(target), model
-        self._batch_size = int(batch_size)
+        self._batch_size, self._timeout = int(batch_size), timeout
         scheme, separator, address = self.target.partition("://")
         if not separator:
             if model is not None or version is not None:
@@ -94,7 +94,7 @@ class Client:
         Raises:
             ServingError: the server cannot be reached, or has no such model.
         """
-        return self._transport.is_ready()
+        return bool(self._transport.available(self._timeout))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the model can be called.
@@ -104,13 +104,14 @@ class Client:
         """
         end = time.monotonic() + timeout
         while True:
+            left = max(_WAIT, min(self._timeout, end - time.monotonic()))
             try:
-                if self.is_ready():
+                if self._transport.available(left):
                     return
                 why = "the model is not available yet"
             except ServingError as error:
                 why = str(error)
-            if time.monotonic() > end:
+            if time.monotonic() >= end:
                 raise ServingError(f"{self.target} is not ready after {timeout:g} seconds: {why}")
             time.sleep(min(_WAIT, timeout))
 
@@ -139,12 +140,23 @@ class Client:
         wanted = self.signatures[signature]
         rows = checked(signature, wanted.inputs, inputs)
         count, size = len(next(iter(rows.values()))), self._batch_size
-        parts = [
-            self._transport.call(
-                signature,
-                {name: values[start : start + size] for name, values in rows.items()},
-                wanted.outputs,
-            )
-            for start in range(0, count, size)
-        ]
+        # A version that is published meanwhile must not answer the rest.
+        version = self._newest() if count > size else None
+        parts = []
+        for start in range(0, count, size):
+            batch = {name: values[start : start + size] for name, values in rows.items()}
+            part = self._transport.call(signature, batch, wanted.outputs, version)
+            if part.keys() != wanted.outputs.keys():
+                del self.signatures
+                raise ServingError(
+                    f"{signature} answered {', '.join(part) or 'without names'} instead of "
+                    f"{', '.join(wanted.outputs)}: another version is served now, call again"
+                )
+            parts.append(part)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _newest(self) -> int:
+        available = self._transport.available(self._timeout)
+        if not available:
+            raise ServingError(f"{self.target} has no version that is available")
+        return max(available)

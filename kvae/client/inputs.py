@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from kvae.client.transports import Tensor
-from kvae.data.decoding import MAX_PIXELS
+from kvae.data.decoding import MAX_SERVED_PIXELS
 from kvae.errors import UsageError
 
 _FILES = ("JPEG", "PNG")
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 def checked(
@@ -113,16 +114,17 @@ def _check_image(place: str, content: bytes) -> None:
         with Image.open(io.BytesIO(content), formats=_FILES) as image:
             pixels = image.width * image.height
     except Image.DecompressionBombError:
-        pixels = MAX_PIXELS + 1
+        pixels = MAX_SERVED_PIXELS + 1
     except Exception as error:  # damaged headers make it fail in any way
         raise UsageError(f"{place}: no JPEG or PNG file ({len(content)} bytes)") from error
-    if pixels > MAX_PIXELS:
-        raise UsageError(f"{place}: has more than {MAX_PIXELS:,} pixels")
+    if pixels > MAX_SERVED_PIXELS:
+        raise UsageError(f"{place}: has more than {MAX_SERVED_PIXELS:,} pixels")
 
 
 def _png_of(image: Image.Image) -> bytes:
+    image = ImageOps.exif_transpose(image)
     file = io.BytesIO()
-    image.save(file, "PNG")
+    (image if image.mode in _PNG_MODES else image.convert("RGB")).save(file, "PNG")
     return file.getvalue()
 
 
@@ -134,7 +136,8 @@ def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
         return value
     height, width, channels = (size or 0 for size in tensor.shape[1:])
     arrays = []
-    for row, image in enumerate(value):
+    for row, given in enumerate(value):
+        image = ImageOps.exif_transpose(given) if isinstance(given, Image.Image) else given
         if not isinstance(image, Image.Image) or image.size != (width, height):
             size = "x".join(map(str, image.size)) if isinstance(image, Image.Image) else "an array"
             raise UsageError(

@@ -13,7 +13,7 @@ from urllib3.util import Retry
 
 from kvae.errors import KvaeError
 
-_BACKOFF = 0.2  # seconds before the first repetition, doubled before each of the next
+_BACKOFF = 0.2  # seconds between repetitions, doubled each time
 _READY = "AVAILABLE"
 _NUMPY_OF = {
     "DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_INT64": "int64", "DT_INT32": "int32",
@@ -52,13 +52,24 @@ class Transport(Protocol):
         ...
 
     def call(
-        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+        self,
+        signature: str,
+        inputs: dict[str, np.ndarray],
+        wanted: dict[str, Tensor],
+        version: int | None,
     ) -> dict[str, np.ndarray]:
-        """Run a signature on one batch; `wanted`: what it gives."""
+        """Run a signature on one batch.
+
+        Args:
+            signature: its name.
+            inputs: arrays by name.
+            wanted: what it should give.
+            version: which version is to answer; None: as the client was told.
+        """
         ...
 
-    def is_ready(self) -> bool:
-        """Whether the model can be called now."""
+    def available(self, timeout: float) -> list[int]:
+        """Numbers of the versions that can be called now, asked for within `timeout` seconds."""
         ...
 
 
@@ -78,9 +89,9 @@ class Folder:
 
         return ServedModel(self._version, self._batch_size)
 
-    def is_ready(self) -> bool:
+    def available(self, timeout: float) -> list[int]:
         """See `Transport`."""
-        return True
+        return [self._version.number]
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
@@ -97,7 +108,11 @@ class Folder:
         }
 
     def call(
-        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+        self,
+        signature: str,
+        inputs: dict[str, np.ndarray],
+        wanted: dict[str, Tensor],
+        version: int | None,
     ) -> dict[str, np.ndarray]:
         """See `Transport`."""
         import tensorflow as tf
@@ -112,8 +127,8 @@ class Rest:
     """TF Serving's REST interface."""
 
     def __init__(self, target: str, model: str, version: int | None, timeout: float, retries: int):
-        chosen = f"/versions/{version}" if version is not None else ""
-        self._url = f"{target.rstrip('/')}/v1/models/{model}{chosen}"
+        self._model_url = f"{target.rstrip('/')}/v1/models/{model}"
+        self._url = self._url_of(version)
         self._timeout = timeout
         self._session = requests.Session()
         policy = Retry(
@@ -123,14 +138,15 @@ class Rest:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=policy))
 
-    def is_ready(self) -> bool:
+    def available(self, timeout: float) -> list[int]:
         """See `Transport`."""
-        states = [one["state"] for one in self._ask("GET", "")["model_version_status"]]
-        return _READY in states
+        found = self._ask("GET", self._url, timeout=timeout)["model_version_status"]
+        return [int(one["version"]) for one in found if one["state"] == _READY]
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
-        found = self._ask("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+        metadata = self._ask("GET", f"{self._url}/metadata")["metadata"]
+        found = metadata["signature_def"]["signature_def"]
 
         def tensors(described: dict[str, Any]) -> dict[str, Tensor]:
             return {
@@ -148,28 +164,41 @@ class Rest:
         }
 
     def call(
-        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+        self,
+        signature: str,
+        inputs: dict[str, np.ndarray],
+        wanted: dict[str, Tensor],
+        version: int | None,
     ) -> dict[str, np.ndarray]:
         """See `Transport`."""
         body = {
             "signature_name": signature,
             "inputs": {name: _json_of(value) for name, value in inputs.items()},
         }
-        outputs = self._ask("POST", ":predict", body)["outputs"]
-        if len(wanted) == 1:  # the server leaves its name out
-            outputs = dict.fromkeys(wanted, outputs)
-        return {name: np.asarray(outputs[name], one.dtype) for name, one in wanted.items()}
+        url = self._url if version is None else self._url_of(version)
+        outputs = self._ask("POST", f"{url}:predict", body)["outputs"]
+        if not isinstance(outputs, dict):  # of one output the server leaves the name out
+            outputs = dict.fromkeys(wanted, outputs) if len(wanted) == 1 else {}
+        return {
+            name: np.asarray(value, wanted[name].dtype if name in wanted else None)
+            for name, value in outputs.items()
+        }
 
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        url = self._url + path
+    def _url_of(self, version: int | None) -> str:
+        return self._model_url + (f"/versions/{version}" if version is not None else "")
+
+    def _ask(
+        self, method: str, url: str, body: Any = None, timeout: float | None = None
+    ) -> dict[str, Any]:
+        timeout = timeout or self._timeout
         try:
             answer = self._session.request(
-                method, url, timeout=self._timeout,
+                method, url, timeout=timeout,
                 data=None if body is None else json.dumps(body),
                 headers={"Content-Type": "application/json"},
             )  # fmt: skip
         except requests.Timeout as error:
-            raise ServingError(f"{url}: no answer within {self._timeout:g} seconds") from error
+            raise ServingError(f"{url}: no answer within {timeout:g} seconds") from error
         except requests.RequestException as error:
             raise ServingError(f"{url} cannot be reached: {_reason(error)}") from error
         try:
@@ -200,19 +229,21 @@ class Grpc:
         options = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
+            # What is larger than this is not repeated: images are.
+            ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),
             ("grpc.service_config", json.dumps(config)),
         ]
         self._channel = grpc.insecure_channel(address, options)
 
-    def is_ready(self) -> bool:
+    def available(self, timeout: float) -> list[int]:
         """See `Transport`."""
         from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
         stub = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        answer = self._ask(stub.GetModelStatus, request)
-        states = get_model_status_pb2.ModelVersionStatus.State
-        return any(one.state == states.Value(_READY) for one in answer.model_version_status)
+        answer = self._ask(stub.GetModelStatus, request, timeout)
+        ready = get_model_status_pb2.ModelVersionStatus.State.Value(_READY)
+        return [one.version for one in answer.model_version_status if one.state == ready]
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
@@ -243,14 +274,18 @@ class Grpc:
         }
 
     def call(
-        self, signature: str, inputs: dict[str, np.ndarray], wanted: dict[str, Tensor]
+        self,
+        signature: str,
+        inputs: dict[str, np.ndarray],
+        wanted: dict[str, Tensor],
+        version: int | None,
     ) -> dict[str, np.ndarray]:
         """See `Transport`."""
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest(
-            model_spec=self._spec(signature),
+            model_spec=self._spec(signature, version),
             inputs={name: tf.make_tensor_proto(value) for name, value in inputs.items()},
         )
         answer = self._ask(self._stub.Predict, request)
@@ -262,22 +297,23 @@ class Grpc:
 
         return prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
-    def _spec(self, signature: str = "") -> Any:
+    def _spec(self, signature: str = "", version: int | None = None) -> Any:
         from tensorflow_serving.apis import model_pb2
 
         spec = model_pb2.ModelSpec(name=self._model, signature_name=signature)
-        if self._version is not None:
-            spec.version.value = self._version
+        version = self._version if version is None else version
+        if version is not None:
+            spec.version.value = version
         return spec
 
-    def _ask(self, method: Callable[..., Any], request: Any) -> Any:
-        grpc = self._grpc
+    def _ask(self, method: Callable[..., Any], request: Any, timeout: float | None = None) -> Any:
+        grpc, timeout = self._grpc, timeout or self._timeout
         try:
-            return method(request, timeout=self._timeout)
+            return method(request, timeout=timeout)
         except grpc.RpcError as error:
             code, said = error.code(), " ".join(str(error.details()).split())
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                message = f"no answer within {self._timeout:g} seconds"
+                message = f"no answer within {timeout:g} seconds"
             elif code == grpc.StatusCode.UNAVAILABLE:
                 message = f"cannot be reached: {said}"
             else:

@@ -16,6 +16,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 #: Pixels of the largest image that is decoded; from here on Pillow warns.
 MAX_PIXELS = 2**30 // 12
+#: Pixels of the largest image file that a server decodes, of many callers at once.
+MAX_SERVED_PIXELS = 2**25
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _LARGE, _LARGE_PIXELS = threading.Lock(), 2**24
 _PADDING = 64

@@ -17,6 +17,7 @@ import numpy as np
 
 from kvae.data.cores import on_all_cores
 from kvae.data.decoding import Unreadable
+from kvae.data.splits import content_key
 from kvae.encode.parts import Parts
 from kvae.encode.sources import Row, Wanted, open_source
 from kvae.errors import UsageError
@@ -26,6 +27,7 @@ from kvae.runs import find_version, read_metadata
 SIGNATURES = ("encode", "score")
 PART_ROWS = 8192
 _SHOWN = 10
+_FILE_BYTES = 2**18
 
 
 def wanted_of(metadata: dict[str, Any], signature: str) -> Wanted:
@@ -80,13 +82,18 @@ def encode(
     rows = open_source(Path(source), wanted)
     outputs = output_shapes(metadata, signature)
     job = {
-        "model": metadata["fingerprint"],
+        "model": content_key(sorted(metadata["files"].items())),
         "signature": signature,
         "source": rows.stamp,
         "rows": rows.count,
     }
     with Parts(output, job, outputs, PART_ROWS) as parts:
-        _work(version, signature, rows, parts, wanted, batch_size)
+        try:
+            _work(version, signature, rows, parts, wanted, batch_size)
+        except KeyboardInterrupt:
+            left = sum(stop - start for start, stop in parts.missing)
+            print(f"\n{rows.count - left:,} of {rows.count:,} rows are kept; the same call goes on")
+            raise
         faults = parts.merge()
     print(
         f"wrote {output}: {rows.count:,} rows, {faults:,} of them without an answer (see `error`)"
@@ -113,10 +120,13 @@ def _work(version, signature, source, parts, wanted, batch_size):
     served = ServedModel(version, batch_size)
     left = sum(stop - start for start, stop in missing)
     with tqdm(total=source.count, initial=source.count - left, unit=" rows", desc=signature) as bar:
+        rows, place = iter(()), -1
         for start, stop in missing:
-            rows = islice(source.rows(start), stop - start)
+            if start != place:  # else the rows that follow are at hand
+                rows = source.rows(start)
+            place = stop
             with parts.writer(start) as write:
-                for keys, x, errors in batches(rows, wanted, batch_size):
+                for keys, x, errors in batches(islice(rows, stop - start), wanted, batch_size):
                     write(keys, served.call(signature, x=x) if len(x) else {}, errors)
                     bar.update(len(keys))
 
@@ -134,7 +144,8 @@ def batches(
     Yields:
         Keys; x of the rows that could be made; why the others could not, None for those that could.
     """
-    made = on_all_cores(rows, _made, math.prod(wanted.shape))
+    # What waits holds its file too, not only its pixels.
+    made = on_all_cores(rows, _made, max(_FILE_BYTES, math.prod(wanted.shape)))
     pending = chain.from_iterable(made)
     while batch := list(islice(pending, batch_size)):
         good = [x for _, x in batch if not isinstance(x, Unreadable)]
@@ -152,11 +163,14 @@ def _made(row: Row) -> tuple[str, np.ndarray | Unreadable]:
 
 def _print_lowest(output: Path) -> None:
     """The rows that the model finds least likely."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.read_table(output, columns=["key", "elbo"])
+    answered = pc.field("error").is_null()
+    table = pq.read_table(output, columns=["key", "elbo"], filters=answered)
     elbo = table["elbo"].to_numpy()
-    lowest = np.argsort(np.where(np.isnan(elbo), np.inf, elbo))[:_SHOWN]
+    # What is so unusual that its density is no number comes first.
+    lowest = np.argsort(np.where(np.isnan(elbo), -np.inf, elbo))[:_SHOWN]
     print("lowest ELBO (nats), the least usual rows:")
     for place in lowest:
         print(f"  {elbo[place]:14.2f}  {table['key'][int(place)].as_py()}")

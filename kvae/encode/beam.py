@@ -3,9 +3,11 @@
     pip install "kvae[beam]"
     python -m kvae.encode.beam --model saved/faces/3 --input photos/ --output latents
     python -m kvae.encode.beam --model gs://bucket/saved/faces/3 --input gs://bucket/photos \
-        --output gs://bucket/latents --runner DataflowRunner --project ... --region ...
+        --output gs://bucket/latents --runner DataflowRunner --project ... --region ... \
+        --sdk_container_image ...
 
-Options that are not ours are Beam's. Keys and values are those of one machine; the rows come in any
+Options that are not ours are Beam's. The workers need kvae too: on Dataflow an image that has it
+(and `apache-beam[gcp]` here). Keys and values are those of one machine; the rows come in any
 order, in files OUTPUT-00000-of-0000N.parquet. `--model` is a version here, and `--input` a folder
 of images, or a file or folder of .parquet, .tfrecord or .npy; both anywhere that Beam can read.
 
@@ -36,7 +38,7 @@ from kvae import cli
 from kvae.data.decoding import SUFFIXES, Unreadable
 from kvae.encode import output_shapes, wanted_of
 from kvae.encode.parts import record_batch, schema_of
-from kvae.encode.sources import TABLES, Wanted, open_source
+from kvae.encode.sources import TABLES, Wanted, kind_of, open_source
 from kvae.errors import DataError, UsageError
 from kvae.runs import METADATA, Version
 
@@ -96,7 +98,7 @@ class ReadRows(beam.DoFn):
         """Read one file, which is fetched to this machine first."""
         path = file.metadata.path
         name = path.removeprefix(self._root).lstrip("/")
-        if Path(path).suffix not in TABLES:
+        if kind_of(path) not in TABLES:
             yield self._made(name, lambda: self._wanted.decode(file.read()))
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -141,12 +143,12 @@ def _metadata(version: str) -> dict[str, Any]:
 
 def _patterns(source: str) -> tuple[str, list[str]]:
     """What keys are relative to, and the files that hold rows."""
-    if Path(source).suffix in TABLES and FileSystems.exists(source):
+    if kind_of(source) in TABLES and FileSystems.exists(source):
         root = source.rpartition("/")[0]
         return root, [source]
     files = [path for path in _files_below(source) if not _is_hidden(path, source)]
     images = [path for path in files if path.lower().endswith(SUFFIXES)]
-    tables = [path for path in files if Path(path).suffix in TABLES]
+    tables = [path for path in files if kind_of(path) in TABLES]
     if not images and not tables:
         raise DataError(
             f"{source} holds no images ({', '.join(SUFFIXES)}) and no files {', '.join(TABLES)}"
@@ -221,4 +223,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main))
+    # What is pickled must have a name that workers can import.
+    from kvae.encode.beam import main as importable
+
+    sys.exit(cli.run(importable))

@@ -16,6 +16,19 @@ from kvae.errors import DataError, UsageError
 _JOB, _LOCK = "job.json", ".lock"
 
 
+def pyarrow() -> Any:
+    """The library.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError:
+        raise UsageError("parquet files need pyarrow: pip install pyarrow") from None
+    return pyarrow
+
+
 def schema_of(outputs: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None) -> Any:
     """The columns: `key`, the outputs, `error`.
 
@@ -95,6 +108,7 @@ class Parts:
 
     def __enter__(self) -> "Parts":
         _check_output(self._output)
+        pyarrow()
         try:
             self._folder.mkdir(exist_ok=True)
             self._lock = (self._folder / _LOCK).open("w")
@@ -116,6 +130,7 @@ class Parts:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(f"another process writes {self._output}: wait for it") from None
+        _check_output(self._output)  # it may have been written while this process came here
         for left in self._folder.glob("*.new"):
             left.unlink()
         path = self._folder / _JOB

@@ -4,6 +4,8 @@ Nothing is held but the row that is being made. Every row has a key by which it 
 path below the folder, or "FILE#ROW" with rows counted from 0.
 """
 
+import re
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +18,13 @@ from kvae.data.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
 from kvae.data.decoding import SUFFIXES, Unreadable, fit, read
 from kvae.data.image_files import open_files
 from kvae.data.splits import content_key
+from kvae.encode.parts import pyarrow
 from kvae.errors import DataError, UsageError
 
 #: How the names of the files end that hold many rows.
 TABLES = (".parquet", ".tfrecord", ".tfrecords", ".npy")
-_PARQUET_ROWS = 256
+_SHARD = re.compile(r"-\d+-of-\d+$")
+_PARQUET_ROWS, _PARQUET_BYTES = 256, 2**20
 _NUMBERS = ("float", "double", "int", "uint", "halffloat")
 
 
@@ -79,6 +83,11 @@ class Source:
     rows: Callable[[int], Iterator[Row]]
 
 
+def kind_of(name: str) -> str:
+    """How a file's name ends, but for the number of a shard: x.tfrecord-00000-of-00010."""
+    return Path(_SHARD.sub("", name)).suffix.lower()
+
+
 def open_source(path: Path, wanted: Wanted) -> Source:
     """Find out what is there.
 
@@ -90,13 +99,13 @@ def open_source(path: Path, wanted: Wanted) -> Source:
         DataError: there is nothing like that, or it cannot be read.
         UsageError: it does not fit the model.
     """
-    if path.is_file() and path.suffix in TABLES:
+    if path.is_file() and kind_of(path.name) in TABLES:
         return _of_tables([path], path.parent, wanted)
     files = open_files(path)
-    tables = [] if files.is_zip else files.with_suffix(*TABLES)
+    tables = [] if files.is_zip else [name for name in files.stamps if kind_of(name) in TABLES]
     images = files.with_suffix(*SUFFIXES)
     if tables and not images:
-        kinds = sorted({Path(name).suffix for name in tables})
+        kinds = sorted({kind_of(name) for name in tables})
         if len(kinds) > 1:
             raise DataError(f"{path} holds files of several kinds: {', '.join(kinds)}; name one")
         return _of_tables([path / name for name in tables], path, wanted)
@@ -115,8 +124,6 @@ def open_source(path: Path, wanted: Wanted) -> Source:
 
 
 def _decoded(wanted: Wanted, content: Callable[[], bytes]) -> np.ndarray:
-    import zipfile
-
     try:
         return wanted.decode(content())
     except zipfile.BadZipFile as error:
@@ -124,7 +131,7 @@ def _decoded(wanted: Wanted, content: Callable[[], bytes]) -> np.ndarray:
 
 
 def _of_tables(paths: list[Path], root: Path, wanted: Wanted) -> Source:
-    open_one = {".parquet": _parquet, ".npy": _npy}.get(paths[0].suffix, _tfrecord)
+    open_one = {".parquet": _parquet, ".npy": _npy}.get(kind_of(paths[0].name), _tfrecord)
     names = [path.relative_to(root).as_posix() for path in paths]
     opened = [open_one(path, wanted) for path in paths]
 
@@ -165,12 +172,12 @@ def _npy(path: Path, wanted: Wanted) -> _Opened:
 
 
 def _parquet(path: Path, wanted: Wanted) -> _Opened:
+    pyarrow()
+    import pyarrow.parquet as pq
+
     try:
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise DataError("parquet files need pyarrow: pip install pyarrow") from None
-    try:
-        table = pq.ParquetFile(path)
+        # Whole columns of a row group would be held else, and a file may have one group alone.
+        table = pq.ParquetFile(path, pre_buffer=False, buffer_size=_PARQUET_BYTES)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a parquet file, or damaged: {error}") from error
     columns, make = _columns(path, table.schema_arrow, wanted)
@@ -204,7 +211,7 @@ def _columns(path: Path, schema: Any, wanted: Wanted) -> tuple[list[str], Callab
                 return [name], lambda values: wanted.decode(_bytes_of(values[0]))
         raise UsageError(f"{path} has no column of images: found {', '.join(kinds)}")
     for name, kind in kinds.items():
-        if "list<" in kind:
+        if "list<" in kind and any(number in kind for number in _NUMBERS):
             return [name], lambda values: _checked(_numbers(values[0]), wanted)
     numbers = [name for name, kind in kinds.items() if kind.startswith(_NUMBERS)]
     if len(numbers) != wanted.shape[0]:

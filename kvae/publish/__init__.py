@@ -4,7 +4,6 @@ python -m kvae.publish looks after what was published. What is here imports Tens
 model is published.
 """
 
-import hashlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvae import __version__, runs
 from kvae.config import NO_SAMPLER
-from kvae.errors import KvaeError
-from kvae.publish.repository import claim, update_models_config, workshop
+from kvae.publish.repository import checksums, claim, tell_server, workshop
 
 if TYPE_CHECKING:
     from kvae.directions import Directions
@@ -97,10 +95,7 @@ def publish(
             metadata["condition"] = condition
         (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
         published = claim(built, save / name)
-    try:
-        update_models_config(save)
-    except KvaeError as error:
-        print(f"note: {published.path} is published, but {error}", file=sys.stderr)
+    tell_server(published)
     return published
 
 
@@ -110,17 +105,6 @@ def fingerprint(folder: Path) -> str:
 
     found = tf.saved_model.experimental.read_fingerprint(str(folder))
     return str(found.saved_model_checksum)
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """Path in the folder -> SHA-256 of the file; of all files but kvae.json, which holds these."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and name != runs.METADATA:
-            with path.open("rb") as file:
-                found[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
 
 
 def _signatures(twin, signatures, outputs):

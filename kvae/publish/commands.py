@@ -52,7 +52,8 @@ def from_keras(
     directions = metadata.get("directions") if not like else None
     version = publish(
         vae, save, name,
-        config=metadata.get("config", {}), card=card, history=metadata.get("history", {}),
+        config=metadata.get("config", {}), card=card,
+        history={} if like else metadata.get("history", {}),
         directions=Directions.from_json(directions) if directions else None,
         condition=metadata.get("condition"),
     )  # fmt: skip

@@ -4,13 +4,15 @@ Nothing here imports TensorFlow.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +20,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kvae import runs
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, KvaeError, UsageError
 
 #: Where the official image of TF Serving has its models.
 DEFAULT_ROOT = "/models"
@@ -26,6 +28,32 @@ _CONFIG = "models.config"
 _PLATFORM = "tensorflow"
 _PUBLISHING, _PRUNED = ".publish-", ".pruned-"
 _DAY = 86400.0
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Path in the folder -> SHA-256 of the file; of all files but kvae.json, which holds these."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name != runs.METADATA:
+            with path.open("rb") as file:
+                found[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def file_faults(version: runs.Version, then: dict[str, str]) -> list[str]:
+    """How the files of a version differ from those that kvae.json names, a line each.
+
+    Args:
+        version: of which.
+        then: from `checksums` at publication; nothing: it was published before there were any.
+    """
+    now = checksums(version.path) if then else {}
+    return [
+        *(f"{name} is missing" for name in then if name not in now),
+        *(f"{name} was added" for name in now if name not in then),
+        *(f"{name} was changed" for name in then if name in now and now[name] != then[name]),
+    ]
 
 
 @contextmanager
@@ -40,12 +68,13 @@ def workshop(model: Path) -> Iterator[Path]:
     try:
         model.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=_PUBLISHING, dir=model))
-        for left in model.glob(f"{_PUBLISHING}*"):
-            if time.time() - left.stat().st_mtime > _DAY:
-                shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
         raise UsageError(f"cannot write to {model}: {error.strerror}") from error
     try:
+        for left in model.glob(f"{_PUBLISHING}*"):
+            with suppress(FileNotFoundError):  # another publisher is done, or cleans up too
+                if time.time() - left.stat().st_mtime > _DAY:
+                    shutil.rmtree(left, ignore_errors=True)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,20 +106,32 @@ def roll_back(version: runs.Version) -> runs.Version:
 
     Raises:
         UsageError: the folder cannot be written, or this is the newest version.
+        DataError: the old version is damaged.
     """
     model = version.path.parent
+    metadata = runs.read_metadata(version)
+    faults = file_faults(version, metadata.get("files", {}))
+    if faults:
+        raise DataError(f"{version.path} is not as it was published: {'; '.join(faults)}")
     newest = runs.versions(model)[-1]
     if newest.number == version.number:
         raise UsageError(f"{version.path} is the newest version of {version.name} already")
     with workshop(model) as folder:
         built = folder / "m"
         shutil.copytree(version.path, built)
-        metadata = json.loads((built / runs.METADATA).read_text())
         metadata["rolled_back_to"] = version.number
         (built / runs.METADATA).write_text(json.dumps(metadata, indent=1))
         published = claim(built, model)
-    update_models_config(model.parent)
+    tell_server(published)
     return published
+
+
+def tell_server(published: runs.Version) -> None:
+    """Bring models.config up to date after a publication, which stands whatever happens here."""
+    try:
+        update_models_config(published.path.parents[1])
+    except KvaeError as error:
+        print(f"note: {published.path} is published, but {error}", file=sys.stderr)
 
 
 def prune(model: Path, keep: int) -> list[runs.Version]:
@@ -170,7 +211,8 @@ def _fit(config: Any, save: Path, root: str | None) -> None:
         entry = fitted.add(name=name, model_platform=_PLATFORM)
         if name in entries:
             entry.CopyFrom(entries[name])
-        entry.base_path = f"{(root or before).rstrip('/')}/{name}"
+        if root or name not in entries:
+            entry.base_path = f"{(root or before).rstrip('/')}/{name}"
     fitted.extend(others)
     del models[:]
     models.extend(fitted)

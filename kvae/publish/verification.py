@@ -5,8 +5,9 @@ from typing import Any
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from kvae import runs
-from kvae.errors import DataError
-from kvae.publish import checksums, fingerprint
+from kvae.errors import DataError, UsageError
+from kvae.publish import fingerprint
+from kvae.publish.repository import file_faults
 from kvae.publish.warmup import compare_probe
 
 
@@ -20,12 +21,12 @@ def verify(version: runs.Version) -> list[str]:
         What is wrong, a line each; empty where all is well.
 
     Raises:
-        UsageError: kvae.json is missing or damaged.
+        UsageError: kvae.json is missing or damaged, or holds no checksums.
     """
     metadata = runs.read_metadata(version)
     if "files" not in metadata:
-        return ["published before kvae kept checksums: nothing to verify it by"]
-    faults = _file_faults(version, metadata["files"])
+        raise UsageError(f"{version.path} was published before kvae kept checksums")
+    faults = file_faults(version, metadata["files"])
     if faults:  # what is not whole cannot be loaded
         return faults
     try:
@@ -37,15 +38,6 @@ def verify(version: runs.Version) -> list[str]:
     except DataError as error:
         faults.append(str(error))
     return faults
-
-
-def _file_faults(version: runs.Version, then: dict[str, str]) -> list[str]:
-    now = checksums(version.path)
-    return [
-        *(f"{name} is missing" for name in then if name not in now),
-        *(f"{name} was added" for name in now if name not in then),
-        *(f"{name} was changed" for name in then if name in now and now[name] != then[name]),
-    ]
 
 
 def _signature_faults(version: runs.Version, then: dict[str, Any]) -> list[str]:

@@ -7,6 +7,8 @@ Source: TensorFlow Serving, "SavedModel warmup".
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +58,13 @@ def write_probe(folder: Path) -> None:
         folder: of the SavedModel.
 
     Raises:
-        DataError: a record fails: TF Serving would not load this version.
+        DataError: a record fails (TF Serving would not load this version), or an answer is not
+            finite.
     """
     answers: dict[str, Any] = _flat(replay(folder))
+    lost = [name for name, value in answers.items() if not np.isfinite(value).all()]
+    if lost:
+        raise DataError(f"the model answers with numbers that are not finite: {', '.join(lost)}")
     np.savez_compressed(folder / PROBE, **answers)
 
 
@@ -80,9 +86,7 @@ def compare_probe(folder: Path) -> list[str]:
             stored = dict(file)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{folder / PROBE} cannot be read: {error}") from error
-    found = {
-        f"{s}/{name}": value for s, outputs in answers.items() for name, value in outputs.items()
-    }
+    found = _flat(answers)
     faults = [
         f"{name}: in one of records and probe alone" for name in sorted(stored.keys() ^ found)
     ]
@@ -114,14 +118,30 @@ def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         if not records:
             raise ValueError(f"{WARMUP} holds no records")
         with tf.compat.v1.Session(graph=tf.Graph()) as session:
-            loader = tf.compat.v1.saved_model.loader
-            definitions = loader.load(session, ["serve"], str(folder)).signature_def
-            return {
-                signature: _answer(session, definitions[signature], inputs)
-                for signature, inputs in records
-            }
+            with _without_advice():
+                loader = tf.compat.v1.saved_model.loader
+                definitions = loader.load(session, ["serve"], str(folder)).signature_def
+            feed, fetches = {}, {}
+            for signature, inputs in records:
+                definition = definitions[signature]
+                feed |= {tensor.name: inputs[key] for key, tensor in definition.inputs.items()}
+                fetches[signature] = {key: one.name for key, one in definition.outputs.items()}
+            # All at once: every run is optimised by itself, which takes longer than the run.
+            return session.run(fetches, feed)
     except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
         raise DataError(f"{folder} cannot be served: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """TensorFlow calls its session loader deprecated; TF Serving has no other."""
+    log = tf.get_logger()
+    level = log.level
+    log.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _flat(answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -130,11 +150,6 @@ def _flat(answers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         for signature, outputs in answers.items()
         for name, value in outputs.items()
     }
-
-
-def _answer(session, definition, inputs):
-    feed = {tensor.name: inputs[name] for name, tensor in definition.inputs.items()}
-    return session.run({name: t.name for name, t in definition.outputs.items()}, feed)
 
 
 def requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:

@@ -1,5 +1,6 @@
 """One contract, three ways: every test runs over REST, over gRPC, and on the folder."""
 
+import io
 import socket
 import time
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from kvae_testing import make_vae, make_x, png
-from PIL import Image
+from PIL import Image, ImageOps
 from serving_testing import Session, grpc_server, rest_server
 
 from kvae import publish
@@ -90,6 +91,52 @@ def test_large_inputs_are_sent_in_batches(targets, given):
     assert [one["x"] for one in services.requests] == [2, 2, 1]
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_photos_from_pil_are_as_upright_as_their_files(targets, orientation):
+    client, exif = Client(*targets[0]["folder"]), Image.Exif()
+    exif[0x0112] = orientation
+    levels = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(levels).resize((70, 90)).save(file, "JPEG", quality=95, exif=exif)
+    image = Image.open(io.BytesIO(file.getvalue()))
+    by_file, by_image = (
+        client.call("encode_bytes", image_bytes=[one])["mean"] for one in (file.getvalue(), image)
+    )
+    np.testing.assert_allclose(by_file, by_image, atol=1e-2)
+    small = image.resize((8, 8))  # keeps no EXIF
+    small.getexif()[0x0112] = orientation
+    upright = ImageOps.exif_transpose(small)
+    one, other = (client.call("encode", x=[picture])["mean"] for picture in (small, upright))
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert client.call("encode_bytes", image_bytes=[image.convert("CMYK")])["mean"].shape == (1, 2)
+
+
+@pytest.mark.parametrize("server", [rest_server, grpc_server])
+def test_one_call_is_answered_by_one_version(server, version, given):
+    with server("m", version.path) as (address, services):
+        client = Client(address, "m", batch_size=2)
+        client.call("encode", x=given["x"])
+        assert services.versions[-3:] == [1, 1, 1]
+        client.call("encode", x=given["x"][:2])
+        assert services.versions[-1] is None
+        assert Client(address, "m", version=1).call("encode", x=given["x"])
+        assert services.versions[-1] == 1
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_version_with_other_outputs_is_said(targets, way):
+    client = Client(*targets[0][way])
+    described = client.signatures["score"]
+    del described.outputs["rate"]
+    with pytest.raises(ServingError, match="another version is served now"):
+        client.call("score", x=X)
+    assert "rate" in client.call("score", x=X)
+    described = client.signatures["serving_default"]
+    described.outputs["more"] = described.outputs["reconstruction"]
+    with pytest.raises(ServingError, match="another version is served now"):
+        client.call("serving_default", x=X)
+
+
 X = np.zeros((2, 8, 8, 1), "float32")
 
 
@@ -160,6 +207,13 @@ def test_an_unavailable_server_is_asked_again(server, version):
     with server("m", version.path, fail_first=2) as (address, _):
         client = Client(address, "m", retries=3)
         assert client.call("generate", seed=[1])["sample"].shape == (1, 8, 8, 1)
+    # More than gRPC repeats of itself.
+    with server("m", version.path) as (address, services):
+        client = Client(address, "m", retries=3, batch_size=2000)
+        assert client.signatures
+        services.left_to_fail = 2
+        x = np.zeros((2000, 8, 8, 1), np.uint8)
+        assert client.call("encode", x=x)["mean"].shape == (2000, 2)
     with (
         server("m", version.path, fail_first=2) as (address, _),
         pytest.raises(ServingError, match="not yet"),

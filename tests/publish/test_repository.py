@@ -50,7 +50,7 @@ def test_models_config_keeps_what_the_user_wrote(tmp_path):
     _version(tmp_path, "b", 1)
     update_models_config(tmp_path)
     first, second, third = _config(tmp_path)
-    assert (first.base_path, second.base_path, third.name) == ("/srv/a", "/srv/b", "other")
+    assert (first.base_path, second.base_path, third.name) == ("/srv/a/", "/srv/b", "other")
     assert list(first.model_version_policy.specific.versions) == [1]
     assert dict(first.version_labels) == {"stable": 1}
     update_models_config(tmp_path, "gs://bucket/models/")
