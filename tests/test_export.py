@@ -65,7 +65,8 @@ def test_the_session_loader_answers_what_keras_does(served, small_vae, signature
 
 # Each part at least once; the model's own laws cover all combinations.
 @pytest.mark.parametrize(("network", "likelihood", "prior", "posterior"), COVER)
-def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path):
+def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path, monkeypatch):
+    monkeypatch.setattr(signatures, "NUM_DRAWS", 4)  # the bound takes most of the time
     options = {"network": network, "likelihood": likelihood, "prior": prior}
     vae = make_vae((8, 8, 1), **options, posterior=posterior)
     export.write_saved_model(export.float32_twin(vae), tmp_path / "m")

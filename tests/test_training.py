@@ -231,6 +231,8 @@ def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # A shell that started the tests in the background has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         while "Epoch 2" not in (line := process.stdout.readline()):
             assert line or process.poll() is None, process.stderr.read()

@@ -1,10 +1,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from kvae_testing import make_vae
+from PIL import Image
 
 from kvae import publish, runs
+from kvae.client import Client
 from kvae.errors import UsageError
 from kvae.publish import repository
 from kvae.publish.verification import verify
@@ -45,6 +48,18 @@ def test_every_signature_has_a_record_and_an_answer(original):
             assert set(tensor) == {"dtype", "shape", "meaning", "unit", "range"}
             assert tensor["shape"][0] == "batch"
             assert tensor["meaning"]
+
+
+def test_image_files_are_encoded_under_their_condition(original):
+    client, levels = Client(original.path), np.arange(128, dtype=np.uint8).reshape(2, 8, 8, 1)
+    condition = np.float32([[1, 0], [0, 1]])
+    files = [Image.fromarray(image[..., 0]) for image in levels]
+    by_file = client.call("encode_bytes", image_bytes=files, condition=condition)
+    by_pixels = client.call("encode", x=levels, condition=condition)
+    other = client.call("encode", x=levels, condition=1 - condition)
+    for name, value in by_pixels.items():
+        np.testing.assert_allclose(by_file[name], value, rtol=1e-5, atol=1e-5)
+        assert np.abs(other[name] - value).max() > 1e-4
 
 
 def _weights(version):
