@@ -82,7 +82,10 @@ def encode(
     rows = open_source(Path(source), wanted)
     outputs = output_shapes(metadata, signature)
     job = {
-        "model": content_key(sorted(metadata["files"].items())),
+        # The fingerprint says nothing of the weights, but older versions have no checksums.
+        "model": content_key(
+            sorted(metadata.get("files", {}).items()) or [metadata["fingerprint"]]
+        ),
         "signature": signature,
         "source": rows.stamp,
         "rows": rows.count,

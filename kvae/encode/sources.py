@@ -134,6 +134,8 @@ def _of_tables(paths: list[Path], root: Path, wanted: Wanted) -> Source:
     open_one = {".parquet": _parquet, ".npy": _npy}.get(kind_of(paths[0].name), _tfrecord)
     names = [path.relative_to(root).as_posix() for path in paths]
     opened = [open_one(path, wanted) for path in paths]
+    if not sum(count for count, _ in opened):
+        raise DataError(f"{', '.join(map(str, paths[:3]))}: no rows")
 
     def rows(start: int) -> Iterator[Row]:
         for name, (count, rows_of) in zip(names, opened, strict=True):

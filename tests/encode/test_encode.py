@@ -259,6 +259,7 @@ def test_two_processes_do_not_write_one_file(vectors, tmp_path):
         ("vectors", "photos", {}, "model takes vectors of 3"),
         ("images", "numbers", {}, "no column of images"),
         ("vectors", "numbers", {}, "3 columns of numbers: found 2"),
+        ("vectors", "none.npy", {}, "no rows"),
         ("vectors", "wide.npy", {}, r"of shape \(rows, 3\), holds float64 of \(4, 5\)"),
         ("vectors", "text.npy", {}, "no .npy file"),
         ("vectors", "text.parquet", {}, "not a parquet file"),
@@ -276,6 +277,7 @@ def test_bad_input_is_said_at_once(model, make, options, message, tmp_path, requ
     write_images(tmp_path / "photos", png_files(2))
     write_parquet(tmp_path / "numbers.parquet", {"a": [1.0], "b": [2], "name": ["x"]})
     np.save(tmp_path / "wide.npy", np.zeros((4, 5)))
+    np.save(tmp_path / "none.npy", np.zeros((0, 3)))
     np.save(tmp_path / "good.npy", np.zeros((4, 3)))
     for name in ("text.npy", "text.parquet", "text.tfrecord"):
         (tmp_path / name).write_text("this is a text and nothing else")
