@@ -102,6 +102,7 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     dataset = load(config) if dataset is None else dataset
     conditions = conditions_of(dataset, config.condition)
     dataset = conditioned(dataset, conditions)
+    _check_conditions(config.init_from, conditions)
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
     history = _fit(config, dataset, vae, folder)
@@ -259,6 +260,19 @@ def _init_from(vae, source):
     vae.set_weights(other.get_weights())
     vae.shift, vae.scale = other.shift, other.scale
     print(f"starts from the weights of {source}")
+
+
+def _check_conditions(source: str | None, conditions: Conditions) -> None:
+    """Refuse a version whose conditions have other meanings, be there as many or not."""
+    if source is None or not Path(source).is_dir():
+        return
+    metadata = runs.read_metadata(runs.find_version(source))
+    then = metadata.get("condition", {}).get("names", [])
+    if then != conditions.names:
+        raise UsageError(
+            f"--init-from {source}: trained with the conditions {', '.join(then) or 'none'}; "
+            f"here they are {', '.join(conditions.names) or 'none'}"
+        )
 
 
 def _shapes(vae):

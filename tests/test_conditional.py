@@ -14,7 +14,7 @@ from kvae import evaluation, export, preflight, publish, runs, signatures, train
 from kvae.callbacks import Doctor
 from kvae.config import resolve
 from kvae.data import Split, digits
-from kvae.data.conditions import Conditioned, conditioned, conditions_of
+from kvae.data.conditions import Column, Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import shuffled_batches
 from kvae.directions import Directions
 from kvae.errors import UsageError
@@ -226,7 +226,10 @@ def test_what_is_missing_or_too_much_is_said():
 def published(tmp_path_factory):
     vae = _make()
     folder = tmp_path_factory.mktemp("saved")
-    return vae, publish.publish(vae, folder, "m", config={}, card={}, history={})
+    condition = {"labels": list("abc"), "names": list("abc"), "label_of": list("abc")}
+    return vae, publish.publish(
+        vae, folder, "m", config={}, card={}, history={}, condition=condition
+    )
 
 
 def test_signatures_answer_what_the_model_does(published):
@@ -283,6 +286,18 @@ def test_signatures_answer_what_the_model_does(published):
     assert (np.abs(score - elbo) < 2 * spread + 1e-4).all()
     other = served.call("score", x=Conditioned(pair[0], 1 - pair[1]))["elbo"]
     assert (np.abs(other - score) > 1e-4).all()
+
+
+def test_weights_of_other_conditions_are_no_start(published):
+    path = str(published[1].path)
+    columns = [Column(name, True, name) for name in "abc"]
+    training._check_conditions(path, Conditions(tuple("abc"), tuple(columns)))
+    with pytest.raises(UsageError, match="conditions a, b, c; here they are a, c, b"):
+        training._check_conditions(
+            path, Conditions(tuple("acb"), (columns[0], columns[2], columns[1]))
+        )
+    with pytest.raises(UsageError, match="here they are none"):
+        training._check_conditions(path, Conditions())
 
 
 def test_attributes_are_edited_under_the_condition_of_x(published):
