@@ -121,7 +121,8 @@ def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
             with _without_advice():
                 loader = tf.compat.v1.saved_model.loader
                 definitions = loader.load(session, ["serve"], str(folder)).signature_def
-            feed, fetches = {}, {}
+            feed: dict[str, np.ndarray] = {}
+            fetches: dict[str, dict[str, str]] = {}
             for signature, inputs in records:
                 definition = definitions[signature]
                 feed |= {tensor.name: inputs[key] for key, tensor in definition.inputs.items()}
