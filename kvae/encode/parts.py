@@ -38,8 +38,9 @@ def schema_of(outputs: dict[str, tuple[int, ...]], metadata: dict[str, str] | No
     """
     import pyarrow as pa
 
+    # Not of a fixed size: some releases of pyarrow cannot read those where rows are empty.
     def kind(shape: tuple[int, ...]) -> Any:
-        return pa.list_(pa.float32(), shape[0]) if shape else pa.float32()
+        return pa.list_(pa.float32()) if shape else pa.float32()
 
     fields = [("key", pa.string())]
     fields += [(name, kind(shape)) for name, shape in outputs.items()]
@@ -76,13 +77,15 @@ def _column(kind, values, good):
     """An output of all rows, empty where they are not good."""
     import pyarrow as pa
 
-    size = getattr(kind, "list_size", None)
-    full = np.zeros((len(good), size) if size else len(good), np.float32)
-    if values is not None:
+    if values is None:
+        return pa.nulls(len(good), kind)
+    if kind == pa.float32():
+        full = np.zeros(len(good), np.float32)
         full[good] = values
-    if size is None:
         return pa.array(full, mask=~good)
-    return pa.FixedSizeListArray.from_arrays(full.ravel(), type=kind, mask=pa.array(~good))
+    ends = np.cumsum(np.where(good, values.shape[1], 0))
+    offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(values.ravel()), mask=pa.array(~good))
 
 
 class Parts:
