@@ -143,11 +143,7 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         description="Measure a published model and draw its figures, through its SavedModel alone.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--model", default="saved", metavar="DIR",
-        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
-        "(default: saved)",
-    )  # fmt: skip
+    _add_model(parser)
     parser.add_argument(
         "--data-dir",
         metavar="PATH",
@@ -320,11 +316,7 @@ def encode_arguments(argv: Sequence[str]) -> dict[str, Any]:
         "Interrupted, the same command goes on where it was.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--model", default="saved", metavar="DIR",
-        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
-        "(default: saved)",
-    )  # fmt: skip
+    _add_model(parser)
     parser.add_argument(
         "--input", dest="source", required=True, metavar="PATH",
         help="a folder or zip of images; or .parquet, .tfrecord or .npy, a file or a folder",
@@ -372,6 +364,14 @@ def beam_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     _add_signature(parser, SIGNATURES)
     given, rest = parser.parse_known_args([one for one in argv if one != _DEBUG])
     return vars(given), rest
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default="saved", metavar="DIR",
+        help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
+        "(default: saved)",
+    )  # fmt: skip
 
 
 def _add_signature(parser: argparse.ArgumentParser, signatures: Sequence[str]) -> None:

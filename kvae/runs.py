@@ -1,6 +1,7 @@
 """The paths under `saved/`: a TF Serving model repository, and what belongs to its models."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +64,13 @@ def writable_folder(folder: Path, option: str) -> None:
         raise UsageError(
             f"cannot write to {folder}: {error.strerror}; {option} names another folder"
         ) from error
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file anew: whoever reads it meanwhile finds the old text or the new one, whole."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(text)
+    new.replace(path)
 
 
 def training_folder(save: str | Path, name: str) -> Path:

@@ -95,17 +95,13 @@ class Folder:
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
-
-        def tensors(described: dict[str, Any]) -> dict[str, Tensor]:
-            return {
-                name: Tensor(one["dtype"], (None, *one["shape"][1:]))
-                for name, one in described.items()
-            }
-
-        return {
-            name: Signature(tensors(one["inputs"]), tensors(one["outputs"]))
-            for name, one in self._metadata["signatures"].items()
-        }
+        return _described(
+            {
+                name: (one["inputs"], one["outputs"])
+                for name, one in self._metadata["signatures"].items()
+            },
+            lambda one: Tensor(one["dtype"], (None, *one["shape"][1:])),
+        )
 
     def call(
         self,
@@ -148,20 +144,13 @@ class Rest:
         metadata = self._ask("GET", f"{self._url}/metadata")["metadata"]
         found = metadata["signature_def"]["signature_def"]
 
-        def tensors(described: dict[str, Any]) -> dict[str, Tensor]:
-            return {
-                name: Tensor(
-                    _NUMPY_OF.get(one["dtype"], one["dtype"]),
-                    _known([int(dim["size"]) for dim in one["tensor_shape"].get("dim", ())]),
-                )
-                for name, one in described.items()
-            }
-
-        return {
-            name: Signature(tensors(one.get("inputs", {})), tensors(one.get("outputs", {})))
-            for name, one in found.items()
-            if not name.startswith("__")
-        }
+        return _described(
+            {name: (one.get("inputs", {}), one.get("outputs", {})) for name, one in found.items()},
+            lambda one: Tensor(
+                _NUMPY_OF.get(one["dtype"], one["dtype"]),
+                _known(int(dim["size"]) for dim in one["tensor_shape"].get("dim", ())),
+            ),
+        )
 
     def call(
         self,
@@ -258,20 +247,12 @@ class Grpc:
 
         import tensorflow as tf
 
-        def tensors(described: Any) -> dict[str, Tensor]:
-            return {
-                name: Tensor(
-                    tf.dtypes.as_dtype(one.dtype).name,
-                    _known([dim.size for dim in one.tensor_shape.dim]),
-                )
-                for name, one in described.items()
-            }
-
-        return {
-            name: Signature(tensors(one.inputs), tensors(one.outputs))
-            for name, one in found.signature_def.items()
-            if not name.startswith("__")
-        }
+        return _described(
+            {name: (one.inputs, one.outputs) for name, one in found.signature_def.items()},
+            lambda one: Tensor(
+                tf.dtypes.as_dtype(one.dtype).name, _known(dim.size for dim in one.tensor_shape.dim)
+            ),
+        )
 
     def call(
         self,
@@ -319,6 +300,19 @@ class Grpc:
             else:
                 message = f"answered {code.name}: {said}"
             raise ServingError(f"grpc://{self._address} {message}") from error
+
+
+def _described(
+    found: dict[str, tuple[Any, Any]], tensor_of: Callable[[Any], Tensor]
+) -> dict[str, Signature]:
+    """Signatures from what a way calls their inputs and outputs; not TensorFlow's own."""
+    return {
+        name: Signature(
+            *({key: tensor_of(one) for key, one in tensors.items()} for tensors in described)
+        )
+        for name, described in found.items()
+        if not name.startswith("__")
+    }
 
 
 def _known(sizes: Iterable[int]) -> tuple[int | None, ...]:

@@ -73,8 +73,7 @@ class SavedModelHandler(ModelHandler[np.ndarray, PredictionResult, Any]):
         """Answer a batch of rows."""
         del inference_args
         answers = model.call(self._signature, x=np.stack(batch))
-        for row, x in enumerate(batch):
-            del x
+        for row in range(len(batch)):
             yield PredictionResult(None, {name: value[row] for name, value in answers.items()})
 
     def batch_elements_kwargs(self) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kvae.errors import DataError, UsageError
+from kvae.runs import replace_text
 
 _JOB, _LOCK = "job.json", ".lock"
 
@@ -139,7 +139,7 @@ class Parts:
         path = self._folder / _JOB
         text = json.dumps(self._job, indent=1)
         if not path.is_file():
-            _replace(path, text)
+            replace_text(path, text)
         elif path.read_text() != text:
             raise UsageError(
                 f"{self._folder} holds parts of another job (another model, signature or source): "
@@ -211,9 +211,3 @@ def _check_output(output: Path) -> None:
         raise UsageError(f"{output} exists already: remove it, or choose another --output")
     if not output.parent.is_dir():
         raise UsageError(f"no such folder: {output.parent}")
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_suffix(f".{os.getpid()}")
-    new.write_text(text)
-    new.replace(path)

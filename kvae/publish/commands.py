@@ -34,7 +34,7 @@ def from_keras(
         raise UsageError(f"--name must be a plain name, received {name!r}")
     if crop is not None and not is_crop(crop):
         raise UsageError(f"--crop takes {WANTED}; received {crop!r}")
-    own = path.resolve().parents[1] if len(path.resolve().parents) > 1 else path.parent
+    own = path.resolve().parent.parent
     belongs = path.name == runs.KERAS_MODEL.name and (own / runs.METADATA).is_file()
     source = like or (str(own) if belongs else None)
     metadata: dict[str, Any] = {}

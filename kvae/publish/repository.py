@@ -6,7 +6,6 @@ Nothing here imports TensorFlow.
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -192,7 +191,7 @@ def update_models_config(save: Path, root: str | None = None) -> Path:
             _fit(config, save, root)
             text = text_format.MessageToString(config)
             if not path.is_file() or path.read_text() != text:
-                _replace(path, text)
+                runs.replace_text(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     return path
@@ -203,9 +202,12 @@ def _fit(config: Any, save: Path, root: str | None) -> None:
     models = config.model_config_list.config
     names = sorted(folder.name for folder in save.iterdir() if runs.versions(folder))
     before = _root_of(models, names)
-    others = [one for one in models if one.name not in names]
     entries = {one.name: one for one in models if one.name in names}
-    others = [one for one in others if one.base_path.rstrip("/") != f"{before}/{one.name}"]
+    others = [
+        one
+        for one in models
+        if one.name not in names and one.base_path.rstrip("/") != f"{before}/{one.name}"
+    ]
     fitted = ModelServerConfig().model_config_list.config
     for name in names:
         entry = fitted.add(name=name, model_platform=_PLATFORM)
@@ -234,13 +236,6 @@ def _read_config(path: Path) -> Any:
         return text_format.Parse(path.read_text(), ModelServerConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no configuration of TF Serving: {error}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whoever polls the file finds the old text or the new one, whole."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text)
-    new.replace(path)
 
 
 def _pinned(save: Path, name: str) -> set[int]:
