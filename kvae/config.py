@@ -256,7 +256,9 @@ class Config:
         metavar="NATS",
     )  # fmt: skip
     tc_weight: float = _option(
-        1.0, _MODEL, "weight of the total correlation within the rate (beta-TCVAE; 1: the ELBO's)",
+        1.0, _MODEL, "weight of the total correlation within the rate (beta-TCVAE; 1: the ELBO's), "
+        "as estimated within a batch: with a --batch-size under 512 it is rather one of how much "
+        "each dimension tells",
         _NOT_NEGATIVE, metavar="X",
     )  # fmt: skip
 

@@ -71,7 +71,7 @@ class VAE(keras.Model):
         free_bits: nats that each latent dimension may carry for nothing; 0: none. For a diagonal
             posterior and a standard normal prior.
         tc_weight: weight of the total correlation within the rate; 1: the ELBO's. For a diagonal
-            posterior.
+            posterior, and batches of 512 rows or more: see `kvae.regularisers.total_correlation`.
         condition_dim: numbers in the condition of a row; 0: not conditional. They follow x on the
             last axis of the encoder's input (as constant maps beside an image) and z on that of
             the decoder's. Not for the prior "vamp".
@@ -115,6 +115,8 @@ class VAE(keras.Model):
         self._trackers = {name: keras.metrics.Mean(name=name) for name in _FIGURES}
         if getattr(likelihood, "is_learned", False):
             self._trackers["stddev"] = keras.metrics.Mean(name="stddev")
+        if self.tc_weight != 1:
+            self._trackers["total_correlation"] = keras.metrics.Mean(name="total_correlation")
         self.build((None, *self.element_shape))
 
     def build(self, input_shape):
@@ -437,7 +439,8 @@ class VAE(keras.Model):
         """Means over an epoch: loss, elbo (not a loss: higher is better), distortion, rate.
 
         Where the likelihood learns a standard deviation of its own, that too: stddev, in units of
-        x after `shift` and `scale`.
+        x after `shift` and `scale`. With a `tc_weight` total_correlation, the estimate in the
+        loss.
         """
         return list(self._trackers.values())
 
@@ -449,7 +452,9 @@ class VAE(keras.Model):
         terms = ElboTerms(distortion, self.prior.rate(posterior, draw))
         beta = self.beta
         if callable(beta):
-            beta = beta(self.optimizer.iterations)
+            # Validation has that of the step before it: at the end of a cycle the next is near 0.
+            step = self.optimizer.iterations
+            beta = beta(step if training else keras.ops.maximum(step - 1, 0))
         return terms, distortion + beta * self._regularised(terms.rate, posterior, draw.value)
 
     def _regularised(self, rate, posterior, z):
@@ -457,7 +462,9 @@ class VAE(keras.Model):
         if self.free_bits:
             rate = free_bits_rate(posterior, self.free_bits)
         if self.tc_weight != 1:
-            rate = rate + (self.tc_weight - 1.0) * total_correlation(posterior, z)
+            estimate = total_correlation(posterior, z)
+            self._trackers["total_correlation"].update_state(estimate)
+            rate = rate + (self.tc_weight - 1.0) * estimate
         return rate
 
     def _importance_weighted(self, x, training):

@@ -39,6 +39,11 @@ def total_correlation(posterior, z):
     The number of rows in the data, which the cited estimator divides by too, would add a constant:
     no gradient.
 
+    A row's own posterior is a part of q, so that log q(z) is at least log q(z given x) - log M in a
+    batch of M rows. Where each z tells its row, as with many nats in few rows, it is just that, and
+    the estimate is the sum of the I(x; z_j), each at most log M, minus log M: then it weighs what
+    each dimension tells about x, not how they depend on each other. The source has batches of 2048.
+
     Args:
         posterior: a `kvae.distributions.DiagonalNormal`, of a batch.
         z: a draw from each of its rows, `(batch, latent_dim)`.

@@ -32,6 +32,7 @@ from kvae.sampler_fitting import some_rows, with_sampler
 BEST_WEIGHTS = "best.weights.h5"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
 _FEW_STEPS = 1000
+_MANY_ROWS = 512  # log of it are the nats that an estimate of the total correlation can tell apart
 _MAX_LABELLED = 20_000
 _ROWS_AT_ONCE = 250
 
@@ -88,7 +89,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
 
 
 def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fitted:
-    """Train and keep the best weights by validation ELBO.
+    """Train and keep the weights that were best on the valid split.
 
     Args:
         config: all options.
@@ -337,7 +338,7 @@ def _fit(config, dataset, vae, folder):
     best.unlink(missing_ok=True)
     # A step on vectors is shorter than Keras's way in and out of it.
     block = dataset.kind == "vectors"
-    kept = _BestWeights(_chosen_by(config), best)
+    kept = _BestWeights(_chosen_by(config), best, _counts(config))
     _compile(config, vae, _steps(config, dataset))
     result = vae.fit(
         shuffled_batches(
@@ -368,14 +369,28 @@ def _fit(config, dataset, vae, folder):
 
 
 def _chosen_by(config):
-    """The figure of the valid split that says which epoch was best.
+    """The figure of the valid split that says which epoch was best: of what training lowers."""
+    return "elbo" if _is_plain(config) else "loss"
 
-    The bound, whatever beta is; but what free bits and a weight of the total correlation ask for
-    shows in the loss alone, once beta has settled.
-    """
+
+def _is_plain(config):
+    """Whether training raises the ELBO itself, however beta rises to 1."""
     regularised = config.free_bits or config.tc_weight != 1
-    settled = not (config.kl_warmup_epochs or config.kl_cycle_epochs)
-    return "loss" if config.objective == "iwae" or (regularised and settled) else "elbo"
+    return config.objective == "elbo" and config.beta == 1 and not regularised
+
+
+def _counts(config):
+    """Whether an epoch, from 0, may be the best.
+
+    Where the goal is not the ELBO, those before beta is at its full value had another goal, whose
+    loss cannot be compared. Of cycles those count that are all at the full value, or the last ones.
+    """
+    warmup, cycle = config.kl_warmup_epochs, config.kl_cycle_epochs
+    if _is_plain(config):
+        return lambda epoch: True
+    if cycle:
+        return lambda epoch: epoch % cycle >= min(cycle / 2, cycle - 1)
+    return lambda epoch: epoch >= warmup
 
 
 class _BestWeights(keras.callbacks.Callback):
@@ -386,19 +401,25 @@ class _BestWeights(keras.callbacks.Callback):
     Args:
         figure: of the valid split: "loss", lower is better, or "elbo", higher is better.
         path: the file.
+        counts: whether an epoch, from 0, may be the best. Up to the first one that may, the ELBO
+            chooses: the run may end before.
         seconds_between: how old a file may grow before the next best weights replace it.
     """
 
-    def __init__(self, figure, path, seconds_between=20.0):
+    def __init__(self, figure, path, counts=lambda epoch: True, seconds_between=20.0):
         super().__init__()
-        self._figure, self._path = figure, path
-        self._sign = -1.0 if figure == "loss" else 1.0
-        self._best = -math.inf
+        self._figure, self._path, self._counts = figure, path, counts
+        self._has_counted, self._best = False, -math.inf
         self._between, self._written = seconds_between, -math.inf
         self.weights = None
 
     def on_epoch_end(self, epoch, logs=None):
-        value = self._sign * logs[f"val_{self._figure}"]
+        counts = self._counts(epoch)
+        if self._has_counted and not counts:
+            return
+        if counts and not self._has_counted:
+            self._has_counted, self._best = True, -math.inf
+        value = -logs["val_loss"] if counts and self._figure == "loss" else logs["val_elbo"]
         if not value > self._best:
             return
         self._best, self.weights = value, self.model.get_weights()
@@ -443,6 +464,7 @@ def _announce(config, dataset, vae, precision):
     }
     for name, text in lines.items():
         print(f"{name:11}{text}")
+    print(end=_small_batches(config))
     print("figures are nats per example; elbo is higher the better, loss the lower\n", flush=True)
 
 
@@ -452,6 +474,18 @@ def _few_steps(config, dataset):
     if dataset.kind != "images" or steps >= _FEW_STEPS:
         return {}
     return {"note": f"{steps:,} steps in all are few: more --epochs or a smaller --batch-size"}
+
+
+def _small_batches(config):
+    """A line where the total correlation is estimated from too few rows; else nothing."""
+    if config.tc_weight == 1 or config.batch_size >= _MANY_ROWS:
+        return ""
+    return (
+        f"{'note':11}--tc-weight: batches of {config.batch_size} are too few to tell total "
+        "correlation from\n"
+        f"{'':11}what each dimension tells about x, which is weighed too; Chen et al. 2018 have "
+        f"batches\n{'':11}of 2048 (--batch-size)\n"
+    )
 
 
 def _layout(card):

@@ -10,6 +10,7 @@ from kvae.model import as_float
 from kvae.noise import SeededNoise
 from kvae.priors.mixture import Mixture
 from kvae.priors.second_stage import SecondStage
+from kvae.regularisers import total_correlation
 from kvae.schedules import LinearWarmup
 
 
@@ -577,7 +578,14 @@ def test_free_bits_and_the_weight_of_the_total_correlation_change_the_loss_alone
             assert found[name][figure] == pytest.approx(found["none"][figure], rel=1e-5)
     # No dimension carries five nats here, so that each counts as that.
     assert found["bits"]["loss"] == pytest.approx(found["none"]["distortion"] + 10.0, rel=1e-5)
-    assert found["tc"]["loss"] != pytest.approx(found["none"]["loss"], rel=1e-3)
+    plain.seed_generator.state.assign([0, 0])
+    posterior = plain.posterior(x)
+    z = posterior.draw(plain._step_noise(x), "posterior").value
+    estimate = float(np.mean(total_correlation(posterior, z)))
+    assert abs(estimate) > 1e-3
+    assert found["tc"]["total_correlation"] == pytest.approx(estimate, rel=1e-4)
+    assert found["tc"]["loss"] - found["none"]["loss"] == pytest.approx(3.0 * estimate, rel=1e-3)
+    assert "total_correlation" not in found["none"]
 
 
 def test_free_bits_keep_a_latent_alive_that_would_collapse(rng):
@@ -591,6 +599,20 @@ def test_free_bits_keep_a_latent_alive_that_would_collapse(rng):
         rates[bits] = vae.evaluate(x, verbose=0, return_dict=True)["rate"]
     assert rates[0.0] < 0.3
     assert rates[1.0] > 0.7
+
+
+@pytest.mark.parametrize("schedule", [{"kl_cycle_steps": 4}, {"kl_warmup_steps": 4}])
+def test_validation_has_the_beta_of_the_last_step(rng, schedule):
+    x = rng.normal(size=(16, 3)).astype("float32")
+    vae = make_vae((3,), beta=6.0, **schedule)
+    vae.compile(keras.optimizers.SGD(1e-6))
+    found = []
+    for steps in (1, 1, 2):
+        logs = vae.fit(x, batch_size=16, epochs=steps, validation_data=(x, None), verbose=0).history
+        excess = logs["val_loss"][-1] - logs["val_distortion"][-1]
+        found.append(excess / logs["val_rate"][-1])
+    expected = [3.0, 6.0, 6.0] if "kl_cycle_steps" in schedule else [1.5, 3.0, 6.0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("scale", "jit"), [(1.0, False), ((1e-3, 1.0, 1e2), True)])

@@ -325,6 +325,50 @@ def test_the_best_weights_are_those_of_the_figure(tmp_path, figure, values, expe
     assert vae.get_weights()[0].flat[0] == best[-1]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"beta": 6.0}, [0, 1, 2, 3, 4]),
+        ({"kl_warmup_epochs": 3}, [0, 1, 2, 3, 4]),
+        ({"kl_cycle_epochs": 4}, [0, 1, 2, 3, 4]),
+        ({"beta": 6.0, "kl_warmup_epochs": 3}, [3, 4]),
+        ({"free_bits": 0.1, "kl_warmup_epochs": 3}, [3, 4]),
+        ({"beta": 6.0, "kl_warmup_epochs": 5}, []),
+        ({"beta": 6.0, "kl_cycle_epochs": 4}, [2, 3]),
+        ({"tc_weight": 6.0, "kl_cycle_epochs": 3}, [2]),
+        ({"beta": 6.0, "kl_cycle_epochs": 2}, [1, 3]),
+        ({"beta": 6.0, "kl_cycle_epochs": 1}, [0, 1, 2, 3, 4]),
+    ],
+    ids=str,
+)
+def test_epochs_of_another_goal_than_the_last_do_not_count(options, expected):
+    config = resolve({"posterior": "diagonal", "prior": "standard_normal", **options})
+    counts = training._counts(config)
+    assert [epoch for epoch in range(5) if counts(epoch)] == expected
+
+
+@pytest.mark.parametrize(
+    ("warmup", "expected"),
+    # The ELBO is best in the middle of the warm-up, the loss of full beta at the end; a run that
+    # never gets there keeps the best ELBO.
+    [(2, [0, 1, 2, 2, 4]), (9, [0, 1, 1, 1, 1])],
+)
+def test_a_warm_up_to_another_beta_is_not_published(tmp_path, warmup, expected):
+    config = resolve({"beta": 6.0, "kl_warmup_epochs": warmup})
+    kept = training._BestWeights(
+        training._chosen_by(config), tmp_path / "best.weights.h5", training._counts(config)
+    )
+    vae = kvae.build_vae((2,), latent_dim=1)
+    kept.set_model(vae)
+    best = []
+    figures = zip([-9.0, -3.0, -5.0, -6.0, -7.0], [1.0, 4.0, 9.0, 9.5, 8.0], strict=True)
+    for epoch, (elbo, loss) in enumerate(figures):
+        vae.set_weights([np.full_like(weight, epoch) for weight in vae.get_weights()])
+        kept.on_epoch_end(epoch, {"val_elbo": elbo, "val_loss": loss})
+        best.append(kept.weights[0].flat[0])
+    assert best == expected
+
+
 def test_best_weights_are_not_written_every_time(tmp_path):
     kept = training._BestWeights("elbo", tmp_path / "best.weights.h5", seconds_between=1e9)
     vae = kvae.build_vae((2,), latent_dim=1)
@@ -400,14 +444,29 @@ def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
 @pytest.mark.parametrize(
     ("options", "figure"),
     [
-        ({}, "elbo"), ({"beta": 4.0}, "elbo"), ({"objective": "iwae"}, "loss"),
+        ({}, "elbo"), ({"kl_warmup_epochs": 1}, "elbo"), ({"kl_cycle_epochs": 2}, "elbo"),
+        ({"objective": "iwae"}, "loss"), ({"beta": 4.0}, "loss"), ({"beta": 0.5}, "loss"),
         ({"tc_weight": 3.0}, "loss"), ({"free_bits": 0.1}, "loss"),
-        ({"tc_weight": 3.0, "kl_warmup_epochs": 1}, "elbo"),
+        ({"tc_weight": 3.0, "kl_warmup_epochs": 1}, "loss"),
     ],
 )  # fmt: skip
 def test_which_figure_says_which_epoch_was_best(options, figure):
     plain = {"posterior": "diagonal", "prior": "standard_normal"}
     assert training._chosen_by(resolve({**plain, **options})) == figure
+
+
+@pytest.mark.parametrize(
+    ("options", "is_said"),
+    [({"tc_weight": 4.0, "batch_size": 511}, True), ({"tc_weight": 0.0, "batch_size": 32}, True),
+     ({"tc_weight": 4.0, "batch_size": 512}, False), ({"batch_size": 32}, False)],
+)  # fmt: skip
+def test_small_batches_of_a_total_correlation_are_said(options, is_said, capsys):
+    config = resolve({"posterior": "diagonal", "hidden_units": "8", **options})
+    dataset = data.load("gmm")
+    vae = kvae.build_vae((3,), latent_dim=3)
+    training._announce(config, dataset, vae, "float32")
+    text = " ".join(capsys.readouterr().out.split())
+    assert (f"batches of {config.batch_size} are too few to tell" in text) == is_said
 
 
 def test_labelled_images_get_directions_and_others_none(tmp_path):
