@@ -29,7 +29,8 @@ PROBLEMS = {
     "latent space too small": "every latent dimension is in full use, and the error still large",
 }
 SURE = ("certain", "likely", "possible")
-# What is no news beside another problem: its consequences, or the same said twice.
+# What is no news beside another problem: its consequences, or the same said twice. But a sampler
+# that is only possibly dead does not explain the prior's gap away.
 _COVERS = {
     "diverged": ("overfitting", "training too short", "unstable training"),
     "posterior collapse": ("few units",),
@@ -60,7 +61,7 @@ VARIANCE_OFF, VARIANCE_FAR_OFF = 2.0, 4.0  # times the error: as beta 2 and 4 wo
 SAMPLES_WORSE = 1.5  # times another Fréchet distance: samples are never quite as near
 SAMPLER_FAR = 2.0  # times the reconstructions': those are the best that the decoder can do
 SAMPLER_HARMS = 1.1  # times the prior's: above what sample sets differ by
-COVERAGE_LOST = 0.5  # of the prior's coverage: whole kinds of data are left out
+COVERAGE_LOST = 0.5  # of the other coverage: whole kinds of data are left out
 PRIOR_GAP_NATS = 3.0  # chance gives moments of 2,000 draws of 64 dimensions half a nat
 PRIOR_GAP_PART = 0.05  # of the rate, which the gap is a part of
 DIVERGED_PART = 0.1  # of the figure itself, below its first epoch
@@ -139,7 +140,7 @@ def diagnose(
         if told is not None and (known is None or _is_surer(told, known)):
             found[problem] = Finding(problem, *told)
     for problem, covered in _COVERS.items():
-        if problem in found:
+        if problem in found and (problem, found[problem].sure) != ("dead sampler", "possible"):
             found = {name: one for name, one in found.items() if name not in covered}
     order = list(PROBLEMS)
     findings = sorted(
@@ -315,6 +316,8 @@ def _fell(case):
         f"Training ended {_figure(lost)} nats below its {_first(case)} epoch, at "
         f"{_figure(goal[-1])} against {_figure(goal[0])}."
     )
+    if _best_was_kept(case):
+        return _Told("possible", f"{evidence[:-1]}; the best epoch was kept.", _calmer(case))
     return _Told("likely", evidence, _calmer(case))
 
 
@@ -444,12 +447,12 @@ def _train_far_above_test(case):
     if ratio is not None and ratio <= OVERFIT_ERROR:
         return None
     evidence = (
-        f"The ELBO of training rows is {_figure(gap)} nats above that of test rows "
+        f"The ELBO of training rows is {_figure(gap)} nats above that of new rows "
         f"({_figure(train)} against {_figure(test)}), more than {OVERFIT_STDERRS:g} standard "
         "errors."
     )
     if ratio is not None:
-        evidence = f"{evidence[:-1]}, and the error of test rows {ratio:.2g} times that of those."
+        evidence = f"{evidence[:-1]}, and the error of new rows {ratio:.2g} times that of those."
     sure = "possible" if ratio is not None and ratio <= SURELY_OVERFIT_ERROR else "certain"
     return _Told(sure, evidence, _try(_less_capacity(case)))
 
@@ -471,7 +474,22 @@ def _peak_long_past(case):
         f"Validation was best in epoch {epoch} of {case.epochs()} and then lost "
         f"{_figure(lost)} nats, while training gained {_figure(train[-1] - train[best])}."
     )
+    if _best_was_kept(case):
+        advice = f"Try --epochs {epoch}: it takes less time."
+        return _Told("possible", f"{evidence[:-1]}; the best epoch was kept.", advice)
     return _Told("likely", evidence, _try([f"--epochs {epoch}", *_less_capacity(case)]))
+
+
+def _best_was_kept(case):
+    """Whether the weights are not those that a history ends with.
+
+    Training rows are measured of published weights alone, which are those of the best epoch; where
+    they are far likelier than new rows, it does not matter which epoch that was.
+    """
+    try:
+        return _train_far_above_test(case) is None
+    except _MissingError:
+        return False
 
 
 def _less_capacity(case):
@@ -572,7 +590,7 @@ def _beta(case):
     )
     advice = "Try --beta 1"
     variance = _fixed_variance(case)
-    if variance:
+    if variance and beta:
         advice += f"; --beta 1 --variance {beta * variance:.3g} trains the same means as now"
     return _Told("certain", f"{counts}, {effect}.", f"{advice}.")
 
@@ -737,21 +755,32 @@ def _harms(case):
 
 def _covers_less(case):
     sampler = case.number("coverage_sampler")
-    others = case.known("coverage_prior", "coverage_reconstructions")
-    most = max(others, key=lambda name: others[name])
-    if sampler >= COVERAGE_LOST * others[most]:
+    found = case.known("coverage_prior", "coverage_floor")
+    prior, floor = (found.get(f"coverage_{kind}", 0.0) for kind in ("prior", "floor"))
+    if sampler < COVERAGE_LOST * prior and not _beats_prior(case):
+        sure, others = "likely", f"those of the prior {prior:.1%}"
+    elif sampler < COVERAGE_LOST * floor:
+        # No sampler covers as much as data do: the decoder has its part in it.
+        sure, others = "possible", f"training rows {floor:.1%}"
+    else:
         return None
-    evidence = (
-        f"The sampler's samples cover {sampler:.1%} of the data, "
-        f"{'those of the prior' if most.endswith('prior') else 'reconstructions'} "
-        f"{others[most]:.1%}."
-    )
-    return _Told("likely", evidence, _other_sampler(case))
+    evidence = f"The sampler's samples cover {sampler:.1%} of the data, {others}."
+    return _Told(sure, evidence, _other_sampler(case))
+
+
+def _beats_prior(case):
+    """Whether the sampler's samples are nearer to the data than the prior's."""
+    try:
+        _, (sampler, prior) = case.frechet("sampler", "prior")
+    except _MissingError:
+        return False
+    return sampler < prior
 
 
 def _other_sampler(case):
     options = ["--sampler auto"] if case.option("sampler") != "auto" else []
-    return _try([*options, "--sampler none", "a smaller --latent-dim, whose density is easier"])
+    options += [] if _beats_prior(case) else ["--sampler none"]
+    return _try([*options, "a smaller --latent-dim, whose density is easier"])
 
 
 # Use of the latent space

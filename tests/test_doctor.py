@@ -98,6 +98,8 @@ LINE = np.linspace(2_000.0, 9_000.0, EPOCHS).tolist()
 FIRST_EPOCHS = {name: values[:3] for name, values in HISTORY.items()}
 NO_SAMPLER = {"sampler": None, **{f"{f}_sampler": None for f in FEATURES}}
 OWN_PRIOR = {"sampler": "none"}
+# As of a model that goes on from its last epoch: nobody measured the training rows.
+LAST_WEIGHTS = {"train_elbo_nats": None}
 
 
 def _all(kind, value):
@@ -109,6 +111,10 @@ CHANGES = {
     "not finite": ("diverged", "certain", {"history": HISTORY | {"loss": [1.0, float("nan")]}}),
     "elbo not finite": ("diverged", "certain", {"metrics": {"elbo_nats": float("-inf")}}),
     "fell": ("diverged", "likely", {
+        "history": _history(_saturating(9_000, 2_000), _saturating(8_900, 1_950)),
+        "metrics": LAST_WEIGHTS,
+    }),
+    "fell, best kept": ("diverged", "possible", {
         "history": _history(_saturating(9_000, 2_000), _saturating(8_900, 1_950)),
     }),
     "no unit": ("posterior collapse", "certain", {"metrics": {"active_units": 0}}),
@@ -126,6 +132,9 @@ CHANGES = {
         "config": {"variance": "heteroscedastic"},
     }),
     "long past": ("overfitting", "likely", {
+        "history": _history(RISING_TRAIN, _bent(20, 600.0)), "metrics": LAST_WEIGHTS,
+    }),
+    "long past, best kept": ("overfitting", "possible", {
         "history": _history(RISING_TRAIN, _bent(20, 600.0)),
     }),
     "rising": ("training too short", "likely", {"history": _history(LINE, LINE)}),
@@ -155,16 +164,16 @@ CHANGES = {
         "metrics": {"prior_moments_kl_nats": 7.0, "prior_gap_nats": None, **NO_SAMPLER},
         "config": {"sampler": "none"},
     }),
-    "sampler covers less than reconstructions": ("dead sampler", "likely", {
-        "metrics": {
-            "coverage_sampler": 0.3, "coverage_prior": 0.3, "coverage_reconstructions": 0.8,
-        },
+    "sampler covers less than training rows": ("dead sampler", "possible", {
+        "metrics": {"coverage_sampler": 0.4, "coverage_floor": 0.81},
     }),
     "sampler far": ("dead sampler", "likely", {
         "metrics": _all("sampler", 110.0) | _all("prior", 120.0),
     }),
     "sampler harms": ("dead sampler", "certain", {"metrics": _all("sampler", 67.0)}),
-    "sampler covers less": ("dead sampler", "likely", {"metrics": {"coverage_sampler": 0.3}}),
+    "sampler covers less": ("dead sampler", "likely", {
+        "metrics": {"coverage_sampler": 0.3} | _all("sampler", 60.0),
+    }),
     "gap": ("prior gap", "likely", {
         "metrics": {"prior_gap_nats": 7.0, **NO_SAMPLER}, "config": {"sampler": "none"},
     }),
@@ -236,7 +245,11 @@ def test_every_problem_is_brought_about_above():
         {"metrics": _all("sampler", 66.0)},
         # A sampler is not to blame for reconstructions that are as bad.
         {"metrics": _all("sampler", 99.0) | _all("prior", 100.0) | _all("reconstructions", 90.0)},
-        {"metrics": {"coverage_sampler": 0.325}},
+        {"metrics": {"coverage_sampler": 0.325} | _all("sampler", 60.0)},
+        # Reconstructions cover what their images do; and few samples of the prior may hit more.
+        {"metrics": {"coverage_sampler": 0.3, "coverage_reconstructions": 0.95}},
+        {"metrics": {"coverage_sampler": 0.3, "coverage_prior": 0.65}},
+        {"metrics": {"coverage_sampler": 0.4, "coverage_floor": 0.8}},
         {"metrics": {"active_units": 9}},
         {"history": _history(np.array(SPIKE) + [690.0 * (i == 30) for i in range(EPOCHS)], LINE)
          | {"val_elbo": HISTORY["val_elbo"], "val_loss": HISTORY["val_loss"]}},
@@ -446,7 +459,7 @@ def test_how_much_more_training_would_add():
 
 
 def test_the_best_epoch_is_named():
-    (found,) = _changed(history=_history(RISING_TRAIN, _bent(20, 600.0)))
+    (found,) = _changed(history=_history(RISING_TRAIN, _bent(20, 600.0)), metrics=LAST_WEIGHTS)
     best = int(np.argmax(_bent(20, 600.0))) + 1
     assert f"best in epoch {best} of 50" in found.evidence
     assert f"--epochs {best}" in found.advice
@@ -473,6 +486,45 @@ def test_what_is_only_possible_stands_last():
 def test_a_cause_is_told_without_its_consequences():
     found = _changed(history={**_history(SPIKE, _bent(20, 600.0)), "loss": [float("nan")]})
     assert _names(found) == ["diverged"]
+
+
+def test_an_epoch_that_was_kept_is_no_overfitting():
+    (found,) = _changed(history=_history(RISING_TRAIN, _bent(20, 600.0)))
+    assert found.evidence.endswith("; the best epoch was kept.")
+    assert found.advice == "Try --epochs 21: it takes less time."
+    far = {"train_elbo_nats": 8_880 + 30.0}
+    (found,) = _changed(history=_history(RISING_TRAIN, _bent(20, 600.0)), metrics=far)
+    assert found.sure == "certain"
+    assert "of training rows is 30 nats above" in found.evidence
+
+
+def test_beta_0_has_no_fixed_variance_of_the_same_means():
+    (found,) = _changed(config={"beta": 0.0, "variance": 0.05})
+    assert found.advice == "Try --beta 1."
+
+
+WORKING_SAMPLER = {
+    **_all("prior", 228.7), **_all("sampler", 21.4), **_all("reconstructions", 19.6),
+    "coverage_prior": 0.10, "coverage_sampler": 0.40, "coverage_reconstructions": 0.85,
+}  # fmt: skip
+
+
+def test_a_sampler_that_works_is_alive_and_the_gap_of_the_prior_is_told():
+    (found,) = _changed(metrics=WORKING_SAMPLER)
+    assert (found.problem, found.sure) == ("prior gap", "possible")
+    assert "228.7 against 19.6" in found.evidence
+    found = _changed(metrics={**WORKING_SAMPLER, "coverage_floor": 0.95})
+    assert [(one.problem, one.sure) for one in found] == [
+        ("dead sampler", "possible"), ("prior gap", "possible")
+    ]  # fmt: skip
+    assert "cover 40.0% of the data, training rows 95.0%." in found[0].evidence
+
+
+@pytest.mark.parametrize(("sampler", "is_advised"), [(119.0, False), (120.0, True)])
+def test_no_sampler_is_advised_only_where_it_does_not_beat_the_prior(sampler, is_advised):
+    (found,) = _changed(metrics=_all("sampler", sampler) | _all("prior", 120.0))
+    assert found.problem == "dead sampler"
+    assert ("--sampler none" in found.advice) == is_advised
 
 
 def test_a_sampler_between_prior_and_reconstructions_is_alive():
