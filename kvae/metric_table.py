@@ -71,7 +71,9 @@ def print_table(metrics: Mapping[str, Any]) -> None:
     Args:
         metrics: from `kvae.measurements.measure`.
     """
-    columns = ("",) + ("_sampler",) * ("log_likelihood_nats_sampler" in metrics)
+    # Not every sampler has a density, but all have samples.
+    keys = (key for shown in _SHOWN.values() for key, *_ in shown)
+    columns = ("", "_sampler") if any(f"{key}_sampler" in metrics for key in keys) else ("",)
     if len(columns) > 1:
         print(f"\n  {'':38}{'prior':>12}{'sampler':>26}", end="")
     for group, shown in _SHOWN.items():

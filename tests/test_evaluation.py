@@ -152,6 +152,24 @@ def test_prior_and_sampler_stand_side_by_side(capsys):
         assert line in words
 
 
+def test_a_sampler_without_a_density_has_its_column(capsys):
+    point = {"num_draws": 1, "rows": 50, "bound_nats": -3.0, "bound_nats_stderr": 0.1}
+    print_table(
+        {
+            "active_units": 1, "latent_dim": 1, "log_likelihood_nats": -3.5, "bound_curve": [point],
+            "sliced_wasserstein": 0.5, "sliced_wasserstein_sampler": 0.25,
+        }
+    )  # fmt: skip
+    words = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "prior sampler",
+        "sliced Wasserstein distance 0.5000 0.2500",
+        "log-likelihood, bound -3.5000",
+        "K = 1 on 50 rows -3.0000 ± 0.1000",
+    ):
+        assert line in words
+
+
 def test_without_a_sampler_and_a_truth_the_table_has_one_column_and_bounds(capsys):
     point = {"num_draws": 1, "rows": 50, "bound_nats": -3.0, "bound_nats_stderr": 0.1}
     print_table({"active_units": 1, "latent_dim": 1, "bound_curve": [point]})

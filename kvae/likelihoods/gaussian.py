@@ -26,8 +26,9 @@ class Gaussian(keras.layers.Layer):
     - "full": from the decoder, a full covariance along the last axis of x: of all features of a
       vector, of the colours of each pixel.
 
-    Whatever is learned stays above a floor in a soft way: elements that never change would
-    otherwise send the density to infinity.
+    Whatever is learned stays above a floor: elements that never change would otherwise send the
+    density to infinity. What has a gradient comes near it softly, not to get stuck there;
+    "optimal", which has none, is cut off at it.
 
     Args:
         variance: see above.
