@@ -10,6 +10,9 @@ from typing import NamedTuple
 import keras
 
 LOG_2PI = math.log(2.0 * math.pi)
+# Of the variance of grey levels: terms to each side, the scales that they reach in wide logistics.
+_NUM_STEPS, _REACH = 12, 9.0
+_LEAST_VARIANCE = 1e-12
 
 
 def sum_event(values):
@@ -371,6 +374,23 @@ class Bernoulli:
         return keras.ops.cast(uniform < self.mean(), "float32")
 
 
+def _tail_sums(offset, step, span):
+    """Sums of g(j) and of (2 j + 1) g(j), g(j) = sigmoid(offset - (j + 1/2) step), over j < span.
+
+    Of 12 terms at most. All of the arguments have one shape, and so have the sums.
+    """
+    ops = keras.ops
+
+    # A loop, because TensorFlow would hold all terms of a sum at once.
+    def add(number, sums):
+        number = ops.cast(number, offset.dtype)
+        term = ops.sigmoid(offset - (number + 0.5) * step)
+        term = ops.where(span > number, term, 0.0)
+        return sums[0] + term, sums[1] + (2.0 * number + 1.0) * term
+
+    return ops.fori_loop(0, _NUM_STEPS, add, (ops.zeros_like(offset), ops.zeros_like(offset)))
+
+
 class LogisticLevels:
     """Grey levels 0 to 255 of an image, each pixel from a mixture of discretised logistics.
 
@@ -393,18 +413,52 @@ class LogisticLevels:
     def mean(self):
         """Mean of what is cut at 0 and 1, before it is rounded, `(batch, height, width, channels)`.
 
-        Rounding moves it by less than half a level.
+        Rounding moves it by at most half a level.
         """
         softplus, scales = keras.ops.softplus, self._scales
         below_one = softplus((self._means - 1.0) / scales)
         return self._over_components(scales * (softplus(self._means / scales) - below_one))
 
     def variance(self):
-        """Variance before anything is cut or rounded, `(batch, height, width, channels)`."""
+        """Variance of the levels, as they are cut and rounded, `(batch, height, width, channels)`.
+
+        Wrong by at most 0.3%; what is less than 1e-12 counts as that.
+        """
         square = keras.ops.square
-        mean = self._over_components(self._means)
-        own = square(self._scales) * (math.pi**2 / 3.0) + square(self._means)
-        return self._over_components(own) - square(mean)
+        means, variances = self._level_moments()
+        mean = keras.ops.expand_dims(self._over_components(means), -2)
+        own = variances + square(means - mean)
+        return keras.ops.maximum(self._over_components(own) / 255.0**2, _LEAST_VARIANCE)
+
+    def _level_moments(self):
+        """Mean and variance of each component's level L, in levels: two tensors as `means`.
+
+        About the level c nearest to where its logistic X has its mean, E[L - c] = R - S and
+        E[(L - c)^2] = R' + S'. R sums P(X > c + j + 1/2) over j = 0, 1 ... up to the edge, R'
+        sums (2 j + 1) times that, S and S' are the same below c: nothing cancels, however far
+        beyond an edge the mean lies.
+
+        Of narrow logistics 12 terms to a side are all that counts. Those of wide ones are the
+        midpoints of an integral, which 12 steps of h levels give as well: by the Euler-Maclaurin
+        formula the sums over steps of 1 and of h differ by (h^2 - 1) / 24 times the integrand's
+        slope at the last point less that at the first.
+        """
+        ops = keras.ops
+        mean, scale = 255.0 * self._means, 255.0 * self._scales
+        centre = ops.round(ops.clip(mean, 0.0, 255.0))
+        first = second = ops.zeros_like(mean)
+        for sign, span in ((1.0, 255.0 - centre), (-1.0, centre)):
+            offset = sign * (mean - centre) / scale
+            step = ops.maximum(1.0, ops.minimum(span, _REACH * scale) / _NUM_STEPS)
+            sum_0, sum_1 = _tail_sums(offset, step / scale, span)
+            last = _NUM_STEPS * step
+            here, beyond = ops.sigmoid(offset), ops.sigmoid(offset - last / scale)
+            slope_0 = (here * (1.0 - here) - beyond * (1.0 - beyond)) / scale
+            slope_1 = 2.0 * (beyond - here - last * beyond * (1.0 - beyond) / scale)
+            finer = (ops.square(step) - 1.0) / 24.0
+            first = first + sign * (step * sum_0 + finer * slope_0)
+            second = second + ops.square(step) * sum_1 + finer * slope_1
+        return centre + first, second - ops.square(first)
 
     def log_prob(self, x):
         """Log probability of the levels nearest to x.

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 from scipy.special import log_softmax, logsumexp
 
@@ -68,18 +69,65 @@ def test_samples_are_levels_with_the_probabilities_of_the_levels(rng):
     found = np.bincount(levels.ravel(), minlength=256) / count
     error = np.sqrt(probability * (1 - probability) / count) + 1e-4
     assert (np.abs(found - probability) < 5 * error).all()
-    # The mean is that before rounding, so within half a level; the variance that before cutting.
+    # The mean is that before rounding, so within half a level.
     mean = np.asarray(distribution.mean()[0]).item()
     assert mean == pytest.approx(float(sample.mean()), abs=0.5 / 255)
+    variance = np.asarray(distribution.variance()[0]).item()
+    assert variance == pytest.approx(float(sample.var()), rel=0.03)
 
 
-def test_the_variance_is_that_of_the_uncut_mixture(rng):
+def _moments_of_levels(means, scales):
+    """Mean and variance of the levels, from the probabilities of all 256."""
+    edges = (np.arange(255).reshape(-1, *[1] * means.ndim) + 0.5) / 255
+    noise = stats.logistic(means.astype(float), scales.astype(float))
+    # About the level nearest to the mean, each tail from its own side: no digits are lost.
+    centre = np.round(np.clip(means.astype(float), 0, 1) * 255)
+    above, steps = edges * 255 > centre, 2 * np.abs(edges * 255 - centre)
+    tails = np.where(above, noise.sf(edges), noise.cdf(edges))
+    first = np.where(above, tails, -tails).sum(0)
+    return (centre + first) / 255, ((steps * tails).sum(0) - first**2) / 255**2
+
+
+def _grid_of_parameters():
+    means = np.concatenate([np.linspace(-1, 2, 301), np.linspace(-0.02, 0.02, 101)])
+    means = np.concatenate([means, 1 + np.linspace(-0.02, 0.02, 101)]).astype("float32")
+    scales = np.geomspace(1e-4, 3, 101).astype("float32")
+    return (np.ascontiguousarray(one) for one in np.broadcast_arrays(means, scales[:, None]))
+
+
+def test_the_variance_is_that_of_the_levels_whatever_their_mean_and_scale():
+    means, scales = _grid_of_parameters()
+    shape = (*means.shape, 1, 1, 1)
+    logits = np.zeros(shape[:-1], "float32")
+    found = LogisticLevels(means.reshape(shape), scales.reshape(shape), logits).variance()
+    _, expected = _moments_of_levels(means, scales)
+    np.testing.assert_allclose(found[..., 0, 0], expected, rtol=3e-3, atol=1e-12)
+    assert np.asarray(found).min() > 0
+
+
+def test_a_mean_beyond_the_edge_leaves_little_variance():
+    shape = (2, 1, 1, 1, 1)
+    means, scales = np.reshape([-0.5, 1.5], shape), np.full(shape, 0.1)
+    parts = (one.astype("float32") for one in (means, scales, np.zeros(shape[:-1])))
+    found = np.asarray(LogisticLevels(*parts).variance()).ravel()
+    np.testing.assert_allclose(found, 0.000134, rtol=5e-3)
+
+
+def test_the_variance_of_a_mixture_has_that_of_its_means(rng):
     means, scales, logits = _parameters(rng)
     weights = np.exp(log_softmax(logits.astype(float), axis=-1))[..., None]
-    mean = (weights * means).sum(-2)
-    expected = (weights * (stats.logistic.var(means, scales) + means**2)).sum(-2) - mean**2
-    found = LogisticLevels(means, scales, logits).variance()
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    of_means, of_variances = _moments_of_levels(means, scales)
+    mean = (weights * of_means).sum(-2, keepdims=True)
+    expected = (weights * (of_variances + (of_means - mean) ** 2)).sum(-2)
+
+    @tf.function
+    def served(*parts):
+        return LogisticLevels(*parts).variance()
+
+    np.testing.assert_allclose(served(means, scales, logits), expected, rtol=3e-3)
+    specs = [tf.TensorSpec((None, *part.shape[1:])) for part in (means, scales, logits)]
+    none = served.get_concrete_function(*specs)(*(part[:0] for part in (means, scales, logits)))
+    assert none.shape == (0, *expected.shape[1:])
 
 
 @pytest.mark.parametrize("num_components", [1, 3])
