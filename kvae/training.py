@@ -16,9 +16,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import data, publish, runs
+from kvae import data, doctor, publish, runs
 from kvae.build import build_vae, load_model
-from kvae.config import Config
+from kvae.callbacks import MAX_ROWS, measure
+from kvae.config import NO_SAMPLER, Config
 from kvae.data.conditions import Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.data.rows import in_parts, random_rows, some_of
@@ -50,6 +51,7 @@ class Fitted(NamedTuple):
         history: figure -> value of each epoch.
         directions: of attributes in latent space, where the data have such labels.
         conditions: the columns of a conditional model's condition.
+        dataset: its rows as the model takes them.
     """
 
     vae: VAE
@@ -57,10 +59,11 @@ class Fitted(NamedTuple):
     history: dict[str, list[float]]
     directions: Directions | None = None
     conditions: Conditions = Conditions()
+    dataset: data.Dataset | None = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
-    """Train and publish the best weights as the next version.
+    """Train, publish the best weights as the next version, and print what the doctor says of them.
 
     Args:
         config: all options; `kvae.preflight.check` finds most faults sooner.
@@ -83,7 +86,8 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
             condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
         )  # fmt: skip
         (folder / BEST_WEIGHTS).unlink(missing_ok=True)
-    print(f"\npublished {version.path}")
+    print(f"\npublished {version.path}", flush=True)
+    _consult(config, fitted)
     print(f"next:     python evaluate.py --model {version.path}")
     return version
 
@@ -109,7 +113,31 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     history = _fit(config, dataset, vae, folder)
     vae = with_sampler(vae, config.sampler, dataset, seed=config.seed)
     directions = _directions(vae, dataset, config)
-    return Fitted(vae, dataset.card, history, directions, conditions)
+    return Fitted(vae, dataset.card, history, directions, conditions, dataset)
+
+
+def _consult(config, fitted):
+    """Print what looks wrong with a published model: a glance, which `evaluate.py` goes beyond."""
+    try:
+        findings = _diagnosis(config, fitted)
+    except Exception as error:  # whatever it is, the training was not in vain
+        print(f"doctor    NO report: {error}")
+        return
+    print(f"doctor    on {MAX_ROWS} validation rows at most (evaluate.py measures more)")
+    print(doctor.report(findings))
+
+
+def _diagnosis(config, fitted):
+    vae, dataset = fitted.vae, fitted.dataset
+    metrics, of_train = (
+        measure(vae, some_of(split.x, MAX_ROWS, [config.seed, 6]), config.seed)
+        for split in (dataset.valid, dataset.train)
+    )
+    # Those that say whether it is the training rows that it knows.
+    names = {"elbo_nats", "elbo_nats_stderr", "reconstruction_mse"} & of_train.keys()
+    metrics |= {f"train_{name}": of_train[name] for name in names}
+    metrics["sampler"] = vae.sampler.kind if vae.has_sampler else NO_SAMPLER
+    return doctor.diagnose(metrics, config=asdict(config), history=fitted.history)
 
 
 def dry_run(config: Config) -> None:

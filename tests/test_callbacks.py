@@ -93,6 +93,8 @@ def test_the_exact_posterior_of_ppca_has_known_numbers(ppca):
     )
     assert sum(metrics["rate_per_dim_nats"]) == pytest.approx(metrics["rate_nats"], rel=1e-5)
     assert (metrics["active_units"], metrics["latent_dim"]) == (2, 2)
+    error = np.square(np.asarray(ppca.vae()(x[rows])) - x[rows]).mean()
+    assert metrics["reconstruction_mse"] == pytest.approx(error, rel=1e-4)
     assert "psnr_db" not in metrics
 
 

@@ -469,6 +469,43 @@ def test_small_batches_of_a_total_correlation_are_said(options, is_said, capsys)
     assert (f"batches of {config.batch_size} are too few to tell" in text) == is_said
 
 
+def test_a_run_that_collapses_says_so_and_what_to_do(tmp_path, capsys):
+    _train(
+        tmp_path, beta=50, epochs=6, batch_size=1000, learning_rate=0.03, variance="0.5",
+        posterior="diagonal", prior="standard_normal",
+    )  # fmt: skip
+    _, _, told = capsys.readouterr().out.partition("\npublished ")
+    lines = told.splitlines()
+    assert lines[1].startswith("doctor    on 500 validation rows")
+    assert lines[2] == "1. posterior collapse (certain)"
+    assert "because beta 50 makes every nat cost 50" in " ".join(told.split())
+    assert lines[-1].startswith("next: ")
+
+
+def test_a_healthy_run_was_looked_at(ppca, capsys):
+    x = ppca.sample(3000)
+    dataset = Dataset("vectors", *(Split(part) for part in np.split(x, 3)))
+    history = {f"{split}{name}": [-5.0] * 9 for split in ("", "val_") for name in ("elbo", "loss")}
+    fitted = training.Fitted(ppca.vae(), {}, history, dataset=dataset)
+    training._consult(resolve({"sampler": "none", "variance": "0.3"}), fitted)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "nothing wrong found; looked for: diverged, posterior collapse, overfitting" in said
+    # A sampler that was asked for and could not be fitted is told, too.
+    training._consult(resolve({"sampler": "flow", "variance": "0.3"}), fitted)
+    assert "1. dead sampler (certain)" in capsys.readouterr().out
+
+
+def test_a_doctor_that_fails_does_not_lose_the_training(ppca, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(training, "measure", fail)
+    split = Split(ppca.sample(20))
+    dataset = Dataset("vectors", split, split, split)
+    training._consult(resolve({}), training.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    assert "NO report: no such luck" in capsys.readouterr().out
+
+
 def test_labelled_images_get_directions_and_others_none(tmp_path):
     rng = np.random.default_rng(0)
     bright = rng.random(300) < 0.5
