@@ -259,7 +259,8 @@ def publish_arguments(argv: Sequence[str]) -> tuple[str, dict[str, Any]]:
     def add(name: str, text: str, *, model: str = "") -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         if model:
-            one.add_argument("model", metavar=model, help="saved/NAME or saved/NAME/NUMBER")
+            where = "saved/NAME" if model == "MODEL" else "saved/NAME or saved/NAME/NUMBER"
+            one.add_argument("model", metavar=model, help=where)
         return one
 
     one = add("from-keras", "publish a .keras file of a kvae.VAE as a new version")

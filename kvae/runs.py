@@ -70,7 +70,17 @@ def replace_text(path: Path, text: str) -> None:
     """Write a file anew: whoever reads it meanwhile finds the old text or the new one, whole."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.write_text(text)
+    sync(new)
     new.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before anything that follows."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def training_folder(save: str | Path, name: str) -> Path:
@@ -79,12 +89,14 @@ def training_folder(save: str | Path, name: str) -> Path:
 
 
 def versions(model: Path) -> list[Version]:
-    """The published versions in `saved/<name>`, oldest first."""
-    if not model.is_dir():
+    """The published versions in `saved/<name>`, oldest first; none where nobody may look."""
+    try:
+        paths = list(model.iterdir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # lost+found is one
         return []
     found = [
         Version(path, model.name, int(path.name))
-        for path in model.iterdir()
+        for path in paths
         if _is_number(path.name)
         and (path / "saved_model.pb").is_file()
         and (path / METADATA).is_file()
@@ -93,7 +105,7 @@ def versions(model: Path) -> list[Version]:
 
 
 def next_number(model: Path) -> int:
-    """One more than any number that a version or an evaluation in `saved/<name>` ever had."""
+    """One more than any number that a version or an evaluation in `saved/<name>` has."""
     taken = [
         int(path.name)
         for folder in (model, model / "evaluation")

@@ -112,13 +112,14 @@ class _Services(
 ):
     def __init__(self, name, session, fail_first):
         self.name, self.session, self.left_to_fail = name, session, fail_first
-        self.requests, self.versions = [], []
+        self.requests, self.versions, self.newest, self.left_to_replace = [], [], 1, 0
 
     def _check(self, spec, context):
         if self.left_to_fail:
             self.left_to_fail -= 1
             context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
-        if spec.name != self.name:
+        gone = spec.HasField("version") and spec.version.value != self.newest
+        if spec.name != self.name or gone:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: {spec.name}")
 
     def Predict(self, request, context):
@@ -130,6 +131,7 @@ class _Services(
         spec = request.model_spec
         self.versions.append(spec.version.value if spec.HasField("version") else None)
         self.requests.append({name: len(value) for name, value in given.items() if value.ndim})
+        _replace(self)
         try:
             outputs = answer(self.session, request.model_spec.signature_name, given)
         except Refused as error:
@@ -147,8 +149,15 @@ class _Services(
     def GetModelStatus(self, request, context):
         self._check(request.model_spec, context)
         return get_model_status_pb2.GetModelStatusResponse(
-            model_version_status=[{"version": 1, "state": "AVAILABLE"}]
+            model_version_status=[{"version": self.newest, "state": "AVAILABLE"}]
         )
+
+
+def _replace(server):
+    """Serve the next version, and this one no more, after as many calls as were said."""
+    if server.left_to_replace:
+        server.left_to_replace -= 1
+        server.newest += not server.left_to_replace
 
 
 def signature_map(session):
@@ -159,8 +168,8 @@ def signature_map(session):
 
 
 @contextmanager
-def grpc_server(name, path, fail_first=0):
-    """A gRPC server of one model.
+def grpc_server(name, path, fail_first=0, port=0):
+    """A gRPC server of one model, on a port or, with 0, on any.
 
     Yields:
         Its address, and the services: `requests` holds the rows of each.
@@ -172,7 +181,7 @@ def grpc_server(name, path, fail_first=0):
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield f"grpc://127.0.0.1:{port}", services
@@ -212,14 +221,15 @@ class _Handler(BaseHTTPRequestHandler):
         root = f"/v1/models/{self.server.model}"
         if self._refused_as_unavailable():
             return
-        if self.path.removesuffix("/versions/1") == root:
-            status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK"}}
+        newest = self.server.newest
+        if self.path.removesuffix(f"/versions/{newest}") == root:
+            status = {"version": str(newest), "state": "AVAILABLE", "status": {"error_code": "OK"}}
             self._send(200, {"model_version_status": [status]})
-        elif self.path in (f"{root}/metadata", f"{root}/versions/1/metadata"):
+        elif self.path in (f"{root}/metadata", f"{root}/versions/{newest}/metadata"):
             found = json_format.MessageToDict(
                 signature_map(self.server.session), preserving_proto_field_name=True
             )
-            spec = {"name": self.server.model, "signature_name": "", "version": "1"}
+            spec = {"name": self.server.model, "signature_name": "", "version": str(newest)}
             self._send(200, {"model_spec": spec, "metadata": {"signature_def": found}})
         else:
             self._send(404, {"error": "Could not find any versions of model"})
@@ -228,11 +238,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self._refused_as_unavailable():
             return
-        root = f"/v1/models/{self.server.model}"
-        if self.path not in (f"{root}:predict", f"{root}/versions/1:predict"):
+        if self.server.left_to_break_off:
+            self.server.left_to_break_off -= 1
+            self.close_connection = True
+            return
+        root, newest = f"/v1/models/{self.server.model}", self.server.newest
+        if self.path not in (f"{root}:predict", f"{root}/versions/{newest}:predict"):
             self._send(404, {"error": "Servable not found"})
             return
-        self.server.versions.append(1 if "/versions/" in self.path else None)
+        self.server.versions.append(newest if "/versions/" in self.path else None)
+        _replace(self.server)
         session, name = self.server.session, body.get("signature_name", "serving_default")
         types = session.signatures[name].inputs if name in session.signatures else {}
         try:
@@ -254,7 +269,8 @@ def rest_server(name, path, fail_first=0):
     """A REST server of one model; yields its address and the server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.model, server.session, server.left_to_fail = name, Session(path), fail_first
-    server.versions = []
+    server.versions, server.newest, server.left_to_replace = [], 1, 0
+    server.left_to_break_off = 0
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

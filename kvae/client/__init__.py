@@ -17,14 +17,22 @@ Source: TensorFlow Serving, "RESTful API" and `tensorflow_serving/apis/*.proto`.
 """
 
 import time
-from functools import cached_property
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kvae.client.inputs import checked
-from kvae.client.transports import Folder, Grpc, Rest, ServingError, Signature, Transport
+from kvae.client.transports import (
+    Folder,
+    Grpc,
+    NotServed,
+    Rest,
+    ServingError,
+    Signature,
+    Transport,
+)
 from kvae.errors import UsageError
 
 __all__ = ["Client", "ServingError"]
@@ -41,10 +49,12 @@ class Client:
             `saved/NAME` or `saved/NAME/NUMBER`.
         model: its name on the server; none for a folder.
         version: its number; None: the server's choice, usually the newest.
-        timeout: seconds for one request; of no meaning for a folder.
+        timeout: seconds until an answer to a request is given up; of no meaning for a folder.
         batch_size: rows of a request; larger inputs are sent in several.
-        retries: how often a request is repeated, 0 to 4, after a short wait, while the server
-            cannot be reached or says that it is unavailable.
+        retries: how often a request is repeated, 0 to 4, after a short wait, where the server
+            cannot be reached, breaks off, or says that it is unavailable.
+
+    Connections are given up by `close()`, or at the end of `with Client(...) as client:`.
 
     Raises:
         UsageError: an argument is not allowed, or there is no version in the folder.
@@ -61,6 +71,7 @@ class Client:
             )
         self.target, self.model = str(target), model
         self._batch_size, self._timeout = int(batch_size), timeout
+        self._signatures: dict[str, Signature] = {}
         scheme, separator, address = self.target.partition("://")
         if not separator:
             if model is not None or version is not None:
@@ -79,14 +90,28 @@ class Client:
         else:
             raise UsageError(f"http://, https://, grpc:// or a folder is wanted, received {target}")
 
-    @cached_property
+    def close(self) -> None:
+        """Give up the connections to the server."""
+        self._transport.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
     def signatures(self) -> dict[str, Signature]:
-        """What the model answers: name -> inputs and outputs. Asked for once.
+        """What the model answers: name -> inputs and outputs.
+
+        Asked for once, and again when a call does not fit: another version may be served by then.
 
         Raises:
             ServingError: the server cannot be reached, or has no such model.
         """
-        return self._transport.signatures()
+        if not self._signatures:
+            self._signatures = self._transport.signatures()
+        return self._signatures
 
     def is_ready(self) -> bool:
         """Whether the model can be called now.
@@ -94,7 +119,7 @@ class Client:
         Raises:
             ServingError: the server cannot be reached, or has no such model.
         """
-        return bool(self._transport.available(self._timeout))
+        return bool(self._transport.available(self._timeout, repeat=False))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the model can be called.
@@ -106,7 +131,7 @@ class Client:
         while True:
             left = max(_WAIT, min(self._timeout, end - time.monotonic()))
             try:
-                if self._transport.available(left):
+                if self._transport.available(left, repeat=False):
                     return
                 why = "the model is not available yet"
             except ServingError as error:
@@ -132,25 +157,50 @@ class Client:
                 not finite, or of the wrong shape or kind. Nothing has been sent.
             ServingError: the server cannot be reached, or answered with an error.
         """
+        rows = self._checked(signature, inputs)
+        try:
+            return self._in_batches(signature, rows)
+        except NotServed:
+            # The server's choice may have gone for a newer version between two batches.
+            self._signatures = {}
+            return self._in_batches(signature, self._checked(signature, inputs))
+        except ServingError:
+            self._signatures = {}  # it may be another model by now
+            raise
+
+    def _checked(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The inputs as the server wants them now."""
+        known = self.signatures
+        try:
+            return self._fitting(signature, inputs)
+        except UsageError:
+            with suppress(ServingError):
+                self._signatures = self._transport.signatures()
+            if self._signatures == known:
+                raise
+        return self._fitting(signature, inputs)
+
+    def _fitting(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         if signature not in self.signatures:
             raise UsageError(
                 f"{self.target} has no signature {signature!r}: it has "
                 f"{', '.join(sorted(self.signatures))}"
             )
-        wanted = self.signatures[signature]
-        rows = checked(signature, wanted.inputs, inputs)
+        return checked(signature, self.signatures[signature].inputs, inputs)
+
+    def _in_batches(self, signature: str, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        wanted = self.signatures[signature].outputs
         count, size = len(next(iter(rows.values()))), self._batch_size
         # A version that is published meanwhile must not answer the rest.
         version = self._newest() if count > size else None
         parts = []
         for start in range(0, count, size):
             batch = {name: values[start : start + size] for name, values in rows.items()}
-            part = self._transport.call(signature, batch, wanted.outputs, version)
-            if part.keys() != wanted.outputs.keys():
-                del self.signatures
+            part = self._transport.call(signature, batch, wanted, version)
+            if part.keys() != wanted.keys():
                 raise ServingError(
                     f"{signature} answered {', '.join(part) or 'without names'} instead of "
-                    f"{', '.join(wanted.outputs)}: another version is served now, call again"
+                    f"{', '.join(wanted)}: another version is served now, call again"
                 )
             parts.append(part)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

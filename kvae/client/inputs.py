@@ -8,11 +8,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from kvae.client.transports import Tensor
-from kvae.data.decoding import MAX_SERVED_PIXELS
+from kvae.data.decoding import MAX_SERVED_PIXELS, plain
 from kvae.errors import UsageError
 
 _FILES = ("JPEG", "PNG")
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 def checked(
@@ -122,9 +121,8 @@ def _check_image(place: str, content: bytes) -> None:
 
 
 def _png_of(image: Image.Image) -> bytes:
-    image = ImageOps.exif_transpose(image)
     file = io.BytesIO()
-    (image if image.mode in _PNG_MODES else image.convert("RGB")).save(file, "PNG")
+    plain(ImageOps.exif_transpose(image)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -135,6 +133,8 @@ def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
     if not isinstance(value, list | tuple) or not any(isinstance(x, Image.Image) for x in value):
         return value
     height, width, channels = (size or 0 for size in tensor.shape[1:])
+    if channels not in (1, 3):
+        raise UsageError(f"{name} has {channels} channels, PIL images 1 or 3: give arrays")
     arrays = []
     for row, given in enumerate(value):
         image = ImageOps.exif_transpose(given) if isinstance(given, Image.Image) else given
@@ -145,7 +145,7 @@ def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
                 "encode_bytes and reconstruct_bytes crop and resize"
             )
         mode = "L" if channels == 1 else "RGB"
-        arrays.append(np.asarray(image.convert(mode)).reshape(height, width, channels))
+        arrays.append(np.asarray(plain(image).convert(mode)).reshape(height, width, channels))
     return np.stack(arrays)
 
 

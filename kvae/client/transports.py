@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from kvae.errors import KvaeError
@@ -23,6 +24,10 @@ _NUMPY_OF = {
 
 class ServingError(KvaeError):
     """The server cannot be reached, or answered with an error."""
+
+
+class NotServed(ServingError):
+    """The server has no such model or version, or no more."""
 
 
 class Tensor(NamedTuple):
@@ -68,8 +73,17 @@ class Transport(Protocol):
         """
         ...
 
-    def available(self, timeout: float) -> list[int]:
-        """Numbers of the versions that can be called now, asked for within `timeout` seconds."""
+    def available(self, timeout: float, *, repeat: bool = True) -> list[int]:
+        """Numbers of the versions that can be called now.
+
+        Args:
+            timeout: seconds for the answer.
+            repeat: whether to ask again while the server is unavailable.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up connections."""
         ...
 
 
@@ -89,9 +103,12 @@ class Folder:
 
         return ServedModel(self._version, self._batch_size)
 
-    def available(self, timeout: float) -> list[int]:
+    def available(self, timeout: float, *, repeat: bool = True) -> list[int]:
         """See `Transport`."""
         return [self._version.number]
+
+    def close(self) -> None:
+        """See `Transport`."""
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
@@ -119,6 +136,19 @@ class Folder:
             raise ServingError(f"{signature}: {' '.join(str(error.message).split())}") from error
 
 
+class _Repeating(Retry):
+    """Repeats what failed before an answer came, but for an answer that takes too long.
+
+    Calls change nothing on the server, so one that broke off may be sent again.
+    """
+
+    def increment(self, *arguments: Any, error: Exception | None = None, **named: Any) -> Retry:
+        """See urllib3's."""
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        return super().increment(*arguments, error=error, **named)
+
+
 class Rest:
     """TF Serving's REST interface."""
 
@@ -126,18 +156,25 @@ class Rest:
         self._model_url = f"{target.rstrip('/')}/v1/models/{model}"
         self._url = self._url_of(version)
         self._timeout = timeout
-        self._session = requests.Session()
-        policy = Retry(
-            total=retries, read=False, backoff_factor=_BACKOFF, status_forcelist=(503,),
-            allowed_methods=None, raise_on_status=False,
+        # Which of the two sessions repeats: waiting looks again by itself.
+        self._sessions = {True: requests.Session(), False: requests.Session()}
+        policy = _Repeating(
+            total=retries, backoff_factor=_BACKOFF, status_forcelist=(503,), allowed_methods=None,
+            raise_on_status=False, respect_retry_after_header=False,
         )  # fmt: skip
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=policy))
+            self._sessions[True].mount(scheme, HTTPAdapter(max_retries=policy))
 
-    def available(self, timeout: float) -> list[int]:
+    def available(self, timeout: float, *, repeat: bool = True) -> list[int]:
         """See `Transport`."""
-        found = self._ask("GET", self._url, timeout=timeout)["model_version_status"]
+        answer = self._ask("GET", self._url, timeout=timeout, repeat=repeat)
+        found = answer["model_version_status"]
         return [int(one["version"]) for one in found if one["state"] == _READY]
+
+    def close(self) -> None:
+        """See `Transport`."""
+        for session in self._sessions.values():
+            session.close()
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
@@ -177,11 +214,12 @@ class Rest:
         return self._model_url + (f"/versions/{version}" if version is not None else "")
 
     def _ask(
-        self, method: str, url: str, body: Any = None, timeout: float | None = None
-    ) -> dict[str, Any]:
+        self, method: str, url: str, body: Any = None, timeout: float | None = None,
+        repeat: bool = True,
+    ) -> dict[str, Any]:  # fmt: skip
         timeout = timeout or self._timeout
         try:
-            answer = self._session.request(
+            answer = self._sessions[repeat].request(
                 method, url, timeout=timeout,
                 data=None if body is None else json.dumps(body),
                 headers={"Content-Type": "application/json"},
@@ -196,7 +234,8 @@ class Rest:
             found = None
         if answer.status_code != 200:
             said = found.get("error") if isinstance(found, dict) else answer.text[:200]
-            raise ServingError(f"{url} answered {answer.status_code}: {said}")
+            kind = NotServed if answer.status_code == 404 else ServingError
+            raise kind(f"{url} answered {answer.status_code}: {said}")
         if not isinstance(found, dict):
             raise ServingError(f"{url} is no server of TensorFlow models: it answered no JSON")
         return found
@@ -220,12 +259,19 @@ class Grpc:
             ("grpc.max_send_message_length", -1),
             # What is larger than this is not repeated: images are.
             ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),
+            # Else a server that comes back is not looked for during minutes.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.service_config", json.dumps(config)),
         ]
         self._channel = grpc.insecure_channel(address, options)
 
-    def available(self, timeout: float) -> list[int]:
+    def close(self) -> None:
         """See `Transport`."""
+        self._channel.close()
+
+    def available(self, timeout: float, *, repeat: bool = True) -> list[int]:
+        """See `Transport`; the timeout is that of all repetitions."""
         from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
@@ -295,11 +341,12 @@ class Grpc:
             code, said = error.code(), " ".join(str(error.details()).split())
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 message = f"no answer within {timeout:g} seconds"
-            elif code == grpc.StatusCode.UNAVAILABLE:
-                message = f"cannot be reached: {said}"
+            elif code == grpc.StatusCode.UNAVAILABLE:  # no connection, or too much to do
+                message = f"cannot be reached, or is overloaded: {said}"
             else:
                 message = f"answered {code.name}: {said}"
-            raise ServingError(f"grpc://{self._address} {message}") from error
+            kind = NotServed if code == grpc.StatusCode.NOT_FOUND else ServingError
+            raise kind(f"grpc://{self._address} {message}") from error
 
 
 def _described(

@@ -34,6 +34,15 @@ def is_crop(crop: str) -> bool:
     return left < right and top < bottom
 
 
+def least_size(crop: str) -> tuple[int, int]:
+    """Width and height that an image of any size must have for a crop, in pixels.
+
+    Those of CELEBA are for images of one size, and images of others are served without them.
+    """
+    found = _BOX.fullmatch(crop)
+    return (int(found[3]), int(found[4])) if found else (1, 1)
+
+
 def box_of(crop: str, width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what is kept of an image.
 

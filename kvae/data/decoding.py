@@ -79,7 +79,7 @@ def read(content: bytes) -> Image.Image:
             with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
-                return _plain(image)
+                return plain(image)
     except (Unreadable, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -105,8 +105,8 @@ def _refuse_other(content: bytes) -> None:
         raise Unreadable("is damaged: its end is filled with zeros")
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The same picture in mode L or RGB."""
+def plain(image: Image.Image) -> Image.Image:
+    """The same picture in mode L or RGB: transparency on white, 16-bit greys scaled to 8."""
     if image.mode.startswith("I"):  # 16-bit greys, which convert() would clip at 255
         levels = np.asarray(image).astype(np.int64)
         return Image.fromarray(np.clip((levels + 128) // 257, 0, 255).astype(np.uint8))

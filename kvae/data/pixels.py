@@ -1,10 +1,21 @@
 """Grey levels and numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kvae.data.conditions import Conditioned
+
+
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows as one array; levels become floats in [0, 1] where they meet floats.
+
+    Args:
+        rows: uint8 or float32, of one shape; one or more.
+    """
+    mixed = len({row.dtype for row in rows}) > 1
+    return np.stack([as_unit_interval(row) for row in rows] if mixed else rows)
 
 
 def as_unit_interval(x: Any) -> Any:

@@ -7,6 +7,7 @@
 `kvae.encode.beam` does the same work on the machines of an Apache Beam runner.
 """
 
+import heapq
 import math
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -17,6 +18,7 @@ import numpy as np
 
 from kvae.data.cores import on_all_cores
 from kvae.data.decoding import Unreadable
+from kvae.data.pixels import stacked
 from kvae.data.splits import content_key
 from kvae.encode.parts import Parts
 from kvae.encode.sources import Row, Wanted, open_source
@@ -152,7 +154,7 @@ def batches(
     pending = chain.from_iterable(made)
     while batch := list(islice(pending, batch_size)):
         good = [x for _, x in batch if not isinstance(x, Unreadable)]
-        x = np.stack(good) if good else np.empty((0, *wanted.shape), np.float32)
+        x = stacked(good) if good else np.empty((0, *wanted.shape), np.float32)
         errors = [str(x) if isinstance(x, Unreadable) else None for _, x in batch]
         yield [key for key, _ in batch], x, errors
 
@@ -166,14 +168,19 @@ def _made(row: Row) -> tuple[str, np.ndarray | Unreadable]:
 
 def _print_lowest(output: Path) -> None:
     """The rows that the model finds least likely."""
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    answered = pc.field("error").is_null()
-    table = pq.read_table(output, columns=["key", "elbo"], filters=answered)
-    elbo = table["elbo"].to_numpy()
-    # What is so unusual that its density is no number comes first.
-    lowest = np.argsort(np.where(np.isnan(elbo), -np.inf, elbo))[:_SHOWN]
+    lowest: list[tuple[float, str]] = []
+    with pq.ParquetFile(output) as file:
+        for batch in file.iter_batches(columns=["key", "elbo", "error"]):
+            rows = zip(*(batch[name].to_pylist() for name in ("key", "elbo", "error")), strict=True)
+            # What is so unusual that its density is no number comes first.
+            answered = [
+                (-math.inf if math.isnan(elbo) else elbo, key)
+                for key, elbo, error in rows
+                if error is None
+            ]
+            lowest = heapq.nsmallest(_SHOWN, lowest + answered)
     print("lowest ELBO (nats), the least usual rows:")
-    for place in lowest:
-        print(f"  {elbo[place]:14.2f}  {table['key'][int(place)].as_py()}")
+    for elbo, key in lowest:
+        print(f"  {elbo:14.2f}  {key}")

@@ -15,6 +15,7 @@ Source: Apache Beam, "RunInference"; its own handler for TensorFlow takes no Sav
 """
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -32,10 +33,12 @@ from apache_beam.ml.inference.base import (
     PredictionResult,
     RunInference,
 )
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from kvae import cli
 from kvae.data.decoding import SUFFIXES, Unreadable
+from kvae.data.image_files import MAX_BYTES
+from kvae.data.pixels import stacked
 from kvae.encode import output_shapes, wanted_of
 from kvae.encode.parts import record_batch, schema_of
 from kvae.encode.sources import TABLES, Wanted, kind_of, open_source
@@ -72,7 +75,7 @@ class SavedModelHandler(ModelHandler[np.ndarray, PredictionResult, Any]):
     ) -> Iterator[PredictionResult]:
         """Answer a batch of rows."""
         del inference_args
-        answers = model.call(self._signature, x=np.stack(batch))
+        answers = model.call(self._signature, x=stacked(batch))
         for row in range(len(batch)):
             yield PredictionResult(None, {name: value[row] for name, value in answers.items()})
 
@@ -98,7 +101,7 @@ class ReadRows(beam.DoFn):
         path = file.metadata.path
         name = path.removeprefix(self._root).lstrip("/")
         if kind_of(path) not in TABLES:
-            yield self._made(name, lambda: self._wanted.decode(file.read()))
+            yield self._made(name, lambda: self._wanted.decode(_content_of(file)))
             return
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / Path(path).name
@@ -112,6 +115,15 @@ class ReadRows(beam.DoFn):
             return key, x()
         except Unreadable as error:
             return beam.pvalue.TaggedOutput(_BAD, (key, str(error)))
+
+
+def _content_of(file: Any) -> bytes:
+    """The bytes of an image file; one that is gone, or may not be read, is an error of its row."""
+    try:
+        with file.open() as opened:
+            return opened.read(MAX_BYTES + 1)
+    except (FileNotFoundError, PermissionError) as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from error
 
 
 def _fetch(path: str, local: Path) -> None:
@@ -128,8 +140,14 @@ def _fetch_folder(path: str, local: Path) -> None:
 
 
 def _files_below(path: str) -> list[str]:
-    (found,) = FileSystems.match([f"{path.rstrip('/')}/**"])
-    return [file.path for file in found.metadata_list]
+    return _matching(f"{path.rstrip('/')}/", "**")
+
+
+def _matching(start: str, pattern: str) -> list[str]:
+    """The files whose names are `start` and then match a pattern."""
+    # Names are no patterns, and nothing quotes: what matches too much is sorted out again.
+    (found,) = FileSystems.match([re.sub(r"[*?\[]", "?", start) + pattern])
+    return [file.path for file in found.metadata_list if file.path.startswith(start)]
 
 
 def _metadata(version: str) -> dict[str, Any]:
@@ -140,12 +158,11 @@ def _metadata(version: str) -> dict[str, Any]:
         return json.load(file)
 
 
-def _patterns(source: str) -> tuple[str, list[str]]:
+def _files_of(source: str) -> tuple[str, list[str]]:
     """What keys are relative to, and the files that hold rows."""
-    if kind_of(source) in TABLES and FileSystems.exists(source):
-        root = source.rpartition("/")[0]
-        return root, [source]
     files = [path for path in _files_below(source) if not _is_hidden(path, source)]
+    if not files and kind_of(source) in TABLES and FileSystems.exists(source):
+        return source.rpartition("/")[0], [source]
     images = [path for path in files if path.lower().endswith(SUFFIXES)]
     tables = [path for path in files if kind_of(path) in TABLES]
     if not images and not tables:
@@ -170,19 +187,21 @@ def run(model: str, source: str, output: str, *, signature: str, options: Pipeli
         options: Beam's.
 
     Raises:
-        UsageError: the model does not fit.
+        UsageError: the model does not fit, or the output exists.
         DataError: there is nothing to read.
     """
+    there = _matching(output, "-*-of-*.parquet")
+    if there:
+        raise UsageError(f"{there[0]} exists already: remove it, or choose another --output")
     metadata = _metadata(model)
     wanted, outputs = wanted_of(metadata, signature), output_shapes(metadata, signature)
-    root, files = _patterns(source)
+    root, files = _files_of(source)
     handler = KeyedModelHandler(SavedModelHandler(model, signature))
 
     with beam.Pipeline(options=options) as pipeline:
         read = (
             pipeline
             | "files" >> beam.Create(files)
-            | "match" >> fileio.MatchAll()
             | "spread" >> beam.Reshuffle()
             | "open" >> fileio.ReadMatches()
             | "read" >> beam.ParDo(ReadRows(root, wanted)).with_outputs(_BAD, main="rows")
@@ -218,7 +237,15 @@ def _record_batch(rows: list[Any], outputs: dict[str, tuple[int, ...]]) -> Any:
 def main(argv: list[str]) -> None:
     """Read the arguments and run the pipeline."""
     given, rest = cli.beam_arguments(argv)
-    run(**given, options=PipelineOptions(rest, save_main_session=False))
+    options = PipelineOptions(rest, save_main_session=False)
+    all_given = options.get_all_options(retain_unknown_options=True)
+    unknown = sorted(all_given.keys() - options.get_all_options().keys())
+    # Beam drops what it does not know; other runners know more than this machine.
+    if unknown and options.view_as(StandardOptions).runner in (None, "DirectRunner"):
+        raise UsageError(
+            f"neither kvae nor Beam have the options {', '.join(f'--{name}' for name in unknown)}"
+        )
+    run(**given, options=options)
 
 
 if __name__ == "__main__":

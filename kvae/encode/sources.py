@@ -16,7 +16,7 @@ import numpy as np
 
 from kvae.data.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
 from kvae.data.decoding import SUFFIXES, Unreadable, fit, read
-from kvae.data.image_files import open_files
+from kvae.data.image_files import MAX_BYTES, open_files
 from kvae.data.splits import content_key
 from kvae.encode.parts import pyarrow
 from kvae.errors import DataError, UsageError
@@ -24,8 +24,8 @@ from kvae.errors import DataError, UsageError
 #: How the names of the files end that hold many rows.
 TABLES = (".parquet", ".tfrecord", ".tfrecords", ".npy")
 _SHARD = re.compile(r"-\d+-of-\d+$")
+_IMAGE_FEATURES = ("image/encoded", "image", "image_raw", "image_bytes")
 _PARQUET_ROWS, _PARQUET_BYTES = 256, 2**20
-_NUMBERS = ("float", "double", "int", "uint", "halffloat")
 
 
 class Wanted(NamedTuple):
@@ -50,10 +50,27 @@ class Wanted(NamedTuple):
         Raises:
             Unreadable: it is no image, or none that can be used.
         """
+        if len(content) > MAX_BYTES:
+            raise Unreadable(f"is larger than {MAX_BYTES:,} bytes")
         image = read(content)
         aligned = image.size == (CELEBA_WIDTH, CELEBA_HEIGHT)
         crop = "center" if self.crop in CROPS and not aligned else self.crop
         return fit(image, crop, self.shape[0], self.shape[2])
+
+    def check_files(self, path: Path) -> None:
+        """See that image files can become x.
+
+        Raises:
+            UsageError: they cannot.
+        """
+        if not self.images:
+            raise UsageError(f"{path} holds images, but the model takes vectors of {self.shape[0]}")
+        height, width, channels = self.shape
+        if height != width or channels not in (1, 3):
+            raise UsageError(
+                f"{path} holds image files, which become squares of 1 or 3 channels; the model "
+                f"takes x of shape {self.shape}: give it arrays in .npy files"
+            )
 
 
 class Row(NamedTuple):
@@ -113,8 +130,7 @@ def open_source(path: Path, wanted: Wanted) -> Source:
         raise DataError(
             f"{path} holds no images ({', '.join(SUFFIXES)}) and no files {', '.join(TABLES)}"
         )
-    if not wanted.images:
-        raise UsageError(f"{path} holds images, but the model takes vectors of {wanted.shape[0]}")
+    wanted.check_files(path)
 
     def rows(start: int) -> Iterator[Row]:
         for name in images[start:]:
@@ -128,6 +144,11 @@ def _decoded(wanted: Wanted, content: Callable[[], bytes]) -> np.ndarray:
         return wanted.decode(content())
     except zipfile.BadZipFile as error:
         raise Unreadable(f"is damaged: {error}") from error
+    except DataError as error:
+        # A disk that fails ends the job; a file that is gone, closed to us or too large does not.
+        if isinstance(error.__cause__, FileNotFoundError | PermissionError | None):
+            raise Unreadable(str(error)) from error
+        raise
 
 
 def _of_tables(paths: list[Path], root: Path, wanted: Wanted) -> Source:
@@ -182,7 +203,7 @@ def _parquet(path: Path, wanted: Wanted) -> _Opened:
         table = pq.ParquetFile(path, pre_buffer=False, buffer_size=_PARQUET_BYTES)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a parquet file, or damaged: {error}") from error
-    columns, make = _columns(path, table.schema_arrow, wanted)
+    columns, make = _columns(path, table, wanted)
 
     def rows(start: int) -> Iterator[Callable[[], np.ndarray]]:
         group, skipped = 0, 0
@@ -204,24 +225,61 @@ def _parquet(path: Path, wanted: Wanted) -> _Opened:
     return table.metadata.num_rows, rows
 
 
-def _columns(path: Path, schema: Any, wanted: Wanted) -> tuple[list[str], Callable[..., Any]]:
+def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callable[..., Any]]:
     """The columns that hold x, and a function of their values in a row that makes it."""
-    kinds = {field.name: str(field.type) for field in schema}
+    schema = table.schema_arrow
     if wanted.images:
-        for name, kind in kinds.items():
-            if kind in ("binary", "large_binary") or ("bytes:" in kind and "struct<" in kind):
-                return [name], lambda values: wanted.decode(_bytes_of(values[0]))
-        raise UsageError(f"{path} has no column of images: found {', '.join(kinds)}")
-    for name, kind in kinds.items():
-        if "list<" in kind and any(number in kind for number in _NUMBERS):
-            return [name], lambda values: _checked(_numbers(values[0]), wanted)
-    numbers = [name for name, kind in kinds.items() if kind.startswith(_NUMBERS)]
+        found = [field.name for field in schema if _holds_files(field.type)]
+        named = [name for name in _IMAGE_FEATURES if name in found] or found
+        if not named or (len(found) > 1 and named is found):
+            raise UsageError(
+                f"{path} must have one column of image files, or one called "
+                f"{' or '.join(_IMAGE_FEATURES)}: found {', '.join(found) or 'none'} in "
+                f"{', '.join(schema.names)}"
+            )
+        wanted.check_files(path)
+        return named[:1], lambda values: wanted.decode(_bytes_of(values[0]))
+    lists = [field.name for field in schema if _is_list_of_numbers(field.type)]
+    if len(lists) > 1:
+        first = next(table.iter_batches(1, columns=lists), None)
+        lengths = {name: len((first and first[name][0].as_py()) or ()) for name in lists}
+        lists = [name for name in lists if lengths[name] == wanted.shape[0]]
+        if len(lists) != 1:
+            raise UsageError(
+                f"{path} must have one column of lists of {wanted.shape[0]} numbers: found "
+                + ", ".join(f"{name} of {length}" for name, length in lengths.items())
+            )
+    if lists:
+        return lists, lambda values: _checked(_numbers(values[0]), wanted)
+    numbers = [field.name for field in schema if _is_number(field.type)]
     if len(numbers) != wanted.shape[0]:
         raise UsageError(
             f"{path} must have a column of lists, or {wanted.shape[0]} columns of numbers: found "
             f"{len(numbers)} ({', '.join(numbers) or 'none'})"
         )
     return numbers, lambda values: _checked(_numbers(values), wanted)
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _is_list_of_numbers(kind: Any) -> bool:
+    import pyarrow as pa
+
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(kind) for test in tests) and _is_number(kind.value_type)
+
+
+def _holds_files(kind: Any) -> bool:
+    """Bytes, or a struct that holds them, as data sets of Hugging Face have it."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_files(kind.field("bytes").type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _bytes_of(value: Any) -> bytes:
@@ -235,6 +293,9 @@ def _numbers(values: Any) -> np.ndarray:
 
 def _tfrecord(path: Path, wanted: Wanted) -> _Opened:
     import tensorflow as tf
+
+    if wanted.images:
+        wanted.check_files(path)
 
     def records() -> Iterator[bytes]:
         try:
@@ -276,9 +337,6 @@ def _of_example(record: bytes, wanted: Wanted) -> np.ndarray:
     if len(fitting) != 1:
         raise Unreadable(f"has {len(fitting)} features of {wanted.shape[0]} numbers, not one")
     return _checked(_numbers(fitting[0]), wanted)
-
-
-_IMAGE_FEATURES = ("image/encoded", "image", "image_raw", "image_bytes")
 
 
 def _checked(x: np.ndarray, wanted: Wanted) -> np.ndarray:

@@ -59,13 +59,14 @@ def publish(
     save = Path(save)
     with workshop(save / name) as folder:
         twin = export.float32_twin(vae)
-        signatures = endpoints(twin, directions, card.get("crop", "center"))
+        crop = card.get("crop", "center")
+        signatures = endpoints(twin, directions, crop)
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = folder / "m"
         outputs = export.write_saved_model(twin, built, signatures)
         (built / runs.KERAS_MODEL.parent).mkdir()
         twin.save(built / runs.KERAS_MODEL)
-        warmup.write_records(built, name, twin, signatures)
+        warmup.write_records(built, name, twin, signatures, crop)
         warmup.write_probe(built)
         metadata = {
             "format": FORMAT,

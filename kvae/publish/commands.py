@@ -126,16 +126,17 @@ def verify(model: str) -> None:
 
 def prune(model: str, *, keep: int) -> None:
     """Remove all but the newest `keep` versions of `saved/<name>`."""
-    removed = repository.prune(Path(model), keep)
+    folder = Path(model).resolve()
+    removed = repository.prune(folder, keep)
     for version in removed:
         print(f"removed {version.path}")
     if not removed:
-        print(f"nothing to remove: {len(runs.versions(Path(model)))} versions, or pinned ones")
+        print(f"nothing to remove: {len(runs.versions(folder))} versions, or pinned ones")
 
 
 def roll_back(model: str, *, to: int) -> None:
     """Publish version `to` of `saved/<name>` again, as the newest."""
-    found = {version.number: version for version in runs.versions(Path(model))}
+    found = {version.number: version for version in runs.versions(Path(model).resolve())}
     if to not in found:
         known = ", ".join(map(str, found)) or "nothing"
         raise UsageError(f"--to: no version {to} in {model}, which has {known}")

@@ -25,7 +25,7 @@ from kvae.errors import DataError, KvaeError, UsageError
 DEFAULT_ROOT = "/models"
 _CONFIG = "models.config"
 _PLATFORM = "tensorflow"
-_PUBLISHING, _PRUNED = ".publish-", ".pruned-"
+_PUBLISHING, _PRUNED, _LAST = ".publish-", ".pruned-", ".last_number"
 _DAY = 86400.0
 
 
@@ -80,18 +80,37 @@ def workshop(model: Path) -> Iterator[Path]:
 
 
 def claim(built: Path, model: Path) -> runs.Version:
-    """Rename to the next free number; somebody else may take one between look and rename."""
-    number = runs.next_number(model)
-    while True:
-        target = model / str(number)
-        try:
+    """Rename to the next number, one that no version had before.
+
+    Args:
+        built: the folder of the version, beside the others.
+        model: `saved/<name>`.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    last = model / _LAST
+    try:
+        _settle(built)
+        with (model / f"{_LAST}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = last.read_text() if last.is_file() else ""
+            number = max(int(before) + 1 if before.isdigit() else 1, runs.next_number(model))
+            target = model / str(number)
             # Never replaces a version: a rename onto a folder that is not empty fails.
             built.rename(target)
-            return runs.Version(target, model.name, number)
-        except OSError:
-            if not target.exists():
-                raise
-            number += 1
+            runs.replace_text(last, str(number))
+    except OSError as error:
+        raise UsageError(f"cannot publish in {model}: {error.strerror}") from error
+    runs.sync(model)
+    return runs.Version(target, model.name, number)
+
+
+def _settle(folder: Path) -> None:
+    """Have everything below a folder on the disk: a crash must not leave a version with holes."""
+    for path in folder.rglob("*"):
+        runs.sync(path)
+    runs.sync(folder)
 
 
 def roll_back(version: runs.Version) -> runs.Version:
@@ -117,9 +136,12 @@ def roll_back(version: runs.Version) -> runs.Version:
         raise UsageError(f"{version.path} is the newest version of {version.name} already")
     with workshop(model) as folder:
         built = folder / "m"
-        shutil.copytree(version.path, built)
-        metadata["rolled_back_to"] = version.number
-        (built / runs.METADATA).write_text(json.dumps(metadata, indent=1))
+        try:
+            shutil.copytree(version.path, built)
+            metadata["rolled_back_to"] = version.number
+            (built / runs.METADATA).write_text(json.dumps(metadata, indent=1))
+        except (OSError, shutil.Error) as error:
+            raise UsageError(f"cannot copy {version.path}: {error}") from error
         published = claim(built, model)
     tell_server(published)
     return published
@@ -137,7 +159,7 @@ def prune(model: Path, keep: int) -> list[runs.Version]:
     """Remove old versions.
 
     Each disappears by one rename before its files are removed, so that no server finds half of
-    one. What models.config pins or labels stays.
+    one. What models.config pins or labels, under whatever name, stays.
 
     Args:
         model: `saved/<name>`.
@@ -147,7 +169,7 @@ def prune(model: Path, keep: int) -> list[runs.Version]:
         What was removed.
 
     Raises:
-        UsageError: `keep` is under 1, or nothing is published there.
+        UsageError: `keep` is under 1, nothing is published there, or something cannot be removed.
         DataError: models.config cannot be read.
     """
     if keep < 1:
@@ -157,10 +179,13 @@ def prune(model: Path, keep: int) -> list[runs.Version]:
         raise UsageError(f"no published model in {model}")
     pinned = _pinned(model.parent, model.name)
     old = [version for version in found[:-keep] if version.number not in pinned]
-    for version in old:
-        version.path.rename(model / f"{_PRUNED}{version.number}")
-    for left in model.glob(f"{_PRUNED}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    try:
+        for version in old:
+            version.path.rename(model / f"{_PRUNED}{version.number}")
+        for left in model.glob(f"{_PRUNED}*"):
+            shutil.rmtree(left)
+    except OSError as error:
+        raise UsageError(f"cannot remove {error.filename}: {error.strerror}") from error
     return old
 
 
@@ -242,6 +267,7 @@ def _pinned(save: Path, name: str) -> set[int]:
     """Versions that models.config names."""
     numbers: set[int] = set()
     for one in _read_config(save / _CONFIG).model_config_list.config:
-        if one.name == name:
+        # One model may be served under several names.
+        if name in (one.name, one.base_path.rstrip("/").rpartition("/")[2]):
             numbers |= {*one.model_version_policy.specific.versions, *one.version_labels.values()}
     return numbers

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from kvae import runs
@@ -26,6 +27,9 @@ def verify(version: runs.Version) -> list[str]:
     metadata = runs.read_metadata(version)
     if "files" not in metadata:
         raise UsageError(f"{version.path} was published before kvae kept checksums")
+    lost = [key for key in ("fingerprint", "signatures") if key not in metadata]
+    if lost:
+        return [f"kvae.json lacks {key}" for key in lost]
     faults = file_faults(version, metadata["files"])
     if faults:  # what is not whole cannot be loaded
         return faults
@@ -44,11 +48,26 @@ def _signature_faults(version: runs.Version, then: dict[str, Any]) -> list[str]:
     content = (version.path / "saved_model.pb").read_bytes()
     graph = SavedModel.FromString(content).meta_graphs[0]
     now = {
-        name: (set(definition.inputs), set(definition.outputs))
+        name: tuple(
+            {
+                key: (
+                    tf.dtypes.as_dtype(one.dtype).name,
+                    [dim.size for dim in one.tensor_shape.dim][1:],
+                )
+                for key, one in tensors.items()
+            }
+            for tensors in (definition.inputs, definition.outputs)
+        )
         for name, definition in graph.signature_def.items()
         if not name.startswith("__")
     }
-    said = {name: (set(one["inputs"]), set(one["outputs"])) for name, one in then.items()}
+    said = {
+        name: tuple(
+            {key: (tensor["dtype"], tensor["shape"][1:]) for key, tensor in one[way].items()}
+            for way in ("inputs", "outputs")
+        )
+        for name, one in then.items()
+    }
     return [
         f"signature {name} is not that of kvae.json"
         for name in sorted(now.keys() | said.keys())

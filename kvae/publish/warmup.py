@@ -7,6 +7,7 @@ Source: TensorFlow Serving, "SavedModel warmup".
 """
 
 import io
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
+from kvae.data.crops import least_size
 from kvae.errors import DataError
 from kvae.model import VAE
 from kvae.noise import SeededNoise
@@ -27,7 +29,9 @@ NUM_ROWS = 2
 _TOLERANCE = 1e-4  # of max(1, |value|): other processors round otherwise
 
 
-def write_records(folder: Path, name: str, twin: VAE, signatures: dict[str, Endpoint]) -> None:
+def write_records(
+    folder: Path, name: str, twin: VAE, signatures: dict[str, Endpoint], crop: str
+) -> None:
     """Write a record for each signature of the SavedModel in `folder`.
 
     Args:
@@ -35,8 +39,9 @@ def write_records(folder: Path, name: str, twin: VAE, signatures: dict[str, Endp
         name: of the model.
         twin: the model that it was written from.
         signatures: name -> endpoint.
+        crop: what they keep of an image file.
     """
-    rows = _rows(twin, signatures)
+    rows = _rows(twin, signatures, crop)
     with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
         for signature, endpoint in signatures.items():
             request = predict_pb2.PredictRequest(
@@ -82,9 +87,10 @@ def compare_probe(folder: Path) -> list[str]:
     """
     answers = replay(folder)
     try:
-        with np.load(folder / PROBE) as file:
+        # Opened here: NumPy leaves what is no archive open.
+        with (folder / PROBE).open("rb") as opened, np.load(opened) as file:
             stored = dict(file)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{folder / PROBE} cannot be read: {error}") from error
     found = _flat(answers)
     faults = [
@@ -163,7 +169,7 @@ def requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     return found
 
 
-def _rows(twin: VAE, signatures: dict[str, Endpoint]) -> dict[str, np.ndarray]:
+def _rows(twin: VAE, signatures: dict[str, Endpoint], crop: str) -> dict[str, np.ndarray]:
     """Rows for every input that a signature has."""
     seed = np.arange(NUM_ROWS, dtype=np.int64)
     condition = np.zeros((NUM_ROWS, twin.condition_dim), np.float32)
@@ -176,7 +182,7 @@ def _rows(twin: VAE, signatures: dict[str, Endpoint]) -> dict[str, np.ndarray]:
     }
     if len(twin.element_shape) == 3:
         x = np.clip(x, 0.0, 1.0)
-        rows["image_bytes"] = np.array([_png(image) for image in x], object)
+        rows["image_bytes"] = np.array([_png(image, crop) for image in x], object)
     rows |= {"x": x, "start": x, "end": x[::-1]}
     for endpoint in signatures.values():
         for spec in endpoint.inputs:
@@ -185,8 +191,11 @@ def _rows(twin: VAE, signatures: dict[str, Endpoint]) -> dict[str, np.ndarray]:
     return rows
 
 
-def _png(image: np.ndarray) -> bytes:
+def _png(image: np.ndarray, crop: str) -> bytes:
+    """A file of the image, enlarged to what a crop needs."""
     levels = np.round(image * 255).astype(np.uint8)
+    drawn = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+    width, height = least_size(crop)
     file = io.BytesIO()
-    Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(file, "PNG")
+    drawn.resize((max(drawn.width, width), max(drawn.height, height))).save(file, "PNG")
     return file.getvalue()

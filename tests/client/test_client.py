@@ -123,6 +123,80 @@ def test_one_call_is_answered_by_one_version(server, version, given):
         assert services.versions[-1] == 1
 
 
+@pytest.mark.parametrize("server", [rest_server, grpc_server])
+def test_a_version_that_goes_in_the_middle_costs_a_second_look(server, version, given):
+    with (
+        server("m", version.path) as (address, services),
+        Client(address, "m", batch_size=2) as client,
+    ):
+        expected = client.call("encode", x=given["x"])["mean"]
+        del services.versions[:]
+        services.left_to_replace = 1
+        found = client.call("encode", x=given["x"])["mean"]
+        assert services.versions == [1, 2, 2, 2]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        # The version that was asked for is not another.
+        with pytest.raises(ServingError, match=r"404|NOT_FOUND"):
+            Client(address, "m", version=1).call("encode", x=given["x"])
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_version_with_other_inputs_is_asked_for_again(targets, way):
+    client = Client(*targets[0][way])
+    now = dict(client.signatures)
+    del client.signatures["score"]
+    assert "rate" in client.call("score", x=X)
+    tensor = now["encode"].inputs["x"]
+    client.signatures["encode"].inputs["x"] = tensor._replace(shape=(None, 4, 4, 1))
+    assert client.call("encode", x=X)["mean"].shape == (2, 2)
+    assert client.signatures == now
+
+
+def test_a_connection_that_breaks_off_is_tried_again(version):
+    with rest_server("m", version.path) as (address, services):
+        client = Client(address, "m", retries=1)
+        assert client.signatures
+        services.left_to_break_off = 1
+        assert client.call("encode", x=X)["mean"].shape == (2, 2)
+        services.left_to_break_off = 1
+        with pytest.raises(ServingError, match="cannot be reached"):
+            Client(address, "m", retries=0).call("encode", x=X)
+
+
+def test_a_grpc_server_that_comes_late_is_found(version):
+    with grpc_server("m", version.path) as (address, _):
+        pass
+    client = Client(address, "m", retries=0)
+    for _ in range(3):
+        with pytest.raises(ServingError, match="cannot be reached"):
+            client.call("encode", x=X)
+        time.sleep(0.5)
+    with grpc_server("m", version.path, port=int(address.rpartition(":")[2])):
+        client.wait_until_ready(10)
+        assert client.call("encode", x=X)["mean"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "P"])
+def test_transparency_and_deep_greys_are_seen_as_in_training(targets, mode):
+    client = Client(*targets[0]["folder"])
+    levels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    if mode == "I;16":
+        image = Image.fromarray(levels.astype(np.uint16) * 257)
+        seen = levels
+    else:
+        image = Image.fromarray(levels).convert(mode)
+        seen = levels
+        if mode.endswith("A"):
+            image.putalpha(0)
+            seen = np.full_like(levels, 255)
+    expected = client.call("encode", x=seen[None, ..., None])["mean"]
+    for found in (
+        client.call("encode", x=[image])["mean"],
+        client.call("encode_bytes", image_bytes=[image])["mean"],
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_a_version_with_other_outputs_is_said(targets, way):
     client = Client(*targets[0][way])

@@ -53,8 +53,12 @@ def test_images_of_a_folder(tmp_path):
     version = publish.publish(make_vae((8, 8, 3), network="mlp"), tmp_path, "m", **EMPTY)
     files = png_files(40)
     files[7] = b"no image"
-    write_images(tmp_path / "photos", files)
-    table = _same_rows(version, tmp_path / "photos", tmp_path)
+    # Names that Beam would take for patterns.
+    source = tmp_path / "photos [20]*"
+    write_images(source, files)
+    (source / "0000.png").rename(source / "a[1]?.png")
+    (source / "0001.png").rename(source / "a1x.png")
+    table = _same_rows(version, source, tmp_path)
     assert len(table) == 40
     assert table["error"].null_count == 39
 
@@ -73,7 +77,8 @@ def test_scores_of_tables(tmp_path):
                 write_tfrecord(path, {"x": list(rows)})
             else:
                 np.save(path, rows)
-        assert len(_same_rows(version, folder / "in", folder, "--signature", "score")) == 50
+        (folder / "in").rename(folder / f"in.{name}")  # a folder, as Spark calls it
+        assert len(_same_rows(version, folder / f"in.{name}", folder, "--signature", "score")) == 50
 
 
 def test_bad_input_is_one_line(tmp_path):
@@ -85,3 +90,11 @@ def test_bad_input_is_one_line(tmp_path):
     found = _beam(version._replace(path=tmp_path / "none"), tmp_path / "empty", tmp_path / "out")
     assert found.returncode == 2
     assert "no published version" in found.stderr.splitlines()[-1]
+    np.save(tmp_path / "x.npy", np.zeros((4, 3)))
+    found = _beam(version, tmp_path / "x.npy", tmp_path / "out", "--signatures", "score")
+    assert found.returncode == 2
+    assert "have the options --signatures" in " ".join(found.stderr.split())
+    (tmp_path / "out-00000-of-00003.parquet").write_text("")
+    found = _beam(version, tmp_path / "x.npy", tmp_path / "out")
+    assert found.returncode == 2
+    assert "exists already" in found.stderr

@@ -31,6 +31,13 @@ def vectors(tmp_path_factory):
     return publish.publish(make_vae((3,)), tmp_path_factory.mktemp("saved"), "vectors", **EMPTY)
 
 
+@pytest.fixture(scope="module")
+def oblong(tmp_path_factory):
+    """A model of images that are no squares."""
+    vae = make_vae((8, 4, 3), network="mlp")
+    return publish.publish(vae, tmp_path_factory.mktemp("saved"), "oblong", **EMPTY)
+
+
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(encode, "PART_ROWS", 10)
@@ -116,6 +123,53 @@ def test_images_in_an_array(images, tmp_path):
     first = _encoded(images, tmp_path / "x.npy", tmp_path / "x.parquet")
     second = _encoded(images, tmp_path / "y.npy", tmp_path / "y.parquet")
     np.testing.assert_allclose(_values(first, "mean"), _values(second, "mean"), rtol=1e-5)
+
+
+def test_levels_and_numbers_may_meet_in_a_batch(images, tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", x[:3])
+    np.save(tmp_path / "in" / "b.npy", x[3:].astype(np.float32) / 255)
+    table = _encoded(images, tmp_path / "in", tmp_path / "out.parquet")
+    expected = Client(images.path).call("encode", x=x)["mean"]
+    np.testing.assert_allclose(_values(table, "mean"), expected, rtol=1e-5)
+
+
+def test_the_right_column_is_taken(images, vectors, files, expected, tmp_path):
+    x = make_x((3,), "gaussian", rows=4)
+    columns = {"box": [[1.0, 2.0]] * 4, "names": [["a"]] * 4, "x": list(x)}
+    write_parquet(tmp_path / "x.parquet", columns)
+    table = _encoded(vectors, tmp_path / "x.parquet", tmp_path / "a.parquet")
+    found = Client(vectors.path).call("encode", x=x)["mean"]
+    np.testing.assert_allclose(_values(table, "mean"), found, rtol=1e-5)
+    columns = {"id": [b"7"] * ROWS, "image": [{"bytes": one, "path": None} for one in files]}
+    write_parquet(tmp_path / "y.parquet", columns)
+    table = _encoded(images, tmp_path / "y.parquet", tmp_path / "b.parquet")
+    np.testing.assert_allclose(_values(table, "mean"), expected["mean"], atol=0.02)
+
+
+def test_a_file_that_is_gone_or_too_large_is_an_error_of_its_row(
+    images, files, tmp_path, monkeypatch
+):
+    write_images(tmp_path / "photos", files)
+    monkeypatch.setattr("kvae.data.image_files.MAX_BYTES", max(map(len, files)) - 1)
+    source = encode.open_source(
+        tmp_path / "photos",
+        encode.wanted_of(
+            json.loads((images.path / "assets.extra" / "kvae.json").read_text()), "encode"
+        ),
+    )
+    (tmp_path / "photos" / "0003.png").unlink()
+    why = {}
+    for row in source.rows(0):
+        try:
+            row.x()
+        except encode.Unreadable as error:
+            why[row.key] = str(error)
+    largest = f"{int(np.argmax([*map(len, files)])):04}.png"
+    assert why.keys() == {"0003.png", largest}
+    assert "No such file" in why["0003.png"]
+    assert "is larger than" in why[largest]
 
 
 def test_rows_that_cannot_be_read_are_named_and_the_rest_goes_on(images, files, tmp_path, capsys):
@@ -257,7 +311,11 @@ def test_two_processes_do_not_write_one_file(vectors, tmp_path):
         ("images", "empty", {}, "holds no images"),
         ("images", "missing", {}, "no such file or folder"),
         ("vectors", "photos", {}, "model takes vectors of 3"),
-        ("images", "numbers", {}, "no column of images"),
+        ("images", "numbers", {}, "must have one column of image files"),
+        ("images", "twice.parquet", {}, "found front, back"),
+        ("vectors", "lists.parquet", {}, "one column of lists of 3 numbers: found a of 2, b of 4"),
+        ("oblong", "photos", {}, r"takes x of shape \(8, 4, 3\)"),
+        ("oblong", "photo.parquet", {}, r"takes x of shape \(8, 4, 3\)"),
         ("vectors", "numbers", {}, "3 columns of numbers: found 2"),
         ("vectors", "none.npy", {}, "no rows"),
         ("vectors", "wide.npy", {}, r"of shape \(rows, 3\), holds float64 of \(4, 5\)"),
@@ -276,6 +334,9 @@ def test_bad_input_is_said_at_once(model, make, options, message, tmp_path, requ
     _new(tmp_path / "empty")
     write_images(tmp_path / "photos", png_files(2))
     write_parquet(tmp_path / "numbers.parquet", {"a": [1.0], "b": [2], "name": ["x"]})
+    write_parquet(tmp_path / "twice.parquet", {"front": png_files(1), "back": png_files(1)})
+    write_parquet(tmp_path / "photo.parquet", {"photo": png_files(1)})
+    write_parquet(tmp_path / "lists.parquet", {"a": [[1.0, 2.0]], "b": [[1.0] * 4]})
     np.save(tmp_path / "wide.npy", np.zeros((4, 5)))
     np.save(tmp_path / "none.npy", np.zeros((0, 3)))
     np.save(tmp_path / "good.npy", np.zeros((4, 3)))

@@ -98,6 +98,20 @@ def test_versions_are_listed_verified_rolled_back_and_pruned(save, capsys):
     assert "nothing to remove" in capsys.readouterr().out
 
 
+def test_a_model_may_be_the_folder_one_is_in(save, monkeypatch, capsys):
+    shutil.copytree(save / "a" / "1", save / "a" / "2")
+    monkeypatch.chdir(save / "a")
+    _run("rollback", ".", "--to", "1")
+    assert '"/models/a"' in (save / "models.config").read_text()
+    (save / "models.config").write_text(
+        'model_config_list { config { name: "a" base_path: "/models/a" '
+        "model_version_policy { specific { versions: 1 } } } }"
+    )
+    _run("prune", ".", "--keep", "1")
+    assert [version.number for version in runs.versions(save / "a")] == [1, 3]
+    assert "removed" in capsys.readouterr().out
+
+
 def test_the_server_is_told_where_the_models_are(save, capsys):
     _run("config", save, "--root", "/srv/models")
     assert '"/srv/models/a"' in capsys.readouterr().out

@@ -59,6 +59,13 @@ def test_the_folder_of_a_version_can_be_read_by_a_server(published):
     assert not list(version.path.parent.glob(".publish-*"))
 
 
+def test_a_box_that_is_larger_than_the_images_of_the_model_can_be_published(tmp_path):
+    vae = make_vae((8, 8, 1), network="mlp")
+    version = publish.publish(vae, tmp_path, "m", **{**EMPTY, "card": {"crop": "2,3,40,50"}})
+    signatures = runs.read_metadata(version)["signatures"]
+    assert {"encode_bytes", "reconstruct_bytes"} <= signatures.keys()
+
+
 def _umask():
     mask = os.umask(0)
     os.umask(mask)

@@ -1,5 +1,7 @@
 import json
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
@@ -133,6 +135,61 @@ def test_pruning_by_halves_is_ended_later(tmp_path, monkeypatch):
     assert list((tmp_path / "a").glob(".pruned-*"))
     prune(tmp_path / "a", keep=1)
     assert not list((tmp_path / "a").glob(".pruned-*"))
+
+
+def test_pruning_keeps_what_is_served_under_another_name(tmp_path):
+    for number in (1, 2, 3):
+        _version(tmp_path, "a", number)
+    _write(
+        tmp_path,
+        'config { name: "a-stable" base_path: "/models/a/" '
+        "model_version_policy { specific { versions: 1 } } }",
+    )
+    assert [version.number for version in prune(tmp_path / "a", keep=1)] == [2]
+
+
+def test_what_cannot_be_removed_is_said(tmp_path, monkeypatch):
+    for number in (1, 2):
+        _version(tmp_path, "a", number)
+
+    def fail(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(repository.shutil, "rmtree", fail)
+    with pytest.raises(UsageError, match=r"cannot remove .*pruned-1: Permission denied"):
+        prune(tmp_path / "a", keep=1)
+
+
+def test_a_folder_that_may_not_be_looked_into_does_not_matter(tmp_path, monkeypatch):
+    _version(tmp_path, "a", 1)
+    (tmp_path / "lost+found").mkdir()
+    look = Path.iterdir
+
+    def refuse(path):
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    update_models_config(tmp_path)
+    assert [one.name for one in _config(tmp_path)] == ["a"]
+    assert runs.find_version(tmp_path).name == "a"
+
+
+def test_a_number_is_not_given_again_when_its_version_is_gone(tmp_path):
+    def claimed():
+        with repository.workshop(tmp_path / "a") as folder:
+            (folder / "m" / "assets.extra").mkdir(parents=True)
+            (folder / "m" / "saved_model.pb").write_text("")
+            (folder / "m" / runs.METADATA).write_text("{}")
+            return repository.claim(folder / "m", tmp_path / "a").number
+
+    assert [claimed(), claimed()] == [1, 2]
+    shutil.rmtree(tmp_path / "a" / "2")
+    assert claimed() == 3
+    # A file that says nothing is no reason to lose a model.
+    (tmp_path / "a" / ".last_number").write_text("")
+    assert claimed() == 4
 
 
 def test_nothing_to_prune_is_said(tmp_path):

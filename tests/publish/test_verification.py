@@ -117,6 +117,10 @@ def test_signatures_that_are_not_those_of_kvae_json_are_named(version):
     del signatures["decode"]
     _accept_files(version, signatures=signatures)
     assert verify(version) == ["signature decode is not that of kvae.json"]
+    signatures = runs.read_metadata(version)["signatures"]
+    signatures["encode"]["inputs"]["x"]["shape"] = ["batch", 9, 9, 1]
+    _accept_files(version, signatures=signatures)
+    assert "signature encode is not that of kvae.json" in verify(version)
 
 
 def test_records_that_fail_are_said(version):
@@ -126,10 +130,19 @@ def test_records_that_fail_are_said(version):
     assert "cannot be served" in fault
 
 
+def test_a_damaged_probe_is_said(version):
+    (version.path / runs.PROBE).write_bytes(b"PK\x03\x04 no zip")
+    _accept_files(version)
+    (fault,) = verify(version)
+    assert "probe.npz cannot be read" in fault
+
+
 def test_a_version_without_its_card_is_said(version):
     (version.path / runs.METADATA).write_text("{")
     with pytest.raises(UsageError, match="cannot be read"):
         verify(version)
+    (version.path / runs.METADATA).write_text('{"files": {}}')
+    assert verify(version) == ["kvae.json lacks fingerprint", "kvae.json lacks signatures"]
     (version.path / runs.METADATA).write_text("{}")
     with pytest.raises(UsageError, match="before kvae kept checksums"):
         verify(version)
