@@ -1,6 +1,6 @@
 """The numbers that only images have: how samples and reconstructions look to a feature net."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,11 +8,11 @@ import numpy as np
 from kvae.data import Dataset
 from kvae.data.conditions import condition_beside
 from kvae.data.pixels import as_unit_interval
-from kvae.data.rows import in_parts, some_of
+from kvae.data.rows import in_parts, parts_at, random_rows
 from kvae.features import FeatureNet
+from kvae.metrics import memorisation
 from kvae.metrics.frechet import Moments, frechet_distance, moments
-from kvae.metrics.memorisation import memorisation_metrics
-from kvae.metrics.neighbours import manifold_metrics
+from kvae.metrics.neighbours import Manifold
 from kvae.metrics.reconstruction import psnr_of, row_errors
 
 NUM_SETS = 5
@@ -44,8 +44,8 @@ def train_features(net: FeatureNet, dataset: Dataset, seed: int) -> TrainFeature
     """The features of random train images, 20,000 at most."""
     x = dataset.train.x
     rows = np.sort(np.random.default_rng([seed, 8]).permutation(len(x))[:MAX_TRAIN_ROWS])
-    parts = np.array_split(rows, -(-len(rows) // _AT_ONCE))
-    return TrainFeatures(net, rows, np.concatenate([net.extract(x[part]) for part in parts]))
+    parts = parts_at(x, rows, _AT_ONCE)
+    return TrainFeatures(net, rows, np.concatenate([net.extract(part) for part in parts]))
 
 
 def measure_samples(
@@ -65,20 +65,24 @@ def measure_samples(
         there is one) and `floor` (train images): the Frechet distance as `<net.key>_<name>`, and
         `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
         sampler these are means over five independent sets, with `<key>_range`, [least, greatest];
-        but for `not_finite_samples_<name>`, a number of images, none are given unless that is 0.
-        `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`, of one set and for
-        200 test images at least.
+        as are `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`, which need
+        200 test images at least. But for `not_finite_samples_<name>`, a number of images, none are
+        given unless that is 0.
     """
     rng, net = np.random.default_rng(seed), train.net
-    test = some_of(dataset.test.x, num_samples, rng)
-    count = len(test)
-    judge = _Judge(net, test, rng)
-    train_images = some_of(dataset.train.x, count, rng)
-    metrics = judge.compare("floor", in_parts(train_images, _AT_ONCE))
+    test_rows = random_rows(len(dataset.test.x), num_samples, rng)
+    count = len(test_rows)
+    judge = _Judge(net, parts_at(dataset.test.x, test_rows, _AT_ONCE), count, rng)
+    train_rows = random_rows(len(dataset.train.x), count, rng)
+    metrics = judge.compare("floor", parts_at(dataset.train.x, train_rows, _AT_ONCE))
+    test = parts_at(dataset.test.x, test_rows, _AT_ONCE)
     metrics |= judge.compare(
-        "reconstructions", (served.call("serving_default", x=p)["reconstruction"] for p in
-                            in_parts(test, _AT_ONCE))
-    )  # fmt: skip
+        "reconstructions",
+        (served.call("serving_default", x=part)["reconstruction"] for part in test),
+    )
+    fresh = None
+    if len(judge.features) >= MIN_MEMORISATION_ROWS:
+        fresh = memorisation.train_distances(judge.features, train.features)
     for name, signature in signatures(served).items():
         draws = [rng.integers(2**63, size=count) for _ in range(NUM_SETS)]
         sets: list[dict[str, float]] = []
@@ -87,18 +91,22 @@ def measure_samples(
             sets.append(judge.compare(name, _finite(_generated(served, signature, seeds), wrong)))
             if any(wrong):
                 break
+            if fresh is not None:
+                near = memorisation.train_distances(judge.last_features, train.features)
+                found = memorisation.compared(near, fresh)
+                sets[-1] |= {f"{key}_{name}": value for key, value in found.items()}
         metrics[f"not_finite_samples_{name}"] = sum(wrong)
         if any(wrong):
             continue
         metrics |= _over_sets(sets)
-        if len(judge.features) >= MIN_MEMORISATION_ROWS:
-            found = memorisation_metrics(judge.last_features, judge.features, train.features)
-            metrics |= {f"{key}_{name}": value for key, value in found.items()}
     protocol = {
         "features": net.description,
         "rows_against_test": count,
         "sample_sets": f"{NUM_SETS} independent sets of {count:,} images: mean, range",
-        "nearest_train": f"of {len(train.rows):,} train images, in the same features",
+        "nearest_train": (
+            f"of {len(train.rows):,} train images, in the same features; of each sample set, at "
+            f"most {MAX_MANIFOLD_ROWS:,} images: mean, range"
+        ),
         "manifold": f"k = {NEIGHBOURS} nearest neighbours, at most {MAX_MANIFOLD_ROWS:,} images",
     }
     return metrics, protocol
@@ -132,17 +140,21 @@ class _Judge:
 
     Args:
         net: features.
-        real: images.
+        real: images, in parts.
+        count: of them, and of those in each set.
         rng: chooses the rows whose neighbours are looked for.
     """
 
-    def __init__(self, net: FeatureNet, real: np.ndarray, rng: np.random.Generator):
+    def __init__(
+        self, net: FeatureNet, real: Iterable[np.ndarray], count: int, rng: np.random.Generator
+    ):
         self._net = net
         # Of sorted images the first ones would be those of one class.
-        self._kept = np.zeros(len(real), bool)
-        self._kept[rng.permutation(len(real))[:MAX_MANIFOLD_ROWS]] = True
-        self.features, self._moments = self._features_of(in_parts(real, _AT_ONCE))
+        self._kept = np.zeros(count, bool)
+        self._kept[rng.permutation(count)[:MAX_MANIFOLD_ROWS]] = True
+        self.features, self._moments = self._features_of(real)
         self.last_features = self.features
+        self._manifold = Manifold(self.features, k=NEIGHBOURS)
 
     def _features_of(self, parts) -> tuple[np.ndarray, Moments]:
         """The features of some rows, and the moments of all."""
@@ -162,7 +174,7 @@ class _Judge:
     def compare(self, name: str, parts) -> dict[str, float]:
         """The distance of a set, and how the two sets cover one another."""
         self.last_features, found = self._features_of(parts)
-        manifold = manifold_metrics(self.features, self.last_features, k=NEIGHBOURS)
+        manifold = self._manifold.metrics(self.last_features)
         return {
             f"{self._net.key}_{name}": frechet_distance(found, self._moments),
             **{f"{key}_{name}": value for key, value in manifold.items()},

@@ -8,6 +8,7 @@ import pytest
 from kvae import image_illustrations, image_measurements
 from kvae.data import Dataset, Split
 from kvae.features import FeatureNet
+from kvae.metrics import memorisation, neighbours
 
 SHAPE = (8, 8, 1)
 
@@ -111,10 +112,69 @@ def test_each_set_is_held_against_the_test_images(known):
 
 def test_figures_of_samples_are_means_of_sets_with_their_range(known):
     metrics, _ = known
-    for key in ("frechet_known_sampler", "recall_prior", "density_sampler"):
+    for key in (
+        "frechet_known_sampler", "recall_prior", "density_sampler",
+        "nearest_train_distance_ratio_prior",
+    ):  # fmt: skip
         low, high = metrics[f"{key}_range"]
         assert low < metrics[key] < high
     assert "frechet_known_floor_range" not in metrics
+
+
+def test_copies_in_one_of_five_sets_are_a_fifth_of_the_memorised():
+    dataset, served, calls = data(), Served(), []
+    draw = served.generate
+
+    def generate(seed):
+        served.copies = dataset.train.x if len(calls) == 1 else None
+        calls.append(seed)
+        return draw(seed)
+
+    served.generate = generate
+    metrics, protocol = measured(served, dataset)
+    low, high = metrics["memorised_fraction_sampler_range"]
+    assert low < 0.05 < high == 1
+    assert 0.2 <= metrics["memorised_fraction_sampler"] < 0.25
+    assert "mean, range" in protocol["nearest_train"]
+
+
+class OnDisk(np.ndarray):
+    """An array of which a few rows at a time may be read."""
+
+    def __getitem__(self, key):
+        found = super().__getitem__(key)
+        assert found.ndim < 4 or len(found) <= 70
+        return found
+
+
+@pytest.mark.parametrize("num_samples", [10_000, 300])
+def test_images_are_read_a_part_at_a_time(monkeypatch, num_samples):
+    monkeypatch.setattr(image_measurements, "_AT_ONCE", 70)
+    whole = data()
+    splits = (Split(one.x.view(OnDisk)) for one in (whole.train, whole.valid, whole.test))
+    found, _ = measured(Served(), Dataset("images", *splits, {}), num_samples)
+    expected, _ = measured(Served(), whole, num_samples)
+    assert found == expected
+
+
+def test_what_the_test_images_alone_decide_is_found_once(monkeypatch):
+    counts = {"_squared_radii": 0, "eigh": 0, "nearest": 0}
+
+    def counted(place, name):
+        function = getattr(place, name)
+
+        def call(*given, **named):
+            counts[name] += 1
+            return function(*given, **named)
+
+        monkeypatch.setattr(place, name, call)
+
+    counted(neighbours, "_squared_radii")
+    counted(np.linalg, "eigh")
+    counted(memorisation, "nearest")
+    measured(Served(), data())
+    # The test images, the floor, the reconstructions and twice five sets; copies of the sets alone.
+    assert counts == {"_squared_radii": 13, "eigh": 13, "nearest": 11}
 
 
 def test_copies_of_train_images_are_found():

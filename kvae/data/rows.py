@@ -27,3 +27,8 @@ def some_of(x: Any, most: int, seed: Any) -> Any:
 def in_parts(x: Any, size: int) -> Iterator[Any]:
     """Slices of at most `size` rows of x, in order."""
     return (x[start : start + size] for start in range(0, len(x), size))
+
+
+def parts_at(x: Any, rows: np.ndarray, size: int) -> Iterator[Any]:
+    """The rows of x at these places, at most `size` at once: of many, no copy of all is made."""
+    return (x[part] for part in in_parts(rows, size))

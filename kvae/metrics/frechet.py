@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +22,16 @@ class Moments:
     mean: np.ndarray
     covariance: np.ndarray
     count: int
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """R `(d, rank)` with R R' the covariance, without the directions of rounding errors.
+
+        Found once, however many Gaussians this one is compared with.
+        """
+        values, vectors = np.linalg.eigh(self.covariance)
+        known = values > values[-1] * len(values) * np.finfo(np.float64).eps
+        return vectors[:, known] * np.sqrt(values[known])
 
 
 def moments(parts: Iterable[np.ndarray]) -> Moments:
@@ -92,15 +103,8 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     for one in (a, b):
         require_finite("mean", one.mean)
         require_finite("covariance", one.covariance)
-    overlap = np.linalg.svd(_root(a.covariance).T @ _root(b.covariance), compute_uv=False).sum()
+    overlap = np.linalg.svd(a.root.T @ b.root, compute_uv=False).sum()
     between = np.square(a.mean - b.mean).sum()
     spread = np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap
     # The spread alone is never negative but for the rounding of a difference.
     return float(between + max(0.0, spread))
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """Give R `(d, rank)` with R R' the covariance, without the directions of rounding errors."""
-    values, vectors = np.linalg.eigh(covariance)
-    known = values > values[-1] * len(values) * np.finfo(np.float64).eps
-    return vectors[:, known] * np.sqrt(values[known])

@@ -39,8 +39,24 @@ def memorisation_metrics(
     Raises:
         ValueError: the shapes do not fit, or a value is not finite.
     """
-    count = min(_FAR, len(train))
-    from_samples, from_test = (nearest(points, train, count)[0] for points in (samples, test))
+    return compared(*(train_distances(points, train) for points in (samples, test)))
+
+
+def train_distances(points: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Give the distances to the ten nearest training rows, or to all of fewer, nearest first.
+
+    Args:
+        points: `(n, d)` features.
+        train: `(k, d)` features of training rows.
+
+    Raises:
+        ValueError: the shapes do not fit, or a value is not finite.
+    """
+    return nearest(points, train, min(_FAR, len(train)))[0]
+
+
+def compared(from_samples: np.ndarray, from_test: np.ndarray) -> dict[str, float]:
+    """As `memorisation_metrics`, from `train_distances` of samples and of test rows."""
     metrics = {
         "nearest_train_distance_samples": float(np.median(from_samples[:, 0])),
         "nearest_train_distance_test": float(np.median(from_test[:, 0])),

@@ -12,6 +12,46 @@ _ROWS_AT_ONCE = 1024
 _ROUNDING = 1e-13
 
 
+class Manifold:
+    """Real features whose balls are found once, to hold many sets of others against.
+
+    Args:
+        real: `(n, d)` features.
+        k: at least 1, less than n.
+
+    Raises:
+        ValueError: another shape, k is out of range, or a value is not finite.
+    """
+
+    def __init__(self, real: np.ndarray, *, k: int = NUM_NEIGHBOURS):
+        (self._real,) = _checked(real=real)
+        _require_k(k, real=len(self._real))
+        self._k = k
+        self._centre = self._real.mean(0, dtype=np.float64)
+        self._radius = _squared_radii(self._real, k, self._centre)
+
+    def metrics(self, fake: np.ndarray) -> dict[str, float]:
+        """As `manifold_metrics` gives them, of `fake` `(m, d)` features."""
+        real, fake = _checked(real=self._real, fake=fake)
+        _require_k(self._k, real=len(real), fake=len(fake))
+        fake_radius = _squared_radii(fake, self._k, self._centre)
+        pairs = 0
+        precise, recalled, covered = (np.zeros(len(of), bool) for of in (fake, real, real))
+        for rows, columns, squared, slack in _blocks(real, fake, self._centre):
+            reached = squared + slack
+            in_real = reached < self._radius[rows, np.newaxis]
+            pairs += int(np.count_nonzero(in_real))
+            precise[columns] |= in_real.any(0)
+            covered[rows] |= in_real.any(1)
+            recalled[rows] |= (reached < fake_radius[columns]).any(1)
+        return {
+            "precision": float(precise.mean()),
+            "recall": float(recalled.mean()),
+            "density": pairs / (self._k * len(fake)),
+            "coverage": float(covered.mean()),
+        }
+
+
 def manifold_metrics(
     real: np.ndarray, fake: np.ndarray, *, k: int = NUM_NEIGHBOURS
 ) -> dict[str, float]:
@@ -38,28 +78,8 @@ def manifold_metrics(
         ValueError: the shapes do not fit, k is out of range, or a value is not finite.
     """
     real, fake = _checked(real=real, fake=fake)
-    if not 1 <= k < min(len(real), len(fake)):
-        raise ValueError(
-            f"k must be at least 1 and less than both numbers of rows: received {k}, "
-            f"real {len(real)}, fake {len(fake)}"
-        )
-    centre = real.mean(0, dtype=np.float64)
-    real_radius, fake_radius = (_squared_radii(points, k, centre) for points in (real, fake))
-    pairs = 0
-    precise, recalled, covered = (np.zeros(len(of), bool) for of in (fake, real, real))
-    for rows, columns, squared, slack in _blocks(real, fake, centre):
-        reached = squared + slack
-        in_real = reached < real_radius[rows, np.newaxis]
-        pairs += int(np.count_nonzero(in_real))
-        precise[columns] |= in_real.any(0)
-        covered[rows] |= in_real.any(1)
-        recalled[rows] |= (reached < fake_radius[columns]).any(1)
-    return {
-        "precision": float(precise.mean()),
-        "recall": float(recalled.mean()),
-        "density": pairs / (k * len(fake)),
-        "coverage": float(covered.mean()),
-    }
+    _require_k(k, real=len(real), fake=len(fake))
+    return Manifold(real, k=k).metrics(fake)
 
 
 def nearest(
@@ -104,14 +124,20 @@ def nearest(
 
 def _checked(**sets: np.ndarray) -> list[np.ndarray]:
     found = [np.asarray(points) for points in sets.values()]
-    a, b = found
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(
-            f"{' and '.join(sets)} must be (n, d) and (m, d): received {a.shape} and {b.shape}"
-        )
+    if any(points.ndim != 2 or points.shape[1] != found[0].shape[1] for points in found):
+        shapes = " and ".join(str(points.shape) for points in found)
+        raise ValueError(f"{' and '.join(sets)} must be (rows, d), of one d: received {shapes}")
     for name, points in zip(sets, found, strict=True):
         require_finite(name, points)
     return found
+
+
+def _require_k(k: int, **counts: int) -> None:
+    if not 1 <= k < min(counts.values()):
+        received = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise ValueError(
+            f"k must be at least 1 and less than any number of rows: received {k}, {received}"
+        )
 
 
 def _slices(count: int) -> list[slice]:

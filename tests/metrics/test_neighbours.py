@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from kvae.metrics import neighbours
-from kvae.metrics.neighbours import manifold_metrics, nearest
+from kvae.metrics.neighbours import Manifold, manifold_metrics, nearest
 
 
 def normal(count, dim=4, mean=0.0, seed=0):
@@ -73,6 +73,20 @@ def test_it_is_the_dense_computation(monkeypatch, k, shift):
     real, fake = normal(150), 0.8 * normal(97, mean=shift, seed=1)
     assert manifold_metrics(real, fake, k=k) == pytest.approx(dense(real, fake, k))
     assert manifold_metrics(fake, real, k=k) == pytest.approx(dense(fake, real, k))
+
+
+def test_one_manifold_judges_many_sets():
+    real = normal(150)
+    manifold = Manifold(real, k=3)
+    for seed, count in ((1, 97), (2, 150), (3, 4)):
+        fake = 0.8 * normal(count, seed=seed)
+        assert manifold.metrics(fake) == manifold_metrics(real, fake, k=3)
+    with pytest.raises(ValueError, match="received 3, real 150, fake 3"):
+        manifold.metrics(real[:3])
+    with pytest.raises(ValueError, match="received 3, real 3"):
+        Manifold(real[:3], k=3)
+    with pytest.raises(ValueError, match=r"real must be .* received \(150,\)"):
+        Manifold(real[:, 0])
 
 
 def test_blocks_smaller_than_k_lose_no_neighbour(monkeypatch):
