@@ -6,10 +6,12 @@ tensorflow-serving-api) through the session loader that TF Serving uses.
 
 import base64
 import json
+import re
 import threading
 from concurrent import futures
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -25,6 +27,13 @@ from tensorflow_serving.apis import (
 
 from kvae import signatures
 from kvae.noise import SeededNoise
+
+SERVING = Path(__file__).parents[1] / "serving"
+
+
+def server_flags(text):
+    """The flags of a server in one of the files of serving/."""
+    return dict(re.findall(r"- --(\w+)=(\S+)", text))
 
 
 def keras_answers(vae, signature, given):

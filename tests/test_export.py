@@ -47,7 +47,7 @@ def _close(found, expected):
     assert found.dtype == np.float32
     expected = np.asarray(expected)
     scale = np.maximum(1.0, np.abs(expected))
-    np.testing.assert_array_less(np.abs(found - expected) / scale, 2e-5)
+    np.testing.assert_array_less(np.abs(found - expected) / scale, 1e-5)
 
 
 def test_the_signatures_are_those_of_the_contract(served, small_vae):

@@ -8,14 +8,16 @@ import os
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from kvae_testing import make_vae, png
+from serving_testing import SERVING, server_flags
 
 from kvae import publish, runs
 from kvae.client import Client, ServingError
-from kvae.publish import warmup
+from kvae.publish import repository, warmup
 
 _URL, _BINARY = os.environ.get("TFSERVING_URL"), shutil.which("tensorflow_model_server")
 
@@ -37,11 +39,14 @@ def started(tmp_path_factory):
         pytest.skip("no tensorflow_model_server on the PATH")
     save = tmp_path_factory.mktemp("saved")
     publish.publish(make_vae((8, 8, 3)), save, "m", config={}, card={}, history={})
+    repository.update_models_config(save, str(save))
     rest, grpc = _free_port(), _free_port()
-    process = subprocess.Popen(
-        [_BINARY, "--model_name=m", f"--model_base_path={save / 'm'}",
-         f"--rest_api_port={rest}", f"--port={grpc}", "--file_system_poll_wait_seconds=1"]
-    )  # fmt: skip
+    # As the files of serving/ start it.
+    flags = server_flags((SERVING / "docker-compose.yml").read_text())
+    flags |= {"rest_api_port": rest, "port": grpc, "model_config_file": save / "models.config"}
+    for flag in ("batching_parameters_file", "monitoring_config_file"):
+        flags[flag] = SERVING / Path(flags[flag]).name
+    process = subprocess.Popen([_BINARY, *(f"--{flag}={value}" for flag, value in flags.items())])
     targets = f"http://127.0.0.1:{rest}", f"grpc://127.0.0.1:{grpc}"
     try:
         Client(targets[0], "m").wait_until_ready(60)
