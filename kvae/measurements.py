@@ -25,6 +25,7 @@ from kvae.image_measurements import (
     measure_samples,
     signatures,
 )
+from kvae.metrics.bootstrap import bootstrap_interval
 from kvae.metrics.curve import bound_curves
 from kvae.metrics.latents import (
     active_fraction,
@@ -112,10 +113,15 @@ def _of_images(served, dataset, train, num_samples, seed):
         "variance_ratio": float(found["variance"].mean()) / error if error else math.inf,
         "constant_psnr_db": constant_psnr(dataset),
     }
+    if found["squared_error"].all():
+        metrics["variance_ratio_interval"] = list(
+            bootstrap_interval(found["variance"], over=found["squared_error"], seed=seed)
+        )
     protocol = {
         "variance_ratio": (
             "the likelihood's mean variance over the mean squared error, both at one posterior "
-            f"draw of {len(rows):,} test images; 1 is calibrated"
+            f"draw of {len(rows):,} test images; 1 is calibrated; variance_ratio_interval: 95% "
+            "bootstrap over the images"
         )
     }
     # Images drawn anew to one factor have no conditions.
@@ -171,16 +177,11 @@ def _elbo(served, x, seed):
     elbo, stderr = mean_and_stderr(
         np.mean([draw["log_weight"] for draw in draws], axis=0), "the ELBO (prior)"
     )
-    distortion, rate = (
-        float(np.mean([draw[name] for draw in draws], dtype="float64"))
-        for name in ("distortion", "rate")
-    )
-    metrics = {
-        "elbo_nats": elbo,
-        "elbo_nats_stderr": stderr,
-        "distortion_nats": distortion,
-        "rate_nats": rate,
-    }
+    metrics = {"elbo_nats": elbo, "elbo_nats_stderr": stderr}
+    for name in ("distortion", "rate"):
+        rows = np.mean([draw[name] for draw in draws], axis=0, dtype=np.float64)
+        mean, stderr = mean_and_stderr(rows, f"the {name}")
+        metrics |= {f"{name}_nats": mean, f"{name}_nats_stderr": stderr}
     if "log_weight_sampler" in draws[0]:
         # Both densities at the same draws: what the weights differ by is their log ratio.
         ratio = [draw["log_weight_sampler"] - draw["log_weight"] for draw in draws]
@@ -260,13 +261,14 @@ def _bits(served, x, metrics):
     """Bits per dimension, where x has probabilities and not only a density."""
     if served.metadata.get("config", {}).get("likelihood") != "discretized-logistic":
         return {}
-    scale = -math.prod(x.shape[1:]) * math.log(2.0)
-    key = "log_likelihood_nats"
-    return {
-        f"bits_per_dim_bound{suffix}": metrics[key + suffix] / scale
-        for suffix in ("", "_sampler")
-        if key + suffix in metrics
-    }
+    scale = math.prod(x.shape[1:]) * math.log(2.0)
+    found = {}
+    for suffix in _SUFFIXES:
+        key = f"log_likelihood_nats{suffix}"
+        if key in metrics:
+            found[f"bits_per_dim_bound{suffix}"] = -metrics[key] / scale
+            found[f"bits_per_dim_bound{suffix}_stderr"] = metrics[f"{key}_stderr"] / scale
+    return found
 
 
 def _headline(point):

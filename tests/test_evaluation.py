@@ -230,6 +230,8 @@ def test_grey_levels_have_bits_per_dimension(tmp_path):
     metrics = _evaluate(training.train(config).path)
     bits = metrics["bits_per_dim_bound"]
     assert bits == pytest.approx(-metrics["log_likelihood_nats"] / (64 * np.log(2)))
+    error = metrics["log_likelihood_nats_stderr"]
+    assert metrics["bits_per_dim_bound_stderr"] == pytest.approx(error / (64 * np.log(2)))
     # Eight bits are those of levels that are all equally likely.
     assert 0 < bits < 10
     assert "256 levels" in metrics["protocol"]["bits_per_dim_bound"]

@@ -101,6 +101,9 @@ def test_the_truth_has_no_gap_and_its_bound_rises_as_its_weights_say(truth_and_l
         metrics["true_log_likelihood_nats"] - SPREAD**2 / 2, abs=0.03
     )
     assert metrics["distortion_nats"] == pytest.approx(-metrics["elbo_nats"] - 0.75)
+    # The rate is the same everywhere: all that varies is in the distortion.
+    assert metrics["distortion_nats_stderr"] == pytest.approx(metrics["elbo_nats_stderr"])
+    assert metrics["rate_nats_stderr"] == 0
 
 
 def test_the_share_of_the_draws_that_count(truth_and_less):
@@ -261,6 +264,7 @@ def test_images_have_one_bound_and_no_distances():
     # The likelihood believes its squared error twice as large as it is.
     assert metrics["squared_error_at_draws"] == pytest.approx(0.04, rel=1e-4)
     assert metrics["variance_ratio"] == pytest.approx(2, rel=1e-4)
+    assert metrics["variance_ratio_interval"] == pytest.approx([2, 2], rel=1e-4)
     constant = np.square(x / 255 - (x / 255).mean(axis=0)).mean(axis=(1, 2, 3))
     assert metrics["constant_psnr_db"] == pytest.approx((-10 * np.log10(constant)).mean())
     assert not [name for name in metrics if "precision" in name]  # nothing that judges was given

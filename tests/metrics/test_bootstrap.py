@@ -45,6 +45,25 @@ def test_units_and_seeds():
     assert moved == pytest.approx((10 - 4 * first[1], 10 - 4 * first[0]))
 
 
+def test_ratios_of_means_hold_the_true_ratio_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = 0
+    for seed in range(300):
+        over = rng.exponential(size=150)
+        values = 3 * over * rng.uniform(0.5, 1.5, 150)
+        low, high = bootstrap_interval(values, over=over, seed=seed, num_resamples=150)
+        held += low < 3 < high
+    assert 0.90 < held / 300 < 0.98
+
+
+def test_a_ratio_that_never_varies_has_an_interval_of_no_width():
+    over = np.random.default_rng(0).random(50) + 0.1
+    assert bootstrap_interval(2 * over, over=over, seed=0) == pytest.approx((2, 2))
+    for wrong in (over[:3], over - 1):
+        with pytest.raises(ValueError, match="over must be positive, as many as values"):
+            bootstrap_interval(over, over=wrong, seed=0)
+
+
 def test_resamples_are_not_held_at_once():
     values = np.random.default_rng(0).random(20_000)
     tracemalloc.start()
