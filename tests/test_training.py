@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -476,7 +477,7 @@ def test_a_run_that_collapses_says_so_and_what_to_do(tmp_path, capsys):
     )  # fmt: skip
     _, _, told = capsys.readouterr().out.partition("\npublished ")
     lines = told.splitlines()
-    assert lines[1].startswith("doctor    on 500 validation rows")
+    assert re.match(r"doctor    on \d+ validation rows", lines[1])
     assert lines[2] == "1. posterior collapse (certain)"
     assert "because beta 50 makes every nat cost 50" in " ".join(told.split())
     assert lines[-1].startswith("next: ")
@@ -493,6 +494,22 @@ def test_a_healthy_run_was_looked_at(ppca, capsys):
     # A sampler that was asked for and could not be fitted is told, too.
     training._consult(resolve({"sampler": "flow", "variance": "0.3"}), fitted)
     assert "1. dead sampler (certain)" in capsys.readouterr().out
+
+
+def test_a_slow_model_is_looked_at_in_few_rows(ppca, monkeypatch):
+    vae, x, asked = ppca.vae(), ppca.sample(600), []
+
+    def slow(vae, rows, *_):
+        asked.append(len(rows))
+        time.sleep(0.01 * (len(asked) == 2))
+
+    monkeypatch.setattr(training, "measure", slow)
+    assert training._rows_of_a_glance(vae, x[:9]) == 9
+    for seconds, least, most in ((1e-9, 20, 20), (0.1, 21, 200), (1e9, 500, 500)):
+        asked.clear()
+        monkeypatch.setattr(training, "_GLANCE_SECONDS", seconds)
+        assert least <= training._rows_of_a_glance(vae, x) <= most
+        assert asked == [2, 20]
 
 
 def test_a_doctor_that_fails_does_not_lose_the_training(ppca, monkeypatch, capsys):
