@@ -126,7 +126,7 @@ def _consult(config, fitted):
         print(f"doctor    NO report: {error}")
         return
     print(f"doctor    on {rows} validation rows (evaluate.py measures more)")
-    print(doctor.report(findings))
+    print(f"{doctor.report(findings)}\n")
 
 
 def _rows_of_a_glance(vae, x):
