@@ -4,12 +4,15 @@ python benchmarks/faces_edits.py --model saved/faces [--strengths 1 2] [--output
 
 The judge is a small convolutional classifier of all attributes, trained on drawn faces of another
 seed than the model's; its balanced accuracy on the model's test faces stands beside each attribute.
-Test faces that lack an attribute are edited through the signature `edit`, and the judge looks at
-the original, at the plain reconstruction (strength 0) and at the edits:
+Test faces that lack an attribute are edited through the signature `edit`, those that have it with
+the strength negated, and the judge looks at the original, at the plain reconstruction (strength 0)
+and at the edits:
 
 - has: of the reconstructions of faces that have the attribute, the share where the judge sees it:
   what the decoder shows at all.
 - seen: of the faces that lack it, the share where the judge sees it; at strength 0 by mistake.
+- gone: of the faces that have it, the share where the judge does not see it, the strength being
+  negated; at strength 0 what the decoder does not show.
 - others stay: the share of the judge's answers about other attributes that are as on the original;
   at strength 0 what reconstruction alone leaves. They are those that the judge knows (a balanced
   accuracy of 0.8 or more) and that are independent: a phi coefficient of at most 0.1 in size among
@@ -106,7 +109,7 @@ def independent_of(labels):
 
 
 def measure(edit, judge, faces, edited_names, strengths, num_faces):
-    """Edit faces that lack an attribute; a row for each attribute.
+    """Give faces an attribute that they lack and take it from others; a row for each attribute.
 
     Args:
         edit: `(x, attribute_strength) -> images`.
@@ -114,10 +117,10 @@ def measure(edit, judge, faces, edited_names, strengths, num_faces):
         faces: the model's `Dataset`.
         edited_names: what the columns of `attribute_strength` are.
         strengths: to edit with.
-        num_faces: faces for each attribute, at most.
+        num_faces: faces that lack an attribute, and faces that have it, at most.
 
     Yields:
-        dict of an attribute: shares, by strength where a dict.
+        dict of an attribute: shares, by strength where a dict, `others_stay_gone` beside `gone`.
 
     Raises:
         SystemExit: the judge knows no other attribute to watch.
@@ -133,50 +136,61 @@ def measure(edit, judge, faces, edited_names, strengths, num_faces):
         if name not in judge.names:
             continue
         place = judge.names.index(name)
-        rows = np.flatnonzero(~labels[:, place])[:num_faces]
-        found = {0.0: on_plain[rows]}
-        for strength in strengths:
-            wanted = np.zeros((len(rows), len(edited_names)), np.float32)
-            wanted[:, column] = strength
-            found[strength] = judge.answers(edit(x[rows], wanted))
         others = independent[place] & (accuracy >= KNOWN)
         if not others.any():
             raise SystemExit(
                 f"the judge knows no attribute that is independent of {name} (balanced accuracy "
                 f"{KNOWN} or more): train it longer (--judge-count, --judge-epochs)"
             )
+        sees, stay, faces_of = {}, {}, {}
+        for sign in (1, -1):
+            rows = np.flatnonzero(labels[:, place] == (sign < 0))[:num_faces]
+            found = {0.0: on_plain[rows]}
+            for strength in strengths:
+                wanted = np.zeros((len(rows), len(edited_names)), np.float32)
+                wanted[:, column] = sign * strength
+                found[strength] = judge.answers(edit(x[rows], wanted))
+            faces_of[sign] = len(rows)
+            sees[sign] = {key: float(value[:, place].mean()) for key, value in found.items()}
+            stay[sign] = {
+                key: float((value == on_original[rows])[:, others].mean())
+                for key, value in found.items()
+            }
         yield {
             "attribute": name,
             "judge_balanced_accuracy": float(accuracy[place]),
-            "faces": len(rows),
+            "faces": faces_of[1],
             "has": float(has[place]),
-            "seen": {key: float(value[:, place].mean()) for key, value in found.items()},
-            "others_stay": {
-                key: float((value == on_original[rows])[:, others].mean())
-                for key, value in found.items()
-            },
+            "seen": sees[1],
+            "others_stay": stay[1],
+            "faces_gone": faces_of[-1],
+            "gone": {key: 1.0 - value for key, value in sees[-1].items()},
+            "others_stay_gone": stay[-1],
         }
 
 
 def header(strengths):
     """The two lines above the table."""
-    levels = "".join(f"{strength:8g}" for strength in (0.0, *strengths))
-    names = f"{'':20}{'judge':>7}{'faces':>7}{'has':>8} |"
-    return (
-        f"{'':{len(names) - 1}}|{'seen at':>{len(levels)}} |{'others stay at':>{len(levels)}}\n"
-        f"{names}{levels} |{levels}"
-    )
+    levels = "".join(f"{strength:7g}" for strength in (0.0, *strengths))
+    names = f"{'':20}{'judge':>6}{'has':>7}"
+    width = len(levels)
+    above = f"{'':{len(names)}}"
+    below = names
+    for title in ("seen at", "gone at minus"):
+        above += f" | {'':6}{title:>{width}}{'others stay':>{width}}"
+        below += f" | {'faces':>6}{levels}{levels}"
+    return f"{above}\n{below}"
 
 
 def line_of(row):
     """One attribute's line of the table."""
-    seen, stay = (
-        "".join(f"{value:8.1%}" for value in row[key].values()) for key in ("seen", "others_stay")
-    )
-    return (
-        f"{row['attribute']:20}{row['judge_balanced_accuracy']:7.3f}{row['faces']:7d}"
-        f"{row['has']:8.1%} |{seen} |{stay}"
-    )
+    line = f"{row['attribute']:20}{row['judge_balanced_accuracy']:6.3f}{row['has']:7.1%}"
+    for faces, *keys in (
+        ("faces", "seen", "others_stay"), ("faces_gone", "gone", "others_stay_gone")
+    ):  # fmt: skip
+        shares = "".join(f"{value:7.1%}" for key in keys for value in row[key].values())
+        line += f" | {row[faces]:6d}{shares}"
+    return line
 
 
 def summary(rows, strengths):
@@ -186,10 +200,14 @@ def summary(rows, strengths):
         return "the judge knows none of them"
     lines = [f"means over the {len(known)} attributes that the judge knows (from {KNOWN}):"]
     for strength in (0.0, *strengths):
-        seen, stay = (
-            statistics.fmean(row[key][strength] for row in known) for key in ("seen", "others_stay")
+        seen, stay, gone, stay_gone = (
+            statistics.fmean(row[key][strength] for row in known)
+            for key in ("seen", "others_stay", "gone", "others_stay_gone")
         )
-        lines.append(f"strength {strength:4g}  seen {seen:6.1%}  others stay {stay:6.1%}")
+        lines.append(
+            f"strength {strength:4g}  seen {seen:6.1%}  others stay {stay:6.1%}   "
+            f"negated: gone {gone:6.1%}  others stay {stay_gone:6.1%}"
+        )
     return "\n".join(lines)
 
 
@@ -200,7 +218,7 @@ def main():
     )
     parser.add_argument("--model", required=True, help="a model of drawn faces, as saved/faces")
     parser.add_argument("--strengths", type=float, nargs="+", default=[1.0, 2.0])
-    parser.add_argument("--faces", type=int, default=200, help="edited for each attribute, at most")
+    parser.add_argument("--faces", type=int, default=200, help="of each kind, at most")
     parser.add_argument("--judge-count", type=int, default=20_000, help="faces to train the judge")
     parser.add_argument("--judge-epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0, help="of the judge's weights")
