@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+from contextlib import contextmanager
 from unittest import mock
 
 import keras
@@ -10,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 import kvae
+from kvae import signatures
+from kvae.data import gmm
 from kvae.distributions import below_diagonal
 from kvae.likelihoods import LIKELIHOODS
 from kvae.likelihoods.gaussian import Gaussian
@@ -51,6 +54,27 @@ def _cover(*registries):
 
 
 COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS, POSTERIORS)
+
+
+@contextmanager
+def few_signatures(*names):
+    """Publish these signatures alone: each costs half a second."""
+    plain = signatures.endpoints
+
+    def few(*given):
+        found = plain(*given)
+        return {name: found[name] for name in names if name in found}
+
+    with mock.patch.object(signatures, "endpoints", few):
+        yield
+
+
+@contextmanager
+def small_mixtures():
+    """Draw a tenth of the points of `--dataset gmm`."""
+    counts = {"NUM_TRAIN": 5_000, "NUM_VALID": 1_000, "NUM_TEST": 1_000}
+    with mock.patch.multiple(gmm, **counts):
+        yield
 
 
 def png(image):

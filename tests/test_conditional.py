@@ -384,7 +384,10 @@ def _few(dataset, rows=400):
 )
 def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     images = preset == "digits"
-    quick = {"prior_components": 3, "epochs": 1, "batch_size": 400, "jit_compile": False}
+    quick = {
+        "prior_components": 3, "epochs": 1, "batch_size": 400, "jit_compile": False,
+        "sampler": "mixture" if images else "none",
+    }  # fmt: skip
     config = resolve({**quick, "save": str(tmp_path), "condition": label}, preset)
     preflight.check(config)
     few = _few(preflight.load(config))

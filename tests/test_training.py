@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kvae_testing import few_signatures, small_mixtures
 
 import kvae
 from kvae import data, runs, sampler_fitting, training
@@ -41,6 +42,12 @@ def _weights(version):
     return kvae.load_model(version.path / runs.KERAS_MODEL).get_weights()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with few_signatures("encode", "decode", "generate", "serving_default"), small_mixtures():
+        yield
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     return tmp_path_factory.mktemp("saved")
@@ -67,7 +74,7 @@ def test_a_run_publishes_its_configuration_history_and_data_card(first, saved):
 def test_it_says_what_it_does_and_what_to_type_next(tmp_path, capsys):
     version = _train(tmp_path)
     text = capsys.readouterr().out
-    assert "50,000 train, 10,000 valid, 10,000 test" in text
+    assert "5,000 train, 1,000 valid, 1,000 test" in text
     assert f"published {version.path}" in text
     assert text.rstrip().endswith(f"python evaluate.py --model {version.path}")
 
