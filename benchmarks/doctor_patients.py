@@ -39,13 +39,13 @@ PATIENTS = {
     "beta 6": ({"beta": 6}, "beta far from 1"),
     "variance 10": ({"variance": 10}, "variance too large"),
     "variance 0.0005": ({"variance": 0.0005}, "variance too small"),
-    "1 latent": ({"latent_dim": 1}, "latent space too small"),
+    "1 latent": ({"latent_dim": 1, "epochs": 100}, "latent space too small"),
     "1 epoch": ({"epochs": 1}, "training too short"),
     "learning rate 1e-5": ({"learning_rate": 1e-5}, "training too short"),
     "120 train rows": ({"epochs": 600, "learning_rate_schedule": "constant"}, "overfitting"),
     "no sampler": ({"sampler": "none"}, "prior gap"),
     "sampler of noise": ({}, "dead sampler"),
-    "64 latents": ({"latent_dim": 64, "variance": 0.1}, "few units"),
+    "64 latents": ({"latent_dim": 64, "variance": 0.1, "epochs": 100}, "few units"),
 }
 FEW_ROWS = 120
 

@@ -160,6 +160,9 @@ def measure(vae, x, seed=0):
         x: a few hundred rows: an array, or of a conditional model a
             `kvae.data.conditions.Conditioned`.
         seed: of the posterior draws.
+
+    Returns:
+        Metrics by name; `{"elbo_nats": nan}` alone where the model gives what is not finite.
     """
     seeds = np.random.default_rng(seed).integers(2**63, size=len(x))
     parts = [
@@ -191,6 +194,8 @@ def measure(vae, x, seed=0):
     if x.ndim == 4:
         constant = np.broadcast_to(plain.mean(0), plain.shape)
         constant_mse = row_errors(plain, constant, images=False)["mse"]
+        # A row is nearer to a mean that it is a part of: as if it were left out.
+        constant_mse *= (len(x) / max(1, len(x) - 1)) ** 2
         metrics["psnr_db"] = float(psnr_of(mse).mean())
         metrics["constant_psnr_db"] = float(psnr_of(constant_mse).mean())
     return metrics
@@ -204,14 +209,16 @@ def _measure_rows(vae, x, seeds):
     decoded = vae.decode(posterior.draw(noise, "posterior").value, vae.condition_of(x))
     # In the decoder's units: features of a table may differ in theirs by any factor.
     error = (np.asarray(decoded.mean() - as_float(np.asarray(x)), np.float64) / vae.scale) ** 2
-    believed = np.asarray(decoded.variance(), np.float64) / np.float64(vae.scale) ** 2
     found = {
         "mean": posterior.mean(),
         "variance": posterior.variance(),
         "distortion": terms.distortion,
         "rate": terms.rate,
         "squared_error": error.reshape(len(x), -1).mean(1),
-        "believed_error": np.broadcast_to(believed, error.shape).reshape(len(x), -1).mean(1),
         "reconstruction": vae(as_float(x)),
     }
+    if vae.likelihood.kind == "gaussian":  # those of levels take as long as all the rest
+        believed = np.asarray(decoded.variance(), np.float64) / np.float64(vae.scale) ** 2
+        believed = np.broadcast_to(believed, error.shape)
+        found["believed_error"] = believed.reshape(len(x), -1).mean(1)
     return {name: np.asarray(values) for name, values in found.items()}

@@ -443,6 +443,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def raises_elbo(options: Mapping[str, Any]) -> bool:
+    """Whether training raises the ELBO itself, however beta rises to 1.
+
+    Args:
+        options: of a run, as the fields of `Config`; what is not there is at its default.
+    """
+    defaults = {"objective": "elbo", "beta": 1, "free_bits": 0, "tc_weight": 1}
+    return all(options.get(name) in (None, value) for name, value in defaults.items())
+
+
 def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
     """Default < preset < given.
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kvae.config import raises_elbo
+
 #: What `diagnose` can find, the most severe first.
 PROBLEMS = {
     "diverged": "the loss stopped being finite, or ended far above where it began",
@@ -29,8 +31,8 @@ PROBLEMS = {
     "latent space too small": "every latent dimension is in full use, and the error still large",
 }
 SURE = ("certain", "likely", "possible")
-# What is no news beside another problem: its consequences, or the same said twice. But a sampler
-# that is only possibly dead does not explain the prior's gap away.
+# What is no news beside another problem that is more than possible: its consequences, or the same
+# said twice.
 _COVERS = {
     "diverged": ("overfitting", "training too short", "unstable training"),
     "posterior collapse": ("few units",),
@@ -41,6 +43,7 @@ FEATURES = ("fid_keras_inception", "frechet_inception", "frechet_attributes", "f
 
 WIDTH = 88  # columns of a report
 COLLAPSED_NATS = 0.1  # a seventh of a bit tells hardly any two rows apart
+TOLD_NATS = 1.0  # tell some three kinds of rows apart
 MEAN_IMAGE_DB = 0.5  # a ninth less squared error than that of the mean
 MEMORISED, SURELY_MEMORISED = 0.05, 0.2  # 0.01 is expected; chance in 200 samples reaches 0.03
 OVERFIT_STDERRS = 5.0  # of the difference: beyond any chance
@@ -119,8 +122,11 @@ def diagnose(
             variance over the mean squared error at posterior draws; `psnr_db`, and
             `constant_psnr_db` of the mean image; `prior_gap_nats`, a lower bound of KL(aggregate
             posterior, prior); for F in `FEATURES` `F_reconstructions`, `F_prior`, `F_sampler`,
-            Fréchet distances; `memorised_fraction_S` (0.01 is expected) and `coverage_S` for S
-            `sampler` and `prior`; `sampler`, the one that the model has (also in `protocol`).
+            Fréchet distances, and `F_floor` of training rows; `memorised_fraction_S` (0.01 is
+            expected) and `coverage_S` for S `sampler` and `prior`, `coverage_floor`;
+            `not_finite_samples_sampler`; `prior_moments_kl_nats`; `reconstruction_mse` and
+            `train_reconstruction_mse`, `train_elbo_nats_stderr`; `sampler`, the one that the model
+            has (also in `protocol`).
         config: as the fields of `kvae.config.Config`.
         history: of each epoch: `loss`, `elbo`, and the same of the valid split as `val_*`.
 
@@ -140,7 +146,7 @@ def diagnose(
         if told is not None and (known is None or _is_surer(told, known)):
             found[problem] = Finding(problem, *told)
     for problem, covered in _COVERS.items():
-        if problem in found and (problem, found[problem].sure) != ("dead sampler", "possible"):
+        if problem in found and found[problem].sure != "possible":
             found = {name: one for name, one in found.items() if name not in covered}
     order = list(PROBLEMS)
     findings = sorted(
@@ -243,14 +249,8 @@ class _Case:
         """
         if self.option("kl_cycle_epochs"):
             raise _MissingError
-        plain = (
-            self.option("beta", 1) == 1
-            and not self.option("free_bits")
-            and self.option("tc_weight", 1) == 1
-            and self.option("objective", "elbo") == "elbo"
-        )
         name = f"{prefix}elbo"
-        if plain and name in self.history:
+        if raises_elbo(self.config) and name in self.history:
             values = np.asarray(self.history[name], np.float64)
         else:
             values = -np.asarray(self.history.get(f"{prefix}loss", ()), np.float64)
@@ -564,11 +564,13 @@ def _only_the_mean(case):
     psnr, constant = case.number("psnr_db"), case.number("constant_psnr_db")
     if psnr - constant >= MEAN_IMAGE_DB:
         return None
-    evidence = (
-        f"Reconstructions reach {psnr:.2f} dB, the mean image alone {constant:.2f} dB: nothing of "
-        "an image comes back."
-    )
-    return _Told("certain", evidence, _try([*_more_rate(case), "more --epochs"]))
+    evidence = f"Reconstructions reach {psnr:.2f} dB, the mean image alone {constant:.2f} dB"
+    advice = _try([*_more_rate(case), "more --epochs"])
+    rate = case.known("psnr_db", "rate_nats").get("rate_nats", 0.0)
+    if rate < TOLD_NATS:
+        return _Told("certain", f"{evidence}: nothing of an image comes back.", advice)
+    evidence += f", though z carries {_figure(rate)} nats: hardly anything of an image comes back."
+    return _Told("likely", evidence, advice)
 
 
 def _beta(case):
@@ -732,7 +734,9 @@ def _no_help(case):
     feature, (sampler, prior, best) = case.frechet("sampler", "prior", "reconstructions")
     best = max(best, case.floor(feature))
     useless = sampler >= prior > SAMPLES_WORSE * best
-    if not useless and sampler <= SAMPLER_FAR * best:
+    # One that brings samples far nearer than the prior's is of use, however far there is to go.
+    far = sampler > SAMPLER_FAR * best and SAMPLER_FAR * sampler > prior
+    if not useless and not far:
         return None
     evidence = (
         f"The sampler's samples are {sampler / best:.1f} times as far from the data as "
@@ -810,12 +814,12 @@ def _few(case, used, dim, how):
 def _full(case):
     fractions = case.numbers("active_fraction_per_dim")
     gain = case.number("psnr_db") - case.number("constant_psnr_db")
-    if fractions.min() < FULL_FRACTION or not MEAN_IMAGE_DB <= gain < FULL_GAIN_DB:
+    if fractions.min() < FULL_FRACTION or gain >= FULL_GAIN_DB:
         return None
     dim = len(fractions)
     evidence = (
         f"All {dim} latent dimensions are in full use (the least by {fractions.min():.0%}), and "
-        f"reconstructions are only {gain:.1f} dB better than the mean image."
+        f"reconstructions are only {max(0.0, gain):.1f} dB better than the mean image."
     )
     sure = "likely" if dim <= TINY_DIM else "possible"
     return _Told(sure, evidence, f"Try --latent-dim {4 * dim if dim <= TINY_DIM else 2 * dim}.")

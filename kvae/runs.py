@@ -1,8 +1,12 @@
 """The paths under `saved/`: a TF Serving model repository, and what belongs to its models."""
 
+import errno
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +83,24 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # some file systems do so by themselves
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process is in here with the same file, which stays."""
+    # Not opened for writing: it may be somebody else's.
+    descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
 
@@ -89,11 +111,17 @@ def training_folder(save: str | Path, name: str) -> Path:
 
 
 def versions(model: Path) -> list[Version]:
-    """The published versions in `saved/<name>`, oldest first; none where nobody may look."""
+    """The published versions in `saved/<name>`, oldest first.
+
+    Raises:
+        UsageError: the folder may not be looked into.
+    """
     try:
         paths = list(model.iterdir())
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # lost+found is one
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except PermissionError as error:
+        raise UsageError(f"cannot read {model}: {error.strerror}") from error
     found = [
         Version(path, model.name, int(path.name))
         for path in paths
@@ -102,6 +130,15 @@ def versions(model: Path) -> list[Version]:
         and (path / METADATA).is_file()
     ]
     return sorted(found, key=lambda version: version.number)
+
+
+def versions_below(save: Path) -> list[Version]:
+    """Those of all models in `saved`, but of folders that may not be looked into (lost+found)."""
+    found = []
+    for model in sorted(save.iterdir()):
+        with suppress(UsageError):
+            found += versions(model)
+    return found
 
 
 def next_number(model: Path) -> int:
@@ -136,7 +173,7 @@ def find_version(path: str | Path) -> Version:
     own = versions(path)
     if own:
         return own[-1]
-    below = [version for child in path.iterdir() for version in versions(child)]
+    below = versions_below(path)
     if not below:
         raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
     return max(below, key=lambda version: (version.path / METADATA).stat().st_mtime_ns)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from kvae.data.conditions import companion
+from kvae.data.crops import least_size
+from kvae.data.decoding import MAX_SERVED_PIXELS
 from kvae.directions import Directions
 from kvae.image_bytes import images_of
 from kvae.model import VAE, repeat_rows
@@ -111,7 +113,8 @@ def endpoints(
         vae: from `kvae.export.float32_twin`.
         directions: of attributes, for the signature `edit`; None: there is none.
         crop: what is kept of the images that `encode_bytes` and `reconstruct_bytes` are given, see
-            `kvae.image_bytes.images_of`. Only models of square images of 1 or 3 channels have them.
+            `kvae.image_bytes.images_of`. Only models of square images of 1 or 3 channels have them,
+            and a crop whose box is larger than what is served has none.
     """
     found = _plain_endpoints(vae, directions)
     found |= _bytes_endpoints(found, vae.element_shape, crop)
@@ -222,6 +225,8 @@ def _plain_endpoints(vae, directions):
 def _bytes_endpoints(plain, shape, crop):
     """`encode` and `serving_default` of image files."""
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
+        return {}
+    if math.prod(least_size(crop)) > MAX_SERVED_PIXELS:
         return {}
     image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
 

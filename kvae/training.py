@@ -19,7 +19,7 @@ import tensorflow as tf
 from kvae import data, doctor, publish, runs
 from kvae.build import build_vae, load_model
 from kvae.callbacks import MAX_ROWS, measure
-from kvae.config import NO_SAMPLER, Config
+from kvae.config import NO_SAMPLER, Config, raises_elbo
 from kvae.data.conditions import Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.data.rows import in_parts, random_rows, some_of
@@ -410,13 +410,7 @@ def _fit(config, dataset, vae, folder):
 
 def _chosen_by(config):
     """The figure of the valid split that says which epoch was best: of what training lowers."""
-    return "elbo" if _is_plain(config) else "loss"
-
-
-def _is_plain(config):
-    """Whether training raises the ELBO itself, however beta rises to 1."""
-    regularised = config.free_bits or config.tc_weight != 1
-    return config.objective == "elbo" and config.beta == 1 and not regularised
+    return "elbo" if raises_elbo(asdict(config)) else "loss"
 
 
 def _counts(config):
@@ -426,7 +420,7 @@ def _counts(config):
     loss cannot be compared. Of cycles those count that are all at the full value, or the last ones.
     """
     warmup, cycle = config.kl_warmup_epochs, config.kl_cycle_epochs
-    if _is_plain(config):
+    if raises_elbo(asdict(config)):
         return lambda epoch: True
     if cycle:
         return lambda epoch: epoch % cycle >= min(cycle / 2, cycle - 1)

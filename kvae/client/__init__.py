@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae.client.inputs import checked
+from kvae.client.inputs import Misfit, checked
 from kvae.client.transports import (
     Folder,
     Grpc,
@@ -52,7 +52,7 @@ class Client:
         timeout: seconds until an answer to a request is given up; of no meaning for a folder.
         batch_size: rows of a request; larger inputs are sent in several.
         retries: how often a request is repeated, 0 to 4, after a short wait, where the server
-            cannot be reached, breaks off, or says that it is unavailable.
+            cannot be reached, breaks off before it answers, or says that it is unavailable.
 
     Connections are given up by `close()`, or at the end of `with Client(...) as client:`.
 
@@ -72,6 +72,7 @@ class Client:
         self.target, self.model = str(target), model
         self._batch_size, self._timeout = int(batch_size), timeout
         self._signatures: dict[str, Signature] = {}
+        self._is_closed = False
         scheme, separator, address = self.target.partition("://")
         if not separator:
             if model is not None or version is not None:
@@ -93,6 +94,13 @@ class Client:
     def close(self) -> None:
         """Give up the connections to the server."""
         self._transport.close()
+        self._is_closed = True
+
+    @property
+    def _way(self) -> Transport:
+        if self._is_closed:
+            raise UsageError(f"the client of {self.target} is closed")
+        return self._transport
 
     def __enter__(self) -> "Client":
         return self
@@ -110,7 +118,7 @@ class Client:
             ServingError: the server cannot be reached, or has no such model.
         """
         if not self._signatures:
-            self._signatures = self._transport.signatures()
+            self._signatures = self._way.signatures()
         return self._signatures
 
     def is_ready(self) -> bool:
@@ -119,7 +127,7 @@ class Client:
         Raises:
             ServingError: the server cannot be reached, or has no such model.
         """
-        return bool(self._transport.available(self._timeout, repeat=False))
+        return bool(self._way.available(self._timeout, repeat=False))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the model can be called.
@@ -131,7 +139,7 @@ class Client:
         while True:
             left = max(_WAIT, min(self._timeout, end - time.monotonic()))
             try:
-                if self._transport.available(left, repeat=False):
+                if self._way.available(left, repeat=False):
                     return
                 why = "the model is not available yet"
             except ServingError as error:
@@ -154,7 +162,7 @@ class Client:
 
         Raises:
             UsageError: the model has no such signature, or an input is missing, unknown, empty,
-                not finite, or of the wrong shape or kind. Nothing has been sent.
+                not finite, or of the wrong shape or kind. No row has been sent.
             ServingError: the server cannot be reached, or answered with an error.
         """
         rows = self._checked(signature, inputs)
@@ -173,16 +181,16 @@ class Client:
         known = self.signatures
         try:
             return self._fitting(signature, inputs)
-        except UsageError:
+        except Misfit:
             with suppress(ServingError):
-                self._signatures = self._transport.signatures()
+                self._signatures = self._way.signatures()
             if self._signatures == known:
                 raise
         return self._fitting(signature, inputs)
 
     def _fitting(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         if signature not in self.signatures:
-            raise UsageError(
+            raise Misfit(
                 f"{self.target} has no signature {signature!r}: it has "
                 f"{', '.join(sorted(self.signatures))}"
             )
@@ -196,7 +204,7 @@ class Client:
         parts = []
         for start in range(0, count, size):
             batch = {name: values[start : start + size] for name, values in rows.items()}
-            part = self._transport.call(signature, batch, wanted, version)
+            part = self._way.call(signature, batch, wanted, version)
             if part.keys() != wanted.keys():
                 raise ServingError(
                     f"{signature} answered {', '.join(part) or 'without names'} instead of "
@@ -206,7 +214,7 @@ class Client:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _newest(self) -> int:
-        available = self._transport.available(self._timeout)
+        available = self._way.available(self._timeout)
         if not available:
             raise ServingError(f"{self.target} has no version that is available")
         return max(available)

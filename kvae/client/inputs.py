@@ -14,6 +14,10 @@ from kvae.errors import UsageError
 _FILES = ("JPEG", "PNG")
 
 
+class Misfit(UsageError):
+    """Inputs that another version of the model might take."""
+
+
 def checked(
     signature: str, wanted: dict[str, Tensor], given: dict[str, Any]
 ) -> dict[str, np.ndarray]:
@@ -25,10 +29,10 @@ def checked(
         given: what the user gave, by name.
 
     Raises:
-        UsageError: they do not fit.
+        UsageError: they do not fit; a `Misfit` where a version of other signatures might do.
     """
     if wanted.keys() != given.keys():
-        raise UsageError(
+        raise Misfit(
             f"{signature} takes {', '.join(sorted(wanted))}; received "
             f"{', '.join(sorted(given)) or 'nothing'}"
         )
@@ -140,7 +144,7 @@ def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
         image = ImageOps.exif_transpose(given) if isinstance(given, Image.Image) else given
         if not isinstance(image, Image.Image) or image.size != (width, height):
             size = "x".join(map(str, image.size)) if isinstance(image, Image.Image) else "an array"
-            raise UsageError(
+            raise Misfit(
                 f"{name}, row {row}: images of {width}x{height} are wanted, received {size}; "
                 "encode_bytes and reconstruct_bytes crop and resize"
             )
@@ -163,7 +167,7 @@ def _check_shape(name: str, tensor: Tensor, array: np.ndarray) -> None:
     )
     if not fits:
         shown = ", ".join(["rows", *("any" if size is None else str(size) for size in wanted[1:])])
-        raise UsageError(f"{name} must be of shape ({shown}), received {array.shape}")
+        raise Misfit(f"{name} must be of shape ({shown}), received {array.shape}")
     _check_rows(name, array)
 
 

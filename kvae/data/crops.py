@@ -37,7 +37,7 @@ def is_crop(crop: str) -> bool:
 def least_size(crop: str) -> tuple[int, int]:
     """Width and height that an image of any size must have for a crop, in pixels.
 
-    Those of CELEBA are for images of one size, and images of others are served without them.
+    Those of CROPS are for images of one size, and images of others are served without them.
     """
     found = _BOX.fullmatch(crop)
     return (int(found[3]), int(found[4])) if found else (1, 1)

@@ -13,6 +13,9 @@ def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
 
     Args:
         rows: uint8 or float32, of one shape; one or more.
+
+    Returns:
+        `(rows, *shape)`, uint8 or float32.
     """
     mixed = len({row.dtype for row in rows}) > 1
     return np.stack([as_unit_interval(row) for row in rows] if mixed else rows)

@@ -239,25 +239,34 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
             )
         wanted.check_files(path)
         return named[:1], lambda values: wanted.decode(_bytes_of(values[0]))
-    lists = [field.name for field in schema if _is_list_of_numbers(field.type)]
-    if len(lists) > 1:
-        first = next(table.iter_batches(1, columns=lists), None)
-        lengths = {name: len((first and first[name][0].as_py()) or ()) for name in lists}
-        lists = [name for name in lists if lengths[name] == wanted.shape[0]]
-        if len(lists) != 1:
-            raise UsageError(
-                f"{path} must have one column of lists of {wanted.shape[0]} numbers: found "
-                + ", ".join(f"{name} of {length}" for name, length in lengths.items())
-            )
-    if lists:
-        return lists, lambda values: _checked(_numbers(values[0]), wanted)
+    lists = {
+        field.name: _length(path, table, field)
+        for field in schema
+        if _is_list_of_numbers(field.type)
+    }
+    fitting = [name for name, length in lists.items() if length == wanted.shape[0]]
     numbers = [field.name for field in schema if _is_number(field.type)]
-    if len(numbers) != wanted.shape[0]:
+    if len(fitting) != 1 and len(numbers) == wanted.shape[0]:
+        return numbers, lambda values: _checked(_numbers(values), wanted)
+    if len(fitting) != 1 and len(lists) == 1:
+        fitting = list(lists)  # every row will say what is wrong with it
+    if len(fitting) != 1:
+        found = [*(f"{name} of {length}" for name, length in lists.items()), *numbers]
         raise UsageError(
-            f"{path} must have a column of lists, or {wanted.shape[0]} columns of numbers: found "
-            f"{len(numbers)} ({', '.join(numbers) or 'none'})"
+            f"{path} must have one column of lists of {wanted.shape[0]} numbers, or "
+            f"{wanted.shape[0]} columns of numbers: found {', '.join(found) or 'none'}"
         )
-    return numbers, lambda values: _checked(_numbers(values), wanted)
+    return fitting, lambda values: _checked(_numbers(values[0]), wanted)
+
+
+def _length(path: Path, table: Any, field: Any) -> int:
+    """How many numbers the first list that is there has; 0 if the first rows have none."""
+    try:
+        first = next(table.iter_batches(_PARQUET_ROWS, columns=[field.name]), None)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    lists = first[0].to_pylist() if first is not None else []
+    return next((len(one) for one in lists if one is not None), 0)
 
 
 def _is_number(kind: Any) -> bool:

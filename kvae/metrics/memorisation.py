@@ -8,40 +8,6 @@ CLOSE_QUANTILE = 0.01
 _FAR = 10
 
 
-def memorisation_metrics(
-    samples: np.ndarray, test: np.ndarray, train: np.ndarray
-) -> dict[str, float]:
-    """Compare how close samples and fresh data come to the training rows.
-
-    Test rows are drawn as the training rows were, but not trained on: their distances to the
-    nearest training row are those of a model that learned the distribution and copies nothing.
-
-    How near a sample lies to the data depends on how far out it is, and samples of a blurry model
-    are nowhere far out; whether it is a copy shows in how much nearer its nearest training row is
-    than its tenth nearest.
-
-    Args:
-        samples: `(n, d)` features of a model's samples.
-        test: `(m, d)` features of test rows.
-        train: `(k, d)` features of training rows, 2 at least.
-
-    Returns:
-        `nearest_train_distance_samples`, `nearest_train_distance_test`: medians of the Euclidean
-        distances to the nearest training row, in the features' unit.
-        `nearest_train_distance_ratio`: the first over the second: 1 for fresh data, above it for
-        samples away from all data, below it for copies and for samples that vary too little.
-        Missing if the second is 0: then most test rows are copies themselves.
-        `memorised_fraction`: share of samples whose distance to the nearest training row, over that
-        to the tenth nearest (or the last, of fewer), is below the 1% quantile of the same of test
-        rows: 0.01 for fresh data, if there are hundreds of test rows. A sample at distance 0 is a
-        copy and always counts.
-
-    Raises:
-        ValueError: the shapes do not fit, or a value is not finite.
-    """
-    return compared(*(train_distances(points, train) for points in (samples, test)))
-
-
 def train_distances(points: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Give the distances to the ten nearest training rows, or to all of fewer, nearest first.
 
@@ -56,7 +22,30 @@ def train_distances(points: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def compared(from_samples: np.ndarray, from_test: np.ndarray) -> dict[str, float]:
-    """As `memorisation_metrics`, from `train_distances` of samples and of test rows."""
+    """Compare how close samples and fresh data come to the training rows.
+
+    Test rows are drawn as the training rows were, but not trained on: their distances to the
+    nearest training row are those of a model that learned the distribution and copies nothing.
+
+    How near a sample lies to the data depends on how far out it is, and samples of a blurry model
+    are nowhere far out; whether it is a copy shows in how much nearer its nearest training row is
+    than its tenth nearest.
+
+    Args:
+        from_samples: `(n, k)`, `train_distances` of features of a model's samples.
+        from_test: `(m, k)`, those of test rows.
+
+    Returns:
+        `nearest_train_distance_samples`, `nearest_train_distance_test`: medians of the Euclidean
+        distances to the nearest training row, in the features' unit.
+        `nearest_train_distance_ratio`: the first over the second: 1 for fresh data, above it for
+        samples away from all data, below it for copies and for samples that vary too little.
+        Missing if the second is 0: then most test rows are copies themselves.
+        `memorised_fraction`: share of samples whose distance to the nearest training row, over that
+        to the tenth nearest (or the last, of fewer), is below the 1% quantile of the same of test
+        rows: 0.01 for fresh data, if there are hundreds of test rows. A sample at distance 0 is a
+        copy and always counts.
+    """
     metrics = {
         "nearest_train_distance_samples": float(np.median(from_samples[:, 0])),
         "nearest_train_distance_test": float(np.median(from_test[:, 0])),

@@ -100,9 +100,7 @@ def list_versions(save: str) -> None:
 def _versions_below(path: Path) -> list[runs.Version]:
     if not path.is_dir():
         raise UsageError(f"no such folder: {path}")
-    found = runs.versions(path) or [
-        version for child in sorted(path.iterdir()) for version in runs.versions(child)
-    ]
+    found = runs.versions(path) or runs.versions_below(path)
     if not found:
         raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
     return found
@@ -124,9 +122,14 @@ def verify(model: str) -> None:
     print(f"{version.path}: files, fingerprint, {count} signatures and their answers as published")
 
 
+def _given(model: str) -> Path:
+    """A model's folder by its name in `saved/`, wherever a link may lead, and whatever `.` is."""
+    return Path(model).absolute()
+
+
 def prune(model: str, *, keep: int) -> None:
     """Remove all but the newest `keep` versions of `saved/<name>`."""
-    folder = Path(model).resolve()
+    folder = _given(model)
     removed = repository.prune(folder, keep)
     for version in removed:
         print(f"removed {version.path}")
@@ -136,7 +139,7 @@ def prune(model: str, *, keep: int) -> None:
 
 def roll_back(model: str, *, to: int) -> None:
     """Publish version `to` of `saved/<name>` again, as the newest."""
-    found = {version.number: version for version in runs.versions(Path(model).resolve())}
+    found = {version.number: version for version in runs.versions(_given(model))}
     if to not in found:
         known = ", ".join(map(str, found)) or "nothing"
         raise UsageError(f"--to: no version {to} in {model}, which has {known}")

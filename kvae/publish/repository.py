@@ -3,7 +3,6 @@
 Nothing here imports TensorFlow.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -86,23 +85,27 @@ def claim(built: Path, model: Path) -> runs.Version:
         built: the folder of the version, beside the others.
         model: `saved/<name>`.
 
+    Returns:
+        The version.
+
     Raises:
         UsageError: the folder cannot be written.
     """
     last = model / _LAST
     try:
         _settle(built)
-        with (model / f"{_LAST}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with runs.alone(model / f"{_LAST}.lock"):
             before = last.read_text() if last.is_file() else ""
             number = max(int(before) + 1 if before.isdigit() else 1, runs.next_number(model))
             target = model / str(number)
+            # First: a number that is not used harms nobody.
+            runs.replace_text(last, str(number))
             # Never replaces a version: a rename onto a folder that is not empty fails.
             built.rename(target)
-            runs.replace_text(last, str(number))
     except OSError as error:
         raise UsageError(f"cannot publish in {model}: {error.strerror}") from error
-    runs.sync(model)
+    with suppress(OSError):  # the version is there
+        runs.sync(model)
     return runs.Version(target, model.name, number)
 
 
@@ -179,13 +182,14 @@ def prune(model: Path, keep: int) -> list[runs.Version]:
         raise UsageError(f"no published model in {model}")
     pinned = _pinned(model.parent, model.name)
     old = [version for version in found[:-keep] if version.number not in pinned]
-    try:
-        for version in old:
+    for version in old:
+        with suppress(FileNotFoundError):  # somebody else prunes too
             version.path.rename(model / f"{_PRUNED}{version.number}")
-        for left in model.glob(f"{_PRUNED}*"):
-            shutil.rmtree(left)
-    except OSError as error:
-        raise UsageError(f"cannot remove {error.filename}: {error.strerror}") from error
+    for left in model.glob(f"{_PRUNED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    remain = [str(left) for left in model.glob(f"{_PRUNED}*")]
+    if remain:
+        raise UsageError(f"not served any more, but cannot be removed: {', '.join(remain)}")
     return old
 
 
@@ -210,8 +214,7 @@ def update_models_config(save: Path, root: str | None = None) -> Path:
         raise UsageError(f"--root must be an absolute path or a URL, received {root!r}")
     path = save / _CONFIG
     try:
-        with (save / ".models.config.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with runs.alone(save / ".models.config.lock"):
             config = _read_config(path)
             _fit(config, save, root)
             text = text_format.MessageToString(config)
@@ -225,13 +228,19 @@ def update_models_config(save: Path, root: str | None = None) -> Path:
 def _fit(config: Any, save: Path, root: str | None) -> None:
     """Make the entries those of the models that have a version, and keep those from elsewhere."""
     models = config.model_config_list.config
-    names = sorted(folder.name for folder in save.iterdir() if runs.versions(folder))
+    names, closed = [], set()
+    for folder in sorted(save.iterdir()):
+        try:
+            names += [folder.name] if runs.versions(folder) else []
+        except UsageError:  # somebody else's: it may hold versions
+            closed.add(folder.name)
     before = _root_of(models, names)
     entries = {one.name: one for one in models if one.name in names}
     others = [
         one
         for one in models
-        if one.name not in names and one.base_path.rstrip("/") != f"{before}/{one.name}"
+        if one.name in closed
+        or (one.name not in names and one.base_path.rstrip("/") != f"{before}/{one.name}")
     ]
     fitted = ModelServerConfig().model_config_list.config
     for name in names:

@@ -152,6 +152,25 @@ def test_a_version_with_other_inputs_is_asked_for_again(targets, way):
     assert client.signatures == now
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_closed_client_says_so(targets, way):
+    with Client(*targets[0][way]) as client:
+        assert client.signatures
+    with pytest.raises(UsageError, match="is closed"):
+        client.call("encode", x=X)
+
+
+def test_bad_rows_cost_no_question(targets):
+    ways, services = targets
+    client = Client(*ways["grpc"])
+    assert client.signatures
+    services.left_to_fail = 1
+    with pytest.raises(UsageError, match="not a finite"):
+        client.call("encode", x=np.full((1, 8, 8, 1), np.nan))
+    assert services.left_to_fail == 1
+    services.left_to_fail = 0
+
+
 def test_a_connection_that_breaks_off_is_tried_again(version):
     with rest_server("m", version.path) as (address, services):
         client = Client(address, "m", retries=1)

@@ -137,10 +137,14 @@ def test_levels_and_numbers_may_meet_in_a_batch(images, tmp_path):
 
 def test_the_right_column_is_taken(images, vectors, files, expected, tmp_path):
     x = make_x((3,), "gaussian", rows=4)
-    columns = {"box": [[1.0, 2.0]] * 4, "names": [["a"]] * 4, "x": list(x)}
+    columns = {"box": [None, *[[1.0, 2.0]] * 3], "names": [["a"]] * 4, "x": list(x)}
     write_parquet(tmp_path / "x.parquet", columns)
     table = _encoded(vectors, tmp_path / "x.parquet", tmp_path / "a.parquet")
     found = Client(vectors.path).call("encode", x=x)["mean"]
+    np.testing.assert_allclose(_values(table, "mean"), found, rtol=1e-5)
+    columns = {"box": [[1.0, 2.0]] * 4, **{name: x[:, i] for i, name in enumerate("abc")}}
+    write_parquet(tmp_path / "z.parquet", columns)
+    table = _encoded(vectors, tmp_path / "z.parquet", tmp_path / "c.parquet")
     np.testing.assert_allclose(_values(table, "mean"), found, rtol=1e-5)
     columns = {"id": [b"7"] * ROWS, "image": [{"bytes": one, "path": None} for one in files]}
     write_parquet(tmp_path / "y.parquet", columns)
@@ -313,10 +317,10 @@ def test_two_processes_do_not_write_one_file(vectors, tmp_path):
         ("vectors", "photos", {}, "model takes vectors of 3"),
         ("images", "numbers", {}, "must have one column of image files"),
         ("images", "twice.parquet", {}, "found front, back"),
-        ("vectors", "lists.parquet", {}, "one column of lists of 3 numbers: found a of 2, b of 4"),
+        ("vectors", "lists.parquet", {}, "3 columns of numbers: found a of 2, b of 4"),
         ("oblong", "photos", {}, r"takes x of shape \(8, 4, 3\)"),
         ("oblong", "photo.parquet", {}, r"takes x of shape \(8, 4, 3\)"),
-        ("vectors", "numbers", {}, "3 columns of numbers: found 2"),
+        ("vectors", "numbers", {}, "3 columns of numbers: found a, b"),
         ("vectors", "none.npy", {}, "no rows"),
         ("vectors", "wide.npy", {}, r"of shape \(rows, 3\), holds float64 of \(4, 5\)"),
         ("vectors", "text.npy", {}, "no .npy file"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kvae.metrics.memorisation import memorisation_metrics
+from kvae.metrics.memorisation import compared, train_distances
 
 
 def normal(count, seed, dim=3):
@@ -11,18 +11,20 @@ def normal(count, seed, dim=3):
 TRAIN, TEST = normal(1000, 0), normal(1000, 1)
 
 
+def _metrics(samples, test, train):
+    return compared(*(train_distances(points, train) for points in (samples, test)))
+
+
 def test_copies_of_training_rows_are_all_memorised():
     copies = np.random.default_rng(2).permutation(TRAIN)[:400]
-    found = memorisation_metrics(copies, TEST, TRAIN)
+    found = _metrics(copies, TEST, TRAIN)
     assert found["nearest_train_distance_ratio"] == found["nearest_train_distance_samples"] == 0
     assert found["memorised_fraction"] == 1
     assert found["nearest_train_distance_test"] > 0.1
 
 
 def test_fresh_data_have_a_ratio_of_one_and_a_hundredth():
-    found = [
-        memorisation_metrics(normal(1000, 10 + s), normal(1000, 40 + s), TRAIN) for s in range(12)
-    ]
+    found = [_metrics(normal(1000, 10 + s), normal(1000, 40 + s), TRAIN) for s in range(12)]
     ratio, fraction = (
         np.mean([one[name] for one in found])
         for name in ("nearest_train_distance_ratio", "memorised_fraction")
@@ -33,19 +35,19 @@ def test_fresh_data_have_a_ratio_of_one_and_a_hundredth():
 
 def test_the_fraction_of_copies_among_fresh_samples_is_found():
     mixed = np.concatenate([TRAIN[:300] + 1e-6, normal(700, 5)])
-    found = memorisation_metrics(mixed, TEST, TRAIN)
+    found = _metrics(mixed, TEST, TRAIN)
     assert found["memorised_fraction"] == pytest.approx(0.3 + 0.7 * 0.01, abs=0.01)
 
 
 def test_samples_away_from_all_data_are_not_memorised():
-    found = memorisation_metrics(TEST + 20, TEST, TRAIN)
+    found = _metrics(TEST + 20, TEST, TRAIN)
     assert found["nearest_train_distance_ratio"] > 10
     assert found["memorised_fraction"] == 0
 
 
 def test_samples_that_vary_too_little_are_near_but_no_copies():
     train, test = normal(2000, 0, dim=16), normal(1000, 1, dim=16)
-    found = memorisation_metrics(0.8 * normal(1000, 2, dim=16), test, train)
+    found = _metrics(0.8 * normal(1000, 2, dim=16), test, train)
     assert found["nearest_train_distance_ratio"] < 0.9
     assert found["memorised_fraction"] < 0.02
 
@@ -56,7 +58,7 @@ def test_by_hand():
     # median is 1.5, the 1% quantile of their ratio that of 1.01.
     test = np.linspace(1, 2, 101)[:, np.newaxis]
     samples = np.array([[0.5], [1.005], [1.02], [97.0]])
-    found = memorisation_metrics(samples, test, train)
+    found = _metrics(samples, test, train)
     assert found == pytest.approx(
         {
             "nearest_train_distance_samples": (1.005 + 1.02) / 2,
@@ -69,8 +71,8 @@ def test_by_hand():
 
 def test_the_unit_of_the_features_does_not_matter_to_the_shares():
     samples = 0.5 * normal(200, 3)
-    found = memorisation_metrics(samples, TEST, TRAIN)
-    scaled = memorisation_metrics(1000 * samples, 1000 * TEST, 1000 * TRAIN)
+    found = _metrics(samples, TEST, TRAIN)
+    scaled = _metrics(1000 * samples, 1000 * TEST, 1000 * TRAIN)
     name = "nearest_train_distance_ratio"
     assert scaled[name] == pytest.approx(found[name])
     assert scaled["memorised_fraction"] == found["memorised_fraction"]
@@ -80,13 +82,13 @@ def test_the_unit_of_the_features_does_not_matter_to_the_shares():
 
 
 def test_samples_exactly_as_far_as_all_test_rows_are_not_memorised():
-    found = memorisation_metrics(np.full((5, 2), -1.0), np.ones((5, 2)), np.zeros((3, 2)))
+    found = _metrics(np.full((5, 2), -1.0), np.ones((5, 2)), np.zeros((3, 2)))
     assert found["nearest_train_distance_ratio"] == 1
     assert found["memorised_fraction"] == 0
 
 
 def test_where_test_rows_are_copies_too_there_is_no_ratio_but_copies_count():
-    found = memorisation_metrics(np.array([[0.0], [1.0]]), np.zeros((4, 1)), np.zeros((4, 1)))
+    found = _metrics(np.array([[0.0], [1.0]]), np.zeros((4, 1)), np.zeros((4, 1)))
     assert found == {
         "nearest_train_distance_samples": 0.5,
         "nearest_train_distance_test": 0.0,
@@ -96,6 +98,6 @@ def test_where_test_rows_are_copies_too_there_is_no_ratio_but_copies_count():
 
 def test_features_that_cannot_be_compared_are_errors():
     with pytest.raises(ValueError, match=r"received \(1000, 2\) and \(1000, 3\)"):
-        memorisation_metrics(TEST[:, :2], TEST, TRAIN)
+        _metrics(TEST[:, :2], TEST, TRAIN)
     with pytest.raises(ValueError, match="must be finite"):
-        memorisation_metrics(TEST * np.nan, TEST, TRAIN)
+        _metrics(TEST * np.nan, TEST, TRAIN)

@@ -98,7 +98,7 @@ def test_versions_are_listed_verified_rolled_back_and_pruned(save, capsys):
     assert "nothing to remove" in capsys.readouterr().out
 
 
-def test_a_model_may_be_the_folder_one_is_in(save, monkeypatch, capsys):
+def test_a_model_may_be_the_folder_one_is_in_or_a_link(save, monkeypatch, capsys):
     shutil.copytree(save / "a" / "1", save / "a" / "2")
     monkeypatch.chdir(save / "a")
     _run("rollback", ".", "--to", "1")
@@ -107,7 +107,10 @@ def test_a_model_may_be_the_folder_one_is_in(save, monkeypatch, capsys):
         'model_config_list { config { name: "a" base_path: "/models/a" '
         "model_version_policy { specific { versions: 1 } } } }"
     )
-    _run("prune", ".", "--keep", "1")
+    # As to a larger disk.
+    (save / "a").rename(save.parent / "elsewhere")
+    (save / "a").symlink_to(save.parent / "elsewhere")
+    _run("prune", save / "a", "--keep", "1")
     assert [version.number for version in runs.versions(save / "a")] == [1, 3]
     assert "removed" in capsys.readouterr().out
 

@@ -130,7 +130,8 @@ def test_pruning_by_halves_is_ended_later(tmp_path, monkeypatch):
         _version(tmp_path, "a", number)
     with monkeypatch.context() as patch:
         patch.setattr(repository.shutil, "rmtree", lambda *_, **__: None)
-        prune(tmp_path / "a", keep=1)
+        with pytest.raises(UsageError, match="cannot be removed"):
+            prune(tmp_path / "a", keep=1)
     assert [version.number for version in runs.versions(tmp_path / "a")] == [2]
     assert list((tmp_path / "a").glob(".pruned-*"))
     prune(tmp_path / "a", keep=1)
@@ -148,18 +149,6 @@ def test_pruning_keeps_what_is_served_under_another_name(tmp_path):
     assert [version.number for version in prune(tmp_path / "a", keep=1)] == [2]
 
 
-def test_what_cannot_be_removed_is_said(tmp_path, monkeypatch):
-    for number in (1, 2):
-        _version(tmp_path, "a", number)
-
-    def fail(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(repository.shutil, "rmtree", fail)
-    with pytest.raises(UsageError, match=r"cannot remove .*pruned-1: Permission denied"):
-        prune(tmp_path / "a", keep=1)
-
-
 def test_a_folder_that_may_not_be_looked_into_does_not_matter(tmp_path, monkeypatch):
     _version(tmp_path, "a", 1)
     (tmp_path / "lost+found").mkdir()
@@ -174,6 +163,32 @@ def test_a_folder_that_may_not_be_looked_into_does_not_matter(tmp_path, monkeypa
     update_models_config(tmp_path)
     assert [one.name for one in _config(tmp_path)] == ["a"]
     assert runs.find_version(tmp_path).name == "a"
+    with pytest.raises(UsageError, match=r"cannot read .*lost\+found"):
+        runs.versions(tmp_path / "lost+found")
+    # What is served from there is not taken away.
+    entry = 'config { name: "lost+found" base_path: "/models/lost+found" }'
+    _write(tmp_path, f'config {{ name: "a" base_path: "/models/a" }} {entry}')
+    update_models_config(tmp_path)
+    assert [one.name for one in _config(tmp_path)] == ["a", "lost+found"]
+
+
+def test_a_publication_that_cannot_be_numbered_is_none(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    with repository.workshop(tmp_path / "a") as folder, monkeypatch.context() as patch:
+        (folder / "m").mkdir()
+        patch.setattr(runs, "replace_text", full)
+        with pytest.raises(UsageError, match=r"cannot publish in .*No space left"):
+            repository.claim(folder / "m", tmp_path / "a")
+    assert runs.next_number(tmp_path / "a") == 1
+
+
+def test_a_lock_of_somebody_else_is_no_hindrance(tmp_path):
+    lock = tmp_path / ".lock"
+    lock.touch(0o444)
+    with runs.alone(lock):
+        pass
 
 
 def test_a_number_is_not_given_again_when_its_version_is_gone(tmp_path):
