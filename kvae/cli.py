@@ -363,8 +363,11 @@ def beam_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         help="what the files to write start with: PREFIX-00000-of-0000N.parquet",
     )  # fmt: skip
     _add_signature(parser, SIGNATURES)
-    given, rest = parser.parse_known_args([one for one in argv if one != _DEBUG])
-    return vars(given), rest
+    parser.add_argument(_DEBUG, action="store_true", help="raise errors with their traceback")
+    known, rest = parser.parse_known_args(argv)
+    given = vars(known)
+    given.pop("debug")
+    return given, rest
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

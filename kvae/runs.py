@@ -46,9 +46,12 @@ def read_metadata(version: Version) -> dict[str, Any]:
     """
     path = version.path / METADATA
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is damaged: it holds no object")
+    return found
 
 
 def writable_folder(folder: Path, option: str) -> None:
@@ -166,6 +169,10 @@ def find_version(path: str | Path) -> Version:
     path = Path(path).resolve()
     if not path.is_dir():
         raise UsageError(f"no such folder: {path} (train.py publishes models in saved/)")
+    if _is_number(path.name):
+        lost = [name for name in (Path("saved_model.pb"), METADATA) if not (path / name).is_file()]
+        if len(lost) == 1:
+            raise UsageError(f"{path} is no whole version: {lost[0]} is missing")
     if (path / "saved_model.pb").is_file():
         if not (path / METADATA).is_file():
             raise UsageError(f"{path} is a SavedModel that kvae did not publish: no {METADATA}")

@@ -31,8 +31,12 @@ class ServedModel:
         self.metadata = read_metadata(version)
         try:
             self._model = tf.saved_model.load(str(version.path))
-        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise UsageError(f"{version.path} cannot be loaded: {error}") from error
+        # Damaged files make it fail in any way, IndexError among them.
+        except (OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:
+            raise UsageError(
+                f"{version.path} cannot be loaded (python -m kvae.publish verify names files that "
+                f"are damaged): {' '.join(str(error).split())[:200]}"
+            ) from error
 
     def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         """Run a signature.

@@ -77,8 +77,9 @@ class Client:
         if not separator:
             if model is not None or version is not None:
                 raise UsageError(
-                    "model and version belong to a server; a folder is saved/NAME or "
-                    f"saved/NAME/NUMBER: received {target}, {model!r}, {version}"
+                    "model and version belong to a server, http://HOST:PORT or grpc://HOST:PORT; a "
+                    f"folder is saved/NAME or saved/NAME/NUMBER: received {target}, {model!r}, "
+                    f"{version}"
                 )
             self._transport: Transport = Folder(self.target, self._batch_size)
             return
@@ -122,12 +123,11 @@ class Client:
         return self._signatures
 
     def is_ready(self) -> bool:
-        """Whether the model can be called now.
-
-        Raises:
-            ServingError: the server cannot be reached, or has no such model.
-        """
-        return bool(self._way.available(self._timeout, repeat=False))
+        """Whether the model can be called now; `wait_until_ready` says why not."""
+        try:
+            return bool(self._way.available(self._timeout, repeat=False))
+        except ServingError:
+            return False
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Return as soon as the model can be called.

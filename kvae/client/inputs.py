@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from kvae.client.transports import Tensor
 from kvae.data.decoding import MAX_SERVED_PIXELS, plain
+from kvae.data.pixels import ROUNDING
 from kvae.errors import UsageError
 
 _FILES = ("JPEG", "PNG")
@@ -68,12 +69,12 @@ def _as_floats(name: str, tensor: Tensor, value: Any) -> np.ndarray:
             f"{name}, row {int(np.argmin(finite))}: not a finite float32 number "
             f"({int((~finite).sum())} rows in all)"
         )
-    if images and (numbers.min() < 0 or numbers.max() > 1):
+    if images and (numbers.min() < -ROUNDING or numbers.max() > 1 + ROUNDING):
         raise UsageError(
             f"{name}: images are uint8, or floats from 0 to 1: received {array.dtype} from "
             f"{numbers.min():.4g} to {numbers.max():.4g}; divide by 255, or clip"
         )
-    return numbers
+    return np.clip(numbers, 0, 1) if images else numbers
 
 
 def _as_integers(name: str, tensor: Tensor, value: Any) -> np.ndarray:
@@ -124,9 +125,16 @@ def _check_image(place: str, content: bytes) -> None:
         raise UsageError(f"{place}: has more than {MAX_SERVED_PIXELS:,} pixels")
 
 
+def _plain(image: Image.Image) -> Image.Image:
+    """Upright, of mode L or RGB."""
+    if image.mode == "F":
+        raise UsageError("PIL images of mode F have no agreed range: give an array from 0 to 1")
+    return plain(ImageOps.exif_transpose(image))
+
+
 def _png_of(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    plain(ImageOps.exif_transpose(image)).save(file, "PNG")
+    _plain(image).save(file, "PNG")
     return file.getvalue()
 
 
@@ -141,7 +149,7 @@ def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
         raise UsageError(f"{name} has {channels} channels, PIL images 1 or 3: give arrays")
     arrays = []
     for row, given in enumerate(value):
-        image = ImageOps.exif_transpose(given) if isinstance(given, Image.Image) else given
+        image = _plain(given) if isinstance(given, Image.Image) else given
         if not isinstance(image, Image.Image) or image.size != (width, height):
             size = "x".join(map(str, image.size)) if isinstance(image, Image.Image) else "an array"
             raise Misfit(
@@ -149,7 +157,7 @@ def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
                 "encode_bytes and reconstruct_bytes crop and resize"
             )
         mode = "L" if channels == 1 else "RGB"
-        arrays.append(np.asarray(plain(image).convert(mode)).reshape(height, width, channels))
+        arrays.append(np.asarray(image.convert(mode)).reshape(height, width, channels))
     return np.stack(arrays)
 
 

@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
-from kvae.errors import KvaeError
+from kvae.errors import KvaeError, UsageError
 
 _BACKOFF = 0.2  # seconds between repetitions, doubled each time
 _READY = "AVAILABLE"
@@ -94,7 +94,12 @@ class Folder:
         from kvae.runs import find_version, read_metadata
 
         self._version = find_version(path)
-        self._metadata = read_metadata(self._version)
+        described = read_metadata(self._version).get("signatures")
+        if not isinstance(described, dict):
+            raise UsageError(
+                f"{self._version.path} does not describe its signatures: kvae.json is damaged"
+            )
+        self._described: dict[str, Any] = described
         self._batch_size = batch_size
 
     @cached_property
@@ -113,10 +118,7 @@ class Folder:
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
         return _described(
-            {
-                name: (one["inputs"], one["outputs"])
-                for name, one in self._metadata["signatures"].items()
-            },
+            {name: (one["inputs"], one["outputs"]) for name, one in self._described.items()},
             lambda one: Tensor(one["dtype"], (None, *one["shape"][1:])),
         )
 
@@ -235,7 +237,7 @@ class Rest:
         if answer.status_code != 200:
             said = found.get("error") if isinstance(found, dict) else answer.text[:200]
             kind = NotServed if answer.status_code == 404 else ServingError
-            raise kind(f"{url} answered {answer.status_code}: {said}")
+            raise kind(f"{url} answered {answer.status_code}: {' '.join(str(said).split())}")
         if not isinstance(found, dict):
             raise ServingError(f"{url} is no server of TensorFlow models: it answered no JSON")
         return found

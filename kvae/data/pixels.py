@@ -7,6 +7,9 @@ import numpy as np
 
 from kvae.data.conditions import Conditioned
 
+#: By how much floats may lie outside [0, 1] and still be levels that somebody computed.
+ROUNDING = 1e-4
+
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Rows as one array; levels become floats in [0, 1] where they meet floats.

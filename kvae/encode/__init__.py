@@ -22,7 +22,7 @@ from kvae.data.pixels import stacked
 from kvae.data.splits import content_key
 from kvae.encode.parts import Parts
 from kvae.encode.sources import Row, Wanted, open_source
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError
 from kvae.runs import find_version, read_metadata
 
 #: What can be asked of every row.
@@ -76,7 +76,7 @@ def encode(
 
     Raises:
         UsageError: an argument is wrong, the output exists, or the source does not fit the model.
-        DataError: the source cannot be read.
+        DataError: the source, or all of its rows, cannot be read; of rows the file says why.
     """
     version, output = find_version(model), Path(output)
     metadata = read_metadata(version)
@@ -100,9 +100,10 @@ def encode(
             print(f"\n{rows.count - left:,} of {rows.count:,} rows are kept; the same call goes on")
             raise
         faults = parts.merge()
-    print(
-        f"wrote {output}: {rows.count:,} rows, {faults:,} of them without an answer (see `error`)"
-    )
+    without = f", {faults:,} of them without an answer (see `error`)" if faults else ""
+    print(f"wrote {output}: {rows.count:,} rows{without}")
+    if faults == rows.count:
+        raise DataError(f"no row could be read; {_first_error(output)}")
     if signature == "score":
         _print_lowest(output)
     return output
@@ -164,6 +165,15 @@ def _made(row: Row) -> tuple[str, np.ndarray | Unreadable]:
         return row.key, row.x()
     except Unreadable as error:
         return row.key, error
+
+
+def _first_error(output: Path) -> str:
+    """The first row of a file, and why it could not be read."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(output) as file:
+        row = next(file.iter_batches(1, columns=["key", "error"]))
+    return f"{row['key'][0].as_py()} {row['error'][0].as_py()}"
 
 
 def _print_lowest(output: Path) -> None:

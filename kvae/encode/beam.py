@@ -23,7 +23,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
+try:
+    import apache_beam as beam
+except ImportError:
+    if __name__ == "__main__":
+        sys.exit('error: apache_beam is not installed: pip install "kvae[beam]" (docs/serving.md)')
+    raise
 import numpy as np
 from apache_beam.io import fileio
 from apache_beam.io.filesystems import FileSystems
@@ -42,7 +47,7 @@ from kvae.data.pixels import stacked
 from kvae.encode import output_shapes, wanted_of
 from kvae.encode.parts import record_batch, schema_of
 from kvae.encode.sources import TABLES, Wanted, kind_of, open_source
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, KvaeError, UsageError
 from kvae.runs import METADATA, Version
 
 _BAD = "unreadable"
@@ -153,7 +158,9 @@ def _matching(start: str, pattern: str) -> list[str]:
 def _metadata(version: str) -> dict[str, Any]:
     path = f"{version.rstrip('/')}/{METADATA.as_posix()}"
     if not FileSystems.exists(path):
-        raise UsageError(f"no published version at {version}: {path} is not there")
+        raise UsageError(
+            f"no published version at {version} (saved/NAME/NUMBER is wanted): {path} is not there"
+        )
     with FileSystems.open(path) as file:
         return json.load(file)
 
@@ -196,6 +203,7 @@ def run(model: str, source: str, output: str, *, signature: str, options: Pipeli
     metadata = _metadata(model)
     wanted, outputs = wanted_of(metadata, signature), output_shapes(metadata, signature)
     root, files = _files_of(source)
+    _check(source, files[0], wanted)
     handler = KeyedModelHandler(SavedModelHandler(model, signature))
 
     with beam.Pipeline(options=options) as pipeline:
@@ -217,6 +225,20 @@ def run(model: str, source: str, output: str, *, signature: str, options: Pipeli
                 output, schema_of(outputs), file_name_suffix=".parquet"
             )
         )
+
+
+def _check(source: str, first: str, wanted: Wanted) -> None:
+    """See here, before any worker does, that the first file fits the model."""
+    if kind_of(first) not in TABLES:
+        wanted.check_files(Path(source))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / Path(first).name
+        _fetch(first, local)
+        try:
+            open_source(local, wanted)
+        except KvaeError as error:
+            raise type(error)(str(error).replace(str(local), first)) from error
 
 
 def _answered(key: str, result: PredictionResult) -> tuple[str, dict[str, Any], str | None]:
@@ -246,6 +268,7 @@ def main(argv: list[str]) -> None:
             f"neither kvae nor Beam have the options {', '.join(f'--{name}' for name in unknown)}"
         )
     run(**given, options=options)
+    print(f"wrote {given['output']}-*.parquet")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ path below the folder, or "FILE#ROW" with rows counted from 0.
 """
 
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from kvae.data.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
 from kvae.data.decoding import SUFFIXES, Unreadable, fit, read
 from kvae.data.image_files import MAX_BYTES, open_files
+from kvae.data.pixels import ROUNDING
 from kvae.data.splits import content_key
 from kvae.encode.parts import pyarrow
 from kvae.errors import DataError, UsageError
@@ -116,8 +118,15 @@ def open_source(path: Path, wanted: Wanted) -> Source:
         DataError: there is nothing like that, or it cannot be read.
         UsageError: it does not fit the model.
     """
+    if not path.exists():
+        raise UsageError(f"no such file or folder: {path}")
     if path.is_file() and kind_of(path.name) in TABLES:
         return _of_tables([path], path.parent, wanted)
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise UsageError(
+            f"{path} is no source of rows: wanted is a folder or zip of images, or a file "
+            f"{', '.join(TABLES)}"
+        )
     files = open_files(path)
     tables = [] if files.is_zip else [name for name in files.stamps if kind_of(name) in TABLES]
     images = files.with_suffix(*SUFFIXES)
@@ -131,6 +140,8 @@ def open_source(path: Path, wanted: Wanted) -> Source:
             f"{path} holds no images ({', '.join(SUFFIXES)}) and no files {', '.join(TABLES)}"
         )
     wanted.check_files(path)
+    if tables:
+        print(f"note: of {path} the images are taken, not {tables[0]}", file=sys.stderr)
 
     def rows(start: int) -> Iterator[Row]:
         for name in images[start:]:
@@ -361,6 +372,8 @@ def _checked(x: np.ndarray, wanted: Wanted) -> np.ndarray:
     x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise Unreadable("holds numbers that are not finite")
-    if wanted.images and not (x.min() >= 0 and x.max() <= 1):
+    if not wanted.images:
+        return x
+    if not (x.min() >= -ROUNDING and x.max() <= 1 + ROUNDING):
         raise Unreadable(f"is an image of levels {x.min():.4g} to {x.max():.4g}, not 0 to 1")
-    return x
+    return np.clip(x, 0, 1)

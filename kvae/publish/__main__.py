@@ -8,8 +8,6 @@ from kvae import cli
 def main(argv: list[str]) -> None:
     """Read the arguments and do what they ask for."""
     command, given = cli.publish_arguments(argv)
-    if command in ("from-keras", "verify"):
-        cli.quiet_import("tensorflow")
     from kvae.publish import commands
 
     commands.COMMANDS[command](**given)

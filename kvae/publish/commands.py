@@ -1,10 +1,11 @@
 """What python -m kvae.publish does."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kvae import runs
+from kvae import cli, runs
 from kvae.data.crops import WANTED, is_crop
 from kvae.errors import DataError, UsageError
 from kvae.publish import publish, repository
@@ -42,6 +43,7 @@ def from_keras(
         if crop is not None:
             raise UsageError(f"--crop is that of {source}: it cannot be chosen")
         metadata = runs.read_metadata(runs.find_version(source))
+    cli.quiet_import("tensorflow")
     from kvae.build import load_model
     from kvae.directions import Directions
 
@@ -77,7 +79,10 @@ def list_versions(save: str) -> None:
     found = _versions_below(Path(save))
     rows = [("model", "version", "published", "dataset", "latents", "sampler", "MB")]
     for version in found:
-        metadata = runs.read_metadata(version)
+        try:
+            metadata = runs.read_metadata(version)
+        except UsageError:
+            metadata = {"published": "kvae.json is damaged"}
         size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
         back = metadata.get("rolled_back_to")
         rows.append(
@@ -124,7 +129,12 @@ def verify(model: str) -> None:
 
 def _given(model: str) -> Path:
     """A model's folder by its name in `saved/`, wherever a link may lead, and whatever `.` is."""
-    return Path(model).absolute()
+    path = Path(model).absolute()
+    if not path.is_dir():
+        raise UsageError(f"no such folder: {model}")
+    if not runs.versions(path):
+        raise UsageError(f"no versions in {model}: saved/NAME is wanted")
+    return path
 
 
 def prune(model: str, *, keep: int) -> None:
@@ -134,17 +144,26 @@ def prune(model: str, *, keep: int) -> None:
     for version in removed:
         print(f"removed {version.path}")
     if not removed:
-        print(f"nothing to remove: {len(runs.versions(folder))} versions, or pinned ones")
+        kept = len(runs.versions(folder))
+        print(f"nothing to remove: {kept} version{'s' if kept > 1 else ''}, the newest or pinned")
 
 
 def roll_back(model: str, *, to: int) -> None:
     """Publish version `to` of `saved/<name>` again, as the newest."""
     found = {version.number: version for version in runs.versions(_given(model))}
     if to not in found:
-        known = ", ".join(map(str, found)) or "nothing"
-        raise UsageError(f"--to: no version {to} in {model}, which has {known}")
+        raise UsageError(
+            f"--to: no version {to} in {model}, which has {', '.join(map(str, found))}"
+        )
     version = repository.roll_back(found[to])
     print(f"published {version.path}, a copy of version {to}")
+    served = repository.served_alone(version)
+    if served:
+        print(
+            f"note: models.config has the server keep to {', '.join(map(str, served))}: name "
+            f"{version.number} there",
+            file=sys.stderr,
+        )
 
 
 def config(save: str, *, root: str | None) -> None:

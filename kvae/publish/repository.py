@@ -272,6 +272,15 @@ def _read_config(path: Path) -> Any:
         raise DataError(f"{path} is no configuration of TF Serving: {error}") from error
 
 
+def served_alone(version: runs.Version) -> list[int]:
+    """The versions that models.config tells a server to keep to, if it does and this is none."""
+    for one in _read_config(version.path.parents[1] / _CONFIG).model_config_list.config:
+        wanted = list(one.model_version_policy.specific.versions)
+        if one.name == version.name and wanted and version.number not in wanted:
+            return wanted
+    return []
+
+
 def _pinned(save: Path, name: str) -> set[int]:
     """Versions that models.config names."""
     numbers: set[int] = set()

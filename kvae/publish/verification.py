@@ -2,14 +2,9 @@
 
 from typing import Any
 
-import tensorflow as tf
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-from kvae import runs
+from kvae import cli, runs
 from kvae.errors import DataError, UsageError
-from kvae.publish import fingerprint
 from kvae.publish.repository import file_faults
-from kvae.publish.warmup import compare_probe
 
 
 def verify(version: runs.Version) -> list[str]:
@@ -26,13 +21,20 @@ def verify(version: runs.Version) -> list[str]:
     """
     metadata = runs.read_metadata(version)
     if "files" not in metadata:
-        raise UsageError(f"{version.path} was published before kvae kept checksums")
+        raise UsageError(
+            f"{version.path / runs.METADATA} holds no checksums: it is damaged, or was published "
+            "before kvae kept them"
+        )
     lost = [key for key in ("fingerprint", "signatures") if key not in metadata]
     if lost:
         return [f"kvae.json lacks {key}" for key in lost]
     faults = file_faults(version, metadata["files"])
     if faults:  # what is not whole cannot be loaded
         return faults
+    cli.quiet_import("tensorflow")
+    from kvae.publish import fingerprint
+    from kvae.publish.warmup import compare_probe
+
     try:
         found = fingerprint(version.path)
         if found != metadata["fingerprint"]:
@@ -45,6 +47,9 @@ def verify(version: runs.Version) -> list[str]:
 
 
 def _signature_faults(version: runs.Version, then: dict[str, Any]) -> list[str]:
+    import tensorflow as tf
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
     content = (version.path / "saved_model.pb").read_bytes()
     graph = SavedModel.FromString(content).meta_graphs[0]
     now = {

@@ -1,6 +1,7 @@
 """One contract, three ways: every test runs over REST, over gRPC, and on the folder."""
 
 import io
+import shutil
 import socket
 import time
 from contextlib import ExitStack
@@ -160,6 +161,33 @@ def test_a_closed_client_says_so(targets, way):
         client.call("encode", x=X)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{}", "kvae.json is damaged"), ("[]", "holds no object"), ("{", "cannot be read")],
+)
+def test_a_folder_whose_description_is_damaged_is_said(version, tmp_path, content, message):
+    folder = tmp_path / "m" / "1"
+    (folder / "assets.extra").mkdir(parents=True)
+    (folder / "saved_model.pb").write_text("")
+    (folder / "assets.extra" / "kvae.json").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        Client(folder)
+
+
+def test_a_folder_whose_weights_are_cut_is_said(version, tmp_path):
+    shutil.copytree(version.path, tmp_path / "m" / "1")
+    for weights in tmp_path.glob("m/1/variables/variables.data-*"):
+        weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(UsageError, match=r"cannot be loaded .*kvae\.publish verify"):
+        Client(tmp_path / "m").call("encode", x=X)
+
+
+def test_levels_that_were_computed_may_be_rounded(targets):
+    client = Client(*targets[0]["folder"])
+    one, more = (client.call("encode", x=np.ones((1, 8, 8, 1)) * f)["mean"] for f in (1, 1 + 1e-6))
+    np.testing.assert_array_equal(one, more)
+
+
 def test_bad_rows_cost_no_question(targets):
     ways, services = targets
     client = Client(*ways["grpc"])
@@ -251,6 +279,8 @@ X = np.zeros((2, 8, 8, 1), "float32")
         ("encode", {"x": X.astype(float) + 1e300}, "not a finite float32"),
         ("encode", {"x": X + 200.0}, "divide by 255"),
         ("encode", {"x": [Image.new("L", (9, 8))]}, "8x8 are wanted, received 9x8"),
+        ("encode", {"x": [Image.new("F", (8, 8))]}, "mode F have no agreed range"),
+        ("encode_bytes", {"image_bytes": [Image.new("F", (8, 8))]}, "mode F"),
         ("generate", {"seed": [1.5]}, "whole numbers"),
         ("generate", {"seed": [True]}, "whole numbers"),
         ("generate", {"seed": [2**63]}, "must be from"),
@@ -293,6 +323,7 @@ def test_a_server_that_is_not_there_is_said_soon():
         assert time.monotonic() - start < 60
         with pytest.raises(ServingError, match="not ready"):
             client.wait_until_ready(0.1)
+        assert not client.is_ready()
 
 
 @pytest.mark.parametrize("server", [rest_server, grpc_server])

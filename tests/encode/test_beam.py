@@ -94,6 +94,14 @@ def test_bad_input_is_one_line(tmp_path):
     found = _beam(version, tmp_path / "x.npy", tmp_path / "out", "--signatures", "score")
     assert found.returncode == 2
     assert "have the options --signatures" in " ".join(found.stderr.split())
+    write_images(tmp_path / "photos", png_files(1))
+    found = _beam(version, tmp_path / "photos", tmp_path / "out")
+    assert (found.returncode, list(tmp_path.glob("beam-temp*"))) == (2, [])
+    assert "the model takes vectors of 3" in found.stderr.splitlines()[-1]
+    np.save(tmp_path / "wide.npy", np.zeros((4, 5)))
+    found = _beam(version, tmp_path / "wide.npy", tmp_path / "out")
+    assert found.returncode == 2
+    assert f"{tmp_path / 'wide.npy'} must hold" in found.stderr.splitlines()[-1]
     (tmp_path / "out-00000-of-00003.parquet").write_text("")
     found = _beam(version, tmp_path / "x.npy", tmp_path / "out")
     assert found.returncode == 2

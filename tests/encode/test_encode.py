@@ -199,9 +199,21 @@ def test_numbers_that_are_no_pixels_are_an_error_of_their_row(images, tmp_path, 
     assert [error is None for error in table["error"].to_pylist()] == [True, False, True]
 
 
+def test_levels_that_were_computed_may_be_rounded(images, tmp_path):
+    x = np.ones((2, 8, 8, 3), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", x * np.float32(1 + 1e-6))
+    exact, rounded = (
+        _encoded(images, tmp_path / f"{name}.npy", tmp_path / f"{name}.parquet") for name in "xy"
+    )
+    np.testing.assert_array_equal(_values(exact, "mean"), _values(rounded, "mean"))
+
+
 def test_a_source_of_bad_rows_alone_is_a_file_of_errors(vectors, tmp_path):
     write_parquet(tmp_path / "x.parquet", {"x": [[1.0], None, [1.0, 2.0]]})
-    table = _encoded(vectors, tmp_path / "x.parquet", tmp_path / "out.parquet")
+    with pytest.raises(DataError, match=r"no row could be read; x.parquet#0 is of shape \(1,\)"):
+        encode.encode(vectors.path, tmp_path / "x.parquet", tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet")
     assert table["error"].null_count == 0
     assert "is of shape (1,), not (3,)" in table["error"][0].as_py()
 
@@ -315,6 +327,7 @@ def test_two_processes_do_not_write_one_file(vectors, tmp_path):
         ("images", "empty", {}, "holds no images"),
         ("images", "missing", {}, "no such file or folder"),
         ("vectors", "photos", {}, "model takes vectors of 3"),
+        ("images", "there.csv", {}, "no source of rows: wanted is a folder or zip"),
         ("images", "numbers", {}, "must have one column of image files"),
         ("images", "twice.parquet", {}, "found front, back"),
         ("vectors", "lists.parquet", {}, "3 columns of numbers: found a of 2, b of 4"),
@@ -347,6 +360,7 @@ def test_bad_input_is_said_at_once(model, make, options, message, tmp_path, requ
     for name in ("text.npy", "text.parquet", "text.tfrecord"):
         (tmp_path / name).write_text("this is a text and nothing else")
     (tmp_path / "there.parquet").write_text("")
+    (tmp_path / "there.csv").write_text("1,2,3")
     source = tmp_path / ("numbers.parquet" if make == "numbers" else make)
     output = tmp_path / options.pop("output", "out.parquet")
     with pytest.raises((UsageError, DataError), match=message):
@@ -376,5 +390,5 @@ def test_the_command_line(images, tmp_path):
          str(tmp_path / "none"), "--output", str(tmp_path / "o.parquet")],
         capture_output=True, text=True, env=environment,
     )  # fmt: skip
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert found.stderr.startswith("error: no such file or folder")

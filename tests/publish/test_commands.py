@@ -95,7 +95,13 @@ def test_versions_are_listed_verified_rolled_back_and_pruned(save, capsys):
     _run("prune", save / "a", "--keep", "1")
     assert [version.number for version in runs.versions(save / "a")] == [3]
     _run("prune", save / "a", "--keep", "1")
-    assert "nothing to remove" in capsys.readouterr().out
+    assert "nothing to remove: 1 version," in capsys.readouterr().out
+    (save / "a" / "3" / runs.METADATA).write_text("{")
+    _run("list", save)
+    assert "kvae.json is damaged" in capsys.readouterr().out
+    (save / "a" / "3" / runs.METADATA).unlink()
+    with pytest.raises(UsageError, match=r"no whole version: .*kvae\.json is missing"):
+        _run("verify", save / "a" / "3")
 
 
 def test_a_model_may_be_the_folder_one_is_in_or_a_link(save, monkeypatch, capsys):
@@ -107,11 +113,13 @@ def test_a_model_may_be_the_folder_one_is_in_or_a_link(save, monkeypatch, capsys
         'model_config_list { config { name: "a" base_path: "/models/a" '
         "model_version_policy { specific { versions: 1 } } } }"
     )
+    _run("rollback", ".", "--to", "2")
+    assert "keep to 1: name 4 there" in capsys.readouterr().err
     # As to a larger disk.
     (save / "a").rename(save.parent / "elsewhere")
     (save / "a").symlink_to(save.parent / "elsewhere")
     _run("prune", save / "a", "--keep", "1")
-    assert [version.number for version in runs.versions(save / "a")] == [1, 3]
+    assert [version.number for version in runs.versions(save / "a")] == [1, 4]
     assert "removed" in capsys.readouterr().out
 
 

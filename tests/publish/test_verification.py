@@ -144,5 +144,5 @@ def test_a_version_without_its_card_is_said(version):
     (version.path / runs.METADATA).write_text('{"files": {}}')
     assert verify(version) == ["kvae.json lacks fingerprint", "kvae.json lacks signatures"]
     (version.path / runs.METADATA).write_text("{}")
-    with pytest.raises(UsageError, match="before kvae kept checksums"):
+    with pytest.raises(UsageError, match="holds no checksums"):
         verify(version)
