@@ -432,8 +432,9 @@ def _check_data_options(config: Config, given: dict[str, Any]) -> None:
             continue
         if name not in known:
             flags = ", ".join(f"--{other.replace('_', '-')}" for other in known)
+            other = "" if "dataset" in given else " (--dataset names another)"
             raise UsageError(
-                f"--{name.replace('_', '-')} does not apply to --dataset {config.dataset}, "
+                f"--{name.replace('_', '-')} does not apply to --dataset {config.dataset}{other}, "
                 f"which understands {flags}"
             )
 
@@ -457,7 +458,7 @@ def _epilog() -> str:
         members = choices.items() if isinstance(choices, dict) else ()
         rows = [(name, member.help) for name, member in members if isinstance(member, Member)]
         if rows:
-            lines += [f"--{option.name}:", *(f"  {name:16}{text}" for name, text in rows), ""]
+            lines += [f"--{option.name}:", *(f"  {name:20} {text}" for name, text in rows), ""]
     lines.append("presets (the command line beats them):")
     for name, values in PRESETS.items():
         lines.append(f"  {name:16}{_wrapped(values)}")

@@ -56,6 +56,7 @@ def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int) -> VAE:
 
 def _fitted(name, prior, train, valid, seed):
     """A density, or None where the fit failed: hours of training must not be lost for it."""
+    print(f"sampler    fitting {name} to {len(train):,} posterior draws", flush=True)
     try:
         return find(SAMPLERS, name, "sampler")(train, valid, prior=prior, seed=seed)
     except _FAILURES as error:

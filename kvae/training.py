@@ -20,6 +20,7 @@ from kvae import data, doctor, publish, runs
 from kvae.build import build_vae, load_model
 from kvae.callbacks import MAX_ROWS, measure
 from kvae.config import NO_SAMPLER, Config, raises_elbo
+from kvae.data import MIN_SPLIT_ROWS
 from kvae.data.conditions import Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.data.rows import in_parts, random_rows, some_of
@@ -35,7 +36,7 @@ _VALID_BATCH = {"vectors": 5000, "images": 250}
 _FEW_STEPS = 1000
 _MANY_ROWS = 512  # log of it are the nats that an estimate of the total correlation can tell apart
 _MAX_LABELLED = 20_000
-_LEAST_ROWS, _GLANCE_SECONDS = 20, 2.0  # of the doctor's look at one split
+_LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one split
 _ROWS_AT_ONCE = 250
 
 
@@ -119,8 +120,11 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
 
 def _consult(config, fitted):
     """Print what looks wrong with a published model: a glance, which `evaluate.py` goes beyond."""
+    rows = _rows_of_a_glance(fitted.vae, fitted.dataset)
+    if rows < MIN_SPLIT_ROWS:
+        print(f"doctor    NO report: {rows} validation rows are too few")
+        return
     try:
-        rows = _rows_of_a_glance(fitted.vae, fitted.dataset.valid.x)
         findings = _diagnosis(config, fitted, rows)
     except Exception as error:  # whatever it is, the training was not in vain
         print(f"doctor    NO report: {error}")
@@ -129,14 +133,10 @@ def _consult(config, fitted):
     print(f"{doctor.report(findings)}\n")
 
 
-def _rows_of_a_glance(vae, x):
-    """How many rows of each split can be looked at in a few seconds."""
-    measure(vae, x[:2])  # whatever TensorFlow does once
-    start = time.perf_counter()
-    few = x[:_LEAST_ROWS]
-    measure(vae, few)
-    seconds = (time.perf_counter() - start) / len(few)
-    return min(len(x), MAX_ROWS, max(_LEAST_ROWS, int(_GLANCE_SECONDS / seconds)))
+def _rows_of_a_glance(vae, dataset):
+    """How many rows of each split are looked at: fewer of larger models, for some seconds' work."""
+    rows = max(_LEAST_ROWS, min(MAX_ROWS, _GLANCE_WEIGHTS // vae.count_params()))
+    return min(rows, len(dataset.valid.x), len(dataset.train.x))
 
 
 def _diagnosis(config, fitted, rows):
@@ -166,7 +166,7 @@ def dry_run(config: Config) -> None:
         print(f"  {name:24}{value}")
     print(f"  {'precision':24}{policy}: {reason}\n")
     for part in (vae.encoder, vae.decoder):
-        part.summary(line_length=88)
+        part.summary(line_length=80, positions=[0.45, 0.8, 1.0])
     print(f"parameters: {vae.count_params():,} (prior and likelihood included)")
     seconds = _epoch_seconds(config, dataset, vae)
     steps = _steps(config, dataset)
@@ -486,9 +486,7 @@ def _announce(config, dataset, vae, precision):
         f"{vae.count_params():,} parameters",
         "densities": f"likelihood {likelihood}; posterior {config.posterior}; "
         f"prior {config.prior}; sampler {config.sampler}",
-        "objective": f"{config.objective}, beta {config.beta:g}"
-        if config.objective == "elbo"
-        else f"iwae of {config.iwae_draws} draws",
+        "objective": _objective(config),
         "training": f"{config.epochs} epochs of {_steps(config, dataset)} steps of "
         f"{min(config.batch_size, len(dataset.train.x))}, Adam {config.learning_rate:g} "
         f"{config.learning_rate_schedule}, seed {config.seed}",
@@ -502,12 +500,33 @@ def _announce(config, dataset, vae, precision):
     print("figures are nats per example; elbo is higher the better, loss the lower\n", flush=True)
 
 
+def _objective(config):
+    """What training lowers, in words."""
+    if config.objective != "elbo":
+        return f"iwae of {config.iwae_draws} draws"
+    parts = [f"elbo, beta {config.beta:g}"]
+    if config.kl_warmup_epochs:
+        parts.append(f"rising over {config.kl_warmup_epochs} epochs")
+    if config.kl_cycle_epochs:
+        parts.append(f"in cycles of {config.kl_cycle_epochs} epochs")
+    if config.free_bits:
+        parts.append(f"{config.free_bits:g} nats of each latent dimension free")
+    if config.tc_weight != 1:
+        parts.append(f"total correlation times {config.tc_weight:g}")
+    return ", ".join(parts)
+
+
 def _few_steps(config, dataset):
-    """A word where the preset cannot suit so few data."""
+    """A word where the preset cannot suit so few data, or they cannot be measured."""
+    notes = []
     steps = _steps(config, dataset) * config.epochs
-    if dataset.kind != "images" or steps >= _FEW_STEPS:
-        return {}
-    return {"note": f"{steps:,} steps in all are few: more --epochs or a smaller --batch-size"}
+    if dataset.kind == "images" and steps < _FEW_STEPS:
+        smaller = " or a smaller --batch-size" if config.batch_size > 1 else ""
+        notes.append(f"{steps:,} steps in all are few: more --epochs{smaller}")
+    if len(dataset.test.x) < MIN_SPLIT_ROWS:
+        rows = f"{len(dataset.test.x)} test rows"
+        notes.append(f"{rows} are too few for evaluate.py, which wants {MIN_SPLIT_ROWS}")
+    return {"note": f"\n{'':11}".join(notes)} if notes else {}
 
 
 def _small_batches(config):

@@ -461,7 +461,7 @@ REFUSED = [
          r"cat\d+.jpg is 60x40: .*178x218"),
     Case("the lists without images", _folder(lists), "copy holds no images of CelebA"),
     Case("a text file", _file("celeba.txt", lambda: b"to do: download"),
-         "celeba.txt is not a zip, or is cut short: download it again"),
+         "celeba.txt is neither a folder nor a zip"),
     Case("a zip of unrelated files", _file("notes.zip", lambda: zipped({"a.txt": b"a"})),
          "notes.zip holds no images of CelebA.*it holds a.txt"),
     Case("a zip of parquet files", _file("hf.zip", lambda: zipped({"train.parquet": b"PAR1"})),

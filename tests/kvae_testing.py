@@ -56,6 +56,13 @@ def _cover(*registries):
 COVER = _cover(NETWORKS, LIKELIHOODS, PRIORS, POSTERIORS)
 
 
+#: What evaluation asks of a version.
+EVALUATED = (
+    "serving_default", "encode", "sample_posterior", "decode", "generate", "generate_from_prior",
+    "interpolate", "log_weight", "log_likelihood", "edit",
+)  # fmt: skip
+
+
 @contextmanager
 def few_signatures(*names):
     """Publish these signatures alone: each costs half a second."""

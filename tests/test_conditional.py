@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kvae_testing import COVER, Ppca, make_vae, make_x
+from kvae_testing import COVER, EVALUATED, Ppca, few_signatures, make_vae, make_x
 
 import kvae
 from kvae import evaluation, export, preflight, publish, runs, signatures, training
@@ -394,7 +394,8 @@ def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     monkeypatch.setattr("kvae.data.load", lambda *_, **__: few)
     if images:
         training.dry_run(config)
-    version = training.train(config)
+    with few_signatures(*EVALUATED):
+        version = training.train(config)
     metadata = runs.read_metadata(version)
     assert metadata["condition"] == {
         "labels": [label], "names": names, "label_of": [label] * len(names),

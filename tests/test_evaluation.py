@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from kvae_testing import few_signatures, make_vae, small_mixtures
+from kvae_testing import EVALUATED, few_signatures, make_vae, small_mixtures
 from PIL import Image
 
 from kvae import evaluation, factor_measurements, illustrations, preflight, publish, runs, training
@@ -35,12 +35,8 @@ def _evaluate(path, *, num_draws=5, seed=0, features=None, **where):
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
     """All that evaluation asks for, of fewer points."""
-    asked = (
-        "serving_default", "encode", "sample_posterior", "decode", "generate",
-        "generate_from_prior", "interpolate", "log_weight", "log_likelihood", "edit",
-    )  # fmt: skip
     fewer = mock.patch.object(latent, "MAX_POINTS", 300)
-    with few_signatures(*asked), small_mixtures(), fewer:
+    with few_signatures(*EVALUATED), small_mixtures(), fewer:
         yield
 
 

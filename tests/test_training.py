@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -503,20 +504,40 @@ def test_a_healthy_run_was_looked_at(ppca, capsys):
     assert "1. dead sampler (certain)" in capsys.readouterr().out
 
 
-def test_a_slow_model_is_looked_at_in_few_rows(ppca, monkeypatch):
-    vae, x, asked = ppca.vae(), ppca.sample(600), []
+@pytest.mark.parametrize(("weights", "rows"), [(10**9, 20), (10**6, 150), (10, 300)])
+def test_a_large_model_is_looked_at_in_few_rows(ppca, weights, rows):
+    split = Split(ppca.sample(300))
+    dataset = Dataset("vectors", split, split, split)
+    model = mock.Mock(count_params=lambda: weights)
+    assert training._rows_of_a_glance(model, dataset) == rows
+    few = Dataset("vectors", split, Split(split.x[:9]), split)
+    assert training._rows_of_a_glance(model, few) == 9
 
-    def slow(vae, rows, *_):
-        asked.append(len(rows))
-        time.sleep(0.01 * (len(asked) == 2))
 
-    monkeypatch.setattr(training, "measure", slow)
-    assert training._rows_of_a_glance(vae, x[:9]) == 9
-    for seconds, least, most in ((1e-9, 20, 20), (0.1, 21, 200), (1e9, 500, 500)):
-        asked.clear()
-        monkeypatch.setattr(training, "_GLANCE_SECONDS", seconds)
-        assert least <= training._rows_of_a_glance(vae, x) <= most
-        assert asked == [2, 20]
+def test_what_is_too_little_to_be_looked_at_is_said(ppca, capsys):
+    split = Split(ppca.sample(9))
+    dataset = Dataset("vectors", split, split, split)
+    training._consult(resolve({}), training.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    assert "NO report: 9 validation rows are too few" in capsys.readouterr().out
+    assert (
+        "9 test rows are too few for evaluate.py"
+        in training._few_steps(resolve({}), dataset)["note"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "elbo, beta 1"),
+        ({"beta": 4, "kl_warmup_epochs": 3}, "elbo, beta 4, rising over 3 epochs"),
+        ({"kl_cycle_epochs": 5, "free_bits": 0.2}, "in cycles of 5 epochs, 0.2 nats of each"),
+        ({"tc_weight": 6}, "total correlation times 6"),
+        ({"objective": "iwae", "iwae_draws": 5}, "iwae of 5 draws"),
+    ],
+)
+def test_the_objective_is_said(options, said):
+    plain = {"prior": "standard_normal", "posterior": "diagonal"}
+    assert said in training._objective(resolve({**plain, **options}))
 
 
 def test_a_doctor_that_fails_does_not_lose_the_training(ppca, monkeypatch, capsys):

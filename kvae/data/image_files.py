@@ -135,6 +135,8 @@ def _open_zip(root: Path) -> Files:
             f"is {kind}, which is not read: unpack it and give the folder"
             if kind
             else f"is not a zip, or is cut short: download it again ({error})"
+            if start.startswith(b"PK") or root.suffix.lower() == ".zip"
+            else "is neither a folder nor a zip"
         )
         raise DataError(f"{root} {advice}") from error
     stamps, members = {}, {}

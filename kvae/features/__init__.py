@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the command line's --help lists the features, and needs no 
     from kvae.data import Dataset
 
 AUTO = "auto"
+_LEAST_SKILL = 0.1  # what has learned less of its labels knows nothing of images
 _MAX_NUMBERS = 2**24  # pixels times channels of a batch: 64 MB as float32
 WEIGHTS_NAME = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
@@ -40,11 +41,14 @@ class FeatureNet(NamedTuple):
         extract: images `(n, height, width, 1 or 3)`, uint8 or float in [0, 1], to float32
             `(n, d)`. Floats are clipped and rounded to uint8 first, so that samples are treated
             like data. An image's features do not depend on the other images.
+        skill: of what was trained on labels: how much of the way from always giving the commonest
+            answer (0) to being always right (1) it has come, on held-out images; None of others.
     """
 
     key: str
     description: str
     extract: Callable[[np.ndarray], np.ndarray]
+    skill: float | None = None
 
 
 def _inception() -> Any:
@@ -84,7 +88,7 @@ def feature_net(
 
     Args:
         name: a key of FEATURES; or "auto": inception where there are weights, else attributes
-            where there are labels, else pca.
+            where there are labels that can be learned, else pca.
         dataset: images; features that are learned, are learned from its train split.
         inception_weights: the file; None looks where Keras keeps it.
         cache_dir: where trained networks are kept; None for `kvae.data.cache.default_cache_dir()`.
@@ -95,12 +99,20 @@ def feature_net(
     """
     if dataset.kind != "images":
         raise UsageError(f"features are of images, and this dataset holds {dataset.kind}")
-    if name == AUTO:
-        name = _best(dataset, inception_weights)
-    elif name not in FEATURES:
+    if name != AUTO and name not in FEATURES:
         raise UsageError(f"unknown features {name!r}: choose one of {', '.join((AUTO, *FEATURES))}")
-    make = find(FEATURES, name, "features")
-    return make(dataset, inception_weights=inception_weights, cache_dir=cache_dir, seed=seed)
+
+    def made(name: str) -> FeatureNet:
+        make = find(FEATURES, name, "features")
+        return make(dataset, inception_weights=inception_weights, cache_dir=cache_dir, seed=seed)
+
+    if name != AUTO:
+        return made(name)
+    net = made(_best(dataset, inception_weights))
+    if net.skill is None or net.skill >= _LEAST_SKILL:
+        return net
+    print(f"features   pca: a network did not learn the labels ({net.skill:.0%} of what there is)")
+    return made("pca")
 
 
 def find_inception_weights(given: str | Path | None = None) -> Path | None:

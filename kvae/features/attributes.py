@@ -126,6 +126,7 @@ def make(
         "frechet_attributes",
         _describe(found, heads, train, valid),
         extractor(_forward(found.body), NUM_FEATURES, _ROWS_AT_ONCE, shape),
+        (found.accuracy - found.baseline) / max(1e-9, 1 - found.baseline),
     )
 
 

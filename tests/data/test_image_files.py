@@ -170,10 +170,13 @@ def test_a_truncated_zip_is_refused(part, tmp_path):
         open_files(path)
 
 
-@pytest.mark.parametrize("name", ["x.zip", "x.png", "x"])
-def test_a_file_that_is_no_zip_is_refused(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("x.zip", "not a zip"), ("x.png", "neither a folder nor a zip"), ("x", "neither a folder")],
+)
+def test_a_file_that_is_no_zip_is_refused(name, said, tmp_path):
     (tmp_path / name).write_bytes(b"\x89PNG and more" * 50)
-    with pytest.raises(DataError, match=f"{name} is not a zip"):
+    with pytest.raises(DataError, match=f"{name} is {said}"):
         open_files(tmp_path / name)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from encode_testing import png_files, write_images, write_parquet, write_tfrecord
-from kvae_testing import make_vae, make_x
+from kvae_testing import few_signatures, make_vae, make_x
 
 from kvae import cli, encode, publish
 from kvae.client import Client
@@ -18,6 +18,12 @@ from kvae.errors import DataError, UsageError
 
 ROWS = 23
 EMPTY = {"config": {}, "card": {}, "history": {}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with few_signatures("encode", "score", "encode_bytes", "decode"):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,7 @@ def test_the_description_says_how_it_was_made(trained):
     hits = [labels[1][n] == most for n, most in zip(("bright", "place"), commonest, strict=True)]
     assert baseline == pytest.approx(100 * np.mean(hits), abs=0.05)
     assert 85 < accuracy <= 100
+    assert trained[0].skill == pytest.approx((accuracy - baseline) / (100 - baseline), abs=0.002)
 
 
 def test_the_same_data_are_learned_once(trained, monkeypatch, capsys):

@@ -138,6 +138,19 @@ def test_auto_takes_weights_before_labels_before_pixels(made, tmp_path):
     assert features.find_inception_weights() == kept
 
 
+@pytest.mark.parametrize(
+    ("skill", "key"), [(0.5, "attributes"), (0.1, "attributes"), (0.06, "pca")]
+)
+def test_a_network_that_learned_nothing_judges_nothing(made, monkeypatch, capsys, skill, key):
+    def make(dataset, **_):
+        return FeatureNet("attributes", "", None, skill)
+
+    monkeypatch.setitem(FEATURES, "attributes", Member("", lambda: make))
+    assert feature_net("auto", DATA).key == key
+    assert ("did not learn the labels" in capsys.readouterr().out) == (key == "pca")
+    assert feature_net("attributes", DATA).key == "attributes"
+
+
 def test_labels_without_variety_are_none(made):
     same = {"right": np.ones(200, bool)}
     constant = Dataset(

@@ -2,11 +2,17 @@ import json
 import shutil
 
 import pytest
-from kvae_testing import make_vae
+from kvae_testing import few_signatures, make_vae
 
 from kvae import cli, evaluation, publish, runs
 from kvae.errors import DataError, UsageError
 from kvae.publish import commands
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with few_signatures("serving_default", "encode", "decode"):
+        yield
 
 
 @pytest.fixture(scope="module")
