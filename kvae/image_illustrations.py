@@ -188,29 +188,36 @@ def _attributes(folder, served, dataset, rng):
 
 
 def _conditions(folder, served, conditions, rng):
-    """A few latents under each condition alone: what it does to the image."""
+    """A few latents under each condition, all others as they usually are."""
     names, owners = (served.metadata["condition"][key] for key in ("names", "label_of"))
-    usual = np.zeros(len(names), np.float32)
-    kinds = {owner: [p for p, o in enumerate(owners) if o == owner] for owner in owners}
-    for places in kinds.values():
-        # Of classes one is always there, of a label of yes and no nothing need be.
-        if len(places) > 1:
-            usual[places[conditions[:, places].sum(axis=0).argmax()]] = 1
+    usual = _usual_condition(conditions, owners)
+    # Where one label is all that there is, its classes are told without what is usual.
+    rows = [] if usual.any() and len(set(owners)) == 1 else [usual]
+    present = ", ".join(name for name, is_there in zip(names, usual, strict=True) if is_there)
+    labels = [f"usual: {present}" if present else "none"] * len(rows)
     shown = range(min(len(names), _MOST_CONDITIONS))
-    switched = np.tile(usual, (len(shown), 1))
-    for row in shown:
-        switched[row, kinds[owners[row]]] = 0
-        switched[row, row] = 1
-    labels = [names[row] for row in shown]
-    if not usual.any():
-        switched, labels = np.insert(switched, 0, usual, axis=0), ["none", *labels]
-    seeds = np.tile(rng.integers(2**63, size=_CONDITION_LATENTS), len(labels))
-    images = served.call(
-        "generate", seed=seeds, condition=np.repeat(switched, _CONDITION_LATENTS, axis=0)
-    )["sample"]
+    for place in shown:
+        switched = np.where(np.array(owners) == owners[place], 0, usual)
+        switched[place] = 1
+        if not rows or (switched != usual).any():
+            rows.append(switched)
+            labels.append(names[place])
+    seeds = np.tile(rng.integers(2**63, size=_CONDITION_LATENTS), len(rows))
+    given = np.repeat(np.array(rows, np.float32), _CONDITION_LATENTS, axis=0)
+    images = served.call("generate", seed=seeds, condition=given)["sample"]
     some = "" if len(shown) == len(names) else f" (the first {len(shown)} of {len(names)})"
     save_conditions(
         folder / "conditions.png",
-        images.reshape(len(labels), _CONDITION_LATENTS, *images.shape[1:]), labels,
-        f"{name_of(served)}: the same latents under one condition after the other{some}",
+        images.reshape(len(rows), _CONDITION_LATENTS, *images.shape[1:]), labels,
+        f"{name_of(served)}: the same latents in each row, one condition after the other{some}",
     )  # fmt: skip
+
+
+def _usual_condition(conditions, owners):
+    """Of classes the commonest; of a label of yes and no nothing need be there."""
+    usual = np.zeros(len(owners), np.float32)
+    for owner in set(owners):
+        places = [place for place, other in enumerate(owners) if other == owner]
+        if len(places) > 1:
+            usual[places[conditions[:, places].sum(axis=0).argmax()]] = 1
+    return usual
