@@ -192,14 +192,15 @@ def _conditions(folder, served, conditions, rng):
     names, owners = (served.metadata["condition"][key] for key in ("names", "label_of"))
     usual = _usual_condition(conditions, owners)
     # Where one label is all that there is, its classes are told without what is usual.
-    rows = [] if usual.any() and len(set(owners)) == 1 else [usual]
+    has_usual = not usual.any() or len(set(owners)) > 1
+    rows = [usual] * has_usual
     present = ", ".join(name for name, is_there in zip(names, usual, strict=True) if is_there)
     labels = [f"usual: {present}" if present else "none"] * len(rows)
     shown = range(min(len(names), _MOST_CONDITIONS))
     for place in shown:
         switched = np.where(np.array(owners) == owners[place], 0, usual)
         switched[place] = 1
-        if not rows or (switched != usual).any():
+        if not has_usual or (switched != usual).any():
             rows.append(switched)
             labels.append(names[place])
     seeds = np.tile(rng.integers(2**63, size=_CONDITION_LATENTS), len(rows))
