@@ -69,10 +69,13 @@ def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path, m
     monkeypatch.setattr(signatures, "NUM_DRAWS", 4)  # the bound takes most of the time
     options = {"network": network, "likelihood": likelihood, "prior": prior}
     vae = make_vae((8, 8, 1), **options, posterior=posterior)
-    export.write_saved_model(export.float32_twin(vae), tmp_path / "m")
+    twin = export.float32_twin(vae)
+    # Image files take the same way into every network.
+    chosen = {name: one for name, one in signatures.endpoints(twin).items() if name in SIGNATURES}
+    export.write_saved_model(twin, tmp_path / "m", chosen)
     session = Session(tmp_path / "m")
     given = _inputs(vae, likelihood, rows=3)
-    for signature in SIGNATURES + BYTES:
+    for signature in SIGNATURES:
         found = session(signature, given)
         assert all(np.isfinite(value).all() for value in found.values()), signature
         for name, expected in keras_answers(vae, signature, given).items():
