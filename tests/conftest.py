@@ -6,10 +6,6 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-# Tests run side by side: threads of many tiny operations would only wait for each other.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The user's own cache must neither help nor suffer.
 os.environ["KVAE_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")
 

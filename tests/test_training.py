@@ -564,7 +564,7 @@ def test_labelled_images_get_directions_and_others_none(tmp_path):
     assert found.accuracy[0] > 0.95
     moved = np.asarray(vae.encode(x[~bright])[0]) + found.vectors[0]
     before = np.asarray(vae(x[~bright])).mean()
-    assert np.asarray(vae.decode(moved).mean()).mean() > before + 0.3
+    assert np.asarray(vae.decode(moved).mean()).mean() > before + 0.2
     plain = Split(x, {"digit": np.arange(300) % 3})
     assert training._directions(vae, Dataset("images", plain, plain, plain), resolve({})) is None
 
