@@ -242,7 +242,7 @@ def _bytes_endpoints(plain, shape, crop):
         name: Endpoint(
             of_bytes(plain[of].function),
             (image_bytes,),
-            f"{plain[of].help}, of a JPEG or PNG file of any size",
+            f"{plain[of].help}, of a JPEG or PNG file of at most {MAX_SERVED_PIXELS:,} pixels",
         )
         for name, of in (("encode_bytes", "encode"), ("reconstruct_bytes", "serving_default"))
     }

@@ -24,6 +24,10 @@ _DRIVE = (
 )
 
 
+class FileRefused(DataError):
+    """One file is gone, closed to us or too large; the others may be read all the same."""
+
+
 @dataclass(frozen=True)
 class Files:
     """All files below one place.
@@ -33,8 +37,8 @@ class Files:
         is_zip: which of them it is.
         stamps: path below the root, with "/" -> its bytes, and a number that changes with its
             content (time of change in ns, or checksum).
-        read: path -> content; may be called from several threads. Raises DataError, and
-            `zipfile.BadZipFile` for damage to one file in a zip.
+        read: path -> content; may be called from several threads. Raises DataError, FileRefused if
+            it is this file's fault alone, and `zipfile.BadZipFile` for damage to one in a zip.
         dangling: links that lead to nothing.
     """
 
@@ -90,7 +94,9 @@ def _content_of(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        own = isinstance(error, FileNotFoundError | PermissionError)
+        kind = FileRefused if own else DataError  # a disk that fails has no other files either
+        raise kind(f"cannot read {path}: {error.strerror or error}") from error
     return _of_bounded_size(content, str(path))
 
 
@@ -177,7 +183,7 @@ def _open_zip(root: Path) -> Files:
 
 def _of_bounded_size(content: bytes, place: str) -> bytes:
     if len(content) > MAX_BYTES:
-        raise DataError(f"{place} is larger than {MAX_BYTES:,} bytes: it is no image and no list")
+        raise FileRefused(f"{place} is larger than {MAX_BYTES:,} bytes: it is no image and no list")
     return content
 
 

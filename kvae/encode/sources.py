@@ -17,7 +17,7 @@ import numpy as np
 
 from kvae.data.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
 from kvae.data.decoding import SUFFIXES, Unreadable, fit, read
-from kvae.data.image_files import MAX_BYTES, open_files
+from kvae.data.image_files import MAX_BYTES, FileRefused, open_files
 from kvae.data.pixels import ROUNDING
 from kvae.data.splits import content_key
 from kvae.encode.parts import pyarrow
@@ -155,11 +155,8 @@ def _decoded(wanted: Wanted, content: Callable[[], bytes]) -> np.ndarray:
         return wanted.decode(content())
     except zipfile.BadZipFile as error:
         raise Unreadable(f"is damaged: {error}") from error
-    except DataError as error:
-        # A disk that fails ends the job; a file that is gone, closed to us or too large does not.
-        if isinstance(error.__cause__, FileNotFoundError | PermissionError | None):
-            raise Unreadable(str(error)) from error
-        raise
+    except FileRefused as error:
+        raise Unreadable(str(error)) from error
 
 
 def _of_tables(paths: list[Path], root: Path, wanted: Wanted) -> Source:
@@ -225,15 +222,19 @@ def _parquet(path: Path, wanted: Wanted) -> _Opened:
             skipped, group = skipped + own, group + 1
         groups = list(range(group, table.num_row_groups))
         skip = start - skipped
-        try:
-            for batch in table.iter_batches(_PARQUET_ROWS, row_groups=groups, columns=columns):
-                for index in range(min(skip, len(batch)), len(batch)):
-                    yield partial(make, [column[index].as_py() for column in batch.columns])
-                skip = max(0, skip - len(batch))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+        for batch in _batches(path, table, columns, row_groups=groups):
+            for index in range(min(skip, len(batch)), len(batch)):
+                yield partial(make, [column[index].as_py() for column in batch.columns])
+            skip = max(0, skip - len(batch))
 
     return table.metadata.num_rows, rows
+
+
+def _batches(path: Path, table: Any, columns: list[str], **which: Any) -> Iterator[Any]:
+    try:
+        yield from table.iter_batches(_PARQUET_ROWS, columns=columns, **which)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
 
 
 def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callable[..., Any]]:
@@ -272,10 +273,7 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
 
 def _length(path: Path, table: Any, field: Any) -> int:
     """How many numbers the first list that is there has; 0 if the first rows have none."""
-    try:
-        first = next(table.iter_batches(_PARQUET_ROWS, columns=[field.name]), None)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    first = next(_batches(path, table, [field.name]), None)
     lists = first[0].to_pylist() if first is not None else []
     return next((len(one) for one in lists if one is not None), 0)
 

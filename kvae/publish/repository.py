@@ -272,9 +272,14 @@ def _read_config(path: Path) -> Any:
         raise DataError(f"{path} is no configuration of TF Serving: {error}") from error
 
 
+def _entries(save: Path) -> Any:
+    """What models.config says, an entry a model that is served."""
+    return _read_config(save / _CONFIG).model_config_list.config
+
+
 def served_alone(version: runs.Version) -> list[int]:
     """The versions that models.config tells a server to keep to, if it does and this is none."""
-    for one in _read_config(version.path.parents[1] / _CONFIG).model_config_list.config:
+    for one in _entries(version.path.parents[1]):
         wanted = list(one.model_version_policy.specific.versions)
         if one.name == version.name and wanted and version.number not in wanted:
             return wanted
@@ -284,7 +289,7 @@ def served_alone(version: runs.Version) -> list[int]:
 def _pinned(save: Path, name: str) -> set[int]:
     """Versions that models.config names."""
     numbers: set[int] = set()
-    for one in _read_config(save / _CONFIG).model_config_list.config:
+    for one in _entries(save):
         # One model may be served under several names.
         if name in (one.name, one.base_path.rstrip("/").rpartition("/")[2]):
             numbers |= {*one.model_version_policy.specific.versions, *one.version_labels.values()}
