@@ -54,7 +54,7 @@ COLUMNS = (
     "precision", "recall", "density", "coverage",
 )  # fmt: skip
 CALIBRATED = {
-    "network": "conv", "latent_dim": 50, "batch_size": 128, "variance": "optimal",
+    "network": "conv", "latent_dim": 50, "variance": "optimal",
     "learning_rate": 1e-3, "learning_rate_schedule": "cosine", "sampler": "auto",
     "prior": "standard_normal", "flip": False, "ema_momentum": 0.0,
 }  # fmt: skip
@@ -76,13 +76,13 @@ class Found(NamedTuple):
     samples: dict[str, np.ndarray]
 
 
-def _kvae(dataset, options, arguments, seed):
+def _kvae(method, dataset, arguments, seed):
     given = {"dataset": "celeba", "data_dir": arguments.data_dir, "crop": arguments.crop}
-    preset = "report-celeba" if options == "report" else None
-    if options == "report":
-        given |= {"batch_size": 128}
-    else:
-        given |= options
+    preset = "report-celeba" if method == "report" else None
+    if method != "kvae":
+        given["batch_size"] = arguments.batch_size
+    if method == "calibrated":
+        given |= CALIBRATED
     start = time.perf_counter()
     if arguments.minutes:
         given["epochs"] = _epochs_in(arguments, given, preset, dataset, seed)
@@ -132,7 +132,8 @@ def _pythae(dataset, arguments, seed, folder):
         [
             arguments.peer_python, ROOT / "benchmarks" / "pythae_images.py", inputs, output,
             "--epochs", str(arguments.epochs), "--minutes", str(arguments.minutes),
-            "--num-samples", str(NUM_SAMPLES), "--seed", str(seed),
+            "--batch-size", str(arguments.batch_size), "--num-samples", str(NUM_SAMPLES),
+            "--seed", str(seed),
         ],
         check=True,
     )  # fmt: skip
@@ -205,6 +206,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--minutes", type=float, default=0.0, help="instead of --epochs")
+    parser.add_argument("--batch-size", type=int, default=128, help="of all but kvae's preset")
     parser.add_argument("--methods", nargs="+", choices=["report", "pythae", "calibrated", "kvae"])
     parser.add_argument("--output", help="Markdown file to write")
     parser.add_argument("--figures", help="folder for sheets of samples")
@@ -245,8 +247,7 @@ def _methods(methods, dataset, arguments, seed):
                     for name, found in _pythae(dataset, arguments, seed, folder):
                         yield f"pythae, {name}", found
             continue
-        options = {"report": "report", "calibrated": CALIBRATED, "kvae": {}}[method]
-        yield method, _kvae(dataset, options, arguments, seed)
+        yield method, _kvae(method, dataset, arguments, seed)
 
 
 if __name__ == "__main__":

@@ -409,7 +409,7 @@ class VAE(keras.Model):
             total, count = total + rows * found, count + rows
         self.likelihood.mean_squared_error.assign([total / count])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _mean_squared_error(self, x):
         terms = self.elbo_terms(x, self._step_noise(x))
         return self.likelihood.mean_squared_error_of(self._in_decoder_units(terms.distortion))

@@ -129,7 +129,7 @@ def posterior_draws(vae: VAE, x: np.ndarray, seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, 4])
     copies = max(1, min(_MAX_DRAWS_PER_ROW, _MAX_LATENTS // min(len(x), _MAX_LATENTS)))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def draw(part, seeds):
         posterior = vae.posterior(part).repeat(copies)
         return posterior.sample(SeededNoise(seeds), "posterior")

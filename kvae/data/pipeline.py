@@ -60,6 +60,7 @@ def shuffled_batches(
     batch = min(batch_size, count)
     steps = count // batch
 
+    @tf.autograph.experimental.do_not_convert
     def order(epoch):
         rows = tf.random.experimental.stateless_shuffle(
             tf.range(count, dtype=tf.int64), tf.stack([tf.cast(seed, tf.int64), epoch])
@@ -94,6 +95,7 @@ def _mirror(seed):
     """Mirror some images of batch number `step`."""
     import tensorflow as tf
 
+    @tf.autograph.experimental.do_not_convert
     def mirror(step, images):
         # The order of the rows comes from (seed, epoch), of small numbers: these are others.
         pair = tf.stack([tf.cast(seed, tf.int64), -1 - step])
@@ -109,7 +111,12 @@ def _gather_from_tensor(x):
 
     with tf.device("CPU:0"):
         table = tf.constant(x)
-    return lambda rows: tf.gather(table, rows)
+
+    @tf.autograph.experimental.do_not_convert
+    def gather(rows):
+        return tf.gather(table, rows)
+
+    return gather
 
 
 def _gather_from_array(x):
@@ -117,6 +124,7 @@ def _gather_from_array(x):
 
     array = np.asarray(x)  # of a memory map a view, still on disk
 
+    @tf.autograph.experimental.do_not_convert
     def gather(rows):
         images = tf.numpy_function(lambda i: array[i], [rows], array.dtype, stateful=False)
         images.set_shape([*rows.shape, *array.shape[1:]])

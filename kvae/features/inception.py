@@ -67,7 +67,7 @@ def make(
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
     # Compiled because Keras keeps every layer's output until the last: 9 GB for 64 images.
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)], autograph=False)
     def forward(x):
         x = keras.ops.image.resize(
             keras.ops.cast(x, "float32"), (SIZE, SIZE), interpolation="bilinear", antialias=True,
