@@ -8,8 +8,9 @@ python benchmarks/celeba_peers.py --data-dir ~/celeba --peer-python peer/bin/pyt
     calibrated  the report's net with kvae's likelihood, schedule and sampler
     kvae        the preset celeba but for the crop, for `--minutes` alone
 
-All train on the CPU, on the train split, choose on valid, and are held against valid and test
-together. One feature net, trained on the train split's attributes, judges all. With `--minutes M`
+All train on the CPU, on the train split, choose on valid (pythae and kvae the epoch, kvae the number
+of its mixture's components too), and are held against valid and test together, as the split is
+small. One feature net, trained on the train split's attributes, judges all. With `--minutes M`
 each trains for M minutes instead of `--epochs`. Seconds and minutes start when imports are done and
 the data in memory, with the building of the net; the trials that tell how many epochs fit into the
 minutes are in both, and the fit of the sampler is in the seconds. pythae and torch are no
@@ -172,7 +173,10 @@ def _row(method, seed, found, real, real_features, net):
 
 
 def _floor(dataset, real_features, net):
-    """As many train images as there are samples: what a perfect sampler would get."""
+    """As many train images as there are samples.
+
+    The net has seen them: a perfect sampler's images, which it has not, may come nearer.
+    """
     rows = np.random.default_rng(0).permutation(len(dataset.train.x))[:NUM_SAMPLES]
     features = net.extract(dataset.train.x[np.sort(rows)])
     distance = frechet_distance(moments([features]), moments([real_features]))

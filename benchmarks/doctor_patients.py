@@ -127,12 +127,13 @@ def main():
         found = [f"{finding.problem} ({finding.sure})" for finding in findings]
         problems = [finding.problem for finding in findings]
         serious = [finding for finding in findings if finding.sure != "possible"]
-        named = not serious if wanted is None else wanted in problems
+        if wanted is None:
+            named = "NO" if serious else "yes"
+        else:
+            named = next((one.sure for one in findings if one.problem == wanted), "NO")
         first = not serious if wanted is None else problems[:1] == [wanted]
-        cells = (
-            name, wanted or "nothing", *("yes" if told else "NO" for told in (named, first)),
-            ", ".join(found) or "none",
-        )  # fmt: skip
+        shown = (name, wanted or "nothing", named, "yes" if first else "NO")
+        cells = (*shown, ", ".join(found) or "none")
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
     text = "\n".join(lines)

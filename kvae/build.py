@@ -92,6 +92,11 @@ def build_vae(
     if latent_dim != int(latent_dim) or latent_dim < 1:
         raise UsageError(f"latent_dim must be a whole number of at least 1, received {latent_dim}")
     images = len(element_shape) == 3
+    if network == "conv-large" and prior == "vamp":
+        raise UsageError(
+            "the network 'conv-large' normalises by batch: it does not go with the prior 'vamp', "
+            "whose pseudo-inputs are no batch of the data"
+        )
     nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
     options = NetworkOptions(hidden_units, linear_path, width, depth, dtype)
     likelihood = _likelihood(likelihood, variance, logistic_components, images)

@@ -174,7 +174,7 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         help="ImageNet weights of Keras's InceptionV3 without its top, .h5",
     )  # fmt: skip
     parser.add_argument(
-        "--num-samples", type=_whole(100, 10**6), default=10_000, metavar="N",
+        "--num-samples", type=_whole(100, 10**6), metavar="N",
         help="images in a set of samples, and test images that they are held against, at most "
         "(default: 10000)",
     )  # fmt: skip
@@ -220,7 +220,7 @@ def inspection_arguments(argv: Sequence[str]) -> dict[str, Any]:
         help="of the images on the sheet (default: 64)",
     )  # fmt: skip
     parser.add_argument(
-        "--channels", type=_whole(1, 3), default=3, metavar="N", help="as for train.py"
+        "--channels", type=int, choices=(1, 3), default=3, metavar="N", help="as for train.py"
     )
     parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
     parser.add_argument(
@@ -411,14 +411,15 @@ def _add(group: Any, option: Any) -> None:
 
 
 def _default_text(option: Any) -> str:
-    if option.name != "dataset" and any(option.name in values for values in PRESETS.values()):
-        return " (default: the preset's)"
+    by_preset = option.name != "dataset" and any(option.name in own for own in PRESETS.values())
     if option.default in (None, "", ()):
-        return ""
+        return " (default: the preset's)" if by_preset else ""
     shown = option.default
     if isinstance(shown, bool):
         shown = "yes" if shown else "no"
-    return f" (default: {shown})"
+    if isinstance(shown, tuple):
+        shown = ",".join(map(str, shown))
+    return f" (default: the preset's, or {shown})" if by_preset else f" (default: {shown})"
 
 
 def _check_data_options(config: Config, given: dict[str, Any]) -> None:

@@ -256,9 +256,9 @@ class Config:
         metavar="NATS",
     )  # fmt: skip
     tc_weight: float = _option(
-        1.0, _MODEL, "weight of the total correlation within the rate (beta-TCVAE; 1: the ELBO's), "
-        "as estimated within a batch: with a --batch-size under 512 it is rather one of how much "
-        "each dimension tells",
+        1.0, _MODEL, "weight of the total correlation within the rate (beta-TCVAE; 1: the ELBO's; "
+        "with --prior standard_normal), as estimated within a batch: with a --batch-size under 512 "
+        "it is rather one of how much each dimension tells",
         _NOT_NEGATIVE, metavar="X",
     )  # fmt: skip
 
@@ -339,6 +339,7 @@ class Config:
                 "--kl-warmup-epochs or --kl-cycle-epochs, not both: received "
                 f"{self.kl_warmup_epochs} and {self.kl_cycle_epochs}"
             )
+        # As `build_vae`, but before TensorFlow is loaded.
         if self.network == "conv-large" and (self.ema_momentum or self.prior == "vamp"):
             raise UsageError(
                 "--network conv-large normalises by batch: it goes neither with --ema-momentum nor "
@@ -378,10 +379,12 @@ def check_regularisers(objective, posterior, prior, free_bits, tc_weight):
             f"'standard_normal' and the objective 'elbo', received {posterior!r}, {prior!r}, "
             f"{objective!r}"
         )
-    if tc_weight != 1 and (posterior, objective) != ("diagonal", "elbo"):
+    if tc_weight != 1 and (posterior, prior, objective) != ("diagonal", "standard_normal", "elbo"):
         raise UsageError(
-            "a weight of the total correlation goes with the posterior 'diagonal' and the "
-            f"objective 'elbo', received {posterior!r} and {objective!r}"
+            "the total correlation is a part of the rate under a prior whose dimensions are "
+            "independent: a weight of it goes with the posterior 'diagonal', the prior "
+            f"'standard_normal' and the objective 'elbo', received {posterior!r}, {prior!r}, "
+            f"{objective!r}"
         )
 
 

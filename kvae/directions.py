@@ -7,10 +7,10 @@ part of the attribute's label counts which its projection on the labels of the o
 
 Shen et al. 2020 ("Interpreting the latent space of GANs for semantic face editing") move along the
 normal of a linear classifier instead, and project out the normals of correlated attributes. The
-latents of a VAE are correlated, so that such a normal leads away from where they lie: on drawn
-faces and with the same change of the classifier's score, at strength 2, edits along normals were
-seen in 15% of the faces and edits along the difference of means in 49%, where 13% were seen without
-an edit; 80% and 79% of the other attributes stayed.
+latents of a VAE are correlated, so that such a normal leads away from where they lie: of one model
+of drawn faces and with the same change of the classifier's score, at strength 2, edits along
+normals were seen in 15% of the faces and edits along the difference of means in 49%, where 13% were
+seen without an edit; 80% and 79% of the other attributes stayed.
 """
 
 from collections.abc import Mapping

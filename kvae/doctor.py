@@ -45,7 +45,8 @@ WIDTH = 88  # columns of a report
 COLLAPSED_NATS = 0.1  # a seventh of a bit tells hardly any two rows apart
 TOLD_NATS = 1.0  # tell some three kinds of rows apart
 MEAN_IMAGE_DB = 0.5  # a ninth less squared error than that of the mean
-MEMORISED, SURELY_MEMORISED = 0.05, 0.2  # 0.01 is expected; chance in 200 samples reaches 0.03
+EXPECTED_CLOSE = 0.01  # of new data, as `kvae.metrics.memorisation` has it
+MEMORISED, SURELY_MEMORISED = 0.05, 0.2  # chance in 200 samples reaches 0.03
 OVERFIT_STDERRS = 5.0  # of the difference: beyond any chance
 OVERFIT_PART = 0.1  # of the rate; every model knows its training rows a little better
 OVERFIT_ERROR, SURELY_OVERFIT_ERROR = 1.25, 1.6  # times the error of training rows: of a thousand
@@ -65,7 +66,7 @@ SAMPLES_WORSE = 1.5  # times another Fréchet distance: samples are never quite 
 SAMPLER_FAR = 2.0  # times the reconstructions': those are the best that the decoder can do
 SAMPLER_HARMS = 1.1  # times the prior's: above what sample sets differ by
 COVERAGE_LOST = 0.5  # of the other coverage: whole kinds of data are left out
-PRIOR_GAP_NATS = 3.0  # chance gives moments of 2,000 draws of 64 dimensions half a nat
+PRIOR_GAP_NATS = 3.0  # what chance adds is taken off; it wavers by less
 PRIOR_GAP_PART = 0.05  # of the rate, which the gap is a part of
 DIVERGED_PART = 0.1  # of the figure itself, below its first epoch
 SPIKE_PART, LEAST_SPIKE = 0.2, 0.01  # of the whole way, and of the figure itself, in one epoch
@@ -122,11 +123,11 @@ def diagnose(
             variance over the mean squared error at posterior draws; `psnr_db`, and
             `constant_psnr_db` of the mean image; `prior_gap_nats`, a lower bound of KL(aggregate
             posterior, prior); for F in `FEATURES` `F_reconstructions`, `F_prior`, `F_sampler`,
-            Fréchet distances, and `F_floor` of training rows; `memorised_fraction_S` (0.01 is
-            expected) and `coverage_S` for S `sampler` and `prior`, `coverage_floor`;
-            `not_finite_samples_sampler`; `prior_moments_kl_nats`; `reconstruction_mse` and
-            `train_reconstruction_mse`, `train_elbo_nats_stderr`; `sampler`, the one that the model
-            has (also in `protocol`).
+            Fréchet distances, and `F_floor` of training rows; for S `sampler` and `prior`
+            `memorised_fraction_S` (0.01 is expected), held against the `nearest_train_share` of
+            training rows, `coverage_S` and `not_finite_samples_S`; `coverage_floor`;
+            `prior_moments_kl_nats`; `reconstruction_mse` and `train_reconstruction_mse`,
+            `train_elbo_nats_stderr`; `sampler`, the one that the model has (also in `protocol`).
         config: as the fields of `kvae.config.Config`.
         history: of each epoch: `loss`, `elbo`, and the same of the valid split as `val_*`.
 
@@ -316,8 +317,8 @@ def _fell(case):
         f"Training ended {_figure(lost)} nats below its {_first(case)} epoch, at "
         f"{_figure(goal[-1])} against {_figure(goal[0])}."
     )
-    if _best_was_kept(case):
-        return _Told("possible", f"{evidence[:-1]}; the best epoch was kept.", _calmer(case))
+    if _is_not_overfitted(case):
+        return _Told("possible", f"{evidence[:-1]}; the weights are not overfitted.", _calmer(case))
     return _Told("likely", evidence, _calmer(case))
 
 
@@ -474,17 +475,16 @@ def _peak_long_past(case):
         f"Validation was best in epoch {epoch} of {case.epochs()} and then lost "
         f"{_figure(lost)} nats, while training gained {_figure(train[-1] - train[best])}."
     )
-    if _best_was_kept(case):
+    if _is_not_overfitted(case):
         advice = f"Try --epochs {epoch}: it takes less time."
-        return _Told("possible", f"{evidence[:-1]}; the best epoch was kept.", advice)
+        return _Told("possible", f"{evidence[:-1]}; the weights are not overfitted.", advice)
     return _Told("likely", evidence, _try([f"--epochs {epoch}", *_less_capacity(case)]))
 
 
-def _best_was_kept(case):
-    """Whether the weights are not those that a history ends with.
+def _is_not_overfitted(case):
+    """Whether training rows were measured, and are hardly likelier than new ones.
 
-    Training rows are measured of published weights alone, which are those of the best epoch; where
-    they are far likelier than new rows, it does not matter which epoch that was.
+    A history may end in overfitting all the same: train.py keeps the best epoch's weights.
     """
     try:
         return _train_far_above_test(case) is None
@@ -651,20 +651,27 @@ def _memorised(case):
     names = [f"memorised_fraction_{kind}" for kind in ("sampler", "prior")]
     found = case.known(*names)
     worst = max(found, key=lambda name: found[name])
-    if found[worst] <= MEMORISED:
+    # A copy of a row that was not looked at seems new: of a tenth of the rows a tenth is seen.
+    share = case.metrics.get("nearest_train_share", 1.0)
+    copies = EXPECTED_CLOSE + (found[worst] - EXPECTED_CLOSE) / share
+    if copies <= MEMORISED:
         return None
     evidence = (
         f"{found[worst]:.1%} of the {worst.rpartition('_')[2]}'s samples lie nearer to a training "
         "row than new data do; 1% is expected."
     )
-    sure = "certain" if found[worst] > SURELY_MEMORISED else "likely"
+    if share < 1:
+        evidence += f" Only {share:.0%} of the rows were looked at: copies may be {copies:.1%}."
+    sure = "certain" if copies > SURELY_MEMORISED else "likely"
+    # Chance is divided by the share too.
+    sure = sure if found[worst] > MEMORISED else "possible"
     return _Told(sure, evidence, _try([*_less_capacity(case), "fewer --epochs"]))
 
 
 def _gap_in_nats(case):
     rate = case.number("rate_nats")
     gaps = case.known("prior_gap_nats", "prior_moments_kl_nats")
-    gap = next(iter(gaps.values()))  # chance adds to the second
+    gap = next(iter(gaps.values()))
     if gap <= max(PRIOR_GAP_NATS, PRIOR_GAP_PART * rate):
         return None
     evidence = (
@@ -672,6 +679,13 @@ def _gap_in_nats(case):
         f"{rate:.1f}: draws from the prior fall where the decoder was not trained."
     )
     return _bridged(case, evidence)
+
+
+def _gap_not_finite(case):
+    wrong = case.number("not_finite_samples_prior")
+    if not wrong:
+        return None
+    return _bridged(case, f"{wrong:.0f} of the prior's samples are not finite.")
 
 
 def _gap_in_samples(case):
@@ -852,6 +866,7 @@ _CHECKS: tuple[tuple[str, Callable[[_Case], _Told | None]], ...] = (
     ("dead sampler", _no_help),
     ("dead sampler", _covers_less),
     ("prior gap", _gap_in_nats),
+    ("prior gap", _gap_not_finite),
     ("prior gap", _gap_in_samples),
     ("prior gap", _gap_to_sampler),
     ("unstable training", _jumped),

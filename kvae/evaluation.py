@@ -81,7 +81,7 @@ def evaluate(
     num_draws: int = 500,
     features: str = "auto",
     inception_weights: str | None = None,
-    num_samples: int = 10_000,
+    num_samples: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measure a published version on the test split and draw its figures.
@@ -94,7 +94,8 @@ def evaluate(
         num_draws: importance draws of the log-likelihood, at least 1.
         features: what judges samples of images, a key of `kvae.features.FEATURES` or "auto".
         inception_weights: file of the weights of InceptionV3 without its top.
-        num_samples: images in a set of samples, at most as many as there are test images.
+        num_samples: images in a set of samples, at most as many as there are test images; None:
+            10,000.
         seed: of all draws.
 
     Returns:
@@ -106,10 +107,10 @@ def evaluate(
     from kvae.served import ServedModel  # imports TensorFlow: not before `prepare` has passed
 
     dataset, folder = job.dataset, job.folder
-    if dataset.kind != "images" and (features != AUTO or inception_weights):
+    if dataset.kind != "images" and (features != AUTO or inception_weights or num_samples):
         raise UsageError(
-            "--features and --inception-weights compare images; the rows of this dataset are "
-            "vectors"
+            "--features, --inception-weights and --num-samples are for images; the rows of this "
+            "dataset are vectors"
         )
     given = job.conditions.of(dataset.test.labels) if job.conditions.dim else None
     served = ServedModel(job.version, _BATCH[dataset.kind], given)

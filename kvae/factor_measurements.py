@@ -9,6 +9,8 @@ from kvae.data import Dataset
 from kvae.data.faces.factors import FACTORS
 from kvae.data.faces.interventions import fixed_factor_batches
 from kvae.metrics.disentanglement import (
+    FOREST,
+    NUM_CODE_BINS,
     dci,
     discretised,
     factor_vae_score,
@@ -67,9 +69,12 @@ def disentanglement(
     protocol = {
         "disentanglement": (
             f"posterior means in standard deviations of all posterior draws, against {len(names)} "
-            f"factors, continuous ones in {BINS} bins; mig: {len(train):,} train images; dci: "
-            f"forests of those, tested on {len(test):,} test images; factor_vae: {_TRAIN_VOTES} "
-            f"and {_TEST_VOTES} votes of {_VOTE_ROWS} images drawn with one factor fixed"
+            f"factors, continuous ones in {BINS} bins; mig: {len(train):,} train images, codes in "
+            f"{NUM_CODE_BINS} bins; dci: a forest of {FOREST['n_estimators']} trees a factor, "
+            f"fitted to those, each leaf at least {FOREST['min_samples_leaf']:.0%} of them, tested "
+            f"on {len(test):,} test images; factor_vae: {_TRAIN_VOTES} and {_TEST_VOTES} votes of "
+            f"{_VOTE_ROWS} images drawn with one factor fixed; its stderr is that of the test "
+            "votes alone"
         )
     }
     return metrics, protocol

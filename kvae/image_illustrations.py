@@ -27,7 +27,7 @@ _GENERATED, _SHOWN, _WORST = 20, 20, 20
 _MAX_ROWS = 2_000
 _TRAVERSED = 12
 _TRAVERSAL_VALUES = np.linspace(-3.0, 3.0, 9)
-_SAMPLES, _NEIGHBOURS = 6, 5
+_SAMPLES = 6
 _EDITED = 8
 _CONDITION_LATENTS, _MOST_CONDITIONS = 8, 40
 _STRENGTHS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
@@ -151,7 +151,7 @@ def _traversals(folder, served, originals):
 def _neighbours(folder, served, dataset, train, rng):
     source, signature = list(signatures(served).items())[-1]
     samples = served.call(signature, seed=rng.integers(2**63, size=_SAMPLES))["sample"]
-    distances, found = nearest(train.net.extract(samples), train.features, _NEIGHBOURS)
+    distances, found = nearest(train.net.extract(samples), train.features, figures.NUM_NEIGHBOURS)
     train_x = np.asarray(dataset.train.x)
     images = np.stack([as_unit_interval(train_x[train.rows[row]]) for row in found])
     figures.save_neighbours(

@@ -12,11 +12,10 @@ from kvae.data.rows import in_parts, parts_at, random_rows
 from kvae.features import FeatureNet
 from kvae.metrics import memorisation
 from kvae.metrics.frechet import Moments, frechet_distance, moments
-from kvae.metrics.neighbours import Manifold
+from kvae.metrics.neighbours import NUM_NEIGHBOURS, Manifold
 from kvae.metrics.reconstruction import psnr_of, row_errors
 
 NUM_SETS = 5
-NEIGHBOURS = 5
 # Every pair of points is compared: some rows stand for all.
 MAX_MANIFOLD_ROWS = 10_000
 MAX_TRAIN_ROWS = 20_000
@@ -66,7 +65,8 @@ def measure_samples(
         `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
         sampler these are means over five independent sets, with `<key>_range`, [least, greatest];
         as are `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`, which need
-        200 test images at least. But for `not_finite_samples_<name>`, a number of images, none are
+        200 test images at least; `nearest_train_share` is how much of the train split they are
+        held against. But for `not_finite_samples_<name>`, a number of images, none are
         given unless that is 0.
     """
     rng, net = np.random.default_rng(seed), train.net
@@ -83,6 +83,7 @@ def measure_samples(
     fresh = None
     if len(judge.features) >= MIN_MEMORISATION_ROWS:
         fresh = memorisation.train_distances(judge.features, train.features)
+        metrics["nearest_train_share"] = len(train.rows) / len(dataset.train.x)
     for name, signature in signatures(served).items():
         draws = [rng.integers(2**63, size=count) for _ in range(NUM_SETS)]
         sets: list[dict[str, float]] = []
@@ -102,12 +103,18 @@ def measure_samples(
     protocol = {
         "features": net.description,
         "rows_against_test": count,
+        "floor": (
+            "as many random train images; features that were learned from them put them farther "
+            "from test images than chance does"
+        ),
         "sample_sets": f"{NUM_SETS} independent sets of {count:,} images: mean, range",
         "nearest_train": (
             f"of {len(train.rows):,} train images, in the same features; of each sample set, at "
             f"most {MAX_MANIFOLD_ROWS:,} images: mean, range"
         ),
-        "manifold": f"k = {NEIGHBOURS} nearest neighbours, at most {MAX_MANIFOLD_ROWS:,} images",
+        "manifold": (
+            f"k = {NUM_NEIGHBOURS} nearest neighbours, at most {MAX_MANIFOLD_ROWS:,} images"
+        ),
     }
     return metrics, protocol
 
@@ -154,7 +161,7 @@ class _Judge:
         self._kept[rng.permutation(count)[:MAX_MANIFOLD_ROWS]] = True
         self.features, self._moments = self._features_of(real)
         self.last_features = self.features
-        self._manifold = Manifold(self.features, k=NEIGHBOURS)
+        self._manifold = Manifold(self.features)
 
     def _features_of(self, parts) -> tuple[np.ndarray, Moments]:
         """The features of some rows, and the moments of all."""

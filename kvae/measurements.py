@@ -61,6 +61,7 @@ from kvae.metrics.two_sample import (
 # Hundreds of draws of a row cost a decoder's pass each: some rows stand for all.
 _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
 _ELBO_DRAWS = 4
+_NUM_SAMPLES = 10_000
 _MAX_TRAIN_ROWS = 5_000
 _MOMENT_ROWS = 10  # rows a dimension: chance then adds a fortieth of a nat for each
 _PART = {2: 20_000, 4: 500}  # rows of vectors, of images, that are in memory as floats at once
@@ -77,7 +78,7 @@ def measure(
     num_draws: int,
     seed: int,
     train: TrainFeatures | None = None,
-    num_samples: int = 10_000,
+    num_samples: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure on the test split.
 
@@ -87,7 +88,7 @@ def measure(
         num_draws: importance draws of the log-likelihood, at least 1.
         seed: of all draws.
         train: what judges samples of images; None: they are not judged.
-        num_samples: see `kvae.image_measurements.measure_samples`.
+        num_samples: see `kvae.image_measurements.measure_samples`; None: 10,000.
 
     Returns:
         The metrics, and the protocol that they were taken by; JSON values.
@@ -110,9 +111,10 @@ def _of_images(served, dataset, train, num_samples, seed):
     error = float(found["squared_error"].mean())
     metrics = {
         "squared_error_at_draws": error,
-        "variance_ratio": float(found["variance"].mean()) / error if error else math.inf,
         "constant_psnr_db": constant_psnr(dataset),
     }
+    if error:
+        metrics["variance_ratio"] = float(found["variance"].mean()) / error
     if found["squared_error"].all():
         metrics["variance_ratio_interval"] = list(
             bootstrap_interval(found["variance"], over=found["squared_error"], seed=seed)
@@ -130,7 +132,11 @@ def _of_images(served, dataset, train, num_samples, seed):
         metrics, protocol = metrics | found, protocol | how
     if train is not None:
         found, how = measure_samples(
-            served, dataset, train, num_samples=num_samples, seed=int(rng.integers(2**31))
+            served,
+            dataset,
+            train,
+            num_samples=num_samples or _NUM_SAMPLES,
+            seed=int(rng.integers(2**31)),
         )
         metrics, protocol = metrics | found, protocol | how
     return metrics, protocol

@@ -168,6 +168,10 @@ _JUDGED = (
 
 def _print_samples(metrics):
     """Sets of images beside one another."""
+    for key, title in _AGAINST:
+        wrong = metrics.get(f"not_finite_samples_{key}")
+        if wrong:
+            print(f"\n  {wrong} samples of the {title} are not finite: nothing is said of them")
     columns = [(key, title) for key, title in _AGAINST if f"coverage_{key}" in metrics]
     if not columns:
         return

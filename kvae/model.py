@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kvae.config import OBJECTIVES, check_regularisers
 from kvae.data.conditions import Conditioned
+from kvae.data.rows import in_parts
 from kvae.distributions import Affine
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
@@ -22,6 +23,7 @@ from kvae.registry import find
 from kvae.regularisers import free_bits_rate, total_correlation
 
 _FIGURES = ("loss", "elbo", "distortion", "rate")
+_ROWS_AT_ONCE = 250
 _PARTS = ("encoder", "decoder", "likelihood", "prior", "beta")
 
 
@@ -71,7 +73,8 @@ class VAE(keras.Model):
         free_bits: nats that each latent dimension may carry for nothing; 0: none. For a diagonal
             posterior and a standard normal prior.
         tc_weight: weight of the total correlation within the rate; 1: the ELBO's. For a diagonal
-            posterior, and batches of 512 rows or more: see `kvae.regularisers.total_correlation`.
+            posterior, a standard normal prior, and batches of 512 rows or more: see
+            `kvae.regularisers.total_correlation`.
         condition_dim: numbers in the condition of a row; 0: not conditional. They follow x on the
             last axis of the encoder's input (as constant maps beside an image) and z on that of
             the decoder's. Not for the prior "vamp".
@@ -342,6 +345,20 @@ class VAE(keras.Model):
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, *args, **kwargs)
+
+    def start_prior(self, x):
+        """Start a mixture, a VampPrior or a flow where the encoder puts data, before training.
+
+        Else they start as if latents were standard normal and x about 0. A standard normal prior
+        has nothing to start.
+
+        Args:
+            x: some rows as an array, uint8 or float32; of a conditional model `Conditioned`. No
+                fewer than the prior has components.
+        """
+        latents = [self.encode(part)[0] for part in in_parts(x, _ROWS_AT_ONCE)]
+        standardised = (np.asarray(as_float(np.asarray(x))) - self.shift) / self.scale
+        self.prior.initialize(np.concatenate(latents), standardised)
 
     def make_test_function(self, force=False):
         """As Keras's, but never by XLA: compiling takes longer than validation saves."""

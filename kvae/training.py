@@ -240,7 +240,8 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     keras.utils.set_random_seed(config.seed)
     rows = dataset.train.x
     x = np.asarray(rows)  # of a memory map a view, still on disk
-    check_values(config, x[:1000])
+    for part in in_parts(x, 1000):
+        check_values(config, part)
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(
         x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
@@ -260,10 +261,7 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     if config.init_from:
         _init_from(vae, config.init_from)
     else:
-        parts = in_parts(some, _ROWS_AT_ONCE)
-        latents = np.concatenate([vae.encode(part)[0] for part in parts])
-        start = np.asarray(as_float(np.asarray(some)))
-        vae.prior.initialize(latents, (start - vae.shift) / vae.scale)
+        vae.start_prior(some)
     return vae
 
 

@@ -401,8 +401,8 @@ def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
         "labels": [label], "names": names, "label_of": [label] * len(names),
     }  # fmt: skip
     job = evaluation.prepare(str(version.path))
-    features = {"features": "pca"} if images else {}
-    metrics = evaluation.evaluate(job, num_draws=2, num_samples=100, **features)
+    judged = {"features": "pca", "num_samples": 100} if images else {}
+    metrics = evaluation.evaluate(job, num_draws=2, **judged)
     written = {path.name for path in version.evaluation.iterdir()}
     both = {"generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png"}
     of_images = {"conditions.png", "traversals.png", "worst.png", "calibration.png"}

@@ -133,6 +133,20 @@ def test_a_bound_above_the_truth_is_called_a_bug(capsys):
     assert "BUG" not in capsys.readouterr().out
 
 
+def test_samples_that_are_not_finite_are_said(capsys):
+    print_table({"active_units": 1, "latent_dim": 1, "not_finite_samples_prior": 3})
+    assert "3 samples of the prior are not finite" in capsys.readouterr().out
+    print_table({"active_units": 1, "latent_dim": 1, "not_finite_samples_prior": 0})
+    assert "not finite" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [{"features": "pca"}, {"num_samples": 200}])
+def test_what_images_are_compared_by_is_refused_for_vectors(mixture_model, option):
+    job = evaluation.prepare(str(mixture_model.path))
+    with pytest.raises(UsageError, match="are for images"):
+        evaluation.evaluate(job, **option)
+
+
 def test_prior_and_sampler_stand_side_by_side(capsys):
     point = {"num_draws": 500, "rows": 1000, "gap_nats": 0.03, "gap_nats_stderr": 0.004}
     print_table(

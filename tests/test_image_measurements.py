@@ -110,6 +110,19 @@ def test_each_set_is_held_against_the_test_images(known):
     assert protocol["rows_against_test"] == 400
 
 
+def test_memorisation_says_how_much_of_the_train_split_it_saw(known, monkeypatch):
+    assert known[0]["nearest_train_share"] == 1
+    monkeypatch.setattr(image_measurements, "MAX_TRAIN_ROWS", 150)
+    dataset = data()
+    train = image_measurements.train_features(NET, dataset, 0)
+    assert len(train.features) == 150
+    metrics, protocol = image_measurements.measure_samples(
+        Served(), dataset, train, num_samples=300, seed=0
+    )
+    assert metrics["nearest_train_share"] == 150 / len(dataset.train.x)
+    assert "of 150 train images" in protocol["nearest_train"]
+
+
 def test_figures_of_samples_are_means_of_sets_with_their_range(known):
     metrics, _ = known
     for key in (

@@ -241,8 +241,9 @@ def test_a_float16_step_scales_the_loss_and_moves_the_weights_as_float32_does(rn
     assert np.linalg.norm(moved["mixed_float16"] - moved["float32"]) < 0.05 * size
 
 
-def test_a_float16_overflow_skips_the_step_and_lowers_the_scale(rng):
-    vae = make_vae((3,), dtype="mixed_float16")
+@pytest.mark.parametrize("variance", ["shared", "optimal"])
+def test_a_float16_overflow_skips_the_step_and_lowers_the_scale(variance):
+    vae = make_vae((3,), dtype="mixed_float16", variance=variance)
     vae.compile(keras.optimizers.SGD(1e-2))
     before = vae.get_weights()
     vae.fit(np.full((32, 3), 1e6, "float32"), epochs=1, batch_size=32, verbose=0)
@@ -349,6 +350,27 @@ def test_parts_that_do_not_fit_together_are_refused():
     ):
         with pytest.raises(UsageError, match=f"the {name}'s output must have shape"):
             kvae.VAE(encoder, decoder, good.likelihood, good.prior)
+
+
+def test_a_prior_of_pseudo_inputs_does_not_go_with_normalisation_by_batch():
+    with pytest.raises(UsageError, match="normalises by batch"):
+        kvae.build_vae((64, 64, 3), latent_dim=2, network="conv-large", prior="vamp")
+
+
+@pytest.mark.parametrize("shape", [(3,), (8, 8, 1)])
+def test_a_mixture_starts_at_latents_of_the_rows_and_a_vamp_prior_at_the_rows(shape, rng):
+    x = rng.random((300, *shape)).astype("float32")
+    options = {"latent_dim": 2, "prior_components": 4}
+    vae = kvae.build_vae(shape, prior="mixture", **options)
+    vae.start_prior(x)
+    means, latents = np.asarray(vae.prior.means), np.asarray(vae.encode(x)[0])
+    distance = np.abs(means[:, None] - latents).max(axis=-1)
+    assert distance.min(axis=1).max() < 1e-5
+    vae = kvae.build_vae(shape, prior="vamp", shift=0.5, scale=2.0, **options)
+    vae.start_prior(x)
+    inputs = np.asarray(vae.prior.pseudo_inputs)
+    distance = np.abs(inputs[:, None] - (x - 0.5) / 2.0).reshape(4, 300, -1).max(axis=-1)
+    assert distance.min(axis=1).max() < 1e-5
 
 
 def test_arrays_that_would_end_in_nan_are_refused_before_training(rng):
@@ -657,6 +679,7 @@ def test_iwae_and_the_optimal_variance_are_refused_together():
         ({"free_bits": -1.0}, "at least 0"),
         ({"tc_weight": -1.0}, "at least 0"),
         ({"tc_weight": 2.0, "posterior": "full"}, "total correlation"),
+        ({"tc_weight": 2.0, "prior": "mixture"}, "total correlation"),
         ({"kl_warmup_steps": 3, "kl_cycle_steps": 3}, "not both"),
         ({"kl_cycle_steps": 1}, "at least 2"),
     ],

@@ -157,6 +157,15 @@ def test_a_loss_that_is_not_finite_publishes_nothing(tmp_path):
     assert runs.versions(tmp_path / "gmm") == []
 
 
+def test_a_value_far_down_that_the_likelihood_is_not_for_is_refused(tmp_path, monkeypatch):
+    x = np.zeros((1500, 8, 8, 1), "uint8")
+    x[1400, 3, 3] = 7
+    dataset = Dataset("images", Split(x), Split(x[:100]), Split(x[:100]))
+    monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
+    with pytest.raises(UsageError, match="bernoulli is for 0 and 1"):
+        _fit(tmp_path, dataset="digits", likelihood="bernoulli", network="conv")
+
+
 def test_an_empty_split_is_refused(tmp_path, monkeypatch):
     x = np.ones((5, 3), "float32")
     empty = Dataset("vectors", Split(x), Split(x[:0]), Split(x))
@@ -470,7 +479,8 @@ def test_which_figure_says_which_epoch_was_best(options, figure):
      ({"tc_weight": 4.0, "batch_size": 512}, False), ({"batch_size": 32}, False)],
 )  # fmt: skip
 def test_small_batches_of_a_total_correlation_are_said(options, is_said, capsys):
-    config = resolve({"posterior": "diagonal", "hidden_units": "8", **options})
+    plain = {"posterior": "diagonal", "prior": "standard_normal", "hidden_units": "8"}
+    config = resolve({**plain, **options})
     dataset = data.load("gmm")
     vae = kvae.build_vae((3,), latent_dim=3)
     training._announce(config, dataset, vae, "float32")

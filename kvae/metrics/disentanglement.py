@@ -24,6 +24,8 @@ FOREST: dict[str, Any] = {
     "min_samples_leaf": 0.01,
     "n_jobs": 1,
 }
+#: Bins of equal width that a code's mutual information is counted in.
+NUM_CODE_BINS = 20
 # prune_dims.threshold of disentanglement_lib's study, in the unit of the codes.
 MIN_STDDEV = 0.05
 BATCHES_AT_ONCE = 50
@@ -54,7 +56,9 @@ def discretised(values: np.ndarray, bins: int) -> np.ndarray:
     return np.digitize(values, starts) - 1
 
 
-def mutual_information(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> np.ndarray:
+def mutual_information(
+    codes: np.ndarray, factors: np.ndarray, *, bins: int = NUM_CODE_BINS
+) -> np.ndarray:
     """Give the mutual information of each code dimension with each factor, of their histograms.
 
     It is biased upwards, by about (bins - 1) (values - 1) / 2n nats where there is none: take
@@ -78,7 +82,9 @@ def mutual_information(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20
     return np.array([[mutual_info_score(factor, code) for factor in factors.T] for code in cut])
 
 
-def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, *, bins: int = 20) -> float:
+def mutual_information_gap(
+    codes: np.ndarray, factors: np.ndarray, *, bins: int = NUM_CODE_BINS
+) -> float:
     """Give by how much one code dimension tells more of a factor than the next best one.
 
     Chen et al. 2018, "Isolating sources of disentanglement in VAEs", equation 6: the mean over

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from kvae.metrics.curve import CURVE_DRAWS, LONG_DRAWS, LONG_ROWS
-from kvae.metrics.latents import ACTIVE_FRACTION
+from kvae.metrics.latents import ACTIVE_FRACTION, MAX_AGGREGATE_ROWS
 from kvae.metrics.likelihood import BUG_STDERRS, LOW_QUANTILE, MAX_WEIGHT_ROWS
 from kvae.metrics.modes import OUTLIER_PROBABILITY, RELATIVE_TOLERANCE
 from kvae.metrics.separation import (
@@ -41,12 +41,12 @@ _HOW = {
     ),
     "rate_per_dim_nats": "KL(posterior, standard normal) of each latent dimension, mean over rows",
     "mutual_information_nats": (
-        "of x and z, estimated within at most 2,000 test rows, so at most the log of their number; "
-        "total_correlation_nats and dimension_wise_kl_nats with the same draws"
+        f"of x and z, within at most {MAX_AGGREGATE_ROWS:,} test rows, so at most the log "
+        "of their number; total_correlation_nats and dimension_wise_kl_nats with the same draws"
     ),
     "prior_moments_kl_nats": (
-        "KL(N(m, S), N(0, I)), m and S the moments of one posterior draw a test row; chance adds "
-        "about d (d + 3) / (4 n) for n rows of d latents"
+        "KL(N(m, S), N(0, I)), m and S the moments of one posterior draw a test row, less "
+        "what chance adds: about d (d + 3) / (4 n) for n rows of d latents"
     ),
     "train_elbo_nats": (
         "the ELBO of random train rows, at most 5,000; train_reconstruction_mse: of the same"
@@ -76,7 +76,8 @@ _HOW = {
     "knn_accuracy_latent": (
         f"vote of the {NUM_NEIGHBOURS} nearest of a random half of the test points (at most "
         f"{MAX_NEIGHBOUR_ROWS:,} random ones), on the other half; *_latent at the posterior means, "
-        "*_x at the points; bayes_accuracy, ari_bayes: by the true responsibilities, the limit"
+        "*_x at the points; bayes_accuracy, ari_bayes: of the truly likeliest component, the limit "
+        "of accuracy"
     ),
     "silhouette_latent": f"mean over at most {MAX_SILHOUETTE_ROWS:,} random test points",
     "ari_latent": (
