@@ -8,9 +8,9 @@ python benchmarks/celeba_peers.py --data-dir ~/celeba --peer-python peer/bin/pyt
     calibrated  the report's net with kvae's likelihood, schedule and sampler
     kvae        the preset celeba but for the crop, for `--minutes` alone
 
-All train on the CPU, on the train split, choose on valid (pythae and kvae the epoch, kvae the number
-of its mixture's components too), and are held against valid and test together, as the split is
-small. One feature net, trained on the train split's attributes, judges all. With `--minutes M`
+All train on the CPU, on the train split, choose on valid (all the epoch, kvae its sampler too), and
+are held against valid and test together, because there are few images. One feature net, trained on
+the train split's attributes, judges all. With `--minutes M`
 each trains for M minutes instead of `--epochs`. Seconds and minutes start when imports are done and
 the data in memory, with the building of the net; the trials that tell how many epochs fit into the
 minutes are in both, and the fit of the sampler is in the seconds. pythae and torch are no
