@@ -372,7 +372,15 @@ def _few_epochs(case):
         return None
     count = "1 epoch" if case.epochs() == 1 else f"{case.epochs()} epochs"
     evidence = f"Training took {count}, too few to see whether it had settled."
-    return _Told("possible", evidence, "Try --epochs 20 or more.")
+    return _Told(_hardly_trained(case), evidence, "Try --epochs 20 or more.")
+
+
+def _hardly_trained(case):
+    """How sure it is that little training was too little."""
+    try:
+        return "possible" if _only_the_mean(case) is None else "likely"
+    except _MissingError:
+        return "possible"
 
 
 def _warm_up_unfinished(case):
@@ -398,7 +406,8 @@ def _slow_rate(case):
     if rate > VERY_SLOW_LEARNING_RATE:
         return None
     evidence = f"The learning rate of {rate:g} is little for Adam: it may not have got far."
-    return _Told("possible", evidence, f"Try --learning-rate {100 * rate:.1g} or more --epochs.")
+    advice = f"Try --learning-rate {100 * rate:.1g} or more --epochs."
+    return _Told(_hardly_trained(case), evidence, advice)
 
 
 def _still_rising(case):

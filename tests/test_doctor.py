@@ -367,6 +367,18 @@ def test_a_model_that_was_hardly_trained_is_told_to_go_on():
     assert found[0].advice.startswith("Try --epochs 20, ")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"history": FIRST_EPOCHS, "config": {"epochs": 3}}, {"config": {"learning_rate": 1e-5}}],
+)
+def test_little_training_was_too_little_where_only_the_mean_was_learned(change):
+    sure = {}
+    for gain in (0.4, 0.6):
+        found = _changed(metrics={"psnr_db": 11.0 + gain}, **change)
+        sure[gain] = {one.problem: one.sure for one in found}["training too short"]
+    assert sure == {0.4: "likely", 0.6: "possible"}
+
+
 def test_beta_and_a_fixed_variance_are_one_number():
     # SE / (2 v) + b rate is b times SE / (2 b v) + rate: the same minimum.
     (found,) = _changed(config={"beta": 4.0, "variance": 0.05})
