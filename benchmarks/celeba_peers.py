@@ -57,7 +57,7 @@ COLUMNS = (
 CALIBRATED = {
     "network": "conv", "latent_dim": 50, "variance": "optimal",
     "learning_rate": 1e-3, "learning_rate_schedule": "cosine", "sampler": "auto",
-    "prior": "standard_normal", "flip": False, "ema_momentum": 0.0, "kl_warmup_epochs": 10,
+    "prior": "standard_normal", "flip": False, "ema_momentum": 0.0,
 }  # fmt: skip
 
 

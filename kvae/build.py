@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from kvae.config import check_tc_prior
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
 from kvae.model import VAE
@@ -97,6 +98,7 @@ def build_vae(
             "the network 'conv-large' normalises by batch: it does not go with the prior 'vamp', "
             "whose pseudo-inputs are no batch of the data"
         )
+    check_tc_prior(prior, tc_weight)
     nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
     options = NetworkOptions(hidden_units, linear_path, width, depth, dtype)
     likelihood = _likelihood(likelihood, variance, logistic_components, images)

@@ -353,6 +353,7 @@ class Config:
         check_regularisers(
             self.objective, self.posterior, self.prior, self.free_bits, self.tc_weight
         )
+        check_tc_prior(self.prior, self.tc_weight)
 
 
 def check_regularisers(objective, posterior, prior, free_bits, tc_weight):
@@ -379,12 +380,22 @@ def check_regularisers(objective, posterior, prior, free_bits, tc_weight):
             f"'standard_normal' and the objective 'elbo', received {posterior!r}, {prior!r}, "
             f"{objective!r}"
         )
-    if tc_weight != 1 and (posterior, prior, objective) != ("diagonal", "standard_normal", "elbo"):
+    if tc_weight != 1 and (posterior, objective) != ("diagonal", "elbo"):
+        raise UsageError(
+            "a weight of the total correlation goes with the posterior 'diagonal' and the "
+            f"objective 'elbo', received {posterior!r} and {objective!r}"
+        )
+
+
+def check_tc_prior(prior, tc_weight):
+    """Refuse to train another total correlation under a prior that has one of its own.
+
+    Arguments and error are those of `check_regularisers`.
+    """
+    if tc_weight != 1 and prior != "standard_normal":
         raise UsageError(
             "the total correlation is a part of the rate under a prior whose dimensions are "
-            "independent: a weight of it goes with the posterior 'diagonal', the prior "
-            f"'standard_normal' and the objective 'elbo', received {posterior!r}, {prior!r}, "
-            f"{objective!r}"
+            f"independent: a weight of it goes with the prior 'standard_normal', received {prior!r}"
         )
 
 

@@ -107,7 +107,9 @@ def evaluate(
     from kvae.served import ServedModel  # imports TensorFlow: not before `prepare` has passed
 
     dataset, folder = job.dataset, job.folder
-    if dataset.kind != "images" and (features != AUTO or inception_weights or num_samples):
+    if dataset.kind != "images" and (
+        features != AUTO or inception_weights or num_samples is not None
+    ):
         raise UsageError(
             "--features, --inception-weights and --num-samples are for images; the rows of this "
             "dataset are vectors"

@@ -1,5 +1,6 @@
 """The numbers that only images have: how samples and reconstructions look to a feature net."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -65,9 +66,9 @@ def measure_samples(
         `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
         sampler these are means over five independent sets, with `<key>_range`, [least, greatest];
         as are `memorised_fraction_<name>` and so on, see `kvae.metrics.memorisation`, which need
-        200 test images at least; `nearest_train_share` is how much of the train split they are
-        held against. But for `not_finite_samples_<name>`, a number of images, none are
-        given unless that is 0.
+        200 test images at least. Of samples that are not all finite there is their number alone,
+        `not_finite_samples_<name>`. `nearest_train_share`: how much of the train split samples are
+        held against; `memorised_fraction_stderr`: the error of the 0.01 that is expected.
     """
     rng, net = np.random.default_rng(seed), train.net
     test_rows = random_rows(len(dataset.test.x), num_samples, rng)
@@ -84,6 +85,8 @@ def measure_samples(
     if len(judge.features) >= MIN_MEMORISATION_ROWS:
         fresh = memorisation.train_distances(judge.features, train.features)
         metrics["nearest_train_share"] = len(train.rows) / len(dataset.train.x)
+        expected = memorisation.CLOSE_QUANTILE
+        metrics["memorised_fraction_stderr"] = math.sqrt(expected * (1 - expected) / len(fresh))
     for name, signature in signatures(served).items():
         draws = [rng.integers(2**63, size=count) for _ in range(NUM_SETS)]
         sets: list[dict[str, float]] = []

@@ -63,7 +63,7 @@ _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
 _ELBO_DRAWS = 4
 _NUM_SAMPLES = 10_000
 _MAX_TRAIN_ROWS = 5_000
-_MOMENT_ROWS = 10  # rows a dimension: chance then adds a fortieth of a nat for each
+_MOMENT_ROWS = 10  # rows a dimension: of fewer, chance is as large as what is looked for
 _PART = {2: 20_000, 4: 500}  # rows of vectors, of images, that are in memory as floats at once
 _BITS = "minus the bound of the probability of all 256 levels, over the values of an image and ln 2"
 _SUFFIXES = ("", "_sampler")
@@ -113,19 +113,18 @@ def _of_images(served, dataset, train, num_samples, seed):
         "squared_error_at_draws": error,
         "constant_psnr_db": constant_psnr(dataset),
     }
+    protocol = {}
     if error:
         metrics["variance_ratio"] = float(found["variance"].mean()) / error
-    if found["squared_error"].all():
-        metrics["variance_ratio_interval"] = list(
-            bootstrap_interval(found["variance"], over=found["squared_error"], seed=seed)
-        )
-    protocol = {
-        "variance_ratio": (
+        protocol["variance_ratio"] = (
             "the likelihood's mean variance over the mean squared error, both at one posterior "
             f"draw of {len(rows):,} test images; 1 is calibrated; variance_ratio_interval: 95% "
             "bootstrap over the images"
         )
-    }
+    if found["squared_error"].all():
+        metrics["variance_ratio_interval"] = list(
+            bootstrap_interval(found["variance"], over=found["squared_error"], seed=seed)
+        )
     # Images drawn anew to one factor have no conditions.
     if can_be_disentangled(dataset) and not isinstance(dataset.test.x, Conditioned):
         found, how = disentanglement(served, dataset, seed=int(rng.integers(2**31)))
@@ -135,7 +134,7 @@ def _of_images(served, dataset, train, num_samples, seed):
             served,
             dataset,
             train,
-            num_samples=num_samples or _NUM_SAMPLES,
+            num_samples=_NUM_SAMPLES if num_samples is None else num_samples,
             seed=int(rng.integers(2**31)),
         )
         metrics, protocol = metrics | found, protocol | how

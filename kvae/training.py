@@ -240,8 +240,9 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     keras.utils.set_random_seed(config.seed)
     rows = dataset.train.x
     x = np.asarray(rows)  # of a memory map a view, still on disk
-    for part in in_parts(x, 1000):
-        check_values(config, part)
+    for split in (dataset.train, dataset.valid):
+        for part in in_parts(np.asarray(split.x), 1000):
+            check_values(config, part)
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(
         x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),

@@ -112,7 +112,7 @@ CHANGES = {
     "elbo not finite": ("diverged", "certain", {"metrics": {"elbo_nats": float("-inf")}}),
     "fell": ("diverged", "likely", {
         "history": _history(_saturating(9_000, 2_000), _saturating(8_900, 1_950)),
-        "metrics": LAST_WEIGHTS,
+        "metrics": {"elbo_nats": 1_950.0, "train_elbo_nats": 1_955.0},
     }),
     "no unit": ("posterior collapse", "certain", {"metrics": {"active_units": 0}}),
     "no rate": ("posterior collapse", "certain", {"metrics": {"rate_nats": 0.09}}),
@@ -163,7 +163,7 @@ CHANGES = {
     "no finite samples": ("dead sampler", "certain", {
         "metrics": {"not_finite_samples_sampler": 3},
     }),
-    "no finite draws of the prior": ("prior gap", "likely", {
+    "no finite draws of the prior": ("prior gap", "certain", {
         "metrics": {"not_finite_samples_prior": 3, **NO_SAMPLER}, "config": {"sampler": "none"},
     }),
     "moments far from the prior": ("prior gap", "likely", {
@@ -242,6 +242,9 @@ def test_every_problem_is_brought_about_above():
         {"metrics": {"psnr_db": 11.51}},
         {"metrics": {"memorised_fraction_sampler": 0.05}},
         {"metrics": {"memorised_fraction_sampler": 0.014, "nearest_train_share": 0.125}},
+        # Few test rows: the bound that 1% of them keep is chance.
+        {"metrics": {"memorised_fraction_sampler": 0.023, "memorised_fraction_stderr": 0.0034,
+                     "nearest_train_share": 0.125}},
         # A calibrated variance makes hundreds of nats of a small difference in error.
         {
             "metrics": {"train_elbo_nats": 8_880 + 300.0, "reconstruction_mse": 0.0125},

@@ -366,6 +366,11 @@ def test_a_mixture_starts_at_latents_of_the_rows_and_a_vamp_prior_at_the_rows(sh
     means, latents = np.asarray(vae.prior.means), np.asarray(vae.encode(x)[0])
     distance = np.abs(means[:, None] - latents).max(axis=-1)
     assert distance.min(axis=1).max() < 1e-5
+    condition = rng.random((300, 2)).astype("float32")
+    vae = kvae.build_vae(shape, prior="mixture", condition_dim=2, **options)
+    vae.start_prior((x, condition))
+    distance = np.abs(vae.prior.means[:, None] - vae.encode((x, condition))[0]).max(axis=-1)
+    assert distance.min(axis=1).max() < 1e-5
     vae = kvae.build_vae(shape, prior="vamp", shift=0.5, scale=2.0, **options)
     vae.start_prior(x)
     inputs = np.asarray(vae.prior.pseudo_inputs)

@@ -59,9 +59,10 @@ def test_what_has_no_density_must_be_clearly_nearer(ppca, monkeypatch):
     vae, kept = ppca.vae(), []
     _stub(monkeypatch, vae, {"near": 0.0, "second": 0.0})
     monkeypatch.setattr(type(vae), "with_sampler", lambda self, sampler: kept.append(sampler))
-    # Of the second, of the best exact density; the last pair is as near as train draws are.
-    distances = iter([0.81, 1.0, 0.79, 1.0, 1e-6, 1e-5])
+    # Of the second, of the best exact density; that of train draws is 0.5.
+    distances = iter([0.81, 1.01, 0.79, 1.01, 0.1, 0.99])
     monkeypatch.setattr(sampler_fitting, "_frechet", lambda *_: next(distances))
+    monkeypatch.setattr(sampler_fitting, "frechet_distance", lambda *_: 0.5)
     for _ in range(3):
         sampler_fitting.with_sampler(vae, "auto", _dataset(ppca), seed=0)
     assert [one is None or one.exact_density for one in kept] == [True, False, True]

@@ -65,10 +65,10 @@ def accepts(name: str, x: np.ndarray) -> bool:
         largest = 255 if x.dtype.kind == "u" else 1
         return bool(((x == 0) | (x == largest)).all())
     if name in _LEVELS_ONLY:
-        if x.ndim != 4:
-            return False
-        levels = x if x.dtype.kind == "u" else x * 255
+        if x.ndim != 4 or x.dtype.kind == "u":
+            return x.ndim == 4
+        levels = x * 255
         if not (abs(levels) <= 255).all():  # NaN too
             return False
         return bool(((abs(levels - levels.round()) < _ROUNDING) & (levels >= 0)).all())
-    return bool((abs(x) < float("inf")).all())  # false for NaN too
+    return x.dtype.kind == "u" or bool((abs(x) < float("inf")).all())  # false for NaN too

@@ -110,10 +110,10 @@ class Gaussian(keras.layers.Layer):
             distortion: of rows under the current variance, `(batch,)`, nats, in the squared units
                 that the decoder speaks. The squared error is read off it, exactly.
         """
-        before, now = self.mean_squared_error, self.mean_squared_error_of(distortion)
-        # A step that overflowed in half precision is skipped, and must leave nothing behind.
-        now = keras.ops.where(keras.ops.isfinite(now), now, before)
-        before.assign(_MOMENTUM * before + (1.0 - _MOMENTUM) * now)
+        before = self.mean_squared_error
+        after = _MOMENTUM * before + (1.0 - _MOMENTUM) * self.mean_squared_error_of(distortion)
+        # An error that is not finite, of a step that overflowed in half precision, would stay.
+        before.assign(keras.ops.where(keras.ops.isfinite(after), after, before))
 
     def mean_squared_error_of(self, distortion):
         """The mean squared error of a batch of which only the distortion is known; see `update`."""
