@@ -355,9 +355,13 @@ class VAE(keras.Model):
         Args:
             x: some rows as an array, uint8 or float32; of a conditional model a pair with their
                 conditions. Of fewer than the prior has components some start at the same row.
+
+        Raises:
+            UsageError: rows that `fit` would refuse.
         """
         if isinstance(x, tuple):
             x = Conditioned(*(np.asarray(part) for part in x))
+        _check_array(np.asarray(x), self.element_shape, self.likelihood)
         latents = [self.encode(part)[0] for part in in_parts(x, _ROWS_AT_ONCE)]
         standardised = (np.asarray(as_float(np.asarray(x))) - self.shift) / self.scale
         self.prior.initialize(np.concatenate(latents), standardised)

@@ -369,6 +369,9 @@ def test_a_mixture_starts_at_latents_of_the_rows_and_a_vamp_prior_at_the_rows(sh
     condition = rng.random((300, 2)).astype("float32")
     vae = kvae.build_vae(shape, prior="mixture", condition_dim=2, **options)
     vae.start_prior((x, condition))
+    for bad in (x[:, :2], np.full_like(x, np.nan)):
+        with pytest.raises(UsageError):
+            vae.start_prior((bad, condition))
     distance = np.abs(vae.prior.means[:, None] - vae.encode((x, condition))[0]).max(axis=-1)
     assert distance.min(axis=1).max() < 1e-5
     vae = kvae.build_vae(shape, prior="vamp", shift=0.5, scale=2.0, **options)
