@@ -10,11 +10,11 @@ python benchmarks/celeba_peers.py --data-dir ~/celeba --peer-python peer/bin/pyt
 
 All train on the CPU, on the train split, choose on valid (all the epoch, kvae its sampler too), and
 are held against valid and test together, because there are few images. One feature net, trained on
-the train split's attributes, judges all. With `--minutes M`
-each trains for M minutes instead of `--epochs`. Seconds and minutes start when imports are done and
-the data in memory, with the building of the net; the trials that tell how many epochs fit into the
-minutes are in both, and the fit of the sampler is in the seconds. pythae and torch are no
-dependencies of kvae and live in an environment of their own:
+the train split's attributes, judges all. With `--minutes M` each trains for M minutes instead of
+`--epochs`. Seconds and minutes start when imports are done and the data in memory, with the
+building of the net; the trials that tell how many epochs fit into the minutes are in both, and the
+fit of the sampler is in the seconds. pythae and torch are no dependencies of kvae and live in an
+environment of their own:
 
     python3.11 -m venv peer
     peer/bin/pip install torch pythae==0.1.2 --extra-index-url https://download.pytorch.org/whl/cpu

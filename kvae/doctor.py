@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kvae.config import raises_elbo
+from kvae.metrics.memorisation import CLOSE_QUANTILE
 
 #: What `diagnose` can find, the most severe first.
 PROBLEMS = {
@@ -45,7 +46,6 @@ WIDTH = 88  # columns of a report
 COLLAPSED_NATS = 0.1  # a seventh of a bit tells hardly any two rows apart
 TOLD_NATS = 1.0  # tell some three kinds of rows apart
 MEAN_IMAGE_DB = 0.5  # a ninth less squared error than that of the mean
-EXPECTED_CLOSE = 0.01  # of new data, as `kvae.metrics.memorisation` has it
 MEMORISED, SURELY_MEMORISED = 0.05, 0.2  # chance in 200 samples reaches 0.03
 MEMORISED_STDERRS = 4.0  # beyond chance for both densities of any number of runs
 OVERFIT_STDERRS = 5.0  # of the difference: beyond any chance
@@ -680,8 +680,8 @@ def _memorised(case):
     seen = case.known(*names, "nearest_train_share", "memorised_fraction_stderr")
     share, error = seen.get("nearest_train_share", 1.0), seen.get("memorised_fraction_stderr", 0.0)
     # A copy of a row that was not looked at seems new: of a tenth of the rows a tenth is seen.
-    excess = found[worst] - EXPECTED_CLOSE
-    if excess <= max((MEMORISED - EXPECTED_CLOSE) * share, MEMORISED_STDERRS * error):
+    excess = found[worst] - CLOSE_QUANTILE
+    if excess <= max((MEMORISED - CLOSE_QUANTILE) * share, MEMORISED_STDERRS * error):
         return None
     evidence += f" Only {share:.1%} of the training rows were looked at."
     return _Told("possible", evidence, advice)
