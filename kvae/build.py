@@ -11,11 +11,12 @@ from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
 from kvae.model import VAE
 from kvae.networks import NETWORKS, NetworkOptions
+from kvae.objectives.elbo import Elbo
+from kvae.objectives.iwae import Iwae
 from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS, check_density
 from kvae.registry import find
 from kvae.runs import KERAS_MODEL, find_version
-from kvae.schedules import Cyclical, LinearWarmup
 
 # A pixel has 256 levels; one level is the least error that a variance should claim to know.
 _PIXEL_VARIANCE_FLOOR = (1.0 / 255.0) ** 2
@@ -111,9 +112,11 @@ def build_vae(
     )
     return VAE(
         encoder, decoder, likelihood, _prior(prior, latent_dim, prior_components, seed),
-        posterior=posterior, objective=objective, iwae_draws=iwae_draws,
-        beta=_beta(beta, kl_warmup_steps, kl_cycle_steps), free_bits=free_bits,
-        tc_weight=tc_weight, condition_dim=condition_dim, shift=shift, scale=scale, seed=seed,
+        posterior=posterior, condition_dim=condition_dim, shift=shift, scale=scale, seed=seed,
+        objective=_objective(
+            objective, iwae_draws, beta=beta, kl_warmup_steps=kl_warmup_steps,
+            kl_cycle_steps=kl_cycle_steps, free_bits=free_bits, tc_weight=tc_weight,
+        ),
         dtype=dtype,
     )  # fmt: skip
 
@@ -130,15 +133,12 @@ def _shape(element_shape):
     return sizes
 
 
-def _beta(beta, warmup_steps, cycle_steps):
-    if warmup_steps and cycle_steps:
-        raise UsageError(
-            "kl_warmup_steps or kl_cycle_steps, not both: received "
-            f"{warmup_steps} and {cycle_steps}"
-        )
-    if warmup_steps:
-        return LinearWarmup(beta, warmup_steps)
-    return Cyclical(beta, cycle_steps) if cycle_steps else beta
+def _objective(name, iwae_draws, **of_elbo):
+    if name == "iwae":
+        return Iwae.make(iwae_draws)
+    if name != "elbo":
+        raise UsageError(f"unknown objective {name!r}: choose one of elbo, iwae")
+    return Elbo.make(**of_elbo)
 
 
 def _prior(name, latent_dim, num_components, seed):
@@ -191,4 +191,7 @@ def load_model(path):
         raise UsageError(f"{path} cannot be read as a VAE: {str(error)[:200]}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
+    if model.optimizer is not None and not int(model.step):
+        # Of kvae 0.1, which counted steps in the optimizer alone.
+        model.step.assign(model.optimizer.iterations)
     return model

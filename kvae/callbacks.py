@@ -8,12 +8,14 @@ import numpy as np
 from kvae import doctor
 from kvae.data.conditions import Conditioned
 from kvae.errors import UsageError
+from kvae.inputs import as_float
 from kvae.likelihoods import accepts
 from kvae.metrics.latents import active_fraction, active_units, rate_per_dim
 from kvae.metrics.likelihood import mean_and_stderr
 from kvae.metrics.reconstruction import psnr_of, row_errors
-from kvae.model import VAE, as_float
+from kvae.model import VAE
 from kvae.noise import SeededNoise
+from kvae.objectives.elbo import Elbo
 
 MAX_ROWS = 500
 _ROWS_AT_ONCE = 100
@@ -117,7 +119,7 @@ def _check_rows(x, vae):
 
 
 def _steps_taken(vae):
-    return int(vae.optimizer.iterations)
+    return int(vae.step)
 
 
 def _config_of(vae, first_step, steps):
@@ -129,15 +131,18 @@ def _config_of(vae, first_step, steps):
         "variance": getattr(vae.likelihood, "variance", None),
         "posterior": vae.posterior_kind,
         "prior": vae.prior.kind,
-        "objective": vae.objective,
-        "free_bits": vae.free_bits,
-        "tc_weight": vae.tc_weight,
+        "objective": vae.objective.kind,
         "mixed_precision": "off" if vae.dtype_policy.name == "float32" else vae.dtype_policy.name,
     }
     rate = vae.optimizer.get_config().get("learning_rate")
     if isinstance(rate, float):
         config["learning_rate"] = rate
-    return config | _weight_of_rate(vae.beta, first_step, max(1.0, steps))
+    if isinstance(vae.objective, Elbo):
+        config |= {"free_bits": vae.objective.free_bits, "tc_weight": vae.objective.tc_weight}
+        config |= _weight_of_rate(
+            vae.objective.beta, first_step - vae.objective.first_step, max(1.0, steps)
+        )
+    return config
 
 
 def _weight_of_rate(beta, first_step, steps):

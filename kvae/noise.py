@@ -97,3 +97,37 @@ class SeededNoise:
         angle = 2.0 * math.pi * second
         pair = ops.concatenate([radius * ops.cos(angle), radius * ops.sin(angle)], axis=1)
         return pair[:, :size]
+
+
+STREAMS = {"calibration": 20}
+
+
+def generator(seed, name):
+    return np.random.default_rng([abs(seed), STREAMS[name]])
+
+
+def row_seeds(seed, count):
+    return np.random.default_rng([abs(int(seed)), 99]).integers(2**63, size=count)
+
+
+class StepNoise:
+    def __init__(self, seed, step, rows, draws, tag):
+        self._key = (np.uint32(seed & 0xFFFFFFFF), keras.ops.cast(step, "uint32"))
+        self._rows, self._draws, self._tag = keras.ops.cast(rows, "uint32")[:, None], draws, tag
+
+    @classmethod
+    def training(cls, seed, step, rows, draws=1):
+        return cls(seed, step, rows, draws, 0)
+
+    @classmethod
+    def validation(cls, seed, rows, draws=1):
+        return cls(seed, 0, rows, draws, 8)
+
+    def _words(self, purpose, pairs):
+        tag = (self._tag + PURPOSES.index(purpose) + 1) << 28
+        second = np.arange(self._draws * pairs, dtype="uint32")[None, :] + np.uint32(tag)
+        words = threefry2x32(self._key, (self._rows, second))
+        return [keras.ops.reshape(word, (-1, pairs)) for word in words]
+
+    uniform = SeededNoise.uniform
+    normal = SeededNoise.normal

@@ -9,8 +9,9 @@ import tensorflow as tf
 from kvae.config import AUTO_SAMPLER, NO_SAMPLER
 from kvae.data import Dataset
 from kvae.errors import KvaeError
+from kvae.inputs import as_float
 from kvae.metrics.frechet import frechet_distance, moments
-from kvae.model import VAE, as_float
+from kvae.model import VAE
 from kvae.noise import SeededNoise
 from kvae.priors.base import mean_log_prob
 from kvae.registry import find

@@ -15,7 +15,8 @@ from kvae.data.crops import least_size
 from kvae.data.decoding import MAX_SERVED_PIXELS
 from kvae.directions import Directions
 from kvae.image_bytes import images_of
-from kvae.model import VAE, repeat_rows
+from kvae.inputs import repeat_rows
+from kvae.model import VAE
 from kvae.noise import SeededNoise
 
 NUM_DRAWS = 64  # of the importance-weighted bound in the signature log_likelihood

@@ -26,7 +26,8 @@ from kvae.data.pipeline import batches, shuffled_batches
 from kvae.data.rows import in_parts, random_rows, some_of
 from kvae.directions import Directions, fit_directions
 from kvae.errors import DataError, KvaeError, UsageError
-from kvae.model import VAE, as_float
+from kvae.inputs import as_float
+from kvae.model import VAE
 from kvae.precision import choose_policy
 from kvae.preflight import check_values, latent_dim, load, outline
 from kvae.sampler_fitting import some_rows, with_sampler
@@ -261,6 +262,8 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     some = some_of(rows, count, config.seed)
     if config.init_from:
         _init_from(vae, config.init_from)
+        if vae.objective.kind == "elbo":
+            vae.objective.first_step = int(vae.step)
     else:
         vae.start_prior(some)
     return vae

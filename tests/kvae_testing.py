@@ -102,7 +102,7 @@ def make_vae(shape, **options):
         vae = kvae.build_vae(shape, **options)
     rng = np.random.default_rng(1)
     flow = {id(weight) for weight in vae.prior.weights if vae.prior.kind == "flow"}
-    for weight in vae.weights:
+    for weight in vae.trainable_weights:
         # Many small changes of a flow's kernels add up to one as large as those of the others.
         size = 0.01 if id(weight) in flow else 0.1
         weight.assign_add(size * rng.normal(size=weight.shape).astype("float32"))

@@ -9,6 +9,7 @@ from kvae.errors import KvaeError
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.model import VAE
 from kvae.networks import NetworkOptions, mlp
+from kvae.objectives.elbo import Elbo
 from kvae.priors.second_stage import SecondStage
 from kvae.priors.standard_normal import StandardNormal
 from kvae.schedules import LinearWarmup
@@ -68,6 +69,6 @@ def _vae_of(latents, warmup_steps, seed):
     return VAE(
         mlp.encoder((dim,), dim, DiagonalNormal.num_params(dim), options),
         mlp.decoder(dim, (dim,), likelihood.num_outputs(dim), options),
-        likelihood, StandardNormal(), beta=LinearWarmup(1.0, max(1, warmup_steps)),
+        likelihood, StandardNormal(), objective=Elbo(LinearWarmup(1.0, max(1, warmup_steps))),
         shift=latents.mean(axis=0), scale=latents.std(axis=0) + 1e-6, seed=seed,
     )  # fmt: skip

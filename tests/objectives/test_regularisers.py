@@ -4,7 +4,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from kvae.distributions import DiagonalNormal
-from kvae.regularisers import free_bits_rate, rate_per_dim, total_correlation
+from kvae.objectives.regularisers import free_bits_rate, rate_per_dim, total_correlation
 
 
 @pytest.fixture

@@ -1,0 +1,69 @@
+"""What every objective gives."""
+
+from typing import Any, NamedTuple
+
+
+class Outcome(NamedTuple):
+    """An objective at a batch.
+
+    Args:
+        loss: what training lowers, `(batch,)`, nats.
+        elbo: one draw's estimate of it, `(batch * draws,)`, nats.
+        distortion: -log p(x given z) at the draw, likewise.
+        rate: KL(posterior, prior), or its estimate at the draw, likewise.
+        estimates: further figures by name, `(batch,)`.
+    """
+
+    loss: Any
+    elbo: Any
+    distortion: Any
+    rate: Any
+    estimates: dict[str, Any]
+
+
+class Objective:
+    """A loss of a model and a batch; a subclass is a Keras serializable with `get_config`.
+
+    Attributes:
+        kind: its name among the objectives.
+        draws: from the posterior that it takes of a row.
+        estimates: names of the further figures that it gives.
+    """
+
+    kind: str
+    draws = 1
+    estimates: tuple[str, ...] = ()
+
+    def __call__(self, model, x, noise, step, training=False):
+        """The loss and its parts.
+
+        Args:
+            model: a `kvae.VAE`.
+            x: `(batch, ...)`, or a pair with its condition.
+            noise: a source of noise for `batch * draws` rows, the draws of a row in succession;
+                equal calls must give equal numbers.
+            step: training steps taken before this one, an integer scalar.
+            training: as in Keras.
+
+        Returns:
+            `Outcome`.
+        """
+        raise NotImplementedError
+
+    def check(self, *, posterior, prior, likelihood):
+        """Refuse parts that it has no formula for: UsageError.
+
+        Args:
+            posterior: a key of `kvae.posteriors.POSTERIORS`.
+            prior: a layer of `kvae.priors`.
+            likelihood: a layer of `kvae.likelihoods`.
+        """
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)

@@ -1,0 +1,91 @@
+"""Steps under TensorFlow: blocks of them in the graph, and on several replicas."""
+
+import keras
+import tensorflow as tf
+
+from kvae.inputs import rows_of
+from kvae.steps import base
+
+
+class Steps(base.Steps):
+    """`train_step` and `test_step`."""
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.fit`."""
+        if isinstance(x, tf.data.Dataset):
+            # Its order is its own; Keras would say so in a warning each time.
+            kwargs.setdefault("shuffle", False)
+        if self.compiled and not self.optimizer.built:
+            # A step that makes the optimizer's variables is traced twice by TensorFlow.
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().fit(x, y, *args, **kwargs)
+
+    def make_test_function(self, force=False):
+        """As Keras's, but never by XLA: compiling takes longer than validation saves."""
+        compiled, self.jit_compile = self.jit_compile, False
+        try:
+            return super().make_test_function(force)
+        finally:
+            self.jit_compile = compiled
+
+    def train_step(self, data):
+        """One gradient step on the mean loss of the objective.
+
+        x of shape `(steps, batch, *element_shape)` makes that many steps in one loop of the graph:
+        for small models most of a step's time is the way in and out of it. Not under a
+        distribution strategy of several replicas.
+        """
+        x = self.x_of(data)
+        rows = rows_of(x)
+        if len(rows.shape) == len(self.element_shape) + 2:
+            count = tf.shape(rows)[0]
+            tf.while_loop(lambda step: step < count, lambda step: self._next_step(x, step), (0,))
+        else:
+            self._gradient_step(x)
+        return self.results()
+
+    def _next_step(self, x, step):
+        self._gradient_step(keras.tree.map_structure(lambda part: part[step], x))
+        return (step + 1,)
+
+    def _gradient_step(self, x):
+        rows, _ = _places(x)
+        with tf.GradientTape() as tape:
+            found = self.outcome(x, rows, training=True)
+            # Gradients are summed over replicas, and float16 losses scaled against underflow.
+            num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            objective = (tf.reduce_mean(found.loss) + sum(self.losses)) / num_replicas
+            scaled = self.optimizer.scale_loss(objective)
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self.count_step(found)
+
+    def test_step(self, data):
+        """The same figures without a gradient step."""
+        x = self.x_of(data)
+        rows, count = _places(x)
+        self.count_rows(self.outcome(x, rows, training=False), count)
+        return self.results()
+
+    def predict_step(self, data):
+        """Reconstructions."""
+        return self(self.x_of(data), training=False)
+
+    def compile_function(self, function):
+        """A function that reads the model's weights, as a graph."""
+        return tf.function(function, reduce_retracing=True, autograph=False)
+
+
+def _places(x):
+    """The place of each row in the global batch, `(batch,)` int32, and the rows of that batch."""
+    own = tf.shape(rows_of(x))[0]
+    count = tf.distribute.get_strategy().num_replicas_in_sync
+    if count == 1:
+        return tf.range(own), own
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group
+    sizes = own * tf.one_hot(replica, count, dtype="int32")
+    sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, sizes)
+    first = tf.reduce_sum(tf.where(tf.range(count) < replica, sizes, 0))
+    return first + tf.range(own), tf.reduce_sum(sizes)
