@@ -5,8 +5,9 @@ import numpy as np
 
 from kvae.errors import UsageError
 from kvae.inputs import as_float, rows_of
-from kvae.noise import StepNoise, generator
+from kvae.noise import StepNoise
 from kvae.shapes import check_array, check_condition_array
+from kvae.streams import generator
 
 _FIGURES = ("loss", "elbo", "distortion", "rate")
 
