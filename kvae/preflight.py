@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kvae import data, priors
+from kvae import data, likelihoods, priors
 from kvae.config import Config
 from kvae.data.conditions import conditions_of
 from kvae.errors import DataError, UsageError
@@ -132,7 +132,6 @@ def check_values(config: Config, x) -> None:
     if not accepts(config.likelihood, x):
         remedy = "; --binarize makes them" if "binarize" in config.own("dataset") else ""
         raise UsageError(
-            f"--likelihood {config.likelihood} does not take the values of {config.dataset}: "
-            "bernoulli is for 0 and 1 alone, discretized-logistic for grey levels, gaussian "
-            f"for finite numbers{remedy}"
+            f"--likelihood {config.likelihood} does not take the values of {config.dataset}: it is "
+            f"for {likelihoods.facts(config.likelihood).takes}{remedy}"
         )

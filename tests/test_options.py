@@ -14,11 +14,11 @@ from kvae.config import MODEL_PARTS, OPTIONS, PARTS, resolve
 from kvae.data import DATASETS, Dataset, Split
 from kvae.distributions import DiagonalNormal
 from kvae.errors import UsageError
-from kvae.likelihoods import LIKELIHOODS
+from kvae.likelihoods import LIKELIHOODS, LikelihoodMember
 from kvae.likelihoods.base import Likelihood
-from kvae.networks import NETWORKS
+from kvae.networks import NETWORKS, NetworkMember
 from kvae.options import COUNT, POSITIVE, POSITIVE_COUNT, SWITCH, Option, flag
-from kvae.priors import PRIORS
+from kvae.priors import PRIORS, DensityMember, PriorMember, check_density
 from kvae.priors.base import Prior
 from kvae.registry import Member, declared
 from kvae.samplers import SAMPLERS
@@ -258,6 +258,28 @@ def test_no_option_has_two_meanings():
         assert len({option.kind for option in options}) == 1
 
 
+def test_what_goes_with_what_is_read_off_the_members(monkeypatch):
+    for registry, member in (
+        (PRIORS, PriorMember("", dict, pseudo_inputs=True)),
+        (NETWORKS, NetworkMember("", dict, normalises_by_batch=True)),
+        (LIKELIHOODS, LikelihoodMember("", dict, standardizes=True)),
+    ):
+        monkeypatch.setitem(registry, "own", member)
+    for given, words in (
+        ({"prior": "own", "condition": "a"}, "--condition does not go with --prior own"),
+        ({"prior": "own", "network": "own"}, "--network own normalises by batch"),
+        ({"network": "own", "ema_momentum": 0.9}, "--network own normalises by batch"),
+        ({"likelihood": "bernoulli"}, "--standardize goes with --likelihood gaussian or own alone"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            resolve(given)
+    assert resolve({"likelihood": "own"}).standardize  # the preset of gmm says so
+    with pytest.raises(UsageError, match="network 'own' normalises by batch"):
+        kvae.build_vae((3,), network="own", prior="own")
+    with pytest.raises(UsageError, match="needs at least 3 latent dimensions, received 2"):
+        check_density({"own": DensityMember("", dict, least_latent_dim=3)}, "own", 2)
+
+
 def test_one_name_with_two_meanings_among_the_chosen_parts_is_refused(monkeypatch):
     for registry, name in ((NETWORKS, "one"), (PRIORS, "two")):
         option = Option("shared_name", len(registry), name, COUNT)
@@ -313,7 +335,8 @@ def test_what_a_preset_says_of_other_parts_is_left_out():
 def test_epochs_of_a_schedule_become_steps_and_all_else_stays():
     config = resolve({"kl_warmup_epochs": 3, "beta": 2})
     told = training._model_options(config, 7)
-    assert (told["kl_warmup_steps"], told["beta"], told["linear_path"]) == (21, 2.0, True)
+    assert (told["kl_warmup_steps"], told["beta"]) == (21, 2.0)
+    assert told["linear_path"] is True
     assert "kl_warmup_epochs" not in told
 
 

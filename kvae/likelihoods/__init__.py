@@ -46,10 +46,12 @@ class LikelihoodMember(Member):
 
     Args:
         accepts: whether it is one of data like these, floats or uint8 images.
+        takes: which they are, in words.
         standardizes: whether x may be shifted and scaled for it.
     """
 
     accepts: Callable[[np.ndarray], bool] = _is_finite
+    takes: str = "finite numbers"
     standardizes: bool = False
 
 
@@ -95,10 +97,12 @@ LIKELIHOODS: dict[str, Member] = {
     ),
     "discretized-logistic": LikelihoodMember(
         "the 256 grey levels of images, as a mixture of logistics (--logistic-components)",
-        _discretized_logistic, (LOGISTIC_COMPONENTS,), accepts=_is_levels,
+        _discretized_logistic, (LOGISTIC_COMPONENTS,),
+        accepts=_is_levels, takes="grey levels of images",
     ),
     "bernoulli": LikelihoodMember(
-        "binary pixels, 0 or 1 (--binarize makes them)", _bernoulli, accepts=_is_binary
+        "binary pixels, 0 or 1 (--binarize makes them)", _bernoulli,
+        accepts=_is_binary, takes="0 and 1 alone",
     ),
 }  # fmt: skip
 
