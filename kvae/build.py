@@ -1,26 +1,23 @@
 """Names to models: the one place where parts of all kinds meet."""
 
 import zipfile
-from importlib import import_module
 from pathlib import Path
 
 import keras
 
-from kvae.config import check_tc_prior
+from kvae import networks, priors
+from kvae.config import MODEL_PARTS
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
 from kvae.model import VAE
-from kvae.networks import NETWORKS, NetworkOptions
-from kvae.objectives.elbo import Elbo
-from kvae.objectives.iwae import Iwae
+from kvae.networks import NETWORKS
+from kvae.objectives import OBJECTIVES
+from kvae.options import arguments
 from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS, check_density
-from kvae.registry import find
+from kvae.registry import find, member_of, options_of, refuse_others
 from kvae.runs import KERAS_MODEL, find_version
-
-# A pixel has 256 levels; one level is the least error that a variance should claim to know.
-_PIXEL_VARIANCE_FLOOR = (1.0 / 255.0) ** 2
-_LEARNED_START = {"images": 0.02, "vectors": 0.1}
+from kvae.samplers import SAMPLERS
 
 
 def build_vae(
@@ -29,96 +26,105 @@ def build_vae(
     latent_dim=50,
     condition_dim=0,
     network=None,
-    hidden_units=(64, 64),
-    linear_path=True,
-    width=16,
-    depth=1,
     likelihood="gaussian",
-    variance="shared",
     prior="standard_normal",
-    prior_components=30,
     posterior="diagonal",
     objective="elbo",
-    iwae_draws=8,
-    logistic_components=1,
-    beta=1.0,
-    kl_warmup_steps=0,
-    kl_cycle_steps=0,
-    free_bits=0.0,
-    tc_weight=1.0,
     shift=0.0,
     scale=1.0,
     dtype="float32",
     seed=0,
+    **options,
 ):
-    """Make a VAE from the names of its parts.
+    """Make a VAE from the names of its parts, and from their own options.
 
     Args:
         element_shape: the shape of one x: `(features,)` or `(height, width, channels)`.
         latent_dim: dimensions of z.
         condition_dim: numbers in the condition of a row, see `VAE`; 0: not conditional.
         network: a key of `kvae.networks.NETWORKS`; None: "conv" for images, "mlp" for vectors.
-        hidden_units: units of each hidden layer of "mlp".
-        linear_path: whether a learned linear path lies beside the layers of "mlp".
-        width: channels of the largest map of "resnet", a multiple of 8.
-        depth: residual blocks of "resnet" at each size of map but the largest.
         likelihood: a key of `kvae.likelihoods.LIKELIHOODS`.
-        variance: of the Gaussian likelihood, in units of x squared after `shift` and `scale`: a
-            positive number; "shared", "per-channel" or "per-feature" to learn it; "optimal", the
-            mean squared error itself; "heteroscedastic" or "full" for the decoder to say it of
-            each x (see `kvae.likelihoods.gaussian`).
         prior: a key of `kvae.priors.PRIORS`.
-        prior_components: of the priors "mixture" and "vamp".
         posterior: a key of `kvae.posteriors.POSTERIORS`.
-        objective: "elbo" or "iwae".
-        iwae_draws: draws a row of the objective "iwae".
-        logistic_components: of the likelihood "discretized-logistic".
-        beta: weight of the rate.
-        kl_warmup_steps: training steps over which that weight rises from 0; 0 for none.
-        kl_cycle_steps: steps of a cycle, over whose first half it rises anew; 0 for none.
-        free_bits: see `VAE`.
-        tc_weight: see `VAE`.
+        objective: a key of `kvae.objectives.OBJECTIVES`.
         shift: see `VAE`.
         scale: see `VAE`.
         dtype: the Keras dtype policy of the hidden layers.
         seed: of the noise and of the prior's start; initial weights of the networks follow
             `keras.utils.set_random_seed`, as everywhere in Keras.
+        **options: what the chosen parts declare. They hold defaults and limits.
+
+            - network "mlp": `hidden_units`, of each hidden layer; `linear_path`, whether a learned
+              linear path lies beside them. "resnet": `width`, channels of the largest map;
+              `depth`, residual blocks at each size of map but the largest.
+            - likelihood "gaussian": `variance`, in units of x squared after `shift` and `scale`: a
+              positive number; "shared", "per-channel" or "per-feature" to learn it; "optimal", the
+              mean squared error itself; "heteroscedastic" or "full" for the decoder to say it of
+              each x (see `kvae.likelihoods.gaussian`). "discretized-logistic":
+              `logistic_components`.
+            - prior "mixture", "vamp": `prior_components`.
+            - objective "elbo": `beta`, weight of the rate; `kl_warmup_steps`, training steps over
+              which that weight rises from 0, or `kl_cycle_steps`, of a cycle, over whose first half
+              it rises anew, 0 for none; `free_bits` and `tc_weight`, see
+              `kvae.objectives.elbo.Elbo`. "iwae":
+              `iwae_draws`, draws a row.
 
     Returns:
         `kvae.VAE`, ready to compile.
 
     Raises:
-        UsageError: an unknown name, or a shape that the network does not take.
+        UsageError: an unknown name, an option that the chosen parts do not have, a value that is
+            not allowed, or a shape that the network does not take.
     """
     element_shape = _shape(element_shape)
     if latent_dim != int(latent_dim) or latent_dim < 1:
         raise UsageError(f"latent_dim must be a whole number of at least 1, received {latent_dim}")
-    images = len(element_shape) == 3
-    if network == "conv-large" and prior == "vamp":
+    names = {
+        "network": network or ("conv" if len(element_shape) == 3 else "mlp"),
+        "likelihood": likelihood,
+        "prior": prior,
+        "objective": objective,
+    }
+    members = {kind: member_of(MODEL_PARTS[kind], name, kind) for kind, name in names.items()}
+    values = _read(names, members, options)
+    if networks.facts(names["network"]).normalises_by_batch and priors.facts(prior).pseudo_inputs:
         raise UsageError(
-            "the network 'conv-large' normalises by batch: it does not go with the prior 'vamp', "
-            "whose pseudo-inputs are no batch of the data"
+            f"the network {names['network']!r} normalises by batch: it does not go with the prior "
+            f"{prior!r}, whose pseudo-inputs are no batch of the data"
         )
-    check_tc_prior(prior, tc_weight)
-    nets = find(NETWORKS, network or ("conv" if images else "mlp"), "network")
-    options = NetworkOptions(hidden_units, linear_path, width, depth, dtype)
-    likelihood = _likelihood(likelihood, variance, logistic_components, images)
+    networks.check_shape(names["network"], element_shape)
+    check_density(PRIORS, prior, latent_dim)
+    own = {kind: arguments(member.options, values) for kind, member in members.items()}
+    nets = find(NETWORKS, names["network"], "network")
+    likelihood = find(LIKELIHOODS, likelihood, "likelihood").make(
+        element_shape, **own["likelihood"]
+    )
     family = find(POSTERIORS, posterior, "posterior")
     *places, channels = element_shape
-    seen = (*places, channels + condition_dim)
-    encoder = nets.encoder(seen, latent_dim, family.num_params(latent_dim), options)
+    layers = {**own["network"], "dtype": dtype}
+    encoder = nets.encoder(
+        (*places, channels + condition_dim), latent_dim, family.num_params(latent_dim), **layers
+    )
     decoder = nets.decoder(
-        latent_dim + condition_dim, element_shape, likelihood.num_outputs(channels), options
+        latent_dim + condition_dim, element_shape, likelihood.num_outputs(channels), **layers
     )
     return VAE(
-        encoder, decoder, likelihood, _prior(prior, latent_dim, prior_components, seed),
+        encoder, decoder, likelihood, find(PRIORS, prior, "prior").make(seed=seed, **own["prior"]),
         posterior=posterior, condition_dim=condition_dim, shift=shift, scale=scale, seed=seed,
-        objective=_objective(
-            objective, iwae_draws, beta=beta, kl_warmup_steps=kl_warmup_steps,
-            kl_cycle_steps=kl_cycle_steps, free_bits=free_bits, tc_weight=tc_weight,
-        ),
-        dtype=dtype,
+        dtype=dtype, objective=find(OBJECTIVES, objective, "objective").make(**own["objective"]),
     )  # fmt: skip
+
+
+def _read(names, members, options):
+    """The values of all options of the chosen members, by name."""
+    refuse_others(
+        options, MODEL_PARTS, {kind: (name,) for kind, name in names.items()},
+        name_of=lambda option: option.model_name, shown=str,
+    )  # fmt: skip
+    return {
+        name: option.read(options.get(option.model_name, option.default), option.model_name)
+        for name, option in options_of(members.values()).items()
+    }
 
 
 def _shape(element_shape):
@@ -133,36 +139,6 @@ def _shape(element_shape):
     return sizes
 
 
-def _objective(name, iwae_draws, **of_elbo):
-    if name == "iwae":
-        return Iwae.make(iwae_draws)
-    if name != "elbo":
-        raise UsageError(f"unknown objective {name!r}: choose one of elbo, iwae")
-    return Elbo.make(**of_elbo)
-
-
-def _prior(name, latent_dim, num_components, seed):
-    member = find(PRIORS, name, "prior")
-    check_density(name, latent_dim)
-    options = {"seed": seed} if name != "standard_normal" else {}
-    if name in ("mixture", "vamp"):
-        options["num_components"] = num_components
-    return member(**options)
-
-
-def _likelihood(name, variance, logistic_components, images):
-    member = find(LIKELIHOODS, name, "likelihood")
-    if name == "discretized-logistic":
-        return member(logistic_components)
-    if name != "gaussian":
-        return member()
-    return member(
-        variance,
-        initial_variance=_LEARNED_START["images" if images else "vectors"],
-        **({"variance_floor": _PIXEL_VARIANCE_FLOOR} if images else {}),
-    )
-
-
 def load_model(path):
     """Read a `.keras` file that holds a VAE; needs no custom objects, keeps Keras's safe mode.
 
@@ -175,10 +151,10 @@ def load_model(path):
     Raises:
         UsageError: there is no such file, or it holds something else.
     """
-    for registry in (LIKELIHOODS, PRIORS):
+    # Every class that can stand in the file comes with a member.
+    for registry in (NETWORKS, LIKELIHOODS, PRIORS, SAMPLERS, OBJECTIVES):
         for member in registry.values():
             member.load()
-    import_module("kvae.priors.second_stage")  # no choice for --prior, so in no registry
     if Path(path).is_dir():
         path = find_version(path).path / KERAS_MODEL
     if not Path(path).is_file():

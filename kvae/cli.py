@@ -5,16 +5,16 @@ import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kvae.config import MAX_SEED, ONLY_FOR, PRESETS, Config, resolve
+from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of, resolve
 from kvae.errors import KvaeError, UsageError
 from kvae.features import AUTO, FEATURES
-from kvae.registry import Member
+from kvae.options import MAX_SEED, Option, flag
+from kvae.registry import declared
 
 _DEBUG = "--debug"
 
@@ -108,12 +108,14 @@ def training_arguments(argv: Sequence[str]) -> tuple[Config, bool]:
         help=f"a set of values for the options below: {', '.join(PRESETS)} "
         "(default: the one with the dataset's name)",
     )  # fmt: skip
-    groups: dict[str, Any] = {}
-    for option in fields(Config):
-        group = option.metadata["group"]
-        if group not in groups:
-            groups[group] = parser.add_argument_group(group)
-        _add(groups[group], option)
+    of_parts = declared(PARTS)
+    for name, options in OPTIONS.items():
+        group = parser.add_argument_group(name)
+        for option in options:
+            _add(group, option, {})
+            for own in [own for own, kinds in of_parts.items() if option.name in kinds]:
+                owners = of_parts.pop(own)
+                _add(group, next(iter(owners[option.name].values())), owners)
     other = parser.add_argument_group("other")
     other.add_argument(
         "--dry-run", action="store_true",
@@ -123,10 +125,7 @@ def training_arguments(argv: Sequence[str]) -> tuple[Config, bool]:
     given = vars(parser.parse_args(argv))
     given.pop("debug", None)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
-    config = resolve(given, preset)
-    _check_data_options(config, given)
-    _check_model_options(config, given)
-    return config, dry_run
+    return resolve(given, preset), dry_run
 
 
 def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -397,69 +396,61 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _add(group: Any, option: Any) -> None:
-    metadata = option.metadata
-    flag = f"--{option.name.replace('_', '-')}"
-    help_text = metadata["help"].replace("%", "%%")
-    if metadata["choices"] is not None:
-        help_text += f": {', '.join(metadata['choices'])}"
-    help_text += _default_text(option)
+#: kind -> member -> its declaration of an option.
+_Owners = dict[str, dict[str, Option]]
+
+
+def _add(group: Any, option: Option, owners: _Owners) -> None:
+    """Add an option that is no part's own, or that of its `owners`."""
+    help_text = option.help
+    if option.choices is not None:
+        help_text += f": {', '.join(option.choices)}"
+    if owners:
+        help_text += f"; of {' and '.join(_named(kind, owners[kind]) for kind in owners)}"
+    help_text = (help_text + _default_text(option, owners)).replace("%", "%%")
     if isinstance(option.default, bool):
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_text)
+        group.add_argument(flag(option.name), action=argparse.BooleanOptionalAction, help=help_text)
     else:
-        group.add_argument(flag, metavar=metadata["metavar"] or "NAME", help=help_text)
+        group.add_argument(flag(option.name), metavar=option.metavar, help=help_text)
 
 
-def _default_text(option: Any) -> str:
+def _named(kind: str, members: dict[str, Option]) -> str:
+    several = "s" if len(members) > 1 else ""
+    return f"the {kind}{several} {', '.join(map(repr, members))}"
+
+
+def _default_text(option: Option, owners: _Owners) -> str:
     by_preset = option.name != "dataset" and any(option.name in own for own in PRESETS.values())
-    if option.default in (None, "", ()):
+    defaults: dict[str, list[str]] = {}
+    for members in owners.values() or ({"": option},):
+        for member, own in members.items():
+            defaults.setdefault(_shown(default_of(own)), []).append(member)
+    several = len(defaults) > 1
+    text = ", ".join(
+        f"{value} ({', '.join(members)})" if several else value
+        for value, members in defaults.items()
+    )
+    if not text:
         return " (default: the preset's)" if by_preset else ""
-    shown = option.default
-    if isinstance(shown, bool):
-        shown = "yes" if shown else "no"
-    if isinstance(shown, tuple):
-        shown = ",".join(map(str, shown))
-    return f" (default: the preset's, or {shown})" if by_preset else f" (default: {shown})"
+    return f" (default: the preset's, or {text})" if by_preset else f" (default: {text})"
 
 
-def _check_data_options(config: Config, given: dict[str, Any]) -> None:
-    """Refuse an option that the dataset would ignore."""
-    from kvae.data import options_of
-
-    known = options_of(config.dataset)
-    for option in fields(Config):
-        name = option.name
-        if option.metadata["group"] != "data" or name == "dataset" or name not in given:
-            continue
-        if name not in known:
-            flags = ", ".join(f"--{other.replace('_', '-')}" for other in known)
-            other = "" if "dataset" in given else " (--dataset names another)"
-            raise UsageError(
-                f"--{name.replace('_', '-')} does not apply to --dataset {config.dataset}{other}, "
-                f"which understands {flags}"
-            )
-
-
-def _check_model_options(config: Config, given: dict[str, Any]) -> None:
-    """Refuse an option that the chosen parts would ignore."""
-    for name, (kind, members) in ONLY_FOR.items():
-        chosen = getattr(config, kind)
-        if name in given and chosen not in members:
-            raise UsageError(
-                f"--{name.replace('_', '-')} applies to --{kind} {' or '.join(members)} alone, "
-                f"received --{kind} {chosen}"
-            )
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _epilog() -> str:
     """The registries' own lines, and what each preset sets."""
     lines = []
-    for option in fields(Config):
-        choices = option.metadata["choices"]
-        members = choices.items() if isinstance(choices, dict) else ()
-        rows = [(name, member.help) for name, member in members if isinstance(member, Member)]
+    for option in (option for group in OPTIONS.values() for option in group):
+        members = option.choices.items() if isinstance(option.choices, Mapping) else ()
+        rows = [(name, member.help) for name, member in members]
         if rows:
-            lines += [f"--{option.name}:", *(f"  {name:20} {text}" for name, text in rows), ""]
+            lines += [f"{flag(option.name)}:", *(f"  {name:20} {text}" for name, text in rows), ""]
     lines.append("presets (the command line beats them):")
     for name, values in PRESETS.items():
         lines.append(f"  {name:16}{_wrapped(values)}")

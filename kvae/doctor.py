@@ -130,7 +130,7 @@ def diagnose(
             `not_finite_samples_S`; `coverage_floor`; `prior_moments_kl_nats`; `reconstruction_mse`
             and `train_reconstruction_mse`, `train_elbo_nats_stderr`; `sampler`, the one that the
             model has (also in `protocol`).
-        config: as the fields of `kvae.config.Config`.
+        config: see `kvae.config.Config.to_dict`.
         history: of each epoch: `loss`, `elbo`, and the same of the valid split as `val_*`.
 
     Returns:

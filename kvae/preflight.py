@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from kvae import data
+from kvae import data, likelihoods, priors
 from kvae.config import Config
 from kvae.data.conditions import conditions_of
 from kvae.errors import DataError, UsageError
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
-from kvae.priors import check_density
+from kvae.options import flag
+from kvae.priors import PRIORS, check_density
 from kvae.runs import training_folder, writable_folder
+from kvae.samplers import SAMPLERS
 
 LARGEST_FULL = 64  # dimensions of a full covariance
 
@@ -34,14 +36,15 @@ def check(config: Config, *, dry_run: bool = False) -> None:
     check_values(config, x[:1000])
     if config.flip and x.ndim == 2:
         raise UsageError("--flip mirrors images; the rows of this dataset are vectors")
-    for density in (config.prior, config.sampler):
-        check_density(density, latent_dim(config, x))
+    check_density(PRIORS, config.prior, latent_dim(config, x))
+    if config.sampler in SAMPLERS:
+        check_density(SAMPLERS, config.sampler, latent_dim(config, x))
     _check_full_covariances(config, x)
-    if config.prior in ("mixture", "vamp") and len(x) < config.prior_components:
+    if len(x) < start_rows(config):
         raise UsageError(
             f"the prior {config.prior!r} starts each component at a row of its own: "
-            f"--prior-components must be at most {len(x)}, the rows of the train split; "
-            f"received {config.prior_components}"
+            f"{flag(priors.facts(config.prior).starts_at)} must be at most {len(x)}, the rows of "
+            f"the train split; received {start_rows(config)}"
         )
     if not dry_run:
         writable_folder(training_folder(config.save, config.name), "--save")
@@ -50,7 +53,12 @@ def check(config: Config, *, dry_run: bool = False) -> None:
 def _check_full_covariances(config: Config, x) -> None:
     """A covariance of d dimensions costs d^2 numbers a row, in every layer that touches it."""
     sizes = {
-        "--variance": ("full", config.variance, x.shape[-1], "heteroscedastic or per-feature"),
+        "--variance": (
+            "full",
+            config.get("variance", ""),
+            x.shape[-1],
+            "heteroscedastic or per-feature",
+        ),
         "--posterior": ("full", config.posterior, latent_dim(config, x), "diagonal"),
     }
     for option, (full, chosen, size, instead) in sizes.items():
@@ -61,12 +69,18 @@ def _check_full_covariances(config: Config, x) -> None:
             )
 
 
+def start_rows(config: Config) -> int:
+    """Rows of the data that the prior starts at, at least."""
+    return config.get(priors.facts(config.prior).starts_at, 0)
+
+
 def outline(config: Config) -> data.Dataset:
     """The configured dataset as far as it is known without making or decoding images."""
-    found = data.outline(config.dataset, **data_options(config))
+    options = config.own("dataset")
+    found = data.outline(config.dataset, **options)
     if config.condition and not found.train.labels:
         # Where labels take a pass over all files, an outline has none.
-        return data.load(config.dataset, **data_options(config))
+        return data.load(config.dataset, **options)
     return found
 
 
@@ -79,7 +93,7 @@ def load(config: Config) -> data.Dataset:
     Raises:
         DataError: it cannot be read, or a split is empty.
     """
-    dataset = data.load(config.dataset, **data_options(config))
+    dataset = data.load(config.dataset, **config.own("dataset"))
     for name in ("train", "valid", "test"):
         if not len(getattr(dataset, name).x):
             raise DataError(f"the {name} split of {config.dataset} is empty")
@@ -103,11 +117,6 @@ def latent_dim(config: Config, x) -> int:
     return x.shape[1]
 
 
-def data_options(config: Config) -> dict[str, object]:
-    """The options of the configured dataset."""
-    return {name: getattr(config, name) for name in data.options_of(config.dataset)}
-
-
 def check_values(config: Config, x) -> None:
     """Refuse data that the likelihood gives no probability.
 
@@ -121,9 +130,8 @@ def check_values(config: Config, x) -> None:
     if config.standardize and x.ndim != 2:
         raise UsageError("--standardize is for vectors; images are in [0, 1] as they are")
     if not accepts(config.likelihood, x):
-        remedy = "; --binarize makes them" if "binarize" in data_options(config) else ""
+        remedy = "; --binarize makes them" if "binarize" in config.own("dataset") else ""
         raise UsageError(
-            f"--likelihood {config.likelihood} does not take the values of {config.dataset}: "
-            "bernoulli is for 0 and 1 alone, discretized-logistic for grey levels, gaussian "
-            f"for finite numbers{remedy}"
+            f"--likelihood {config.likelihood} does not take the values of {config.dataset}: it is "
+            f"for {likelihoods.facts(config.likelihood).takes}{remedy}"
         )

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,7 @@ from kvae.inputs import as_float
 from kvae.metrics.frechet import frechet_distance, moments
 from kvae.model import VAE
 from kvae.noise import SeededNoise
+from kvae.options import arguments
 from kvae.priors.base import mean_log_prob
 from kvae.registry import find
 from kvae.samplers import SAMPLERS
@@ -27,7 +29,7 @@ _FAILURES = (
 _CLEARLY, _ABOVE_CHANCE = 0.8, 2.0
 
 
-def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int) -> VAE:
+def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int, **options: Any) -> VAE:
     """The model with a sampler fitted to posterior draws of the train split.
 
     A fit that fails is said, and costs the sampler but not the model.
@@ -37,6 +39,7 @@ def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int) -> VAE:
         name: a key of SAMPLERS, "auto" for the best of them on held-out draws, or "none".
         dataset: train and valid split are used.
         seed: of draws and starts.
+        **options: what the sampler, or each of them, declares.
 
     Returns:
         The model, its weights shared.
@@ -48,32 +51,34 @@ def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int) -> VAE:
         for place, split in enumerate(("train", "valid"))
     )
     if name == AUTO_SAMPLER:
-        sampler = _best(vae.prior, train, valid, seed)
+        sampler = _best(vae.prior, train, valid, seed, options)
     else:
-        sampler = _fitted(name, vae.prior, train, valid, seed)
+        sampler = _fitted(name, vae.prior, train, valid, seed, options)
     held_out = mean_log_prob(vae.prior, valid)
     print(f"           the prior finds the same draws likely by {held_out:.4f} nats")
     return vae.with_sampler(sampler)
 
 
-def _fitted(name, prior, train, valid, seed):
+def _fitted(name, prior, train, valid, seed, options):
     """A density, or None where the fit failed: hours of training must not be lost for it."""
     print(f"sampler    fitting {name} to {len(train):,} posterior draws", flush=True)
     try:
-        return find(SAMPLERS, name, "sampler")(train, valid, prior=prior, seed=seed)
+        fit = find(SAMPLERS, name, "sampler")
+        own = arguments(SAMPLERS[name].options, options)
+        return fit(train, valid, prior=prior, seed=seed, **own)
     except _FAILURES as error:
         print(f"sampler    {name} NOT fitted: {error}", file=sys.stderr)
         return None
 
 
-def _best(prior, train, valid, seed):
+def _best(prior, train, valid, seed, options):
     """The best of all samplers and the prior itself, on held-out draws.
 
     Likelihood decides among exact densities. One that has none is compared with their best by the
     Fréchet distance between as many samples and held-out draws: it must be nearer by a fifth, and
     their best at twice the distance of as many train draws.
     """
-    fitted = {name: _fitted(name, prior, train, valid, seed) for name in SAMPLERS}
+    fitted = {name: _fitted(name, prior, train, valid, seed, options) for name in SAMPLERS}
     fitted = {name: density for name, density in fitted.items() if density is not None}
     exact = {name: one for name, one in fitted.items() if one.exact_density} | {"prior": prior}
     scores = {name: mean_log_prob(one, valid) for name, one in exact.items()}

@@ -11,7 +11,12 @@ def check_parts(encoder, decoder, likelihood, prior, posterior_family, condition
     """Refuse parts that do not fit: broadcasting would let a wrong number of outputs pass.
 
     Args:
-        posterior_family: a class of `kvae.distributions`; the others as for `kvae.VAE`.
+        encoder: as for `kvae.VAE`.
+        decoder: likewise.
+        likelihood: likewise.
+        prior: likewise.
+        posterior_family: a class of `kvae.distributions`.
+        condition_dim: as for `kvae.VAE`.
 
     Raises:
         UsageError: which output has which shape, and which is wanted.

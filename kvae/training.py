@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ import tensorflow as tf
 from kvae import data, doctor, publish, runs
 from kvae.build import build_vae, load_model
 from kvae.callbacks import MAX_ROWS, measure
-from kvae.config import NO_SAMPLER, Config, raises_elbo
+from kvae.config import MODEL_PARTS, NO_SAMPLER, Config, raises_elbo
 from kvae.data import MIN_SPLIT_ROWS
 from kvae.data.conditions import Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
@@ -29,7 +28,8 @@ from kvae.errors import DataError, KvaeError, UsageError
 from kvae.inputs import as_float
 from kvae.model import VAE
 from kvae.precision import choose_policy
-from kvae.preflight import check_values, latent_dim, load, outline
+from kvae.preflight import check_values, latent_dim, load, outline, start_rows
+from kvae.registry import options_of
 from kvae.sampler_fitting import some_rows, with_sampler
 
 BEST_WEIGHTS = "best.weights.h5"
@@ -84,7 +84,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
         fitted = fit(config, folder, dataset)
         version = publish.publish(
             fitted.vae, config.save, config.name,
-            config=asdict(config), card=fitted.card, history=fitted.history,
+            config=config.to_dict(), card=fitted.card, history=fitted.history,
             directions=fitted.directions,
             condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
         )  # fmt: skip
@@ -114,7 +114,7 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
     history = _fit(config, dataset, vae, folder)
-    vae = with_sampler(vae, config.sampler, dataset, seed=config.seed)
+    vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **config.own("sampler"))
     directions = _directions(vae, dataset, config)
     return Fitted(vae, dataset.card, history, directions, conditions, dataset)
 
@@ -150,7 +150,7 @@ def _diagnosis(config, fitted, rows):
     names = {"elbo_nats", "elbo_nats_stderr", "reconstruction_mse"} & of_train.keys()
     metrics |= {f"train_{name}": of_train[name] for name in names}
     metrics["sampler"] = vae.sampler.kind if vae.has_sampler else NO_SAMPLER
-    return doctor.diagnose(metrics, config=asdict(config), history=fitted.history)
+    return doctor.diagnose(metrics, config=config.to_dict(), history=fitted.history)
 
 
 def dry_run(config: Config) -> None:
@@ -163,7 +163,7 @@ def dry_run(config: Config) -> None:
     dataset = outline(config)
     dataset = conditioned(dataset, conditions_of(dataset, config.condition))
     vae = _build(config, dataset, policy)
-    for name, value in asdict(config).items():
+    for name, value in config.to_dict().items():
         print(f"  {name:24}{value}")
     print(f"  {'precision':24}{policy}: {reason}\n")
     for part in (vae.encoder, vae.decoder):
@@ -247,19 +247,11 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(
         x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
-        network=config.network,
-        hidden_units=config.hidden_units, linear_path=config.linear_path,
-        width=config.width, depth=config.depth, likelihood=config.likelihood,
-        variance=config.variance, prior=config.prior, prior_components=config.prior_components,
-        logistic_components=config.logistic_components,
-        posterior=config.posterior, objective=config.objective, iwae_draws=config.iwae_draws,
-        beta=config.beta, free_bits=config.free_bits, tc_weight=config.tc_weight,
-        kl_warmup_steps=config.kl_warmup_epochs * _steps(config, dataset),
-        kl_cycle_steps=config.kl_cycle_epochs * _steps(config, dataset),
+        **{kind: getattr(config, kind) for kind in MODEL_PARTS}, posterior=config.posterior,
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
+        **_model_options(config, _steps(config, dataset)),
     )  # fmt: skip
-    count = max(2000, config.prior_components)
-    some = some_of(rows, count, config.seed)
+    some = some_of(rows, max(2000, start_rows(config)), config.seed)
     if config.init_from:
         _init_from(vae, config.init_from)
         if vae.objective.kind == "elbo":
@@ -267,6 +259,16 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     else:
         vae.start_prior(some)
     return vae
+
+
+def _model_options(config, steps):
+    """What the parts of the model are told; epochs, of so many steps, as steps."""
+    members = [registry[getattr(config, kind)] for kind, registry in MODEL_PARTS.items()]
+    values = config.to_dict()
+    return {
+        option.model_name: steps * values[name] if option.steps_name else values[name]
+        for name, option in options_of(members).items()
+    }
 
 
 def _condition_dim(rows):
@@ -412,7 +414,7 @@ def _fit(config, dataset, vae, folder):
 
 def _chosen_by(config):
     """The figure of the valid split that says which epoch was best: of what training lowers."""
-    return "elbo" if raises_elbo(asdict(config)) else "loss"
+    return "elbo" if raises_elbo(config.to_dict()) else "loss"
 
 
 def _counts(config):
@@ -421,8 +423,8 @@ def _counts(config):
     Where the goal is not the ELBO, those before beta is at its full value had another goal, whose
     loss cannot be compared. Of cycles those count that are all at the full value, or the last ones.
     """
-    warmup, cycle = config.kl_warmup_epochs, config.kl_cycle_epochs
-    if raises_elbo(asdict(config)):
+    warmup, cycle = config.get("kl_warmup_epochs", 0), config.get("kl_cycle_epochs", 0)
+    if raises_elbo(config.to_dict()):
         return lambda epoch: True
     if cycle:
         return lambda epoch: epoch % cycle >= min(cycle / 2, cycle - 1)
@@ -468,26 +470,22 @@ class _BestWeights(keras.callbacks.Callback):
 
 
 def _valid_batch(config, dataset):
-    if config.tc_weight != 1:
+    if config.get("tc_weight", 1) != 1:
         return config.batch_size  # every pair of rows is compared, and the estimate depends on it
-    draws = config.iwae_draws if config.objective == "iwae" else 1
-    return max(1, _VALID_BATCH[dataset.kind] // draws)
+    return max(1, _VALID_BATCH[dataset.kind] // config.get("iwae_draws", 1))
 
 
 def _announce(config, dataset, vae, precision):
     """Say what is about to happen."""
     counts = ", ".join(f"{len(getattr(dataset, n).x):,} {n}" for n in ("train", "valid", "test"))
-    likelihood = config.likelihood
-    if likelihood == "gaussian":
-        likelihood += f", variance {config.variance}"
     lines = {
         "dataset": f"{config.dataset}: {counts}; one x is {vae.element_shape}",
         **_layout(dataset.card),
         **({"given": ", ".join(config.condition)} if config.condition else {}),
         "model": f"{config.network}, {vae.latent_dim} latent dimensions, "
         f"{vae.count_params():,} parameters",
-        "densities": f"likelihood {likelihood}; posterior {config.posterior}; "
-        f"prior {config.prior}; sampler {config.sampler}",
+        "densities": f"likelihood {_with_own(config, 'likelihood')}; posterior {config.posterior}; "
+        f"prior {_with_own(config, 'prior')}; sampler {config.sampler}",
         "objective": _objective(config),
         "training": f"{config.epochs} epochs of {_steps(config, dataset)} steps of "
         f"{min(config.batch_size, len(dataset.train.x))}, Adam {config.learning_rate:g} "
@@ -502,10 +500,16 @@ def _announce(config, dataset, vae, precision):
     print("figures are nats per example; elbo is higher the better, loss the lower\n", flush=True)
 
 
+def _with_own(config, kind):
+    """A part of the model and what it was told."""
+    own = (f"{name.replace('_', ' ')} {value}" for name, value in config.own(kind).items())
+    return ", ".join([getattr(config, kind), *own])
+
+
 def _objective(config):
     """What training lowers, in words."""
     if config.objective != "elbo":
-        return f"iwae of {config.iwae_draws} draws"
+        return _with_own(config, "objective")
     parts = [f"elbo, beta {config.beta:g}"]
     if config.kl_warmup_epochs:
         parts.append(f"rising over {config.kl_warmup_epochs} epochs")
@@ -533,7 +537,7 @@ def _few_steps(config, dataset):
 
 def _small_batches(config):
     """A line where the total correlation is estimated from too few rows; else nothing."""
-    if config.tc_weight == 1 or config.batch_size >= _MANY_ROWS:
+    if config.get("tc_weight", 1) == 1 or config.batch_size >= _MANY_ROWS:
         return ""
     return (
         f"{'note':11}--tc-weight: batches of {config.batch_size} are too few to tell total "

@@ -12,6 +12,7 @@ from PIL import Image
 
 import kvae
 from kvae import signatures
+from kvae.config import MODEL_PARTS
 from kvae.data import gmm
 from kvae.distributions import below_diagonal
 from kvae.likelihoods import LIKELIHOODS
@@ -20,6 +21,7 @@ from kvae.networks import NETWORKS, conv_large
 from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS
 from kvae.priors.standard_normal import StandardNormal
+from kvae.registry import options_of
 
 
 def _with_posteriors(combinations):
@@ -95,8 +97,12 @@ def png(image):
 
 def make_vae(shape, **options):
     """A small VAE, its weights moved off their symmetric start."""
-    small = {"latent_dim": 2, "prior_components": 3, "hidden_units": (8,), "width": 8}
-    options = {**small, "network": "conv" if len(shape) == 3 else "mlp", **options}
+    parts = {"network": "conv" if len(shape) == 3 else "mlp", "prior": "standard_normal"}
+    parts = {kind: options.pop(kind, part) for kind, part in parts.items()}
+    known = options_of(MODEL_PARTS[kind][part] for kind, part in parts.items())
+    small = {"prior_components": 3, "hidden_units": (8,), "width": 8}
+    small = {name: value for name, value in small.items() if name in known}
+    options = {"latent_dim": 2, **small, **parts, **options}
     keras.utils.set_random_seed(0)
     with mock.patch.object(conv_large, "_FILTERS", (4, 8, 8, 16)):  # of 26 million weights else
         vae = kvae.build_vae(shape, **options)

@@ -56,9 +56,9 @@ def test_import_kvae_is_light_and_its_names_are_there():
 
 def test_help_shows_zero_and_one_as_numbers():
     text = " ".join(_run("train.py", "--help").stdout.split())
-    assert "(1: the ELBO) (default: 1.0)" in text
-    assert "rises from 0 (default: 0)" in text
-    assert "pixels 0 or 1 (default: no)" in text
+    assert "(1: the ELBO); of the objective 'elbo' (default: 1.0)" in text
+    assert "rises from 0; of the objective 'elbo' (default: 0)" in text
+    assert "pixels 0 or 1; of the dataset 'digits' (default: no)" in text
 
 
 def test_every_option_of_the_issue_has_help():

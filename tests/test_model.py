@@ -498,9 +498,17 @@ def test_a_step_on_the_iwae_objective_raises_its_bound(ppca):
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_an_iwae_that_is_no_bound_is_refused():
-    with pytest.raises(UsageError, match="at least 1"):
-        kvae.build_vae((3,), objective="iwae", iwae_draws=0)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"beta": 0.5}, "beta applies to objective elbo alone, received objective iwae"),
+        ({"kl_warmup_steps": 3}, "kl_warmup_steps applies to objective elbo alone"),
+        ({"iwae_draws": 0}, "iwae_draws takes a whole number of at least 1; received 0"),
+    ],
+)
+def test_an_iwae_that_is_no_bound_is_refused(options, words):
+    with pytest.raises(UsageError, match=words):
+        kvae.build_vae((3,), objective="iwae", **options)
     with pytest.raises(UsageError, match="objective"):
         kvae.build_vae((3,), objective="elbow")
     with pytest.raises(UsageError, match="objective"):

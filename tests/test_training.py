@@ -29,12 +29,18 @@ QUICK["sampler"] = "none"
 
 def _train(save, preset="gmm", **given):
     quick = {**QUICK, "jit_compile": False} if preset.endswith("gmm") else {"epochs": 1}
-    return training.train(resolve({**quick, "save": str(save), **given}, preset))
+    return training.train(_config(quick, {"save": str(save), **given}, preset))
+
+
+def _config(quick, given, preset=None):
+    """The given options, and of the quick ones those that apply."""
+    known = resolve(given, preset).to_dict()
+    return resolve({**{name: quick[name] for name in quick if name in known}, **given}, preset)
 
 
 def _fit(folder, **given):
     """As `_train`, without publishing."""
-    config = resolve({**QUICK, "jit_compile": False, "save": str(folder), **given})
+    config = _config({**QUICK, "jit_compile": False}, {"save": str(folder), **given})
     with training._run_folder(config) as run_folder:
         return training.fit(config, run_folder)
 
@@ -542,7 +548,7 @@ def test_what_is_too_little_to_be_looked_at_is_said(ppca, capsys):
         ({"beta": 4, "kl_warmup_epochs": 3}, "elbo, beta 4, rising over 3 epochs"),
         ({"kl_cycle_epochs": 5, "free_bits": 0.2}, "in cycles of 5 epochs, 0.2 nats of each"),
         ({"tc_weight": 6}, "total correlation times 6"),
-        ({"objective": "iwae", "iwae_draws": 5}, "iwae of 5 draws"),
+        ({"objective": "iwae", "iwae_draws": 5}, "iwae, iwae draws 5"),
     ],
 )
 def test_the_objective_is_said(options, said):

@@ -1,20 +1,35 @@
 """Datasets: one file each, listed in DATASETS.
 
 A member is a module with a function `load(*, option=default, ...) -> Dataset`, whose keyword
-arguments are the options that it understands. Where loading takes long, a function `outline` of
-the same arguments gives the same counts and shapes at once, its pixels all grey.
+arguments are its declared options. Where loading takes long, a function `outline` of the same
+arguments gives the same counts and shapes at once, its pixels all grey.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvae.data.crops import WANTED, is_crop
 from kvae.errors import UsageError
-from kvae.registry import Member, find
+from kvae.options import (
+    ANY_TEXT,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE_COUNT,
+    SWITCH,
+    TEXT,
+    Kind,
+    Option,
+    arguments,
+    number,
+    text,
+    whole_number,
+)
+from kvae.registry import Member, member_of
 
 if TYPE_CHECKING:  # the command line's --help lists the datasets, and needs no NumPy for it
     import numpy as np
@@ -122,15 +137,112 @@ def _arrays() -> Any:
     return arrays
 
 
-DATASETS = {
-    "gmm": Member("a mixture of Gaussians with an exact density, drawn from a seed", _gmm),
-    "digits": Member("scikit-learn's 8x8 handwritten digits", _digits),
-    "faces": Member("drawn RGB faces with known factors, made from a seed", _faces),
-    "celeba": Member("CelebA from whatever local copy there is (--data-dir)", _celeba),
-    "folder": Member("any folder or zip of images (--data-dir)", _folder),
-    TFDS: Member("an image dataset of TensorFlow Datasets, as tfds:cifar10", _tfds),
-    "arrays": Member("a table of vectors in a .npy, .npz or .csv file (--data-dir)", _arrays),
-}
+GMM_WEIGHTS = ("random", "steep")
+
+# A version remembers where its data were, whichever folder it is evaluated from.
+_PATH = Kind("a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()))
+_DATA_DIR = Option(
+    "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder), where "
+    "TensorFlow Datasets keeps its own (tfds), or a .npy, .npz or .csv file (arrays)", _PATH,
+    metavar="PATH",
+)  # fmt: skip
+_LABELS_FILE = Option(
+    "labels_file", None, "table with commas of labels for the images: a header, then an image's "
+    "path or name and its labels", _PATH, metavar="FILE",
+)  # fmt: skip
+_CACHE_DIR = Option(
+    "cache_dir", None, "where decoded or drawn images are kept, else in ~/.cache/kvae", _PATH,
+    metavar="DIR",
+)  # fmt: skip
+_CACHE = Option(
+    "cache", True, "keep decoded or drawn images there; --no-cache: in memory instead", SWITCH
+)
+_MAX_UNREADABLE = Option(
+    "max_unreadable", 0.001, "largest part of the images that may be unreadable and is left out",
+    number("a number from 0 to 1", lambda value: 0 <= value <= 1), metavar="X",
+)  # fmt: skip
+_IMAGE_SIZE = Option(
+    "image_size", 64, "height and width of images, pixels", POSITIVE_COUNT, metavar="PIXELS"
+)
+_CHANNELS = Option(
+    "channels", 3, "1: grey images, 3: RGB", whole_number("1 or 3", lambda value: value in (1, 3)),
+    metavar="N",
+)  # fmt: skip
+_CROP = Option(
+    "crop", "center", f"part of each image that is kept: {WANTED}", text(WANTED, is_crop),
+    metavar="CROP",
+)  # fmt: skip
+_SPLIT_SEED = Option(
+    "split_seed", 0, "of the split into train, valid and test, where the data have none", COUNT,
+    metavar="N",
+)  # fmt: skip
+_DECODED = (_IMAGE_SIZE, _CHANNELS, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
+
+DATASETS: dict[str, Member] = {
+    "gmm": Member(
+        "a mixture of Gaussians with an exact density, drawn from a seed", _gmm,
+        (
+            Option("gmm_seed", 0, "which random mixture", COUNT, metavar="N"),
+            Option(
+                "gmm_components", 10, "Gaussians in the mixture, 1 to 50", POSITIVE_COUNT,
+                metavar="N",
+            ),
+            Option("gmm_dim", 3, "dimensions of a point, 1 to 32", POSITIVE_COUNT, metavar="N"),
+            Option(
+                "gmm_separation", 5.0,
+                "least distance of two means, in largest standard deviations", NOT_NEGATIVE,
+                metavar="X",
+            ),
+            Option(
+                "gmm_weights", "random", "of the components; 'steep': falling to 1%",
+                choices=GMM_WEIGHTS,
+            ),
+            Option(
+                "gmm_warp", 0.0, "bend each component by this much, 0 to 5: no longer Gaussian",
+                NOT_NEGATIVE, metavar="X",
+            ),
+        ),
+    ),
+    "digits": Member(
+        "scikit-learn's 8x8 handwritten digits", _digits,
+        (Option("binarize", False, "threshold digits at one half: pixels 0 or 1", SWITCH),),
+    ),
+    "faces": Member(
+        "drawn RGB faces with known factors, made from a seed", _faces,
+        (
+            _IMAGE_SIZE, _CACHE_DIR, _CACHE,
+            Option("faces_seed", 0, "which drawn faces", COUNT, metavar="N"),
+            Option(
+                "faces_count", 20000,
+                "drawn faces to train on; a tenth of it each to validate and to test",
+                POSITIVE_COUNT, metavar="N",
+            ),
+        ),
+    ),
+    "celeba": Member(
+        "CelebA from whatever local copy there is (--data-dir)", _celeba,
+        (_DATA_DIR, replace(_CROP, default="center148"), *_DECODED),
+    ),
+    "folder": Member(
+        "any folder or zip of images (--data-dir)", _folder,
+        (_DATA_DIR, _LABELS_FILE, _CROP, *_DECODED),
+    ),
+    TFDS: Member(
+        "an image dataset of TensorFlow Datasets, as tfds:cifar10", _tfds,
+        (_DATA_DIR, _CROP, *_DECODED),
+    ),
+    "arrays": Member(
+        "a table of vectors in a .npy, .npz or .csv file (--data-dir)", _arrays,
+        (
+            _DATA_DIR,
+            Option(
+                "label_column", "", "column of a table that holds labels: its name (.csv) or its "
+                "number from 1", ANY_TEXT,
+            ),
+            _SPLIT_SEED,
+        ),
+    ),
+}  # fmt: skip
 
 
 def key_of(name: str) -> str:
@@ -140,8 +252,7 @@ def key_of(name: str) -> str:
 
 def options_of(name: str) -> list[str]:
     """The names of the options that dataset `name` understands."""
-    known = inspect.signature(find(DATASETS, key_of(name), "dataset").load).parameters
-    return [option for option in known if option != _TFDS_OPTION]
+    return [option.name for option in _member(name).options]
 
 
 def load(name: str, **options: Any) -> Dataset:
@@ -155,26 +266,27 @@ def load(name: str, **options: Any) -> Dataset:
         UsageError: unknown name, or an option that this dataset does not have.
         DataError: the files are missing or not what they should be.
     """
-    return _member(name, options).load(**_with_name(name, options))
+    return _member(name).load().load(**_arguments(name, options))
 
 
 def outline(name: str, **options: Any) -> Dataset:
     """Like `load`, but fast: counts and shapes are true, pixels may be all grey (128)."""
-    member = _member(name, options)
-    return getattr(member, "outline", member.load)(**_with_name(name, options))
+    module = _member(name).load()
+    return getattr(module, "outline", module.load)(**_arguments(name, options))
 
 
-def _with_name(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    if key_of(name) != TFDS:
-        return options
-    return {**options, _TFDS_OPTION: name.removeprefix(_TFDS_PREFIX)}
+def _member(name: str) -> Member:
+    return member_of(DATASETS, key_of(name), "dataset")
 
 
-def _member(name: str, options: dict[str, Any]) -> Any:
+def _arguments(name: str, options: dict[str, Any]) -> dict[str, Any]:
     known = options_of(name)
     for option in options:
         if option not in known:
             raise UsageError(
                 f"dataset {name!r} has no option {option!r}: it understands {', '.join(known)}"
             )
-    return find(DATASETS, key_of(name), "dataset")
+    own = arguments(_member(name).options, options)
+    if key_of(name) == TFDS:
+        own[_TFDS_OPTION] = name.removeprefix(_TFDS_PREFIX)
+    return own

@@ -10,13 +10,12 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from kvae.data import Dataset, Split
+from kvae.data import GMM_WEIGHTS, Dataset, Split
 from kvae.errors import UsageError
 
 NUM_TRAIN, NUM_VALID, NUM_TEST = 50_000, 10_000, 10_000
 SMALLEST_STDDEV, LARGEST_STDDEV = 0.4, 1.0
 MAX_COMPONENTS, MAX_DIM, MAX_SEPARATION, MAX_WARP = 50, 32, 1000.0, 5.0
-WEIGHTS = ("random", "steep")
 STEEP_SMALLEST_WEIGHT = 0.01
 _ROWS_AT_ONCE = 65_536
 
@@ -238,8 +237,8 @@ def random_mixture(
     Raises:
         ValueError: there are no such weights, or `Mixture` refuses the warp.
     """
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: received {weights!r}")
+    if weights not in GMM_WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(GMM_WEIGHTS)}: received {weights!r}")
     rng = np.random.default_rng(seed)
     drawn = 0.2 / num_components + 0.8 * rng.dirichlet(np.full(num_components, 4.0))
     if weights == "steep":
@@ -337,9 +336,9 @@ def load(
             f"gmm_warp bends the last coordinate by the first, so it needs gmm_dim of 2 or more: "
             f"received gmm_warp {gmm_warp}, gmm_dim {gmm_dim}"
         )
-    if gmm_weights not in WEIGHTS:
+    if gmm_weights not in GMM_WEIGHTS:
         raise UsageError(
-            f"gmm_weights must be one of {', '.join(WEIGHTS)}: received {gmm_weights!r}"
+            f"gmm_weights must be one of {', '.join(GMM_WEIGHTS)}: received {gmm_weights!r}"
         )
     mixture = random_mixture(
         gmm_components, gmm_dim, gmm_separation, gmm_seed, weights=gmm_weights, warp=gmm_warp

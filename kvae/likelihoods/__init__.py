@@ -1,15 +1,16 @@
 """Likelihoods p(x given z): what the decoder's output means. One file each.
 
-A member is a Keras layer with `kind` (its name here), `num_outputs(channels)` (what the decoder's
-last axis must hold for an x whose last axis holds `channels`; the means come first) and
-`distribution(params)`.
+A member is a Keras layer that derives from `kvae.likelihoods.base.Likelihood`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kvae.registry import Member
+from kvae.options import POSITIVE, POSITIVE_COUNT, Kind, Option
+from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:  # --help needs no NumPy
     import numpy as np
@@ -17,6 +18,57 @@ if TYPE_CHECKING:  # --help needs no NumPy
 #: What a Gaussian likelihood's variance can be beside a number.
 LEARNED_VARIANCES = (
     "shared", "optimal", "per-channel", "per-feature", "heteroscedastic", "full",
+)  # fmt: skip
+_ROUNDING = 1e-3  # of float32 images, in levels
+
+
+def _is_finite(x: np.ndarray) -> bool:
+    return x.dtype.kind == "u" or bool((abs(x) < float("inf")).all())  # false for NaN too
+
+
+def _is_binary(x: np.ndarray) -> bool:
+    largest = 255 if x.dtype.kind == "u" else 1
+    return bool(((x == 0) | (x == largest)).all())
+
+
+def _is_levels(x: np.ndarray) -> bool:
+    if x.ndim != 4 or x.dtype.kind == "u":
+        return x.ndim == 4
+    levels = x * 255
+    if not (abs(levels) <= 255).all():  # NaN too
+        return False
+    return bool(((abs(levels - levels.round()) < _ROUNDING) & (levels >= 0)).all())
+
+
+@dataclass(frozen=True)
+class LikelihoodMember(Member):
+    """A likelihood, and for what x it is.
+
+    Args:
+        accepts: whether it is one of data like these, floats or uint8 images.
+        takes: which they are, in words.
+        standardizes: whether x may be shifted and scaled for it.
+    """
+
+    accepts: Callable[[np.ndarray], bool] = _is_finite
+    takes: str = "finite numbers"
+    standardizes: bool = False
+
+
+VARIANCE = Option(
+    "variance", "shared",
+    "a number (after --standardize); the mean squared error itself: 'optimal'; learned: 'shared', "
+    "'per-channel' or 'per-feature'; from the decoder: 'heteroscedastic', or 'full', with the "
+    "covariance of all features (of the colours of each pixel)",
+    Kind(
+        f"a positive number, {' or '.join(LEARNED_VARIANCES)}",
+        lambda given: given if given in LEARNED_VARIANCES else POSITIVE.read(given),
+    ),
+    metavar="X|NAME",
+)  # fmt: skip
+LOGISTIC_COMPONENTS = Option(
+    "logistic_components", 1, "logistics in the mixture of each pixel, 1 to 50", POSITIVE_COUNT,
+    metavar="N", argument="num_components",
 )  # fmt: skip
 
 
@@ -38,37 +90,33 @@ def _discretized_logistic() -> Any:
     return discretized_logistic.DiscretizedLogistic
 
 
-LIKELIHOODS = {
-    "gaussian": Member(
-        "normal, its variance fixed, learned or from the decoder (--variance)", _gaussian
+LIKELIHOODS: dict[str, Member] = {
+    "gaussian": LikelihoodMember(
+        "normal, its variance fixed, learned or from the decoder (--variance)", _gaussian,
+        (VARIANCE,), standardizes=True,
     ),
-    "discretized-logistic": Member(
+    "discretized-logistic": LikelihoodMember(
         "the 256 grey levels of images, as a mixture of logistics (--logistic-components)",
-        _discretized_logistic,
+        _discretized_logistic, (LOGISTIC_COMPONENTS,),
+        accepts=_is_levels, takes="grey levels of images",
     ),
-    "bernoulli": Member("binary pixels, 0 or 1 (--binarize makes them)", _bernoulli),
-}
+    "bernoulli": LikelihoodMember(
+        "binary pixels, 0 or 1 (--binarize makes them)", _bernoulli,
+        accepts=_is_binary, takes="0 and 1 alone",
+    ),
+}  # fmt: skip
 
-_BINARY_ONLY = ("bernoulli",)
-_LEVELS_ONLY = ("discretized-logistic",)
-_ROUNDING = 1e-3  # of float32 images, in levels
+
+def facts(name: str) -> LikelihoodMember:
+    """What is known of a likelihood, a key of LIKELIHOODS, before it is imported."""
+    return facts_of(LIKELIHOODS[name], LikelihoodMember)
 
 
 def accepts(name: str, x: np.ndarray) -> bool:
     """Whether a likelihood is one of data like these.
 
     Args:
-        name: a key of LIKELIHOODS.
+        name: a key of LIKELIHOODS; of another likelihood it is asked that x be finite.
         x: some of the data, floats or uint8 images.
     """
-    if name in _BINARY_ONLY:
-        largest = 255 if x.dtype.kind == "u" else 1
-        return bool(((x == 0) | (x == largest)).all())
-    if name in _LEVELS_ONLY:
-        if x.ndim != 4 or x.dtype.kind == "u":
-            return x.ndim == 4
-        levels = x * 255
-        if not (abs(levels) <= 255).all():  # NaN too
-            return False
-        return bool(((abs(levels - levels.round()) < _ROUNDING) & (levels >= 0)).all())
-    return x.dtype.kind == "u" or bool((abs(x) < float("inf")).all())  # false for NaN too
+    return facts(name).accepts(x) if name in LIKELIHOODS else _is_finite(x)

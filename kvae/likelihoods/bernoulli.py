@@ -3,10 +3,11 @@
 import keras
 
 from kvae import distributions
+from kvae.likelihoods.base import Likelihood
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class Bernoulli(keras.layers.Layer):
+class Bernoulli(Likelihood):
     """p(x given z) = Bernoulli(sigmoid(decoder(z))), for x that is 0 or 1.
 
     A grey level has probability zero (minus infinity nats): it can never pass for a likelihood.
@@ -20,7 +21,7 @@ class Bernoulli(keras.layers.Layer):
         return channels
 
     def __init__(self, **kwargs):
-        super().__init__(**{"dtype": "float32", "name": "bernoulli", **kwargs})
+        super().__init__(**{"name": "bernoulli", **kwargs})
 
     def distribution(self, params):
         """p(x given z) as a distribution.

@@ -6,6 +6,7 @@ import keras
 
 from kvae.distributions import LogisticLevels
 from kvae.errors import UsageError
+from kvae.likelihoods.base import Likelihood
 
 _MAX_COMPONENTS = 50
 _SCALE_FLOOR = 1e-4  # a fortieth of a level
@@ -13,7 +14,7 @@ _FIRST_SCALE = 0.1
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class DiscretizedLogistic(keras.layers.Layer):
+class DiscretizedLogistic(Likelihood):
     """p(x given z): logistic noise around the decoder's means, as masses of the 256 grey levels.
 
     A probability, not a density: the only likelihood here that has bits per dimension. With several
@@ -33,7 +34,7 @@ class DiscretizedLogistic(keras.layers.Layer):
     kind = "discretized-logistic"
 
     def __init__(self, num_components=1, **kwargs):
-        super().__init__(**{"dtype": "float32", "name": "discretized_logistic", **kwargs})
+        super().__init__(**{"name": "discretized_logistic", **kwargs})
         if num_components != int(num_components) or not 1 <= num_components <= _MAX_COMPONENTS:
             raise UsageError(
                 f"num_components must be a whole number from 1 to {_MAX_COMPONENTS}, received "

@@ -6,13 +6,17 @@ import keras
 
 from kvae.distributions import LOG_2PI, DiagonalNormal, PrecisionNormal, below_diagonal
 from kvae.likelihoods import LEARNED_VARIANCES
+from kvae.likelihoods.base import Likelihood
 
 _LARGEST_LOG_STDDEV = 20.0  # its variance's square is still a float32
+# Where a learned variance of images starts, and its floor: a pixel has 256 levels, and one level is
+# the least error that a variance should claim to know.
+_OF_IMAGES = {"initial_variance": 0.02, "variance_floor": (1.0 / 255.0) ** 2}
 _MOMENTUM = 0.95  # of the moving average: a batch of images is many thousand squared errors
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class Gaussian(keras.layers.Layer):
+class Gaussian(Likelihood):
     """p(x given z) = Normal(decoder(z), variance).
 
     The variance is in the squared units that the decoder speaks:
@@ -43,7 +47,7 @@ class Gaussian(keras.layers.Layer):
     kind = "gaussian"
 
     def __init__(self, variance=0.1, *, initial_variance=0.1, variance_floor=1e-6, **kwargs):
-        super().__init__(**{"dtype": "float32", "name": "gaussian", **kwargs})
+        super().__init__(**{"name": "gaussian", **kwargs})
         if variance not in LEARNED_VARIANCES and not float(variance) > 0.0:
             raise ValueError(
                 f"variance must be positive or one of {LEARNED_VARIANCES}, received {variance!r}"
@@ -56,6 +60,11 @@ class Gaussian(keras.layers.Layer):
         self.variance = variance if variance in LEARNED_VARIANCES else float(variance)
         self.initial_variance = float(initial_variance)
         self.variance_floor = float(variance_floor)
+
+    @classmethod
+    def make(cls, element_shape, **own):
+        """See `Likelihood.make`; a learned variance of images starts lower, and has a floor."""
+        return cls(**own, **(_OF_IMAGES if len(element_shape) == 3 else {}))
 
     def build(self, event_shape):
         """Make the learned variance, if there is one, for x of shape `(None, ...)`."""

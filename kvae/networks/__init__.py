@@ -2,37 +2,48 @@
 
 A member is a module with two functions that return functional Keras models:
 
-    encoder(element_shape, latent_dim, num_params, options)
+    encoder(element_shape, latent_dim, num_params, *, dtype, **own)
         x (batch, *element_shape) -> (batch, num_params), the first latent_dim of them the means
-    decoder(latent_dim, element_shape, num_outputs, options)
+    decoder(latent_dim, element_shape, num_outputs, *, dtype, **own)
         latent (batch, latent_dim) -> (batch, ..., num_outputs), on the last axis the means first
 
-Each reads what it needs of the `NetworkOptions`. Layers compute in their `dtype`; the heads are
+`own` are its declared options. Layers compute in the Keras dtype policy `dtype`; the heads are
 float32.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from kvae.errors import UsageError
-from kvae.registry import Member
+from kvae.options import POSITIVE_COUNT, SWITCH, UNITS, Option, whole_number
+from kvae.registry import Member, facts_of
+
+GROUPS = 8  # of channels that "resnet" normalises together
 
 
-class NetworkOptions(NamedTuple):
-    """What networks can be told.
+@dataclass(frozen=True)
+class NetworkMember(Member):
+    """A network, and for what it is.
 
     Args:
-        hidden_units: of "mlp": units of each hidden layer.
-        linear_path: of "mlp": whether a learned linear path lies beside them.
-        width: of "resnet": channels of the largest map, a multiple of 8.
-        depth: of "resnet": residual blocks at each size of map but the largest.
-        dtype: the Keras dtype policy of the hidden layers.
+        image_sizes: smallest and largest height and width; None: not for images alone, any shape.
+        normalises_by_batch: whether what it says of a row depends on the batch.
     """
 
-    hidden_units: tuple[int, ...] = (64, 64)
-    linear_path: bool = True
-    width: int = 16
-    depth: int = 1
-    dtype: str = "float32"
+    image_sizes: tuple[int, int] | None = None
+    normalises_by_batch: bool = False
+
+
+HIDDEN_UNITS = Option("hidden_units", (64, 64), "units of the hidden layers", UNITS, metavar="N,N")
+LINEAR_PATH = Option("linear_path", True, "a learned linear path beside the hidden layers", SWITCH)
+WIDTH = Option(
+    "width", 16, f"channels of the largest map, a multiple of {GROUPS}",
+    whole_number(f"a multiple of {GROUPS}", lambda value: value >= GROUPS and not value % GROUPS),
+    metavar="N",
+)  # fmt: skip
+DEPTH = Option(
+    "depth", 1, "residual blocks at each size of map but the largest", POSITIVE_COUNT, metavar="N"
+)
 
 
 def _mlp() -> Any:
@@ -59,33 +70,30 @@ def _resnet() -> Any:
     return resnet
 
 
-NETWORKS = {
-    "mlp": Member("dense layers (--hidden-units), beside a linear path", _mlp),
-    "conv": Member("strided convolutions of 32 and 64 filters, the student report's", _conv),
-    "conv-large": Member(
-        "5x5 convolutions of 128 to 1024 filters, batch-normalised: of the WAE and RAE papers",
-        _conv_large,
+_SIZES = (8, 256)
+
+NETWORKS: dict[str, Member] = {
+    "mlp": NetworkMember(
+        "dense layers (--hidden-units), beside a linear path", _mlp, (HIDDEN_UNITS, LINEAR_PATH)
     ),
-    "resnet": Member("residual blocks, group-normalised (--width, --depth)", _resnet),
-}
+    "conv": NetworkMember(
+        "strided convolutions of 32 and 64 filters, the student report's", _conv,
+        image_sizes=_SIZES,
+    ),
+    "conv-large": NetworkMember(
+        "5x5 convolutions of 128 to 1024 filters, batch-normalised: of the WAE and RAE papers",
+        _conv_large, image_sizes=_SIZES, normalises_by_batch=True,
+    ),
+    "resnet": NetworkMember(
+        "residual blocks, group-normalised (--width, --depth)", _resnet, (WIDTH, DEPTH),
+        image_sizes=_SIZES,
+    ),
+}  # fmt: skip
 
-GROUPS = 8  # of channels that "resnet" normalises together
 
-#: Smallest and largest height and width, for the networks that are for images alone.
-IMAGE_SIZES = {"conv": (8, 256), "conv-large": (8, 256), "resnet": (8, 256)}
-
-
-def check_width(width: int) -> None:
-    """Refuse channels that the groups of a normalisation do not divide.
-
-    Args:
-        width: of `NetworkOptions`.
-
-    Raises:
-        UsageError: it is no multiple of 8.
-    """
-    if width < 1 or width % GROUPS:
-        raise UsageError(f"width must be a multiple of {GROUPS}, received {width}")
+def facts(name: str) -> NetworkMember:
+    """What is known of a network, a key of NETWORKS, before it is imported."""
+    return facts_of(NETWORKS[name], NetworkMember)
 
 
 def check_shape(name: str, element_shape: tuple[int, ...]) -> None:
@@ -98,9 +106,10 @@ def check_shape(name: str, element_shape: tuple[int, ...]) -> None:
     Raises:
         UsageError: the network does not take that shape.
     """
-    if name not in IMAGE_SIZES:
+    sizes = facts(name).image_sizes
+    if sizes is None:
         return
-    least, most = IMAGE_SIZES[name]
+    least, most = sizes
     if len(element_shape) != 3 or not all(least <= size <= most for size in element_shape[:2]):
         raise UsageError(
             f"the network {name!r} takes images (height, width, channels) of {least} to {most} "

@@ -12,7 +12,6 @@ import math
 
 import keras
 
-from kvae.networks import check_shape
 from kvae.networks.sizes import cropped, num_halvings, small_size
 
 _VECTOR = 256
@@ -23,11 +22,10 @@ def _filters(num_halvings):
     return [32 if 2 * i < num_halvings - 1 else 64 for i in range(num_halvings)]
 
 
-def encoder(element_shape, latent_dim, num_params, options):
+def encoder(element_shape, latent_dim, num_params, *, dtype):
     """See `kvae.networks`."""
     del latent_dim
-    check_shape("conv", element_shape)
-    layers, dtype = keras.layers, options.dtype
+    layers = keras.layers
     inputs = x = keras.Input(element_shape, name="x")
     for filters in _filters(num_halvings(element_shape)):
         x = layers.Conv2D(
@@ -40,10 +38,9 @@ def encoder(element_shape, latent_dim, num_params, options):
     return keras.Model(inputs, outputs, name="encoder")
 
 
-def decoder(latent_dim, element_shape, num_outputs, options):
+def decoder(latent_dim, element_shape, num_outputs, *, dtype):
     """See `kvae.networks`."""
-    check_shape("conv", element_shape)
-    layers, dtype = keras.layers, options.dtype
+    layers = keras.layers
     inputs = keras.Input((latent_dim,), name="latent")
     x = layers.Dense(_VECTOR, activation="relu", kernel_initializer="he_normal", dtype=dtype)(
         inputs

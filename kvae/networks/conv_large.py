@@ -13,7 +13,6 @@ import math
 
 import keras
 
-from kvae.networks import check_shape
 from kvae.networks.sizes import cropped, small_size
 
 _FILTERS = (128, 256, 512, 1024)
@@ -26,11 +25,10 @@ def _normalised(x, dtype):
     return keras.layers.Activation("relu", dtype=dtype)(x)
 
 
-def encoder(element_shape, latent_dim, num_params, options):
+def encoder(element_shape, latent_dim, num_params, *, dtype):
     """See `kvae.networks`."""
     del latent_dim
-    check_shape("conv-large", element_shape)
-    layers, dtype = keras.layers, options.dtype
+    layers = keras.layers
     inputs = x = keras.Input(element_shape, name="x")
     for filters in _FILTERS:
         x = layers.Conv2D(
@@ -43,10 +41,9 @@ def encoder(element_shape, latent_dim, num_params, options):
     return keras.Model(inputs, outputs, name="encoder")
 
 
-def decoder(latent_dim, element_shape, num_outputs, options):
+def decoder(latent_dim, element_shape, num_outputs, *, dtype):
     """See `kvae.networks`."""
-    check_shape("conv-large", element_shape)
-    layers, dtype = keras.layers, options.dtype
+    layers = keras.layers
     inputs = keras.Input((latent_dim,), name="latent")
     *doublings, last = _FILTERS[::-1]
     smallest = (*small_size(element_shape, len(doublings)), doublings[0])

@@ -8,10 +8,10 @@ import keras
 _SPREAD_SCALE = 0.01
 
 
-def _hidden(x, options):
-    for units in options.hidden_units:
+def _hidden(x, hidden_units, dtype):
+    for units in hidden_units:
         x = keras.layers.Dense(
-            units, activation="relu", kernel_initializer="he_normal", dtype=options.dtype
+            units, activation="relu", kernel_initializer="he_normal", dtype=dtype
         )(x)
     return x
 
@@ -36,12 +36,11 @@ def _head(x, size, name, scale):
     return keras.layers.Dense(size, kernel_initializer=start, dtype="float32", name=name)(x)
 
 
-def encoder(element_shape, latent_dim, num_params, options):
+def encoder(element_shape, latent_dim, num_params, *, dtype, hidden_units, linear_path):
     """See `kvae.networks`."""
-    linear_path = options.linear_path
     inputs = keras.Input(element_shape, name="x")
     flat = keras.layers.Flatten(dtype="float32")(inputs)
-    x = _hidden(flat, options)
+    x = _hidden(flat, hidden_units, dtype)
     mean = _mean_head(x, latent_dim, flat if linear_path else None, "posterior_mean")
     scale = _SPREAD_SCALE if linear_path else 1.0
     spread = _head(x, num_params - latent_dim, "posterior_spread", scale)
@@ -49,11 +48,10 @@ def encoder(element_shape, latent_dim, num_params, options):
     return keras.Model(inputs, out, name="encoder")
 
 
-def decoder(latent_dim, element_shape, num_outputs, options):
+def decoder(latent_dim, element_shape, num_outputs, *, dtype, hidden_units, linear_path):
     """See `kvae.networks`."""
-    linear_path = options.linear_path
     inputs = keras.Input((latent_dim,), name="latent")
-    x = _hidden(inputs, options)
+    x = _hidden(inputs, hidden_units, dtype)
     channels = element_shape[-1]
     places = math.prod(element_shape[:-1])
     linear = inputs if linear_path else None

@@ -14,7 +14,7 @@ import math
 
 import keras
 
-from kvae.networks import GROUPS, check_shape, check_width
+from kvae.networks import GROUPS
 from kvae.networks.sizes import cropped, num_halvings, small_size
 
 _MOST_DOUBLINGS = 3
@@ -35,47 +35,43 @@ def _convolution(x, filters, dtype, start="he_normal"):
     return keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=start, dtype=dtype)(x)
 
 
-def _blocks(x, options):
-    filters, dtype = x.shape[-1], options.dtype
-    for _ in range(options.depth):
+def _blocks(x, depth, dtype):
+    filters = x.shape[-1]
+    for _ in range(depth):
         branch = _convolution(_normalised(x, dtype), filters, dtype)
         branch = keras.layers.Activation("swish", dtype=dtype)(branch)
         x = keras.layers.Add(dtype=dtype)([x, _convolution(branch, filters, dtype, "zeros")])
     return x
 
 
-def encoder(element_shape, latent_dim, num_params, options):
+def encoder(element_shape, latent_dim, num_params, *, dtype, width, depth):
     """See `kvae.networks`."""
     del latent_dim
-    check_shape("resnet", element_shape)
-    check_width(options.width)
-    layers, dtype = keras.layers, options.dtype
+    layers = keras.layers
     inputs = x = keras.Input(element_shape, name="x")
-    for place, filters in enumerate(_channels(element_shape, options.width)):
+    for place, filters in enumerate(_channels(element_shape, width)):
         if place:
             x = layers.Activation("swish", dtype=dtype)(x)
         x = layers.Conv2D(
             filters, 4, strides=2, padding="same", kernel_initializer="he_normal", dtype=dtype
         )(x)
-        x = _blocks(x, options) if place else x
+        x = _blocks(x, depth, dtype) if place else x
     x = layers.Flatten(dtype=dtype)(_normalised(x, dtype))
     outputs = layers.Dense(num_params, dtype="float32", name="posterior")(x)
     return keras.Model(inputs, outputs, name="encoder")
 
 
-def decoder(latent_dim, element_shape, num_outputs, options):
+def decoder(latent_dim, element_shape, num_outputs, *, dtype, width, depth):
     """See `kvae.networks`."""
-    check_shape("resnet", element_shape)
-    check_width(options.width)
-    layers, dtype = keras.layers, options.dtype
+    layers = keras.layers
     inputs = keras.Input((latent_dim,), name="latent")
-    channels = _channels(element_shape, options.width)[::-1]
+    channels = _channels(element_shape, width)[::-1]
     smallest = (*small_size(element_shape, len(channels)), channels[0])
     x = layers.Dense(math.prod(smallest), dtype=dtype)(inputs)
     x = layers.Reshape(smallest, dtype=dtype)(x)
     for place, filters in enumerate((*channels[1:], num_outputs)):
         is_head = place == len(channels) - 1
-        x = x if is_head and place else _blocks(x, options)
+        x = x if is_head and place else _blocks(x, depth, dtype)
         x = layers.Conv2DTranspose(
             filters, 4, strides=2, padding="same",
             kernel_initializer="glorot_uniform" if is_head else "he_normal",

@@ -2,8 +2,7 @@
 
 import keras
 
-from kvae.errors import UsageError
-from kvae.objectives import check_elbo
+from kvae.objectives import check_elbo, check_schedules
 from kvae.objectives.base import Objective, Outcome
 from kvae.objectives.regularisers import free_bits_rate, total_correlation
 from kvae.schedules import Cyclical, LinearWarmup
@@ -21,9 +20,6 @@ class Elbo(Objective):
             posterior, a standard normal prior, and batches of 512 rows or more: see
             `kvae.objectives.regularisers.total_correlation`.
         first_step: the step of the model at which the schedule of beta begins.
-
-    Raises:
-        UsageError: free bits or a weight below 0.
     """
 
     kind = "elbo"
@@ -32,16 +28,11 @@ class Elbo(Objective):
         self.beta = beta if callable(beta) else float(beta)
         self.first_step = int(first_step)
         self.free_bits, self.tc_weight = float(free_bits), float(tc_weight)
-        check_elbo(self.free_bits, self.tc_weight)
 
     @classmethod
     def make(cls, beta, kl_warmup_steps, kl_cycle_steps, free_bits, tc_weight):
         """Of the options of "elbo", see `kvae.objectives.OBJECTIVES`."""
-        if kl_warmup_steps and kl_cycle_steps:
-            raise UsageError(
-                "kl_warmup_steps or kl_cycle_steps, not both: received "
-                f"{kl_warmup_steps} and {kl_cycle_steps}"
-            )
+        check_schedules(kl_warmup_steps, kl_cycle_steps, "kl_warmup_steps", "kl_cycle_steps")
         if kl_warmup_steps:
             beta = LinearWarmup(beta, kl_warmup_steps)
         elif kl_cycle_steps:
@@ -56,7 +47,10 @@ class Elbo(Objective):
     def check(self, *, posterior, prior, likelihood):
         """See `Objective.check`."""
         del likelihood
-        check_elbo(self.free_bits, self.tc_weight, posterior=posterior, prior=prior.kind)
+        check_elbo(
+            posterior=posterior, prior=prior.kind, free_bits=self.free_bits,
+            tc_weight=self.tc_weight,
+        )  # fmt: skip
 
     def __call__(self, model, x, noise, step, training=False):
         """See `Objective`."""

@@ -3,10 +3,43 @@
 A member is a Keras layer that derives from `kvae.priors.base.Prior`.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kvae.errors import UsageError
-from kvae.registry import Member
+from kvae.options import POSITIVE_COUNT, Option
+from kvae.registry import Member, facts_of
+
+
+@dataclass(frozen=True)
+class DensityMember(Member):
+    """A density of latents, here or among `kvae.samplers.SAMPLERS`.
+
+    Args:
+        least_latent_dim: dimensions that z must have.
+    """
+
+    least_latent_dim: int = 1
+
+
+@dataclass(frozen=True)
+class PriorMember(DensityMember):
+    """A prior, and with what it goes.
+
+    Args:
+        pseudo_inputs: whether it sends x of its own, without conditions, through the encoder.
+        starts_at: its option that is the number of rows of the data which it starts at; "": none.
+    """
+
+    pseudo_inputs: bool = False
+    starts_at: str = ""
+
+
+PRIOR_COMPONENTS = Option(
+    "prior_components", 30, "components; best twice as many as the data have groups",
+    POSITIVE_COUNT, metavar="N", argument="num_components",
+)  # fmt: skip
 
 
 def _standard_normal() -> Any:
@@ -33,25 +66,42 @@ def _flow() -> Any:
     return flow.Flow
 
 
-PRIORS = {
-    "standard_normal": Member("zero mean, unit variance, nothing learned", _standard_normal),
-    "mixture": Member("mixture of Gaussians, learned weights, means, covariances", _mixture),
-    "vamp": Member("VampPrior: mixture of the posteriors of learned pseudo-inputs", _vamp),
-    "flow": Member("normalising flow of affine coupling layers, 2 latents at least", _flow),
-}
+PRIORS: dict[str, Member] = {
+    "standard_normal": PriorMember("zero mean, unit variance, nothing learned", _standard_normal),
+    "mixture": PriorMember(
+        "mixture of Gaussians, learned weights, means, covariances", _mixture,
+        (PRIOR_COMPONENTS,), starts_at=PRIOR_COMPONENTS.name,
+    ),
+    "vamp": PriorMember(
+        "VampPrior: mixture of the posteriors of learned pseudo-inputs", _vamp,
+        (PRIOR_COMPONENTS,), starts_at=PRIOR_COMPONENTS.name, pseudo_inputs=True,
+    ),
+    "flow": PriorMember(
+        "normalising flow of affine coupling layers, 2 latents at least", _flow,
+        least_latent_dim=2,
+    ),
+}  # fmt: skip
 
 
-def check_density(name: str, latent_dim: int) -> None:
+def facts(name: str) -> PriorMember:
+    """What is known of a prior, a key of PRIORS, before it is imported."""
+    return facts_of(PRIORS[name], PriorMember)
+
+
+def check_density(registry: Mapping[str, Member], name: str, latent_dim: int) -> None:
     """Refuse a latent space that a density is not for.
 
     Args:
-        name: a key of PRIORS, or of `kvae.samplers.SAMPLERS`.
+        registry: PRIORS, or `kvae.samplers.SAMPLERS`.
+        name: a key of it.
         latent_dim: dimensions of z.
 
     Raises:
-        UsageError: a flow's coupling layers need two dimensions.
+        UsageError: the density needs more dimensions.
     """
-    if name == "flow" and latent_dim < 2:
+    least = facts_of(registry[name], DensityMember).least_latent_dim
+    if latent_dim < least:
         raise UsageError(
-            f"a flow (--prior, --sampler) needs at least 2 latent dimensions, received {latent_dim}"
+            f"{name!r} (--prior, --sampler) needs at least {least} latent dimensions, received "
+            f"{latent_dim}"
         )

@@ -20,6 +20,16 @@ class Prior(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
 
+    @classmethod
+    def make(cls, *, seed, **own):
+        """The prior; by default the constructor with all of them.
+
+        Args:
+            seed: of what is random at its start.
+            **own: its declared options, under the names of the constructor's arguments.
+        """
+        return cls(seed=seed, **own)
+
     def log_prob(self, z):
         """Log density.
 

@@ -12,6 +12,12 @@ class StandardNormal(Prior):
 
     kind = "standard_normal"
 
+    @classmethod
+    def make(cls, *, seed):
+        """See `Prior.make`; nothing is random here."""
+        del seed
+        return cls()
+
     def build(self, latent_shape):
         """Note the latent dimension of z, `(None, latent_dim)`."""
         self._latent_dim = int(latent_shape[-1])

@@ -2,12 +2,12 @@
 
 A member is a function
 
-    fit(train, valid, *, prior, seed) -> Prior
+    fit(train, valid, *, prior, seed, **own) -> Prior
 
-of draws from the posteriors of the train and of the valid split, NumPy `(rows, latent_dim)`, and of
-the prior that the model was trained with; it prints a line about what it chose. `generate` draws
-from what it returns, and nothing else changes. It helps where the posteriors together are far from
-the prior; what both say of held-out draws is printed.
+of draws from the posteriors of the train and of the valid split, NumPy `(rows, latent_dim)`, of
+the prior that the model was trained with and of its own declared options; it prints a line about
+what it chose. `generate` draws from what it returns, and nothing else changes. It helps where the
+posteriors together are far from the prior; what both say of held-out draws is printed.
 
 Source: Ghosh et al., "From variational to deterministic autoencoders", ICLR 2020, section 4, for
 fitting afterwards.
@@ -15,6 +15,7 @@ fitting afterwards.
 
 from typing import Any
 
+from kvae.priors import DensityMember
 from kvae.registry import Member
 
 
@@ -36,8 +37,8 @@ def _second_stage() -> Any:
     return second_stage.fit
 
 
-SAMPLERS = {
+SAMPLERS: dict[str, Member] = {
     "mixture": Member("mixture of Gaussians, as many as held-out likelihood asks for", _mixture),
-    "flow": Member("normalising flow of affine coupling layers", _flow),
+    "flow": DensityMember("normalising flow of affine coupling layers", _flow, least_latent_dim=2),
     "second-stage": Member("a second VAE, of the latents; has no exact density", _second_stage),
 }

@@ -3,8 +3,6 @@
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from kvae.errors import KvaeError
@@ -34,6 +32,8 @@ def fit(train, valid, *, prior, seed):
     Returns:
         `kvae.priors.mixture.Mixture`.
     """
+    from sklearn.exceptions import ConvergenceWarning  # not before a mixture is fitted: it is slow
+
     # Threads would wait for each other at every small product.
     with threadpool_limits(1), warnings.catch_warnings():
         # A start that has not converged after the last round is still a density, and is compared.
@@ -78,6 +78,8 @@ def _best_of_sizes(part, valid, seed):
 
 
 def _mixture(count, rows, seed, **options):
+    from sklearn.mixture import GaussianMixture
+
     # scikit-learn adds its least variance as a number, whatever the scale of the data.
     least = 1e-6 * float(rows.var(axis=0).mean())
     return GaussianMixture(

@@ -8,7 +8,7 @@ from kvae.distributions import DiagonalNormal
 from kvae.errors import KvaeError
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.model import VAE
-from kvae.networks import NetworkOptions, mlp
+from kvae.networks import mlp
 from kvae.objectives.elbo import Elbo
 from kvae.priors.second_stage import SecondStage
 from kvae.priors.standard_normal import StandardNormal
@@ -64,11 +64,15 @@ def fit(train, valid, *, prior, seed):
 
 def _vae_of(latents, warmup_steps, seed):
     dim = latents.shape[1]
-    options = NetworkOptions(hidden_units=_WIDE_UNITS if dim > _WIDE else _HIDDEN_UNITS)
+    layers = {
+        "hidden_units": _WIDE_UNITS if dim > _WIDE else _HIDDEN_UNITS,
+        "linear_path": True,
+        "dtype": "float32",
+    }
     likelihood = Gaussian("shared")
     return VAE(
-        mlp.encoder((dim,), dim, DiagonalNormal.num_params(dim), options),
-        mlp.decoder(dim, (dim,), likelihood.num_outputs(dim), options),
+        mlp.encoder((dim,), dim, DiagonalNormal.num_params(dim), **layers),
+        mlp.decoder(dim, (dim,), likelihood.num_outputs(dim), **layers),
         likelihood, StandardNormal(), objective=Elbo(LinearWarmup(1.0, max(1, warmup_steps))),
         shift=latents.mean(axis=0), scale=latents.std(axis=0) + 1e-6, seed=seed,
     )  # fmt: skip

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from kvae.config import GMM_WEIGHTS
 from kvae.data import gmm
 from kvae.errors import UsageError
 
@@ -370,10 +369,6 @@ def test_steep_weights_decide_the_shares_of_the_points_and_stand_on_the_card():
     assert shares.min() == pytest.approx(0.01, abs=0.002)
     assert dataset.card["weights"] == "steep"
     assert gmm.load(gmm_components=1, gmm_weights="steep").card["mixture"]["weights"] == [1.0]
-
-
-def test_the_options_of_the_command_line_are_those_of_the_data():
-    assert GMM_WEIGHTS == gmm.WEIGHTS
 
 
 def test_other_weights_and_a_negative_warp_are_refused():

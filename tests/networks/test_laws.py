@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+import kvae
 from kvae.errors import UsageError
-from kvae.networks import IMAGE_SIZES, NETWORKS, NetworkOptions
+from kvae.networks import NETWORKS, facts
+from kvae.options import arguments
 
 SHAPES = [(8, 8, 1), (9, 13, 3), (28, 28, 1), (33, 47, 2), (64, 64, 3), (100, 75, 3)]
 # The large network at one size that it takes and one that no power of two divides.
@@ -17,9 +19,11 @@ PAIRS = [
 
 
 def _pair(name, shape, extra=0, dtype="float32", **options):
-    nets = NETWORKS[name].load()
-    options = NetworkOptions(**{"hidden_units": (16,), "width": 8, "dtype": dtype, **options})
-    return nets.encoder(shape, 5, 10, options), nets.decoder(5, shape, shape[-1] + extra, options)
+    nets, declared = NETWORKS[name].load(), NETWORKS[name].options
+    values = {option.name: option.default for option in declared}
+    options = {**values, "hidden_units": (16,), "width": 8, **options}
+    own = {**arguments(declared, options), "dtype": dtype}
+    return nets.encoder(shape, 5, 10, **own), nets.decoder(5, shape, shape[-1] + extra, **own)
 
 
 def _small(name):
@@ -146,11 +150,11 @@ def test_a_residual_block_starts_as_the_identity(rng):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("name", list(IMAGE_SIZES))
+@pytest.mark.parametrize("name", [name for name in NETWORKS if facts(name).image_sizes])
 @pytest.mark.parametrize("shape", [(7, 64, 3), (64, 257, 1), (300, 300, 3), (10,)])
 def test_sizes_out_of_range_are_refused(name, shape):
     with pytest.raises(UsageError, match="to 256"):
-        NETWORKS[name].load().encoder(shape, 2, 4, NetworkOptions())
+        kvae.build_vae(shape, latent_dim=2, network=name)
 
 
 @pytest.mark.parametrize("name", ["conv", "resnet"])
@@ -161,8 +165,8 @@ def test_the_largest_size_is_taken(name):
 
 def _mlp_error(linear_path, rng):
     nets = NETWORKS["mlp"].load()
-    options = NetworkOptions(hidden_units=(64, 64), linear_path=linear_path)
-    encoder, decoder = nets.encoder((3,), 3, 6, options), nets.decoder(3, (3,), 3, options)
+    own = {"hidden_units": (64, 64), "linear_path": linear_path, "dtype": "float32"}
+    encoder, decoder = nets.encoder((3,), 3, 6, **own), nets.decoder(3, (3,), 3, **own)
     x = rng.normal(size=(100, 3)).astype("float32")
     return np.abs(decoder(encoder(x)[:, :3]) - x).mean()
 
@@ -174,6 +178,6 @@ def test_mlp_with_a_linear_path_starts_near_the_identity_and_without_does_not(rn
 
 def test_mlp_without_a_linear_path_is_plain():
     nets = NETWORKS["mlp"].load()
-    encoder = nets.encoder((3,), 2, 4, NetworkOptions((8, 8), linear_path=False))
+    encoder = nets.encoder((3,), 2, 4, dtype="float32", hidden_units=(8, 8), linear_path=False)
     kinds = [type(layer).__name__ for layer in encoder.layers]
     assert kinds == ["InputLayer", "Flatten", *["Dense"] * 4, "Concatenate"]
