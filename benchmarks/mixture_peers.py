@@ -27,7 +27,7 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from kvae import data
+from kvae import __version__, data
 from kvae.config import resolve
 from kvae.data.gmm import mixture_of
 from kvae.metrics.likelihood import mean_and_stderr
@@ -305,8 +305,9 @@ def peer_versions(python):
 
 def conditions(arguments):
     """What must stand above the numbers."""
-    names = ("kvae", "tensorflow", "scikit-learn", "numpy")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    names = ("tensorflow", "scikit-learn", "numpy")
+    others = (f"{name} {version(name)}" for name in names)
+    versions = ", ".join([f"kvae {__version__}", *others])
     if arguments.peer_python:
         peer = peer_versions(arguments.peer_python)
     else:

@@ -13,10 +13,11 @@ _HOMES = {
     "load_model": "kvae.build",
     "data": "kvae.data",
 }
+_DISTRIBUTION = "keras-vae-kit"  # its name in setup.cfg
 __all__ = ["VAE", "build_vae", "data", "load_model"]
 
 try:
-    __version__ = version("kvae")
+    __version__ = version(_DISTRIBUTION)
 except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0.0.0"
 

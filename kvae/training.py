@@ -166,13 +166,31 @@ def dry_run(config: Config) -> None:
     for name, value in config.to_dict().items():
         print(f"  {name:24}{value}")
     print(f"  {'precision':24}{policy}: {reason}\n")
-    for part in (vae.encoder, vae.decoder):
-        part.summary(line_length=80, positions=[0.45, 0.8, 1.0])
+    for network in (vae.encoder, vae.decoder):
+        _print_layers(network)
     print(f"parameters: {vae.count_params():,} (prior and likelihood included)")
     seconds = _epoch_seconds(config, dataset, vae)
     steps = _steps(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
     print(f"{config.epochs} epochs: about {_duration(seconds * config.epochs)}, without validation")
+
+
+def _print_layers(network: keras.Model) -> None:
+    """Print each layer: name, kind, output shape, parameters; its inputs if not the layer above.
+
+    Not Keras's summary, which at 80 columns cuts the names of a graph that is no chain.
+    """
+    print(f"{network.name}: {network.count_params():,} parameters")
+    makers = {id(layer.output): layer.name for layer in network.layers}
+    above: list[str] = []
+    for layer in network.layers:
+        kind, shape = type(layer).__name__, str(layer.output.shape[1:])
+        print(f"  {layer.name:23} {kind:20} {shape:19} {layer.count_params():12,}")
+        sources = [makers[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        if sources not in (above, [layer.name]):
+            print(f"    of {', '.join(sources)}")
+        above = [layer.name]
+    print()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The work of `kvae.encode` as an Apache Beam pipeline, on whatever machines a runner has.
 
-    pip install "kvae[beam]"
+    pip install -e ".[beam]"
     python -m kvae.encode.beam --model saved/faces/3 --input photos/ --output latents
     python -m kvae.encode.beam --model gs://bucket/saved/faces/3 --input gs://bucket/photos \
         --output gs://bucket/latents --runner DataflowRunner --project ... --region ... \
@@ -27,7 +27,7 @@ try:
     import apache_beam as beam
 except ImportError:
     if __name__ == "__main__":
-        sys.exit('error: apache_beam is not installed: pip install "kvae[beam]" (docs/serving.md)')
+        sys.exit('error: apache_beam is not installed: pip install -e ".[beam]" (docs/serving.md)')
     raise
 import numpy as np
 from apache_beam.io import fileio

@@ -172,12 +172,14 @@ def requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
 def _rows(twin: VAE, signatures: dict[str, Endpoint], crop: str) -> dict[str, np.ndarray]:
     """Rows for every input that a signature has."""
     seed = np.arange(NUM_ROWS, dtype=np.int64)
-    condition = np.zeros((NUM_ROWS, twin.condition_dim), np.float32)
-    given = {"condition": condition} if twin.condition_dim else {}
-    x = np.asarray(twin.generate(NUM_ROWS, seed=0, **given), np.float32)
+    noise, dim = SeededNoise(seed), twin.condition_dim
+    condition = np.zeros((NUM_ROWS, dim), np.float32) if dim else None
+    given_latent = twin.decode(twin.sampler.sample(noise), condition)
+    # Not its mean, which is no x that a Bernoulli likelihood has a probability for.
+    x = np.asarray(given_latent.sample(noise, "observation"), np.float32)
     rows: dict[str, np.ndarray] = {
         "seed": seed,
-        "latent": np.asarray(twin.prior.sample(SeededNoise(seed)), np.float32),
+        "latent": np.asarray(twin.prior.sample(noise), np.float32),
         "fraction": np.full(NUM_ROWS, 0.5, np.float32),
     }
     if len(twin.element_shape) == 3:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kvae_testing import make_vae
+from kvae_testing import few_signatures, make_vae, make_x
 
 import kvae
 from kvae import publish, runs
+from kvae.client import Client
 from kvae.errors import UsageError
+from kvae.likelihoods import LEARNED_VARIANCES, LIKELIHOODS, accepts
 from kvae.publish import repository
+from kvae.publish.verification import verify
+from kvae.publish.warmup import requests
 
 EMPTY = {"config": {"dataset": "none"}, "card": {"name": "none"}, "history": {"loss": [1.0]}}
 
@@ -64,6 +68,32 @@ def test_a_box_that_is_larger_than_the_images_of_the_model_can_be_published(tmp_
     version = publish.publish(vae, tmp_path, "m", **{**EMPTY, "card": {"crop": "2,3,40,50"}})
     signatures = runs.read_metadata(version)["signatures"]
     assert {"encode_bytes", "reconstruct_bytes"} <= signatures.keys()
+
+
+#: Likelihood, variance of a Gaussian, shape of x, numbers in a condition.
+PUBLISHED = [
+    *((name, "shared", (3,), 0) for name in LIKELIHOODS if name != "discretized-logistic"),
+    *((name, "shared", (4, 4, 1), 2) for name in LIKELIHOODS),
+    *(("gaussian", variance, (4, 4, 1), 0) for variance in (0.1, *LEARNED_VARIANCES[1:])),
+]
+
+
+@pytest.mark.parametrize(("likelihood", "variance", "shape", "condition_dim"), PUBLISHED)
+def test_every_likelihood_is_published(likelihood, variance, shape, condition_dim, tmp_path):
+    vae = make_vae(
+        shape, network="mlp", likelihood=likelihood, variance=variance, condition_dim=condition_dim
+    )
+    with few_signatures("serving_default", "score"):
+        version = publish.publish(vae, tmp_path, "m", **EMPTY)
+    assert verify(version) == []
+    assert all(accepts(likelihood, inputs["x"]) for _, inputs in requests(version.path))
+    given = {"x": make_x(shape, likelihood, rows=3)}
+    if condition_dim:
+        given["condition"] = np.ones((3, condition_dim), np.float32)
+    client = Client(version.path)
+    for signature in ("serving_default", "score"):
+        for name, values in client.call(signature, **given).items():
+            assert np.isfinite(values).all(), name
 
 
 def _umask():
