@@ -139,7 +139,7 @@ class Option:
 def arguments(options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that there are of some options, under the names that their member takes."""
     return {
-        option.argument or option.name: values[option.name]
+        option.argument or option.model_name: values[option.name]
         for option in options
         if option.name in values
     }

@@ -375,9 +375,9 @@ def _refuse_misfit(source, ours, theirs):
         if here != there:
             raise UsageError(
                 f"--init-from {source}: its weights do not fit this model ({place}: {here} "
-                f"here, {there} there); the same --network, --hidden-units, --latent-dim, "
-                "--condition, --posterior, --likelihood, --variance, --prior, --prior-components "
-                "and shape of x are needed"
+                f"here, {there} there); the same --network, --latent-dim, --condition, "
+                "--posterior, --likelihood and --prior, with the same options of theirs, and shape "
+                "of x are needed"
             )
 
 

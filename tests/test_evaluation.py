@@ -282,7 +282,7 @@ def test_a_folder_of_images_from_training_to_figures(tmp_path, monkeypatch, caps
     config = resolve(
         {"data_dir": str(tmp_path / "images"), "cache_dir": str(tmp_path / "cache"),
          "save": str(tmp_path / "saved"), "epochs": 1, "batch_size": 16, "image_size": 16,
-         "latent_dim": 4, "prior_components": 4, "split_seed": 3, "flip": True},
+         "latent_dim": 4, "split_seed": 3, "flip": True},
         "folder",
     )  # fmt: skip
     names = {}

@@ -445,7 +445,7 @@ def test_what_is_kept_with_a_moving_average_is_the_average(tmp_path, monkeypatch
         fitted = _fit(tmp_path, ema_momentum=momentum, epochs=2, prior="standard_normal")
         kept[momentum] = fitted.vae.encoder.get_weights()
     keras.utils.set_random_seed(0)
-    config = resolve({**QUICK, "jit_compile": False, "prior": "standard_normal"})
+    config = _config({**QUICK, "jit_compile": False}, {"prior": "standard_normal"})
     start = training._build(config, data.load("gmm"), "float32").encoder.get_weights()
     for name, near in ((0.9999999, True), (0.0, False)):
         distance = max(np.abs(a - b).max() for a, b in zip(start, kept[name], strict=True))

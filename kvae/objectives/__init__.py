@@ -16,12 +16,12 @@ from kvae.registry import Member, facts_of
 BETA = Option("beta", 1.0, "weight of the rate (1: the ELBO)", NOT_NEGATIVE, metavar="X")
 KL_WARMUP = Option(
     "kl_warmup_epochs", 0, "epochs over which that weight rises from 0", COUNT, metavar="EPOCHS",
-    steps_name="kl_warmup_steps", argument="kl_warmup_steps",
+    steps_name="kl_warmup_steps",
 )  # fmt: skip
 KL_CYCLE = Option(
     "kl_cycle_epochs", 0,
     "epochs of a cycle: the weight rises anew from 0 over each cycle's first half", COUNT,
-    metavar="EPOCHS", steps_name="kl_cycle_steps", argument="kl_cycle_steps",
+    metavar="EPOCHS", steps_name="kl_cycle_steps",
 )  # fmt: skip
 FREE_BITS = Option(
     "free_bits", 0.0, "nats that each latent dimension may carry for nothing", NOT_NEGATIVE,
