@@ -128,7 +128,7 @@ class Config:
     )  # fmt: skip
     labels_file: str | None = _option(
         None, _DATA, "table with commas of labels for the images of a folder: a header, then an "
-        "image's path or name and its labels",
+        "image's path or name and its labels; pandas' index is left out",
         metavar="FILE",
     )  # fmt: skip
     cache_dir: str | None = _option(
