@@ -122,6 +122,8 @@ def telling_of(folder: Path, config: Config) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(OSError):  # whoever reads standard error may have gone
+            if not (folder / BEST).exists():
+                print(f"no weights of this run were written to {folder}", file=sys.stderr)
             for path in [folder / BEST, *_earlier(folder)]:
                 if path.exists():
                     what = "best weights so far" if path.name == BEST else "of an earlier run"

@@ -214,6 +214,7 @@ def test_a_loss_that_is_not_finite_says_where_earlier_weights_are(tmp_path, vae,
     with pytest.raises(training.TrainingError):
         training.train(config)
     text = capsys.readouterr().err
+    assert f"no weights of this run were written to {folder}" in text
     assert f"of an earlier run: {folder / 'earlier-1.weights.h5'} (epoch 1" in text
 
 
