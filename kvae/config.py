@@ -273,8 +273,10 @@ class Config:
     )  # fmt: skip
 
     epochs: int = _option(
-        36, _TRAINING, "passes over the train split", _POSITIVE_COUNT, metavar="N"
-    )
+        36, _TRAINING, "passes over the train split; 0: publish the weights of --init-from as they "
+        "are",
+        _COUNT, metavar="N",
+    )  # fmt: skip
     batch_size: int = _option(256, _TRAINING, "examples a step", _POSITIVE_COUNT, metavar="N")
     learning_rate: float = _option(3e-3, _TRAINING, "of Adam", _POSITIVE, metavar="X")
     learning_rate_schedule: str = _option(
@@ -316,6 +318,11 @@ class Config:
         if "/" in self.name or self.name.startswith(".") or self.name in ("", ".."):
             raise UsageError(
                 f"--name is a folder name without '/' or a leading '.', received {self.name!r}"
+            )
+        if not self.epochs and not self.init_from:
+            raise UsageError(
+                "--epochs must be at least 1, but for --init-from, whose weights --epochs 0 "
+                "publishes as they are; received 0"
             )
         if self.standardize and self.likelihood != "gaussian":
             raise UsageError(

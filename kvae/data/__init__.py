@@ -158,6 +158,21 @@ def load(name: str, **options: Any) -> Dataset:
     return _member(name, options).load(**_with_name(name, options))
 
 
+def check_made(name: str, data_dir: str) -> None:
+    """Refuse a folder into which `load` would write: a member that does so has a `check_made`.
+
+    Args:
+        name: of the dataset.
+        data_dir: a folder that the user did not name.
+
+    Raises:
+        UsageError: the dataset is not there.
+    """
+    member = _member(name, {})
+    if hasattr(member, "check_made"):
+        member.check_made(**_with_name(name, {"data_dir": data_dir}))
+
+
 def outline(name: str, **options: Any) -> Dataset:
     """Like `load`, but fast: counts and shapes are true, pixels may be all grey (128)."""
     member = _member(name, options)
