@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shlex
+import signal
 import sys
 import tempfile
 import textwrap
@@ -24,6 +26,15 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM ends a program as Ctrl-C does: it cleans up and has its last words."""
+
+
+def _terminate(*_: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
+    raise _Terminated
+
+
 def run(main: Callable[[list[str]], None]) -> int:
     """Run a program on the command line's arguments.
 
@@ -31,20 +42,23 @@ def run(main: Callable[[list[str]], None]) -> int:
         main: takes the arguments.
 
     Returns:
-        The exit status: 0; 1 for a failure, 2 for wrong usage, 130 for an interruption. An error
-        is one line on standard error; with --debug it is raised instead.
+        The exit status: 0; 1 for a failure, 2 for wrong usage, 130 for an interruption, 143 for
+        SIGTERM. An error is one line on standard error; with --debug it is raised instead.
     """
     argv = sys.argv[1:]
     if _DEBUG not in argv:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    is_ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if is_ours:
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         main(argv)
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if _DEBUG in argv:
             raise
         print("interrupted: nothing half-made was published", file=sys.stderr)
-        return 130
+        return 143 if isinstance(error, _Terminated) else 130
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -60,6 +74,9 @@ def run(main: Callable[[list[str]], None]) -> int:
         if not isinstance(error, KvaeError):
             print(f"({_DEBUG} shows where)", file=sys.stderr)
         return status
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def quiet_import(name: str) -> Any:
@@ -128,6 +145,21 @@ def training_arguments(argv: Sequence[str]) -> tuple[Config, bool]:
     return resolve(given, preset), dry_run
 
 
+def training_command(config: Config) -> str:
+    """What to type for a run with these options."""
+    usual = resolve({"dataset": config.dataset})
+    words = ["python", "train.py", "--dataset", config.dataset]
+    for name, value in config.to_dict().items():
+        if value == usual.get(name, default_of(config.option(name))):
+            continue
+        if isinstance(value, bool):
+            words.append(flag(name) if value else flag(f"no_{name}"))
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [flag(name), text]
+    return shlex.join(words)
+
+
 def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the arguments of evaluate.py.
 
@@ -151,7 +183,10 @@ def evaluation_arguments(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str,
     parser.add_argument(
         "--labels-file", metavar="FILE", help="labels of a folder of images, if they moved"
     )
-    parser.add_argument("--cache-dir", metavar="DIR", help="where decoded images are kept")
+    parser.add_argument(
+        "--cache-dir", metavar="DIR",
+        help="where decoded images are kept (default: ~/.cache/kvae, wherever training kept them)",
+    )  # fmt: skip
     parser.add_argument(
         "--output",
         metavar="DIR",

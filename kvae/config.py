@@ -4,6 +4,8 @@ A value comes from the command line, else from the preset, else from its declara
 belong to one part or a few are declared with them, see `kvae.registry.Member`; the rest here.
 """
 
+from __future__ import annotations
+
 from collections import ChainMap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -79,7 +81,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ),
     ),
     "training": (
-        Option("epochs", 36, "passes over the train split", POSITIVE_COUNT, metavar="N"),
+        Option(
+            "epochs", 36,
+            "passes over the train split; 0: publish the weights of --init-from as they are",
+            COUNT, metavar="N",
+        ),
         Option("batch_size", 256, "examples a step", POSITIVE_COUNT, metavar="N"),
         Option("learning_rate", 3e-3, "of Adam", POSITIVE, metavar="X"),
         Option(
@@ -165,7 +171,19 @@ class Config:
         """Option name -> value, of those that apply."""
         return dict(self._values)
 
+    def option(self, name: str) -> Option:
+        """The declaration of an option that applies."""
+        members = [
+            PARTS[kind][name] for kind, names in _chosen(self._values).items() for name in names
+        ]
+        return {**_BASE, **options_of(members)}[name]
+
     def _check_parts(self) -> None:
+        if not self.epochs and not self.init_from:
+            raise UsageError(
+                "--epochs must be at least 1, but for --init-from, whose weights --epochs 0 "
+                "publishes as they are; received 0"
+            )
         if self.standardize and not likelihoods.facts(self.likelihood).standardizes:
             able = [name for name in LIKELIHOODS if likelihoods.facts(name).standardizes]
             raise UsageError(
@@ -272,7 +290,7 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
     refuse_others(
         given, PARTS, chosen, others=_BASE, name_of=lambda option: option.name, shown=flag
     )
-    own = options_of(PARTS[kind][name] for kind, names in chosen.items() for name in names)
+    own = options_of(_members(chosen))
     return Config({**values, **_values(own, wanted, given)})
 
 
@@ -285,6 +303,10 @@ def _values(
         else preset.get(name, default_of(option))
         for name, option in options.items()
     }
+
+
+def _members(chosen: Mapping[str, Collection[str]]) -> list[Member]:
+    return [PARTS[kind][name] for kind, names in chosen.items() for name in names]
 
 
 def _chosen(values: Mapping[str, Any]) -> dict[str, Collection[str]]:

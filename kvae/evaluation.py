@@ -55,7 +55,7 @@ def prepare(
         model: `saved`, `saved/<name>` or `saved/<name>/<number>`.
         data_dir: where the dataset is now; None: where it was in training.
         labels_file: where the labels of a folder of images are now; None: as in training.
-        cache_dir: where decoded images are kept; None: as in training.
+        cache_dir: where decoded images are kept; None: the default, wherever training kept them.
         output: folder to write to; None: `saved/<name>/evaluation/<number>`.
         color_by: label that colours the latent map; None: the dataset's own.
 
@@ -70,7 +70,6 @@ def prepare(
     moved = {"data_dir": data_dir, "labels_file": labels_file, "cache_dir": cache_dir}
     metadata = read_metadata(version)
     dataset = _load(metadata, moved)
-    cache_dir = cache_dir or metadata["config"].get("cache_dir")
     label = _label(dataset, color_by)
     return Job(version, dataset, label, folder, cache_dir, _conditions(dataset, metadata))
 
@@ -170,7 +169,8 @@ def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
             "version trained on the same data"
         )
     known = data.options_of(config["dataset"])
-    options = {name: config[name] for name in known if name in config}
+    # Nothing is written where a version says, which may be somebody else's.
+    options = {name: config[name] for name in known if name in config and name != "cache_dir"}
     for name, value in moved.items():
         if value is None:
             continue
@@ -179,6 +179,8 @@ def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
                 f"--{name.replace('_', '-')} does not apply to dataset {config['dataset']}"
             )
         options[name] = value
+    if moved["data_dir"] is None and options.get("data_dir"):
+        data.check_made(config["dataset"], options["data_dir"])
     dataset = data.load(config["dataset"], **options)
     shape = dataset.test.x.shape[1:]
     _check_card(dataset.card, metadata["data_card"])

@@ -2,7 +2,7 @@
 
 A served model is given what its user has, a photo, and sees the pixels that training saw: Pillow's
 crop, resize and rounding to 256 levels are rebuilt from TensorFlow's operations. They differ by a
-level or two of 255 where the two libraries round otherwise (resizing, 16-bit PNG files).
+level or two of 255 where the two libraries round otherwise (resizing, decoding of JPEG files).
 """
 
 from typing import Any
@@ -17,7 +17,12 @@ from kvae.errors import UsageError
 _PNG = b"\x89PNG\r\n\x1a\n"
 # In the first chunk: width and height (four bytes each, the high one first), bits, kind of colour.
 _PNG_SIZE, _PNG_BITS, _PNG_COLOR = 16, 24, 25
-_PNG_GREY = 0
+_PNG_GREY, _PNG_RGB, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGB_ALPHA = 0, 2, 3, 4, 6
+# A chunk: the length of its content, its name, the content, a checksum; four bytes each.
+_CHUNK_HEAD, _CHUNK_FRAME, _MOST_CHUNKS = 8, 12, 2**16
+_COLORS, _TRANSPARENCY, _PNG_EXIF, _END = (
+    int.from_bytes(name, "big") for name in (b"PLTE", b"tRNS", b"eXIf", b"IEND")
+)
 _EXIF = np.frombuffer(b"Exif\0\0", np.uint8)
 _EXIF_REGION = 2**16  # bytes at the start of a JPEG file that are searched for it
 _EXIF_ENTRIES, _ENTRY_BYTES = 64, 12
@@ -30,7 +35,7 @@ _AT_ONCE = 1  # images decoded side by side: the largest takes some 700 MB
 def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
     """Decode, crop and resize image files, each on its own.
 
-    EXIF rotations of JPEG files are undone and transparent pixels laid on white.
+    EXIF rotations are undone and transparent pixels laid on white.
 
     Args:
         content: `(batch,)` strings, the bytes of a JPEG or PNG file each.
@@ -72,27 +77,102 @@ def _png(content):
     head = _bytes_at(content, 0, _PNG_COLOR + 1)
     width, height = (_big_endian(head[_PNG_SIZE + start :][:4]) for start in (0, 4))
     with tf.control_dependencies([_of_bounded_size(width, height)]):
+        colors, transparency, exif = _png_chunks(content)
+    kind, bits = head[_PNG_COLOR], head[_PNG_BITS]
+    with tf.control_dependencies([_of_known_transparency(kind, colors[1], transparency[1])]):
         image = tf.io.decode_png(content, channels=4)
-    # TensorFlow 2.21 makes pixels of greys of fewer than 8 bits nearly transparent.
-    few_greys = (head[_PNG_COLOR] == _PNG_GREY) & (head[_PNG_BITS] < 8)
-    colors, opacity = (
-        image[..., :3],
-        tf.where(few_greys, tf.constant(_WHITE, tf.uint8), image[..., 3:]),
+    image = tf.cond(
+        (kind == _PNG_GREY) & (bits == 16),
+        lambda: tf.concat([_grey_of_16_bits(content), image[..., 3:]], -1),
+        lambda: image,
+    )
+    has_key = transparency[1] > 0
+    image = tf.cond(
+        (kind == _PNG_RGB) & (bits == 16) & has_key,
+        lambda: _without_key(image, _bytes_at(content, transparency[0], 6)[::2]),
+        lambda: image,
+    )
+    # TensorFlow 2.21 makes pixels of fewer than 8 bits nearly transparent that have no opacity.
+    see_through = has_key | (kind == _PNG_GREY_ALPHA) | (kind == _PNG_RGB_ALPHA)
+    see_through &= tf.reduce_any(image[..., 3] < 255)
+    levels = tf.cond(see_through, lambda: _on_white(image), lambda: image[..., :3])
+    tiff = _bytes_at(content, exif[0], _EXIF_REGION)
+    return _upright(levels, _orientation(tiff, tf.constant(0), exif[1] > 0))
+
+
+def _png_chunks(content):
+    """Start and length of the content of a PNG file's colours, transparency and EXIF.
+
+    Each is `(2,)` int32; the length of what is not there is zero.
+    """
+    length = tf.strings.length(content)
+    wanted = tf.constant([_COLORS, _TRANSPARENCY, _PNG_EXIF])
+
+    def step(place, found):
+        head = tf.strings.substr(content, place, _CHUNK_HEAD)
+        size, name = tf.unstack(tf.io.decode_raw(head, tf.int32, little_endian=False), 2)
+        size = tf.clip_by_value(size, 0, length - place)
+        here = tf.stack([place + _CHUNK_HEAD, size])
+        found = tf.where((wanted == name)[:, None], here, found)
+        return tf.where(name == _END, length, place + _CHUNK_FRAME + size), found
+
+    end, found = tf.while_loop(
+        lambda place, found: place + _CHUNK_FRAME <= length,
+        step,
+        (tf.constant(len(_PNG)), tf.zeros((3, 2), tf.int32)),
+        maximum_iterations=_MOST_CHUNKS,
+    )
+    few = tf.debugging.Assert(
+        end + _CHUNK_FRAME > length, [f"a PNG file has more than {_MOST_CHUNKS:,} chunks"]
+    )
+    with tf.control_dependencies([few]):
+        return tf.unstack(tf.identity(found))
+
+
+def _of_known_transparency(kind, colors, transparency):
+    """Refuse what libpng passes over but Pillow reads."""
+    wrong = (
+        ((kind == _PNG_GREY) & (transparency != 2))
+        | ((kind == _PNG_RGB) & (transparency != 6))
+        | ((kind == _PNG_PALETTE) & (transparency > colors // 3))
+    )
+    return tf.debugging.Assert(
+        (transparency == 0) | ~wrong,
+        ["a PNG file's transparency (tRNS) does not fit its colours; bytes:", transparency],
     )
 
-    def on_white():
-        share = tf.cast(opacity, tf.uint16)
-        blended = tf.cast(colors, tf.uint16) * share + _WHITE * (255 - share)
-        return tf.cast((blended + 127) // 255, tf.uint8)
 
-    return tf.cond(tf.reduce_all(opacity == 255), lambda: colors, on_white)
+def _grey_of_16_bits(content):
+    """RGB of 8 bits, rounded as in `decoding.plain`; TensorFlow would cut."""
+    levels = tf.cast(tf.io.decode_png(content, channels=1, dtype=tf.uint16), tf.int32)
+    return tf.repeat(tf.cast((levels + 128) // 257, tf.uint8), 3, axis=-1)
+
+
+def _without_key(image, key):
+    """Transparent where the colour, of 8 bits, is the key, as Pillow compares 16-bit colours."""
+    colors = image[..., :3]
+    is_key = tf.reduce_all(colors == key, axis=-1, keepdims=True)
+    opacity = tf.where(is_key, tf.constant(0, tf.uint8), tf.constant(_WHITE, tf.uint8))
+    return tf.concat([colors, opacity], -1)
+
+
+def _on_white(image):
+    colors, opacity = (tf.cast(part, tf.uint16) for part in (image[..., :3], image[..., 3:]))
+    blended = colors * opacity + _WHITE * (255 - opacity)
+    return tf.cast((blended + 127) // 255, tf.uint8)
 
 
 def _jpeg(content):
     shape = tf.cast(tf.io.extract_jpeg_shape(content), tf.int64)
     with tf.control_dependencies([_of_bounded_size(shape[1], shape[0])]):
         image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-    return _upright(image, _orientation(content))
+    head = _bytes_at(content, 0, _EXIF_REGION)
+    starts = _EXIF_REGION - len(_EXIF) + 1
+    found = tf.reduce_all(
+        tf.stack([head[i : i + starts] == int(_EXIF[i]) for i in range(len(_EXIF))]), axis=0
+    )
+    tiff = tf.argmax(found, output_type=tf.int32) + len(_EXIF)
+    return _upright(image, _orientation(head, tiff, tf.reduce_any(found)))
 
 
 def _of_bounded_size(width, height):
@@ -117,17 +197,11 @@ def _big_endian(values):
     return total
 
 
-def _orientation(content):
-    """The EXIF orientation of a JPEG file, 1 to 8; 1 where it has none.
+def _orientation(head, tiff, is_there):
+    """The orientation, 1 to 8, in the EXIF block at the place `tiff`; 1 where it has none.
 
     Source: Exif 2.32, CIPA DC-008-2019, section 4.6.
     """
-    head = _bytes_at(content, 0, _EXIF_REGION)
-    starts = _EXIF_REGION - len(_EXIF) + 1
-    found = tf.reduce_all(
-        tf.stack([head[i : i + starts] == int(_EXIF[i]) for i in range(len(_EXIF))]), axis=0
-    )
-    tiff = tf.argmax(found, output_type=tf.int32) + len(_EXIF)
     swap = _gathered(head, tiff) == ord("I")  # the low byte first; "M": the high one
 
     def number(place, count):
@@ -141,7 +215,7 @@ def _orientation(content):
     wanted = number(places, 2) == _ORIENTATION_TAG
     wanted &= tf.cast(entries, tf.int64) < number(table, 2)
     value = number(places + 8, 2)
-    known = tf.reduce_any(found) & wanted & (value >= 1) & (value <= 8)
+    known = is_there & wanted & (value >= 1) & (value <= 8)
     return tf.cond(
         tf.reduce_any(known),
         lambda: value[tf.argmax(known)],

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import data, doctor, publish, runs
+from kvae import data, doctor, kept_weights, publish, runs
 from kvae.build import build_vae, load_model
 from kvae.callbacks import MAX_ROWS, measure
-from kvae.config import MODEL_PARTS, NO_SAMPLER, Config, raises_elbo
+from kvae.config import MODEL_PARTS, NO_SAMPLER, Config
 from kvae.data import MIN_SPLIT_ROWS
 from kvae.data.conditions import Conditioned, Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
@@ -32,7 +32,6 @@ from kvae.preflight import check_values, latent_dim, load, outline, start_rows
 from kvae.registry import options_of
 from kvae.sampler_fitting import some_rows, with_sampler
 
-BEST_WEIGHTS = "best.weights.h5"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
 _FEW_STEPS = 1000
 _MANY_ROWS = 512  # log of it are the nats that an estimate of the total correlation can tell apart
@@ -80,16 +79,17 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
         DataError: the dataset cannot be read.
         TrainingError: the loss stopped being finite.
     """
-    with _run_folder(config) as folder, _telling_of(folder / BEST_WEIGHTS):
+    with _run_folder(config) as folder:
         fitted = fit(config, folder, dataset)
-        version = publish.publish(
-            fitted.vae, config.save, config.name,
-            config=config.to_dict(), card=fitted.card, history=fitted.history,
-            directions=fitted.directions,
-            condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
-        )  # fmt: skip
-        (folder / BEST_WEIGHTS).unlink(missing_ok=True)
-    print(f"\npublished {version.path}", flush=True)
+        with kept_weights.telling_of(folder, config):
+            version = publish.publish(
+                fitted.vae, config.save, config.name,
+                config=config.to_dict(), card=fitted.card, history=fitted.history,
+                directions=fitted.directions,
+                condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
+            )  # fmt: skip
+        print(f"\npublished {version.path}", flush=True)
+        kept_weights.published(folder, config)
     _consult(config, fitted)
     print(f"next:     python evaluate.py --model {version.path}")
     return version
@@ -100,7 +100,7 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
 
     Args:
         config: all options.
-        folder: where best weights and history.csv are kept meanwhile.
+        folder: where best weights and history.csv are kept meanwhile; see `kvae.kept_weights`.
         dataset: see `train`.
 
     Raises:
@@ -113,9 +113,10 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     _check_conditions(config.init_from, conditions)
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
-    history = _fit(config, dataset, vae, folder)
-    vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **config.own("sampler"))
-    directions = _directions(vae, dataset, config)
+    with kept_weights.telling_of(folder, config):
+        history = _fit(config, dataset, vae, folder)
+        vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **config.own("sampler"))
+        directions = _directions(vae, dataset, config)
     return Fitted(vae, dataset.card, history, directions, conditions, dataset)
 
 
@@ -191,21 +192,6 @@ def _print_layers(network: keras.Model) -> None:
             print(f"    of {', '.join(sources)}")
         above = [layer.name]
     print()
-
-
-@contextmanager
-def _telling_of(best: Path) -> Iterator[None]:
-    """Say where the work of an interrupted run is."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if best.exists():
-            print(
-                f"\nbest weights so far: {best} (--init-from takes them; the next run of this "
-                "name replaces them)",
-                file=sys.stderr,
-            )
-        raise
 
 
 @contextmanager
@@ -388,103 +374,70 @@ def _steps(config, dataset):
 def _compile(config, vae, steps):
     rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, config.epochs * steps, alpha=1e-3)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate, max(1, config.epochs) * steps, alpha=1e-3
+        )
     momentum = config.ema_momentum
     optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99)
     vae.compile(optimizer, jit_compile=config.jit_compile)
 
 
 def _fit(config, dataset, vae, folder):
-    """Run Keras's fit; return the history, with the best weights in the model."""
-    best, history_file = folder / BEST_WEIGHTS, folder / "history.csv"
-    best.unlink(missing_ok=True)
-    # A step on vectors is shorter than Keras's way in and out of it.
-    block = dataset.kind == "vectors"
-    kept = _BestWeights(_chosen_by(config), best, _counts(config))
-    _compile(config, vae, _steps(config, dataset))
-    result = vae.fit(
-        shuffled_batches(
-            dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
-        ),
-        steps_per_epoch=1 if block else _steps(config, dataset),
-        validation_data=batches(dataset.valid.x, _valid_batch(config, dataset)),
-        epochs=config.epochs,
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            # Before the one that keeps weights: those of an epoch's end are the averages then.
-            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
-            kept,
-            keras.callbacks.CSVLogger(history_file),
-        ],
-    )
-    history = {name: [float(v) for v in values] for name, values in result.history.items()}
-    if not all(math.isfinite(v) for values in history.values() for v in values):
-        raise TrainingError(
-            f"the loss is not finite after {len(history['loss'])} epochs; nothing was published. "
-            "A smaller --learning-rate or --mixed-precision off may help"
-        )
-    vae.set_weights(kept.weights)
+    """Train unless --epochs is 0; return the history, with the best weights in the model."""
+    start = kept_weights.read(config.init_from) if config.init_from else None
+    kept_weights.set_aside(folder)  # maybe that file too
+    notes = kept_weights.Notes()
+    kept = kept_weights.BestWeights(folder, config, dataset.card, notes)
+    history = {}
+    if config.epochs:
+        history = _trained(
+            config, dataset, vae,
+            [kept, kept_weights.History(folder / kept_weights.HISTORY, notes)],
+        )  # fmt: skip
+        vae.set_weights(kept.weights)
+    else:
+        kept.start(vae, start)
     vae.calibrate(some_rows(dataset.train.x, config.seed))
-    vae.save_weights(best)  # what follows may be interrupted too
+    kept.write()  # what follows may be interrupted too
     return history
 
 
-def _chosen_by(config):
-    """The figure of the valid split that says which epoch was best: of what training lowers."""
-    return "elbo" if raises_elbo(config.to_dict()) else "loss"
-
-
-def _counts(config):
-    """Whether an epoch, from 0, may be the best.
-
-    Where the goal is not the ELBO, those before beta is at its full value had another goal, whose
-    loss cannot be compared. Of cycles those count that are all at the full value, or the last ones.
-    """
-    warmup, cycle = config.get("kl_warmup_epochs", 0), config.get("kl_cycle_epochs", 0)
-    if raises_elbo(config.to_dict()):
-        return lambda epoch: True
-    if cycle:
-        return lambda epoch: epoch % cycle >= min(cycle / 2, cycle - 1)
-    return lambda epoch: epoch >= warmup
-
-
-class _BestWeights(keras.callbacks.Callback):
-    """Keep the best weights in memory, and for a run that is cut short in a file.
-
-    Keras takes as long to write a small model as to train it for an epoch: hence not every time.
-
-    Args:
-        figure: of the valid split: "loss", lower is better, or "elbo", higher is better.
-        path: the file.
-        counts: whether an epoch, from 0, may be the best. Up to the first one that may, the ELBO
-            chooses: the run may end before.
-        seconds_between: how old a file may grow before the next best weights replace it.
-    """
-
-    def __init__(self, figure, path, counts=lambda epoch: True, seconds_between=20.0):
-        super().__init__()
-        self._figure, self._path, self._counts = figure, path, counts
-        self._has_counted, self._best = False, -math.inf
-        self._between, self._written = seconds_between, -math.inf
-        self.weights = None
-
-    def on_epoch_end(self, epoch, logs=None):
-        counts = self._counts(epoch)
-        if self._has_counted and not counts:
-            return
-        if counts and not self._has_counted:
-            self._has_counted, self._best = True, -math.inf
-        value = -logs["val_loss"] if counts and self._figure == "loss" else logs["val_elbo"]
-        if not value > self._best:
-            return
-        self._best, self.weights = value, self.model.get_weights()
-        if time.monotonic() - self._written > self._between:
-            # A kill in the middle must leave the file before it.
-            half = self._path.with_name("half.weights.h5")
-            self.model.save_weights(half)
-            half.replace(self._path)
-            self._written = time.monotonic()
+def _trained(config, dataset, vae, keeping):
+    """Run Keras's fit with the callbacks that keep weights and history; return the history."""
+    # A step on vectors is shorter than Keras's way in and out of it.
+    block = dataset.kind == "vectors"
+    _compile(config, vae, _steps(config, dataset))
+    try:
+        result = vae.fit(
+            shuffled_batches(
+                dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
+            ),
+            steps_per_epoch=1 if block else _steps(config, dataset),
+            validation_data=batches(dataset.valid.x, _valid_batch(config, dataset)),
+            epochs=config.epochs,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[
+                keras.callbacks.TerminateOnNaN(),
+                # Before those that keep: the weights of an epoch's end are the averages then.
+                *(
+                    [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+                    if config.ema_momentum
+                    else []
+                ),
+                *keeping,
+            ],
+        )
+        history = {name: [float(v) for v in values] for name, values in result.history.items()}
+        if not all(math.isfinite(v) for values in history.values() for v in values):
+            raise TrainingError(
+                f"the loss is not finite after {len(history['loss'])} epochs; nothing was "
+                "published. A smaller --learning-rate or --mixed-precision off may help"
+            )
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to tell
+            keeping[0].rescue()
+        raise
+    return history
 
 
 def _valid_batch(config, dataset):
@@ -505,9 +458,7 @@ def _announce(config, dataset, vae, precision):
         "densities": f"likelihood {_with_own(config, 'likelihood')}; posterior {config.posterior}; "
         f"prior {_with_own(config, 'prior')}; sampler {config.sampler}",
         "objective": _objective(config),
-        "training": f"{config.epochs} epochs of {_steps(config, dataset)} steps of "
-        f"{min(config.batch_size, len(dataset.train.x))}, Adam {config.learning_rate:g} "
-        f"{config.learning_rate_schedule}, seed {config.seed}",
+        "training": _training(config, dataset),
         **_few_steps(config, dataset),
         "precision": precision,
         "writes": f"{Path(config.save) / config.name}/",
@@ -522,6 +473,17 @@ def _with_own(config, kind):
     """A part of the model and what it was told."""
     own = (f"{name.replace('_', ' ')} {value}" for name, value in config.own(kind).items())
     return ", ".join([getattr(config, kind), *own])
+
+
+def _training(config, dataset):
+    """How long and how fast, in words."""
+    if not config.epochs:
+        return "none, the weights are published as they are"
+    return (
+        f"{config.epochs} epochs of {_steps(config, dataset)} steps of "
+        f"{min(config.batch_size, len(dataset.train.x))}, Adam {config.learning_rate:g} "
+        f"{config.learning_rate_schedule}, seed {config.seed}"
+    )
 
 
 def _objective(config):
@@ -544,7 +506,7 @@ def _few_steps(config, dataset):
     """A word where the preset cannot suit so few data, or they cannot be measured."""
     notes = []
     steps = _steps(config, dataset) * config.epochs
-    if dataset.kind == "images" and steps < _FEW_STEPS:
+    if dataset.kind == "images" and 0 < steps < _FEW_STEPS:
         smaller = " or a smaller --batch-size" if config.batch_size > 1 else ""
         notes.append(f"{steps:,} steps in all are few: more --epochs{smaller}")
     if len(dataset.test.x) < MIN_SPLIT_ROWS:

@@ -1,12 +1,16 @@
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from kvae import cli
+from kvae.config import PRESETS, resolve
 from kvae.errors import DataError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +78,8 @@ def test_every_option_of_the_issue_has_help():
     ("program", "arguments", "words"),
     [
         ("train.py", ["--dataset", "mnist"], ["gmm, digits, faces, celeba", "mnist"]),
-        ("train.py", ["--epochs", "-3"], ["--epochs", "at least 1", "-3"]),
+        ("train.py", ["--epochs", "-3"], ["--epochs", "at least 0", "-3"]),
+        ("train.py", ["--epochs", "0"], ["--epochs", "at least 1", "--init-from", "0"]),
         ("train.py", ["--no-such-flag"], ["--no-such-flag"]),
         ("train.py", ["--preset", "rapport"], ["report-celeba", "rapport"]),
         ("train.py", ["--data-dir", "/tmp"], ["--data-dir", "--dataset gmm", "--gmm-seed"]),
@@ -126,6 +131,39 @@ def test_each_kind_of_failure_has_its_status_and_one_line(monkeypatch, capsys):
     status, text = _status(KeyboardInterrupt(), monkeypatch, capsys)
     assert status == 130
     assert text == "interrupted: nothing half-made was published\n"
+
+
+def test_sigterm_ends_a_program_with_its_last_words(monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main(arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert cli.run(main) == 143
+    assert capsys.readouterr().err == "interrupted: nothing half-made was published\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("preset", "given"),
+    [
+        *((preset, {}) for preset in PRESETS),
+        ("report-celeba", {"likelihood": "bernoulli", "data_dir": "/some where"}),
+        ("gmm", {"standardize": False, "hidden_units": "7,5", "init_from": "a.keras", "epochs": 0}),
+        ("faces", {"condition": "factor_smile,factor_hair", "learning_rate": 3e-7, "name": "b c"}),
+        ("tfds:NAME", {"dataset": "tfds:cifar10", "flip": True, "save": "x"}),
+        ("digits", {"network": "mlp", "sampler": "auto", "mixed_precision": "off"}),
+    ],
+)
+def test_the_command_of_a_run_gives_its_options_again(preset, given):
+    config = resolve(given, preset)
+    program, script, *words = shlex.split(cli.training_command(config))
+    assert (program, script) == ("python", "train.py")
+    again, dry_run = cli.training_arguments(words)
+    assert again.to_dict() == config.to_dict()
+    assert not dry_run
 
 
 def test_debug_raises(monkeypatch, capsys):

@@ -43,7 +43,7 @@ def test_text_from_the_command_line_becomes_values():
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("epochs", "0", "at least 1"),
+        ("epochs", "-1", "at least 0"),
         ("epochs", "2.5", "a whole number"),
         ("latent_dim", "many", "a whole number"),
         ("learning_rate", "-1", "a positive number"),

@@ -344,6 +344,45 @@ def test_data_of_another_shape_are_refused(tmp_path):
         evaluation.prepare(str(version.path))
 
 
+def _of_somebody_else(tmp_path, **config):
+    """A version whose kvae.json names a folder that nobody here has chosen."""
+    path = tmp_path / "m" / "1"
+    (path / runs.METADATA).parent.mkdir(parents=True)
+    (path / "saved_model.pb").touch()
+    metadata = {"config": config, "data_card": {"name": "theirs"}}
+    metadata["model"] = {"element_shape": [8, 8, 1]}
+    (path / runs.METADATA).write_text(json.dumps(metadata))
+    return str(path)
+
+
+def test_nothing_is_written_where_a_version_says_its_cache_is(tmp_path):
+    theirs = tmp_path / "theirs"
+    options = {"faces_count": 20, "image_size": 32, "cache_dir": str(theirs)}
+    path = _of_somebody_else(tmp_path, dataset="faces", **options)
+    with pytest.raises(UsageError, match="not the data that the model was trained on"):
+        evaluation.prepare(path)
+    assert not theirs.exists()
+    with pytest.raises(UsageError, match="not the data that the model was trained on"):
+        evaluation.prepare(path, cache_dir=str(tmp_path / "ours"))
+    assert list((tmp_path / "ours").glob("*.npy"))
+    assert not theirs.exists()
+
+
+def test_networks_that_judge_are_not_kept_where_a_version_says(tmp_path, monkeypatch):
+    theirs = tmp_path / "theirs"
+    path = _of_somebody_else(tmp_path, dataset="digits", cache_dir=str(theirs))
+    monkeypatch.setattr(evaluation, "_check_card", lambda *_: None)
+    assert evaluation.prepare(path).cache_dir is None
+
+
+def test_nothing_is_downloaded_to_where_a_version_says_its_data_are(tmp_path):
+    theirs = tmp_path / "theirs"
+    path = _of_somebody_else(tmp_path, dataset="tfds:mnist", data_dir=str(theirs))
+    with pytest.raises(UsageError, match=f"tfds:mnist is not in {theirs}.*--data-dir"):
+        evaluation.prepare(path)
+    assert not theirs.exists()
+
+
 def test_other_data_than_those_of_training_are_refused(mixture_model, monkeypatch):
     path = str(mixture_model.path)
     assert evaluation.prepare(path).dataset.kind == "vectors"

@@ -1,12 +1,13 @@
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from png_testing import GREY, PALETTE, RGB, chunk, every_kind, png
 
+from kvae import image_bytes
 from kvae.data.decoding import MAX_PIXELS, decode
 from kvae.errors import UsageError
 from kvae.image_bytes import images_of
@@ -56,6 +57,17 @@ def test_exif_rotations_are_undone(picture, orientation, order):
     assert np.abs(_levels(content) - decode(content, "center", SIZE)).max() < 1.01
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("where", [b"IDAT", b"IEND"])
+def test_exif_rotations_of_a_png_are_undone(picture, orientation, where):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = _bytes(picture.crop((0, 0, 100, 60)))
+    at = content.index(where) - 4
+    content = content[:at] + chunk(b"eXIf", exif.tobytes()[6:]) + content[at:]
+    assert np.abs(_levels(content) - decode(content, "center", SIZE)).max() < 1.01
+
+
 @pytest.mark.parametrize("value", [0, 9, 300])
 def test_an_orientation_that_there_is_not_is_none(picture, value):
     exif = Image.Exif()
@@ -77,6 +89,69 @@ def test_modes_of_files(picture, mode):
     assert np.abs(_levels(content) - decode(content, "center", SIZE)).max() < 1.01
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_kind_of_png_has_the_pixels_of_training(channels):
+    files = every_kind(SIZE)
+    assert len(files) == 52
+    graph = tf.function(lambda contents: images_of(contents, "none", SIZE, channels))
+    found = graph(tf.constant([*files.values()])).numpy() * 255
+    wanted = [decode(content, "none", SIZE, channels) for content in files.values()]
+    far = np.abs(found - wanted).max((1, 2, 3))
+    assert not {name: gap for name, gap in zip(files, far, strict=True) if gap > 1e-3}
+
+
+@pytest.mark.parametrize("colors", [2, 4])
+@pytest.mark.parametrize("opacities", [b"", b"\0", b"\x30\x03"])
+def test_what_a_palette_does_not_name_is_as_in_training(colors, opacities):
+    samples = np.random.default_rng(0).integers(0, 4, (SIZE, SIZE, 1))
+    chunks = [(b"PLTE", bytes(range(90, 90 + 3 * colors)))] + [(b"tRNS", opacities)] * any(
+        [opacities]
+    )
+    content = png(samples, PALETTE, 2, chunks)
+    np.testing.assert_allclose(_levels(content, "none"), decode(content, "none", SIZE), atol=1e-3)
+
+
+def test_16_bit_colours_are_told_from_the_transparent_one_by_their_high_bytes():
+    samples = np.full((SIZE, SIZE, 3), 0x1200)
+    samples[: SIZE // 2] = 0x12FF
+    samples[:, : SIZE // 2] = 0x1300
+    content = png(samples, RGB, 16, [(b"tRNS", bytes([0x12, 0x34] * 3))])
+    wanted = np.full((SIZE, SIZE, 3), 255)
+    wanted[:, : SIZE // 2] = 0x13
+    np.testing.assert_allclose(_levels(content, "none"), wanted, atol=1e-3)
+    np.testing.assert_array_equal(decode(content, "none", SIZE), wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "chunks"),
+    [
+        (GREY, [(b"tRNS", bytes(6))]),
+        (RGB, [(b"tRNS", bytes(8))]),
+        (PALETTE, [(b"PLTE", bytes(6)), (b"tRNS", bytes(3))]),
+    ],
+)
+def test_a_transparency_that_does_not_fit_the_colours_is_refused(kind, chunks):
+    content = png(np.zeros((SIZE, SIZE, 3 if kind == RGB else 1), int), kind, 8, chunks)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"transparency \(tRNS\) does not fit"):
+        images_of(tf.constant([content]), "none", SIZE, 3)
+
+
+def test_a_png_of_too_many_chunks_is_refused(picture, monkeypatch):
+    monkeypatch.setattr(image_bytes, "_MOST_CHUNKS", 20)
+    content = _bytes(picture.crop((0, 0, SIZE, SIZE)))  # of a head, pixels and an end
+    few, many = (content[:33] + chunk(b"teSt", b"") * count + content[33:] for count in (17, 18))
+    np.testing.assert_array_equal(_levels(few), _levels(content))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 20 chunks"):
+        _levels(many)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_kinds_of_jpeg(picture, mode, progressive):
+    content = _bytes(picture.convert(mode), "JPEG", progressive=progressive)
+    assert np.abs(_levels(content) - decode(content, "center", SIZE)).max() < 1.01
+
+
 def test_a_celeba_crop_is_the_centre_of_other_sizes(picture):
     content = _bytes(picture.resize((200, 90)))
     np.testing.assert_array_equal(_levels(content, "center148"), _levels(content, "center"))
@@ -90,10 +165,6 @@ def test_images_do_not_depend_on_one_another(picture):
 
 
 def _bomb(width, height):
-    def chunk(name, content):
-        body = name + content
-        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IEND", b"")
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from kvae_testing import few_signatures, small_mixtures
 
 import kvae
-from kvae import data, runs, sampler_fitting, training
+from kvae import data, kept_weights, runs, sampler_fitting, training
 from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.errors import KvaeError, UsageError
@@ -43,6 +43,10 @@ def _fit(folder, **given):
     config = _config({**QUICK, "jit_compile": False}, {"save": str(folder), **given})
     with training._run_folder(config) as run_folder:
         return training.fit(config, run_folder)
+
+
+def _keeper(folder, config, **options):
+    return kept_weights.BestWeights(folder, config, {}, kept_weights.Notes(), **options)
 
 
 def _weights(version):
@@ -265,7 +269,7 @@ def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert errors.strip().endswith("interrupted: nothing half-made was published")
-        assert "best.weights.h5 (--init-from takes them" in errors
+        assert re.search(r"best weights so far: .*best\.weights\.h5 \(epoch \d+", errors)
     assert runs.versions(tmp_path / "gmm") == []
     with training._run_folder(resolve({"save": str(tmp_path)})) as folder:
         assert folder.is_dir()  # the lock of the dead process is gone
@@ -335,7 +339,7 @@ def test_the_importance_weighted_objective_trains_and_keeps_its_best_bound(tmp_p
     [("elbo", [-5.0, -6.0, -4.0], [0, 0, 2]), ("loss", [5.0, 6.0, 4.0], [0, 0, 2])],
 )
 def test_the_best_weights_are_those_of_the_figure(tmp_path, figure, values, expected):
-    kept = training._BestWeights(figure, tmp_path / "best.weights.h5", seconds_between=-1)
+    kept = _keeper(tmp_path, resolve({"beta": 1 if figure == "elbo" else 2}), seconds_between=-1)
     vae = kvae.build_vae((2,), latent_dim=1)
     kept.set_model(vae)
     weights = [np.full_like(w, 0.0) for w in vae.get_weights()]
@@ -367,7 +371,7 @@ def test_the_best_weights_are_those_of_the_figure(tmp_path, figure, values, expe
 )
 def test_epochs_of_another_goal_than_the_last_do_not_count(options, expected):
     config = resolve({"posterior": "diagonal", "prior": "standard_normal", **options})
-    counts = training._counts(config)
+    counts = kept_weights.counts_of(config)
     assert [epoch for epoch in range(5) if counts(epoch)] == expected
 
 
@@ -379,9 +383,7 @@ def test_epochs_of_another_goal_than_the_last_do_not_count(options, expected):
 )
 def test_a_warm_up_to_another_beta_is_not_published(tmp_path, warmup, expected):
     config = resolve({"beta": 6.0, "kl_warmup_epochs": warmup})
-    kept = training._BestWeights(
-        training._chosen_by(config), tmp_path / "best.weights.h5", training._counts(config)
-    )
+    kept = _keeper(tmp_path, config)
     vae = kvae.build_vae((2,), latent_dim=1)
     kept.set_model(vae)
     best = []
@@ -394,7 +396,7 @@ def test_a_warm_up_to_another_beta_is_not_published(tmp_path, warmup, expected):
 
 
 def test_best_weights_are_not_written_every_time(tmp_path):
-    kept = training._BestWeights("elbo", tmp_path / "best.weights.h5", seconds_between=1e9)
+    kept = _keeper(tmp_path, resolve({}), seconds_between=1e9)
     vae = kvae.build_vae((2,), latent_dim=1)
     kept.set_model(vae)
     kept.on_epoch_end(0, {"val_elbo": 1.0})
@@ -404,19 +406,6 @@ def test_best_weights_are_not_written_every_time(tmp_path):
     assert (tmp_path / "best.weights.h5").read_bytes() == written
     assert kept.weights[0].flat[0] == vae.get_weights()[0].flat[0]
     assert not (tmp_path / "half.weights.h5").exists()
-
-
-@pytest.mark.parametrize(("objective", "figure"), [("elbo", "elbo"), ("iwae", "loss")])
-def test_each_objective_has_its_figure(tmp_path, monkeypatch, objective, figure):
-    asked, real = [], training._BestWeights
-
-    def spy(*args):
-        asked.append(args[0])
-        return real(*args)
-
-    monkeypatch.setattr(training, "_BestWeights", spy)
-    _fit(tmp_path, objective=objective, epochs=1)
-    assert asked == [figure]
 
 
 def test_a_sampler_that_fails_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
@@ -476,7 +465,7 @@ def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
 )  # fmt: skip
 def test_which_figure_says_which_epoch_was_best(options, figure):
     plain = {"posterior": "diagonal", "prior": "standard_normal"}
-    assert training._chosen_by(resolve({**plain, **options})) == figure
+    assert kept_weights.chosen_by(resolve({**plain, **options})) == figure
 
 
 @pytest.mark.parametrize(

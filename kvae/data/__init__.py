@@ -269,6 +269,21 @@ def load(name: str, **options: Any) -> Dataset:
     return _member(name).load().load(**_arguments(name, options))
 
 
+def check_made(name: str, data_dir: str) -> None:
+    """Refuse a folder into which `load` would write: a member that does so has a `check_made`.
+
+    Args:
+        name: of the dataset.
+        data_dir: a folder that the user did not name.
+
+    Raises:
+        UsageError: the dataset is not there.
+    """
+    module = _member(name).load()
+    if hasattr(module, "check_made"):
+        module.check_made(**_arguments(name, {"data_dir": data_dir}))
+
+
 def outline(name: str, **options: Any) -> Dataset:
     """Like `load`, but fast: counts and shapes are true, pixels may be all grey (128)."""
     module = _member(name).load()

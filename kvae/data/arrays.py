@@ -1,6 +1,7 @@
 """A table of vectors of the user's own: .npy, .npz or .csv."""
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,8 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
         raise UsageError(f"split_seed must be a whole number of 0 or more: received {split_seed!r}")
     table = _read(Path(data_dir).expanduser(), label_column)
     x = _float32(table)
+    for note in (*table.notes, *_counting(table)):
+        print(f"arrays: {note}", file=sys.stderr)
     rows, rule = _split_rows(table, split_seed)
     _check_spread(table, rows["train"])
     labels = None if table.labels is None else _encode(table, table.labels)
@@ -104,6 +107,17 @@ def _float32(table: Table) -> np.ndarray:
         f"({finite.size - np.count_nonzero(finite):,} cells of {finite.size:,} hold no number "
         "that can be used)"
     )
+
+
+def _counting(table: Table) -> list[str]:
+    """A word about a first column that counts the rows, which says nothing about a row."""
+    first = table.x[:, 0]
+    if first[0] not in (0, 1) or (np.diff(first) != 1).any():
+        return []
+    return [
+        f"{table.file}, column {table.columns[0]!r} counts the rows and is used as a feature: take "
+        "it out of the table if it is a number of the row"
+    ]
 
 
 def _text_fault(table: Table) -> str:

@@ -2,9 +2,10 @@
 
 import csv
 import io
+import re
 from array import array
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,19 @@ from kvae.data.tables import SPLIT_OF, Table
 from kvae.errors import DataError
 
 _SPLIT_COLUMN = "split"
+NUMBERS_ROWS = "{}, column {} has no name and numbers the rows: it is left out"
+# What pandas calls a column without a name that it reads; written again, it has that name.
+_NO_NAME = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
+
+
+def indices_of(names: list[str]) -> list[int]:
+    """The columns at the left that have no name: those where pandas writes its index."""
+    return list(takewhile(lambda i: _NO_NAME.fullmatch(names[i]), range(len(names))))
+
+
+def is_index(cells: list[str]) -> bool:
+    """Whether a column holds a different whole number in each row, as pandas' index does."""
+    return all(map(str.isdecimal, cells)) and len(set(cells)) == len(cells)
 
 
 class _Columns(NamedTuple):
@@ -24,17 +38,20 @@ class _Columns(NamedTuple):
         names: of all of them; empty without a header.
         label: index of the labels; None without.
         split: index of the splits; None without.
+        unnamed: indices of those at the left that have no name in the header.
     """
 
     width: int
     names: list[str]
     label: int | None
     split: int | None
+    unnamed: list[int]
 
     @property
     def apart(self) -> list[int]:
         """Indices of the columns that are not features, the last one first."""
-        return sorted({i for i in (self.label, self.split) if i is not None}, reverse=True)
+        named = {i for i in (self.label, self.split) if i is not None}
+        return sorted({*named, *self.unnamed}, reverse=True)
 
     @property
     def features(self) -> list[str] | list[int]:
@@ -47,7 +64,8 @@ def read_csv(path: Path, label_column: str) -> Table:
     """Read UTF-8 text with commas between cells, which may be quoted (RFC 4180).
 
     The first line is a header if one of its cells is not a number. A column with the name "split"
-    holds train, valid or test. Empty lines are skipped.
+    holds train, valid or test. Columns at the left without a name are left out if they hold
+    pandas' index. Empty lines are skipped.
 
     Args:
         path: of the file.
@@ -67,6 +85,9 @@ def read_csv(path: Path, label_column: str) -> Table:
     body = _body(file, records, columns, _parser(text))
     if not body.lines:
         raise DataError(f"{file} has no rows below its header")
+    for i in columns.unnamed:
+        if not is_index([*map(str.strip, body.apart[i])]):
+            raise _nameless(f"{file}, line {line}, column", i + 1)
     return Table(
         file,
         np.frombuffer(body.values).reshape(len(body.lines), -1),
@@ -76,6 +97,7 @@ def read_csv(path: Path, label_column: str) -> Table:
         None if columns.label is None else np.array([*map(str.strip, body.apart[columns.label])]),
         "" if columns.label is None else columns.names[columns.label] if columns.names else "label",
         body.text,
+        tuple(NUMBERS_ROWS.format(file, i + 1) for i in columns.unnamed),
     )
 
 
@@ -133,32 +155,33 @@ def _columns(file: str, line: int, cells: list[str], label_column: str) -> _Colu
     numbered = int(label_column) - 1 if label_column.isdecimal() else None
     header = not all(_is_number(cell) for i, cell in enumerate(cells) if i != numbered)
     names = [cell.strip() for cell in cells] if header else []
-    _check_names(file, line, names)
-    if label_column in names:
-        label = names.index(label_column)
-    elif not label_column:
-        label = None
-    elif numbered is not None and 0 <= numbered < len(cells):
-        label = numbered
-    else:
+    label = names.index(label_column) if label_column and label_column in names else numbered
+    unnamed = [i for i in indices_of(names) if i != label]
+    _check_names(file, line, names, unnamed)
+    if label_column and (label is None or not 0 <= label < len(cells)):
         found = f"columns {', '.join(names)}" if names else f"{len(cells)} columns without names"
         raise DataError(f"{file} has no column {label_column!r} for the labels: found {found}")
     split = names.index(_SPLIT_COLUMN) if _SPLIT_COLUMN in names else None
     if split is not None and split == label:
         raise DataError(f"{file}: the column {_SPLIT_COLUMN!r} holds splits, it cannot be labels")
-    columns = _Columns(len(cells), names, label, split)
+    columns = _Columns(len(cells), names, label, split, unnamed)
     if not columns.features:
         raise DataError(f"{file} has no columns of numbers beside labels and splits")
     return columns
 
 
-def _check_names(file: str, line: int, names: list[str]) -> None:
+def _nameless(place: str, number: int) -> DataError:
+    return DataError(f"{place} {number}: no name in the header, or no number in the first row")
+
+
+def _check_names(file: str, line: int, names: list[str], unnamed: list[int]) -> None:
     """Refuse a first line that may be a row with a fault, or would leave a column without name."""
     place = f"{file}, line {line}, column"
-    if "" in names:
-        number = names.index("") + 1
-        raise DataError(f"{place} {number}: no name in the header, or no number in the first row")
-    for number, name in enumerate(names, 1):
+    named = [(i + 1, name) for i, name in enumerate(names) if i not in unnamed]
+    for number, name in named:
+        if not name:
+            raise _nameless(place, number)
+    for number, name in named:
         if name in names[: number - 1]:
             raise DataError(f"{place} {number}: the header has the name {name!r} twice")
         if _is_number(name) and not name.isdecimal():

@@ -11,7 +11,7 @@ from kvae.data.crops import box_of
 from kvae.errors import KvaeError
 
 # Part of the cache's key: raise it with every change that changes a pixel.
-DECODING_VERSION = 3
+DECODING_VERSION = 4
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 #: Pixels of the largest image that is decoded; from here on Pillow warns.
@@ -19,6 +19,7 @@ MAX_PIXELS = 2**30 // 12
 #: Pixels of the largest image file that a server decodes, of many callers at once.
 MAX_SERVED_PIXELS = 2**25
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_PNG_BITS = 24  # the byte of a PNG file that says how many bits a level has
 _LARGE, _LARGE_PIXELS = threading.Lock(), 2**24
 _PADDING = 64
 
@@ -78,6 +79,8 @@ def read(content: bytes) -> Image.Image:
             # Several of the largest at once would take gigabytes.
             with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
                 image.load()
+                if image.format == "PNG":
+                    _scale_key(image, content[_PNG_BITS])
                 ImageOps.exif_transpose(image, in_place=True)
                 return plain(image)
     except (Unreadable, MemoryError):
@@ -105,11 +108,23 @@ def _refuse_other(content: bytes) -> None:
         raise Unreadable("is damaged: its end is filled with zeros")
 
 
+def _scale_key(image: Image.Image, bits: int) -> None:
+    """Bring the transparent colour of a PNG file to 8 bits, as Pillow brought the pixels alone."""
+    key = image.info.get("transparency")
+    if image.mode == "L" and bits < 8 and key is not None:
+        largest = 2**bits - 1
+        image.info["transparency"] = (key & largest) * 255 // largest
+    elif image.mode == "RGB" and bits == 16 and key is not None:
+        image.info["transparency"] = tuple(level >> 8 for level in key)
+
+
 def plain(image: Image.Image) -> Image.Image:
     """The same picture in mode L or RGB: transparency on white, 16-bit greys scaled to 8."""
     if image.mode.startswith("I"):  # 16-bit greys, which convert() would clip at 255
         levels = np.asarray(image).astype(np.int64)
-        return Image.fromarray(np.clip((levels + 128) // 257, 0, 255).astype(np.uint8))
+        scaled = np.clip((levels + 128) // 257, 0, 255).astype(np.uint8)
+        scaled[levels == image.info.get("transparency")] = 255
+        return Image.fromarray(scaled)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")

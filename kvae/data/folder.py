@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
+from kvae.data.csv_tables import NUMBERS_ROWS, indices_of, is_index
 from kvae.data.decoding import SUFFIXES
 from kvae.data.image_files import Files, open_files, text_at
 from kvae.data.image_sets import ImageOptions, Source, of_files
@@ -46,8 +47,9 @@ def load(
 
     Args:
         data_dir: a folder or a zip with JPEG, PNG, WebP, BMP or GIF files; not written to.
-        labels_file: table with commas and a header; the first column holds paths below `data_dir`,
-            or names, each other one labels: -1, 0, 1, true and false alone, or names of classes.
+        labels_file: table with commas and a header; one column, as a rule the first, holds paths
+            below `data_dir`, or names, each other one labels: -1, 0, 1, true and false alone, or
+            names of classes. pandas' index (columns at the left without a name) is left out.
         crop: see `crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
@@ -102,7 +104,7 @@ def source(
     ordered = [path for split in SPLITS for path in rows[split]]
     if labels_file is not None:
         top = _common_folder(paths)
-        labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered, top)
+        labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered, top, notes)
     else:
         labels, names = _labels_of_folders([below[path] for path in ordered], notes)
     return Source(
@@ -199,9 +201,41 @@ def _labels_of_folders(
 
 
 def _labels_of_file(
-    path: Path, paths: list[str], top: str
+    path: Path, paths: list[str], top: str, notes: list[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """Labels of a table with a row for each image; its paths may leave out the folder `top`."""
+    header, rows = _header_and_rows(path)
+    cells_of = [list(cells) for cells in zip(*rows, strict=True)]
+    index = [i for i in indices_of(header) if is_index(cells_of[i])]
+    notes += [NUMBERS_ROWS.format(path.name, i + 1) for i in index]
+    others = [i for i in range(len(header)) if i not in index]
+    key, names = _key_of(path, header, cells_of, others, paths, top)
+    if key != others[0]:
+        notes.append(f"{path.name}: the column {header[key]!r} names the images")
+    labelled = [i for i in others if i != key]
+    columns = [header[i] for i in labelled]
+    if not columns:
+        raise DataError(f"{path} has no labels beside the column {header[key]!r}")
+    if len(set(columns)) != len(columns) or "" in columns:
+        raise DataError(f"{path}: every label needs a name of its own, received {columns}")
+    listed = _listed(cells_of[key])
+    by_name = {name: [row[i] for i in labelled] for name, row in zip(listed, rows, strict=True)}
+    if len(set(names)) < len(names) or len(by_name) < len(rows):
+        repeated = Counter(names) - Counter(set(names)) or Counter(listed) - Counter(set(listed))
+        twice = next(iter(repeated))
+        raise DataError(
+            f"{path}: {twice!r} stands for two images, or has two rows: give paths below the "
+            "folder of the images, each once"
+        )
+    for name in names:
+        if "" in by_name[name]:
+            column = columns[by_name[name].index("")]
+            raise DataError(f"{path}: {name} has no label in the column {column!r}")
+    cells = {column: [by_name[name][i] for name in names] for i, column in enumerate(columns)}
+    return _encoded(path, cells)
+
+
+def _header_and_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         raise UsageError(f"--labels-file {path}: no such file")
     text = text_at(path)
@@ -221,38 +255,66 @@ def _labels_of_file(
             raise DataError(
                 f"{path}, record {number}: {len(row)} cells, the header has {len(header)}"
             )
-    columns = header[1:]
-    if len(set(columns)) != len(columns) or "" in columns:
-        raise DataError(f"{path}: every label needs a name of its own, received {columns}")
-    listed = [row[0].replace("\\", "/") for row in rows]
-    by_name = {name: row[1:] for name, row in zip(listed, rows, strict=True)}
-    names = [_name_in(by_name, image, top) for image in paths]
-    if "" in names:
-        absent = paths[names.index("")]
-        raise DataError(
-            f"{path} has no row for {names.count(''):,} of {len(paths):,} images, the first is "
-            f"{absent}; below the header its first row is for {rows[0][0]!r}"
-        )
-    if len(set(names)) < len(names) or len(by_name) < len(rows):
-        repeated = Counter(names) - Counter(set(names)) or Counter(listed) - Counter(set(listed))
-        twice = next(iter(repeated))
-        raise DataError(
-            f"{path}: {twice!r} stands for two images, or has two rows: give paths below the "
-            "folder of the images, each once"
-        )
-    for name in names:
-        if "" in by_name[name]:
-            column = columns[by_name[name].index("")]
-            raise DataError(f"{path}: {name} has no label in the column {column!r}")
-    cells = {column: [by_name[name][i] for name in names] for i, column in enumerate(columns)}
-    return _encoded(path, cells)
+    return header, rows
 
 
-def _name_in(by_name: dict[str, list[str]], image: str, top: str) -> str:
-    """What a table calls an image: its path, or its name with or without ending; "" for none."""
-    plain = PurePosixPath(image)
-    names = (image, image.removeprefix(top), plain.name, plain.stem)
-    return next((name for name in names if name in by_name), "")
+def _key_of(
+    path: Path, header: list[str], cells_of: list[list[str]], others: list[int],
+    paths: list[str], top: str,
+) -> tuple[int, list[str]]:  # fmt: skip
+    """The column that names every image, and what it calls each.
+
+    Of several, one of paths or names with their endings: a number may be a name without one by
+    chance.
+
+    Raises:
+        DataError: there is none, or two that give an image different rows.
+    """
+    # A column of labels seldom has a value for each image: it need not be searched.
+    candidates = [i for i in others if len(set(cells_of[i])) >= len(paths)] or others
+    names = {i: _names_in(set(_listed(cells_of[i])), paths, top) for i in candidates}
+
+    def fit(i: int) -> tuple[int, int]:
+        found = [name for name in names[i] if name]
+        return len(found), sum(name.lower().endswith(SUFFIXES) for name in found)
+
+    key = max(candidates, key=fit, default=None)
+    if key is None:
+        raise DataError(f"{path} has only columns without a name: none can name the images")
+    if missing := names[key].count(""):
+        absent = paths[names[key].index("")]
+        numbers = "" if len(others) == len(header) else "; numbers without a header are no names"
+        raise DataError(
+            f"{path} has no row for {missing:,} of {len(paths):,} images, the first is {absent}; "
+            f"below the header its first row is for {cells_of[key][0]!r}{numbers}"
+        )
+    for other in candidates:
+        if other != key and fit(other) == fit(key):
+            row, another = (
+                dict(zip(_listed(cells_of[i]), range(len(cells_of[i])), strict=True))
+                for i in (key, other)
+            )
+            if any(row[a] != another[b] for a, b in zip(names[key], names[other], strict=True)):
+                raise DataError(
+                    f"{path}: the columns {header[key]!r} and {header[other]!r} both name every "
+                    "image, but in different rows: take one of them out"
+                )
+    return key, names[key]
+
+
+def _listed(cells: list[str]) -> list[str]:
+    return [cell.replace("\\", "/") for cell in cells]
+
+
+def _names_in(listed: set[str], paths: list[str], top: str) -> list[str]:
+    """What a table calls images: their paths, or names with or without ending; "" for none."""
+
+    def one(image: str) -> str:
+        plain = PurePosixPath(image)
+        names = (image, image.removeprefix(top), plain.name, plain.stem)
+        return next((name for name in names if name in listed), "")
+
+    return [one(image) for image in paths]
 
 
 def _encoded(

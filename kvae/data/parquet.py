@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SPLIT_OF = {
     "train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
 }  # fmt: skip
+_INDEX = re.compile(r"__index_level_\d+__")  # as pandas calls its own
 _WORD = re.compile(r"[a-z]+")
 _ROWS = 256
 
@@ -89,7 +90,11 @@ def _labels(files: list[Path], tables: list[Any], image: str) -> dict[str, np.nd
     found = {}
     for field in tables[0].schema_arrow:
         kind = str(field.type)
-        if field.name == image or not (kind == "bool" or kind.startswith(("int", "uint"))):
+        if (
+            field.name == image
+            or _INDEX.fullmatch(field.name)
+            or not (kind == "bool" or kind.startswith(("int", "uint")))
+        ):
             continue
         parts = []
         for table, file in zip(tables, files, strict=True):

@@ -30,6 +30,7 @@ class Table(NamedTuple):
         labels: `(rows,)`, text or numbers; None without.
         label: the name of the labels.
         text: row, feature and content of the first cell that is not a number; None: all are.
+        notes: what was noticed, for people.
     """
 
     file: str
@@ -40,6 +41,7 @@ class Table(NamedTuple):
     labels: np.ndarray | None = None
     label: str = ""
     text: tuple[int, int, str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_numpy(path: Path, label_column: str) -> Table:

@@ -55,6 +55,19 @@ def load(
     return source(**locals()).dataset()
 
 
+def check_made(*, tfds_name: str, data_dir: str) -> None:
+    """Refuse a folder that `load` would download to. Arguments as for `load`.
+
+    Raises:
+        UsageError: the dataset is not prepared there.
+    """
+    if not _builder(tfds_name, data_dir).is_prepared():
+        raise UsageError(
+            f"tfds:{tfds_name} is not in {data_dir} any more; --data-dir names the folder that it "
+            "is in or is to be downloaded to"
+        )
+
+
 def outline(**options: Any) -> Dataset:
     """What `load` gives, without decoding and without labels: all pixels are grey."""
     return source(**options, with_labels=False).outline()
@@ -74,7 +87,7 @@ def source(
     """
     options = ImageOptions(**image_options)
     options.check()
-    builder = _builder(tfds_name, data_dir)
+    builder = _prepared_builder(tfds_name, data_dir)
     return _source(builder, f"tfds:{tfds_name}", split_seed, "", options, with_labels)
 
 
@@ -130,6 +143,11 @@ def _builder(name: str, data_dir: str | None) -> Any:
             f"TensorFlow Datasets has no {name!r}{near}; all names: "
             f"https://www.tensorflow.org/datasets/catalog/overview ({reason})"
         ) from error
+    return builder
+
+
+def _prepared_builder(name: str, data_dir: str | None) -> Any:
+    builder = _builder(name, data_dir)
     try:
         builder.download_and_prepare()
     except Exception as error:  # downloads, checksums, disks: all end here

@@ -259,6 +259,32 @@ def bad_csv(line, column, value, count=30, header="abc"):
     return "\n".join(lines)
 
 
+@pytest.mark.parametrize("names", [[""], ["Unnamed: 0"], ["", "Unnamed: 0"], ['""']])
+@pytest.mark.parametrize("columns", [["a", "b", "c"], ["0", "1", "2"]])
+def test_an_index_of_pandas_is_no_feature(names, columns, tmp_path, capsys):
+    plain = load("arrays", data_dir=write_csv(tmp_path, ROWS.tolist(), ["a", "b", "c"]))
+    order = np.random.default_rng(0).permutation(len(ROWS)).tolist()  # as of rows that were drawn
+    rows = [[i] * len(names) + row for i, row in zip(order, ROWS.tolist(), strict=True)]
+    capsys.readouterr()
+    dataset = load("arrays", data_dir=write_csv(tmp_path, rows, names + columns))
+    assert dataset.card["sha256"] == plain.card["sha256"]
+    assert dataset.card["columns"] == columns
+    assert capsys.readouterr().err == "".join(
+        f"arrays: t.csv, column {i} has no name and numbers the rows: it is left out\n"
+        for i in range(1, len(names) + 1)
+    )
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_a_first_column_that_counts_the_rows_is_pointed_out(start, tmp_path, capsys):
+    rows = np.column_stack([np.arange(start, start + len(ROWS)), ROWS])
+    named = write_csv(tmp_path, rows.tolist(), ["id", "a", "b", "c"])
+    for file, name in ((named, "'id'"), (save(tmp_path, rows), "1")):
+        assert load("arrays", data_dir=file).train.x.shape[1] == 4
+        said = f"column {name} counts the rows and is used as a feature" in capsys.readouterr().err
+        assert said == (start < 2)
+
+
 BAD_CSV = {
     "empty": ("", "t.csv is empty"),
     "blank lines": ("\n \n", "t.csv has no rows"),
@@ -278,6 +304,8 @@ BAD_CSV = {
     "too few cells": ("1,2\n" * 6 + "1\n1,2,3\n", r"line 7: 1 cells, .* has 2 \(2 such lines"),
     "too many cells": ("a,b\n" + "1,2\n" * 3 + "1,2,\n", "line 5: 3 cells, the first line has 2"),
     "nameless": ("1.5,,2\n" + "1,2,3\n" * 30, "line 1, column 2: no name in the header, or no num"),
+    "nameless first": (",b\n" + "1,2\n3,4\n1,5\n" * 30, "line 1, column 1: no name in the header"),
+    "index alone": (",split\n" + "1,train\n2,test\n" * 20, "no columns of numbers"),
     "twice": ("a,b,a\n" + "1,2,3\n" * 30, "line 1, column 3: the header has the name 'a' twice"),
     "neither": ("1.5,x\n" + "1,2\n" * 30, "line 1, column 1: it has 1.5 and 'x'.*neither a header"),
     "open quote": ("a,b\n" + "1,2\n" * 3 + '"1,2\n' * 3, "line 5: not comma-separated text"),

@@ -633,6 +633,13 @@ def test_whole_numbers_are_attributes_if_they_are_minus_one_zero_and_one(tmp_pat
     assert "columns that are not used: celeb_id, path" in capsys.readouterr().err
 
 
+def test_an_index_of_pandas_is_no_attribute(tmp_path, load, capsys):
+    table = _table(Smiling=[True, False] * 6, __index_level_0__=[0, 1] * 6)
+    dataset = load(write(tmp_path / "copy", {"all.parquet": table}), image_size=16)
+    assert list(dataset.train.labels) == ["Smiling"]
+    assert "columns that are not used: __index_level_0__" in capsys.readouterr().err
+
+
 def test_an_empty_cell_of_an_attribute_is_named(tmp_path, load):
     table = _table(Smiling=[True, None, False] * 4)
     with pytest.raises(DataError, match=r"all\.parquet, column 'Smiling': 4 empty cells"):

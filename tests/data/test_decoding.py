@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from png_testing import BITS, GREY, RGB, chunk, png
 
 from kvae.data.crops import CROPS
 from kvae.data.decoding import Unreadable, decode, fit, read
@@ -124,6 +125,27 @@ def test_one_transparent_colour_lies_on_white(mode, transparent, channels):
     assert (found[:, 8:] == (255 if mode == "1" else 200)).all()
 
 
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("bits", BITS[GREY])
+def test_a_transparent_grey_of_any_bits_lies_on_white(bits, interlaced):
+    largest = 2**bits - 1
+    greys = (largest - np.arange(16) % 2 ** min(bits, 4))[:, None, None].repeat(16, 1)
+    key = largest - 1
+    content = png(greys, GREY, bits, [(b"tRNS", key.to_bytes(2, "big"))], interlaced)
+    wanted = np.where(greys == key, 255, np.round(greys * 255 / largest))
+    np.testing.assert_array_equal(whole(content), wanted.repeat(3, -1))
+
+
+@pytest.mark.parametrize("bits", BITS[RGB])
+def test_a_transparent_colour_of_any_bits_lies_on_white(bits):
+    samples = np.random.default_rng(3).integers(0, 2**bits, (16, 16, 3))
+    samples[4:8] = samples[0, 0]
+    content = png(samples, RGB, bits, [(b"tRNS", samples[0, 0].astype(">u2").tobytes())])
+    wanted = samples >> (bits - 8)
+    wanted[(samples == samples[0, 0]).all(-1)] = 255
+    np.testing.assert_array_equal(whole(content), wanted)
+
+
 def test_a_palette_of_partly_transparent_colours_lies_on_white():
     image = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8), 4).reshape(4, 4))
     image.putpalette([255, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0, 255])
@@ -164,15 +186,10 @@ def test_cmyk_jpegs_give_the_colours_that_they_print():
     assert np.abs(whole(content).astype(int) - [255, 0, 0]).max() <= 3
 
 
-def png(width, height, depth, colour, rows):
+def png_of_rows(width, height, depth, colour, rows):
     """A PNG of raw rows, which may be of any kind, given one by one."""
     packer = zlib.compressobj()
     packed = b"".join(map(packer.compress, rows)) + packer.flush()
-
-    def chunk(name, content):
-        checksum = zlib.crc32(name + content)
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
-
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         [chunk(b"IHDR", header), chunk(b"IDAT", packed), chunk(b"IEND", b"")]
@@ -182,7 +199,7 @@ def png(width, height, depth, colour, rows):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sixteen_bit_greys_are_scaled_not_clipped(channels):
     levels = np.linspace(0, 65535, 256).round().astype(">u2").reshape(16, 16)
-    content = png(16, 16, 16, 0, [b"\0" + row.tobytes() for row in levels])
+    content = png_of_rows(16, 16, 16, 0, [b"\0" + row.tobytes() for row in levels])
     found = decode(content, "none", 16, channels)
     wanted = np.arange(256).reshape(16, 16, 1)
     np.testing.assert_array_equal(found, np.broadcast_to(wanted, found.shape))
@@ -190,14 +207,14 @@ def test_sixteen_bit_greys_are_scaled_not_clipped(channels):
 
 def test_sixteen_bit_greys_are_rounded():
     levels = np.random.default_rng(0).integers(0, 65536, (64, 64)).astype(">u2")
-    found = whole(png(64, 64, 16, 0, [b"\0" + row.tobytes() for row in levels]), 1)
+    found = whole(png_of_rows(64, 64, 16, 0, [b"\0" + row.tobytes() for row in levels]), 1)
     np.testing.assert_array_equal(found, (levels * (255 / 65535)).round())
 
 
 def test_sixteen_bit_colours_are_scaled():
     levels = (COLOURS.astype(">u2") * 257).astype(">u2")
     rows = [b"\0" + row.tobytes() for row in levels]
-    np.testing.assert_array_equal(whole(png(WIDTH, HEIGHT, 16, 2, rows)), COLOURS)
+    np.testing.assert_array_equal(whole(png_of_rows(WIDTH, HEIGHT, 16, 2, rows)), COLOURS)
 
 
 UPRIGHT = {  # what each orientation's pixels are, of those that should be seen
@@ -410,7 +427,7 @@ def huge():
     jpeg = bytearray(written(Image.new("RGB", (8, 8)), "JPEG"))
     start = jpeg.index(b"\xff\xc0") + 5
     jpeg[start : start + 4] = struct.pack(">HH", 30_000, 30_000)
-    whole_png = png(30_000, 30_000, 1, 0, (bytes(3751) for _ in range(30_000)))
+    whole_png = png_of_rows(30_000, 30_000, 1, 0, (bytes(3751) for _ in range(30_000)))
     return {"PNG": whole_png, "GIF": bytes(gif), "BMP": bytes(bmp), "JPEG": bytes(jpeg)}
 
 

@@ -452,6 +452,63 @@ def test_a_name_that_two_images_have_is_refused(tmp_path):
         get(root, labels_file=table(tmp_path, [f"{name},1" for name in names(6)]))
 
 
+COUNTED = tree_of(*(f"{i}.png" for i in range(24)))
+
+
+def counted_rows(header):
+    """Rows of COUNTED: row i is of image 23 - i, and every column but file and kind holds i."""
+    of_image = {"file": "{}.png", "kind": "k{}"}
+    return [
+        ",".join(of_image[c].format(23 - i) if c in of_image else str(i) for c in header.split(","))
+        for i in range(24)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "labels", "note"),
+    [
+        (",file,kind", ["kind"], "column 1 has no name and numbers the rows"),
+        ("Unnamed: 0,file,kind", ["kind"], "column 1 has no name"),
+        (",Unnamed: 0,kind,file", ["kind"], "column 2 has no name"),
+        ("id,kind,file", ["id", "kind"], "the column 'file' names the images"),
+    ],
+)
+def test_row_numbers_are_not_taken_for_names_of_images(header, labels, note, tmp_path, capsys):
+    data_dir = plant(tmp_path / "data", COUNTED)
+    dataset = get(data_dir, labels_file=table(tmp_path, counted_rows(header), header=header))
+    assert list(dataset.card["label_names"]) == labels
+    assert classes_in(dataset, "kind") == {
+        split: [f"k{Path(path).stem}" for path in own]
+        for split, own in paths_in(dataset, COUNTED).items()
+    }
+    assert note in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        (",kind", counted_rows(",kind"), "no row for 24 of 24 .* numbers without a header are no"),
+        (",Unnamed: 0", counted_rows(",Unnamed: 0"), "only columns without a name"),
+        (",file", counted_rows(",file"), "has no labels beside the column 'file'"),
+        ("file,to,kind", [f"{i}.png,{23 - i}.png,k" for i in range(24)],
+         "the columns 'file' and 'to' both name every image, but in different rows"),
+    ],
+)  # fmt: skip
+def test_a_table_that_does_not_say_which_image_is_meant_is_refused(header, rows, message, tmp_path):
+    data_dir = plant(tmp_path / "data", COUNTED)
+    with pytest.raises(DataError, match=message):
+        get(data_dir, labels_file=table(tmp_path, rows, header=header))
+
+
+def test_names_of_files_need_no_header(tmp_path):
+    data_dir = plant(tmp_path / "data", COUNTED)
+    one, two = (
+        get(data_dir, labels_file=table(tmp_path, counted_rows("file,kind"), header=header))
+        for header in ("file,kind", ",kind")
+    )
+    same(one, two)
+
+
 def test_too_many_classes_of_a_table_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "MAX_CLASSES", 15)
     root = plant(tmp_path / "data", TREE)
