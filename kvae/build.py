@@ -167,7 +167,7 @@ def load_model(path):
         raise UsageError(f"{path} cannot be read as a VAE: {str(error)[:200]}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
-    if model.optimizer is not None and not int(model.step):
+    if getattr(model, "optimizer", None) is not None and not int(model.step):
         # Of kvae 0.1, which counted steps in the optimizer alone.
         model.step.assign(model.optimizer.iterations)
     return model

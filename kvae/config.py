@@ -171,12 +171,13 @@ class Config:
         """Option name -> value, of those that apply."""
         return dict(self._values)
 
+    def replaced(self, **changes: Any) -> Config:
+        """The same options but for some values."""
+        return Config({**self._values, **changes})
+
     def option(self, name: str) -> Option:
         """The declaration of an option that applies."""
-        members = [
-            PARTS[kind][name] for kind, names in _chosen(self._values).items() for name in names
-        ]
-        return {**_BASE, **options_of(members)}[name]
+        return {**_BASE, **options_of(_members(_chosen(self._values)))}[name]
 
     def _check_parts(self) -> None:
         if not self.epochs and not self.init_from:

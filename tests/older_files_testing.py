@@ -43,7 +43,9 @@ def answers(vae, rows):
         "log_weight": vae.log_weight(given, noise),
         "distortion": terms.distortion,
         "rate": terms.rate,
-        "generated": vae.generate(len(rows["x"]), seed=7, condition=condition),
+        "generated": vae.generate(
+            len(rows["x"]), row_seeds=np.arange(len(rows["x"])) + 7, condition=condition
+        ),
     }
     return {name: np.asarray(value) for name, value in found.items()}
 

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +45,7 @@ def _keeper(folder, vae, *, seconds_between=-1, **options):
 def _killed_run(folder, vae, elbo, **options):
     """What a run leaves that is killed after its first epoch."""
     kept_weights.set_aside(folder)
-    vae.set_weights([np.full_like(weight, elbo) for weight in vae.get_weights()])
+    vae.set_weights([np.full(w.shape, elbo if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()])
     _keeper(folder, vae, **options).on_epoch_end(0, {"val_elbo": elbo, "val_loss": -elbo})
     (folder / "history.csv").write_text(str(elbo))
 
@@ -101,7 +100,7 @@ def test_a_kill_in_the_first_epoch_of_the_next_run_costs_nothing(tmp_path):
     assert aside.read_bytes() == content
     assert (folder / "earlier-1.csv").read_text().startswith("epoch,")
 
-    version = training.train(replace(advised["publish"], init_from=str(aside)))
+    version = training.train(advised["publish"].replaced(init_from=str(aside)))
     assert runs.read_metadata(version)["history"] == {}
     assert [path.name for path in folder.iterdir()] == [".lock"]
 
@@ -169,7 +168,7 @@ def test_what_is_better_than_what_was_published_stays_and_is_said(tmp_path, vae,
     aside = tmp_path / "earlier-1.weights.h5"
     text = capsys.readouterr().out
     assert f"{aside} of an earlier run (epoch 1, validation elbo -3): better than" in text
-    assert _advised(text)["publish"] == replace(config, seed=7, epochs=0, init_from=str(aside))
+    assert _advised(text)["publish"] == config.replaced(seed=7, epochs=0, init_from=str(aside))
     _killed_run(tmp_path, vae, -2.0)
     kept_weights.published(tmp_path, config)
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
@@ -201,8 +200,8 @@ def test_an_error_after_training_says_where_the_weights_are(
     text = capsys.readouterr().err
     assert f"best weights so far: {best} (epoch 1, validation elbo -" in text
     assert _advised(text) == {
-        "go on": replace(config, init_from=str(best)),
-        "publish": replace(config, init_from=str(best), epochs=0),
+        "go on": config.replaced(init_from=str(best)),
+        "publish": config.replaced(init_from=str(best), epochs=0),
     }
 
 
@@ -221,10 +220,10 @@ def test_a_loss_that_is_not_finite_says_where_earlier_weights_are(tmp_path, vae,
 def test_a_run_that_ends_early_writes_what_is_in_memory_alone(tmp_path, vae):
     kept = _keeper(tmp_path, vae, seconds_between=1e9)
     kept.on_epoch_end(0, {"val_elbo": -3.0})
-    vae.set_weights([np.full_like(weight, 7) for weight in vae.get_weights()])
+    vae.set_weights([np.full(w.shape, 7 if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()])
     kept.on_epoch_end(1, {"val_elbo": -2.0})
     assert _left(tmp_path) == [-3.0]
-    vae.set_weights([np.full_like(weight, np.nan) for weight in vae.get_weights()])
+    vae.set_weights([np.full(w.shape, np.nan if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()])
     kept.rescue()
     assert _left(tmp_path) == [-2.0]
     vae.load_weights(tmp_path / "best.weights.h5")
@@ -238,7 +237,7 @@ def test_no_epochs_publish_the_weights_as_they_are(tmp_path, monkeypatch):
     config = resolve({**QUICK, "save": str(tmp_path)})
     first = training.fit(config, folders[0])
     path = str(folders[0] / "best.weights.h5")
-    again = training.fit(replace(config, init_from=path, epochs=0), folders[1])
+    again = training.fit(config.replaced(init_from=path, epochs=0), folders[1])
     for ours, theirs in zip(again.vae.get_weights(), first.vae.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert again.history == {}

@@ -320,7 +320,7 @@ def test_values_from_python_are_read_as_those_of_the_command_line(options, words
 def test_numbers_of_numpy_are_numbers():
     vae = kvae.build_vae((3,), latent_dim=2, hidden_units=np.array([4]), beta=np.float32(2))
     assert vae.encoder.layers[2].units == 4
-    assert vae.beta == 2.0
+    assert vae.objective.beta == 2.0
     with pytest.raises(ValueError):
         SWITCH.read(1)
 

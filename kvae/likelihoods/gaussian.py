@@ -119,10 +119,11 @@ class Gaussian(Likelihood):
             distortion: of rows under the current variance, `(batch,)`, nats, in the squared units
                 that the decoder speaks. The squared error is read off it, exactly.
         """
-        before = self.mean_squared_error
+        before = keras.ops.convert_to_tensor(self.mean_squared_error)
         after = _MOMENTUM * before + (1.0 - _MOMENTUM) * self.mean_squared_error_of(distortion)
         # An error that is not finite, of a step that overflowed in half precision, would stay.
-        before.assign(keras.ops.where(keras.ops.isfinite(after), after, before))
+        finite = keras.ops.where(keras.ops.isfinite(after), after, before)
+        self.mean_squared_error.assign(finite)
 
     def mean_squared_error_of(self, distortion):
         """The mean squared error of a batch of which only the distortion is known; see `update`."""
