@@ -338,8 +338,9 @@ class VAE(Steps, keras.Model):
         if isinstance(x, tuple):
             x = Conditioned(*(np.asarray(part) for part in x))
         check_array(np.asarray(x), self.element_shape, self.likelihood)
-        latents = [self.encode(part)[0] for part in in_parts(x, _ROWS_AT_ONCE)]
-        standardised = (np.asarray(as_float(np.asarray(x))) - self.shift) / self.scale
+        as_numpy = keras.ops.convert_to_numpy
+        latents = [as_numpy(self.encode(part)[0]) for part in in_parts(x, _ROWS_AT_ONCE)]
+        standardised = (as_numpy(as_float(np.asarray(x))) - self.shift) / self.scale
         self.prior.initialize(np.concatenate(latents), standardised)
 
     # Saving

@@ -86,8 +86,10 @@ def mean_log_prob(density, rows):
 
     A few rows at a time: a mixture holds every pair of row and component at once.
     """
+    ops = keras.ops
     parts = np.array_split(rows, -(-len(rows) // _ROWS_AT_ONCE))
-    return float(np.mean(np.concatenate([density.log_prob(part) for part in parts])))
+    found = [ops.convert_to_numpy(density.log_prob(ops.convert_to_tensor(part))) for part in parts]
+    return float(np.mean(np.concatenate(found)))
 
 
 def log_weights(logits):
