@@ -14,6 +14,7 @@ from kvae.metrics.likelihood import mean_and_stderr
 from kvae.metrics.reconstruction import psnr_of, row_errors
 from kvae.model import VAE, as_float
 from kvae.noise import SeededNoise
+from kvae.streams import generator
 
 MAX_ROWS = 500
 _ROWS_AT_ONCE = 100
@@ -97,7 +98,7 @@ def _some_rows(x, seed):
             "Doctor takes an array of at least 2 rows, (rows, features) or (rows, height, width, "
             f"channels): received shape {x.shape} of {x.dtype}"
         )
-    rows = np.random.default_rng(seed).permutation(len(x))[:MAX_ROWS]
+    rows = generator(seed, "doctor rows").permutation(len(x))[:MAX_ROWS]
     return x[np.sort(rows)]
 
 
@@ -164,7 +165,7 @@ def measure(vae, x, seed=0):
     Returns:
         Metrics by name; `{"elbo_nats": nan}` alone where the model gives what is not finite.
     """
-    seeds = np.random.default_rng(seed).integers(2**63, size=len(x))
+    seeds = generator(seed, "doctor draws").integers(2**63, size=len(x))
     parts = [
         _measure_rows(vae, x[rows], seeds[rows])
         for rows in np.array_split(np.arange(len(x)), math.ceil(len(x) / _ROWS_AT_ONCE))

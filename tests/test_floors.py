@@ -9,7 +9,7 @@ KVAE = ROOT / "kvae"
 # The highest floor that a module stands on; imports point down, or sideways within floors 0, 2, 3.
 FLOORS = {
     "errors": 0, "registry": 0, "distributions": 0, "schedules": 0, "noise": 0,
-    "posteriors": 0, "regularisers": 0,
+    "posteriors": 0, "regularisers": 0, "streams": 0,
     "likelihoods": 1, "priors": 1, "networks": 1, "data": 1,
     "model": 2, "config": 2, "samplers": 2,
     "build": 3, "export": 3, "publish": 3, "runs": 3, "served": 3, "precision": 3,

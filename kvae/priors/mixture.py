@@ -5,6 +5,7 @@ import numpy as np
 
 from kvae.distributions import log_prob_of_pairs
 from kvae.priors.base import Prior, draw_component, log_weights
+from kvae.streams import generator
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -73,7 +74,7 @@ class Mixture(Prior):
     def initialize(self, latents, x):
         """Start the means at random latents, each component as wide as the cloud of them."""
         del x
-        rng = np.random.default_rng(self.seed)
+        rng = generator(self.seed, "mixture start")
         short = len(latents) < self.num_components
         chosen = rng.choice(len(latents), size=self.num_components, replace=short)
         self.means.assign(latents[chosen])
