@@ -16,6 +16,7 @@ from kvae.metrics.reconstruction import psnr_of, row_errors
 from kvae.model import VAE
 from kvae.noise import SeededNoise
 from kvae.objectives.elbo import Elbo
+from kvae.streams import generator
 
 MAX_ROWS = 500
 _ROWS_AT_ONCE = 100
@@ -99,7 +100,7 @@ def _some_rows(x, seed):
             "Doctor takes an array of at least 2 rows, (rows, features) or (rows, height, width, "
             f"channels): received shape {x.shape} of {x.dtype}"
         )
-    rows = np.random.default_rng(seed).permutation(len(x))[:MAX_ROWS]
+    rows = generator(seed, "doctor rows").permutation(len(x))[:MAX_ROWS]
     return x[np.sort(rows)]
 
 
@@ -169,7 +170,7 @@ def measure(vae, x, seed=0):
     Returns:
         Metrics by name; `{"elbo_nats": nan}` alone where the model gives what is not finite.
     """
-    seeds = np.random.default_rng(seed).integers(2**63, size=len(x))
+    seeds = generator(seed, "doctor draws").integers(2**63, size=len(x))
     parts = [
         _measure_rows(vae, x[rows], seeds[rows])
         for rows in np.array_split(np.arange(len(x)), math.ceil(len(x) / _ROWS_AT_ONCE))

@@ -22,6 +22,7 @@ from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 MIN_ROWS_PER_CLASS = 20
 # Attributes of a smaller phi coefficient carry too little of one another to be held.
@@ -117,7 +118,7 @@ def fit_directions(
             f"{train[0].shape} and {valid[0].shape}"
         )
     if len(train[0]) > max_rows:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(train[0]))[:max_rows])
+        rows = np.sort(generator(seed, "direction rows").permutation(len(train[0]))[:max_rows])
         train = train[0][rows], train[1][rows]
     enough = (_rarer(train[1]) >= MIN_ROWS_PER_CLASS) & (_rarer(valid[1]) >= 1)
     left_out = tuple(name for name, kept in zip(names, enough, strict=True) if not kept)

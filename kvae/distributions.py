@@ -517,8 +517,8 @@ class Affine:
 
     def __init__(self, base, shift, scale):
         self._base = base
-        self._shift = shift
-        self._scale = scale
+        self._shift = keras.ops.convert_to_tensor(shift, "float32")
+        self._scale = keras.ops.convert_to_tensor(scale, "float32")
 
     def mean(self):
         """`(batch, ...)`."""

@@ -16,6 +16,7 @@ from kvae.metrics.disentanglement import (
     factor_vae_score,
     mutual_information_gap,
 )
+from kvae.streams import generator
 
 BINS = 10
 _TRAIN_ROWS, _TEST_ROWS = 4_000, 2_000
@@ -40,7 +41,7 @@ def disentanglement(
     Returns:
         Metrics and their protocol.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "factor rows")
     splits = ((dataset.train, _TRAIN_ROWS), (dataset.test, _TEST_ROWS))
     rows = [np.sort(rng.permutation(len(split.x))[:count]) for split, count in splits]
     images = [split.x[own] for (split, _), own in zip(splits, rows, strict=True)]

@@ -19,6 +19,7 @@ from kvae.figures.slices import slices_of
 from kvae.image_illustrations import draw_images, interpolations, name_of
 from kvae.image_measurements import TrainFeatures
 from kvae.metrics.latents import ACTIVE_FRACTION
+from kvae.streams import generator
 
 _PRIOR = "prior"
 
@@ -48,7 +49,7 @@ def draw(
         seed: of all draws.
     """
     test, name = dataset.test, name_of(served)
-    rng = np.random.default_rng([seed, 1])
+    rng = generator(seed, "figures")
     if dataset.kind == "images":
         draw_images(folder, served, dataset, train, rng)
     else:
@@ -143,7 +144,7 @@ def _density(folder, served, mixture: Mixture, seed):
     slices = slices_of(mixture)
     points = [one.points().astype(np.float32) for one in slices]
     every = np.concatenate(points)
-    seeds = np.random.default_rng([seed, 2]).integers(2**63, size=len(every))
+    seeds = generator(seed, "density figure").integers(2**63, size=len(every))
     found = served.call("log_likelihood", x=every, seed=seeds)
     ends = np.cumsum([len(part) for part in points])[:-1]
     models = {

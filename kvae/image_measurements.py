@@ -15,6 +15,7 @@ from kvae.metrics import memorisation
 from kvae.metrics.frechet import Moments, frechet_distance, moments
 from kvae.metrics.neighbours import NUM_NEIGHBOURS, Manifold
 from kvae.metrics.reconstruction import psnr_of, row_errors
+from kvae.streams import generator
 
 NUM_SETS = 5
 # Every pair of points is compared: some rows stand for all.
@@ -43,7 +44,7 @@ class TrainFeatures(NamedTuple):
 def train_features(net: FeatureNet, dataset: Dataset, seed: int) -> TrainFeatures:
     """The features of random train images, 20,000 at most."""
     x = dataset.train.x
-    rows = np.sort(np.random.default_rng([seed, 8]).permutation(len(x))[:MAX_TRAIN_ROWS])
+    rows = np.sort(generator(seed, "train feature rows").permutation(len(x))[:MAX_TRAIN_ROWS])
     parts = parts_at(x, rows, _AT_ONCE)
     return TrainFeatures(net, rows, np.concatenate([net.extract(part) for part in parts]))
 
@@ -70,7 +71,7 @@ def measure_samples(
         `not_finite_samples_<name>`. `nearest_train_share`: how much of the train split samples are
         held against; `memorised_fraction_stderr`: the error of the 0.01 that is expected.
     """
-    rng, net = np.random.default_rng(seed), train.net
+    rng, net = generator(seed, "judged samples"), train.net
     test_rows = random_rows(len(dataset.test.x), num_samples, rng)
     count = len(test_rows)
     judge = _Judge(net, parts_at(dataset.test.x, test_rows, _AT_ONCE), count, rng)
@@ -212,7 +213,7 @@ def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarra
     Returns:
         `variance` and `squared_error`, means over the elements of each image, `(n,)` float64.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "calibration draws")
     found: dict[str, list[np.ndarray]] = {"variance": [], "squared_error": []}
     for part in in_parts(x, _AT_ONCE):
         part = as_unit_interval(part)

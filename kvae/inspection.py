@@ -22,6 +22,7 @@ from kvae.data.image_sets import Source, in_order
 from kvae.data.splits import SPLITS
 from kvae.errors import KvaeError, UsageError
 from kvae.figures.images import save_sheet
+from kvae.streams import generator
 
 _SHEET_IMAGES, _SHEET_PIXELS, _SHEET_SEED = 60, 64, 0
 _MAX_CLASSES, _MAX_RATES, _MAX_FAULTS, _MAX_SIZES = 12, 60, 20, 5
@@ -86,7 +87,7 @@ def inspect(
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
-    chosen = np.random.default_rng(_SHEET_SEED).permutation(len(places))[:_SHEET_IMAGES]
+    chosen = generator(_SHEET_SEED, "sheet of images").permutation(len(places))[:_SHEET_IMAGES]
     seen = list(_look(source, set(chosen.tolist())))
     report = _report(source, places, seen)
     _print(report)

@@ -57,6 +57,7 @@ from kvae.metrics.two_sample import (
     TwoSample,
     compare,
 )
+from kvae.streams import generator
 
 # Hundreds of draws of a row cost a decoder's pass each: some rows stand for all.
 _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
@@ -105,7 +106,7 @@ def measure(
 
 def _of_images(served, dataset, train, num_samples, seed):
     """What only images have."""
-    rng = np.random.default_rng([seed, 7])
+    rng = generator(seed, "image measurements")
     rows = np.sort(rng.permutation(len(dataset.test.x))[:MAX_CALIBRATION_ROWS])
     found = calibration(served, dataset.test.x[rows], int(rng.integers(2**31)))
     error = float(found["squared_error"].mean())
@@ -144,9 +145,11 @@ def _of_images(served, dataset, train, num_samples, seed):
 def _measure(served, dataset, num_draws, seed):
     x = dataset.test.x
     mixture = mixture_of(dataset.card)
-    streams = [int(s) for s in np.random.default_rng(seed).integers(2**31, size=8)]
+    streams = generator(seed, "measurements").integers(2**31, size=9).tolist()
     metrics = {**_elbo(served, x, streams[0])}
-    rows = random_rows(len(x), _MAX_LIKELIHOOD_ROWS[dataset.kind], streams[1])
+    rows = random_rows(
+        len(x), _MAX_LIKELIHOOD_ROWS[dataset.kind], generator(streams[1], "likelihood rows")
+    )
     # The density that is known is that of x, not of x given a condition.
     known = mixture is not None and not isinstance(x, Conditioned)
     truth = mixture.log_prob(x[rows]) if known else None
@@ -157,8 +160,10 @@ def _measure(served, dataset, num_draws, seed):
     posterior = served.call("encode", x=x)
     metrics |= _latents(served, x, posterior, streams[6])
     # As many as there are test rows: what differs is not the number.
-    train = some_of(dataset.train.x, min(len(x), _MAX_TRAIN_ROWS), streams[7])
-    found = _elbo(served, train, streams[7])
+    train = some_of(
+        dataset.train.x, min(len(x), _MAX_TRAIN_ROWS), generator(streams[7], "train rows")
+    )
+    found = _elbo(served, train, streams[8])
     metrics |= {f"train_{key}": found[key] for key in ("elbo_nats", "elbo_nats_stderr")}
     metrics["train_reconstruction_mse"] = float(
         _row_errors(served, train, images=False)["mse"].mean()
@@ -174,7 +179,7 @@ def _measure(served, dataset, num_draws, seed):
 
 def _elbo(served, x, seed):
     """The ELBO and its parts, each row at draws of its own, so that errors average out."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "elbo draws")
     draws = [
         served.call("log_weight", x=x, seed=rng.integers(2**63, size=len(x)))
         for _ in range(_ELBO_DRAWS)
@@ -197,7 +202,7 @@ def _elbo(served, x, seed):
 
 def _latents(served, x, posterior, seed):
     """What the latents carry, and how far their aggregate is from the prior."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "latents")
     mean, variance = posterior["mean"], posterior["variance"]
     active = active_fraction(mean, variance)
     metrics = {
@@ -291,7 +296,7 @@ def _headline(point):
 
 
 def _effective_sample(served, x, seed):
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "effective sample")
     x = x[np.sort(rng.permutation(len(x))[:MAX_WEIGHT_ROWS])]
     ask = _asker(served, "log_weight")
     draws = [ask(x, rng.integers(2**63, size=len(x))) for _ in range(WEIGHT_DRAWS)]
@@ -319,7 +324,7 @@ def _sampler(served):
 
 def _samples(served, dataset, mixture, seed):
     """What the samples of the prior, and those of the sampler, tell."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "compared samples")
     test, references, unit = _yardstick(dataset, mixture, rng)
     between = TwoSample(test, seed=rng.integers(2**31))
     perfect = [between.distances(reference) for reference in references]

@@ -173,7 +173,8 @@ class VAE(Steps, keras.Model):
     def posterior(self, x, training=False):
         """q(z given x), for x `(batch, ...)`."""
         x, condition = self._parts(x)
-        seen = beside((x - self.shift) / self.scale, condition)
+        shift, scale = (keras.ops.convert_to_tensor(part) for part in (self.shift, self.scale))
+        seen = beside((x - shift) / scale, condition)
         return self._posterior_of_standardised(seen, training)
 
     def _posterior_of_standardised(self, x, training=False):

@@ -18,6 +18,7 @@ from kvae.options import arguments
 from kvae.priors.base import mean_log_prob
 from kvae.registry import find
 from kvae.samplers import SAMPLERS
+from kvae.streams import generator
 
 _MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
 _ROWS_AT_ONCE = {"vectors": 5000, "images": 250}
@@ -46,10 +47,8 @@ def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int, **options:
     """
     if name == NO_SAMPLER:
         return vae
-    train, valid = (
-        posterior_draws(vae, getattr(dataset, split).x, seed + place)
-        for place, split in enumerate(("train", "valid"))
-    )
+    train = posterior_draws(vae, dataset.train.x, generator(seed, "train posterior draws"))
+    valid = posterior_draws(vae, dataset.valid.x, generator(seed, "valid posterior draws"))
     if name == AUTO_SAMPLER:
         sampler = _best(vae.prior, train, valid, seed, options)
     else:
@@ -101,7 +100,7 @@ def _best(prior, train, valid, seed, options):
 
 
 def _frechet(density, valid, seed):
-    seeds = np.random.default_rng([seed, 3]).integers(2**63, size=len(valid))
+    seeds = generator(seed, "sampler distance").integers(2**63, size=len(valid))
     parts = [
         np.asarray(density.sample(SeededNoise(part)))
         for part in np.array_split(seeds, -(-len(seeds) // 5000))
@@ -111,32 +110,33 @@ def _frechet(density, valid, seed):
     return frechet_distance(moments(parts), moments([valid]))
 
 
-def some_rows(x: np.ndarray, seed: int, most: int = _MAX_LATENTS) -> Iterator[np.ndarray]:
+def some_rows(
+    x: np.ndarray, rng: np.random.Generator, most: int = _MAX_LATENTS
+) -> Iterator[np.ndarray]:
     """Random rows of `x`, in parts that a model can take at once.
 
     Args:
         x: `(rows, ...)`, `Conditioned` or not, as the parts will be.
-        seed: of the choice, if there are more than `most`.
+        rng: of the choice and its order.
         most: rows in all.
     """
-    rows = np.random.default_rng([seed, 2]).permutation(len(x))[:most]
+    rows = rng.permutation(len(x))[:most]
     size = _ROWS_AT_ONCE["vectors" if x.ndim == 2 else "images"]
     for part in np.array_split(rows, -(-len(rows) // size)):
         yield x[np.sort(part)]
 
 
-def posterior_draws(vae: VAE, x: np.ndarray, seed: int) -> np.ndarray:
+def posterior_draws(vae: VAE, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draws from q(z given x), several a row where there are few rows, in random order.
 
     Args:
         vae: the model.
         x: `(rows, ...)`.
-        seed: of rows, draws and order.
+        rng: of rows, draws and order.
 
     Returns:
         At most 50,000 draws, `(n, latent_dim)` float32.
     """
-    rng = np.random.default_rng([seed, 4])
     copies = max(1, min(_MAX_DRAWS_PER_ROW, _MAX_LATENTS // min(len(x), _MAX_LATENTS)))
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -146,6 +146,6 @@ def posterior_draws(vae: VAE, x: np.ndarray, seed: int) -> np.ndarray:
 
     found = [
         draw(as_float(part), rng.integers(2**63, size=len(part) * copies))
-        for part in some_rows(x, seed)
+        for part in some_rows(x, rng)
     ]
     return rng.permutation(np.concatenate(found))

@@ -31,6 +31,7 @@ from kvae.precision import choose_policy
 from kvae.preflight import check_values, latent_dim, load, outline, start_rows
 from kvae.registry import options_of
 from kvae.sampler_fitting import some_rows, with_sampler
+from kvae.streams import generator
 
 _VALID_BATCH = {"vectors": 5000, "images": 250}
 _FEW_STEPS = 1000
@@ -145,8 +146,8 @@ def _rows_of_a_glance(vae, dataset):
 def _diagnosis(config, fitted, rows):
     vae, dataset = fitted.vae, fitted.dataset
     metrics, of_train = (
-        measure(vae, some_of(split.x, rows, [config.seed, 6]), config.seed)
-        for split in (dataset.valid, dataset.train)
+        measure(vae, some_of(x, rows, generator(config.seed, "rows of a glance")), config.seed)
+        for x in (dataset.valid.x, dataset.train.x)
     )
     # Those that say whether it is the training rows that it knows.
     names = {"elbo_nats", "elbo_nats_stderr", "reconstruction_mse"} & of_train.keys()
@@ -217,7 +218,7 @@ def _directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions |
         return None
     latents, labels = [], []
     for split in (dataset.train, dataset.valid):
-        rows = random_rows(len(split.x), _MAX_LABELLED, [seed, 5])
+        rows = random_rows(len(split.x), _MAX_LABELLED, generator(seed, "attribute rows"))
         attributes = {
             name: values[rows]
             for name, values in split.labels.items()
@@ -256,7 +257,8 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
         shift=shift, scale=scale, dtype=policy, seed=config.seed,
         **_model_options(config, _steps(config, dataset)),
     )  # fmt: skip
-    some = some_of(rows, max(2000, start_rows(config)), config.seed)
+    count = max(2000, start_rows(config))
+    some = some_of(rows, count, generator(config.seed, "prior start rows"))
     if config.init_from:
         _init_from(vae, config.init_from)
         if vae.objective.kind == "elbo":
@@ -401,7 +403,7 @@ def _fit(config, dataset, vae, folder):
         vae.set_weights(kept.weights)
     else:
         kept.start(vae, start)
-    vae.calibrate(some_rows(dataset.train.x, config.seed))
+    vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     kept.write()  # what follows may be interrupted too
     return history
 

@@ -95,7 +95,7 @@ def test_samples_follow_their_conditions(ppca):
 def test_posterior_draws_follow_the_prior(ppca):
     condition = ppca.conditions(5000)
     rows = Conditioned(ppca.sample(5000, condition), condition)
-    draws = posterior_draws(ppca.vae(), rows, 0)
+    draws = posterior_draws(ppca.vae(), rows, np.random.default_rng(0))
     np.testing.assert_allclose(draws.mean(axis=0), 0.0, atol=0.06)
     np.testing.assert_allclose(np.cov(draws.T), np.eye(2), atol=0.08)
 

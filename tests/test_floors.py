@@ -9,8 +9,9 @@ KVAE = ROOT / "kvae"
 # The highest floor that a module stands on; imports point down, or sideways within floors 0, 2, 3.
 FLOORS = {
     "errors": 0, "options": 0, "registry": 0, "distributions": 0, "schedules": 0, "noise": 0,
-    "posteriors": 0, "regularisers": 0,
-    "likelihoods": 1, "priors": 1, "networks": 1, "objectives": 1, "data": 1,
+    "posteriors": 0, "streams": 0,
+    "likelihoods": 1, "priors": 1, "networks": 1, "data": 1,
+    "inputs": 2, "shapes": 2, "objectives": 2, "steps": 2, "older_files": 2,
     "model": 2, "config": 2, "samplers": 2,
     "build": 3, "export": 3, "publish": 3, "runs": 3, "served": 3, "precision": 3,
     "training": 3, "kept_weights": 3, "sampler_fitting": 3, "preflight": 3, "evaluation": 3,
@@ -23,7 +24,7 @@ FLOORS = {
 }  # fmt: skip
 SIBLINGS = 1
 MAY_IMPORT_TENSORFLOW = {
-    "data", "model", "sampler_fitting", "export", "publish", "served", "precision", "training",
+    "data", "steps", "sampler_fitting", "export", "publish", "served", "precision", "training",
     "metrics", "features", "signatures", "image_bytes", "client", "encode",
 }  # fmt: skip
 LAZY = {"__init__"}

@@ -45,7 +45,9 @@ def _keeper(folder, vae, *, seconds_between=-1, **options):
 def _killed_run(folder, vae, elbo, **options):
     """What a run leaves that is killed after its first epoch."""
     kept_weights.set_aside(folder)
-    vae.set_weights([np.full(w.shape, elbo if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()])
+    vae.set_weights(
+        [np.full(w.shape, elbo if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()]
+    )
     _keeper(folder, vae, **options).on_epoch_end(0, {"val_elbo": elbo, "val_loss": -elbo})
     (folder / "history.csv").write_text(str(elbo))
 
@@ -220,10 +222,17 @@ def test_a_loss_that_is_not_finite_says_where_earlier_weights_are(tmp_path, vae,
 def test_a_run_that_ends_early_writes_what_is_in_memory_alone(tmp_path, vae):
     kept = _keeper(tmp_path, vae, seconds_between=1e9)
     kept.on_epoch_end(0, {"val_elbo": -3.0})
-    vae.set_weights([np.full(w.shape, 7 if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()])
+    vae.set_weights(
+        [np.full(w.shape, 7 if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()]
+    )
     kept.on_epoch_end(1, {"val_elbo": -2.0})
     assert _left(tmp_path) == [-3.0]
-    vae.set_weights([np.full(w.shape, np.nan if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()])
+    vae.set_weights(
+        [
+            np.full(w.shape, np.nan if w.dtype == "float32" else 0, w.dtype)
+            for w in vae.get_weights()
+        ]
+    )
     kept.rescue()
     assert _left(tmp_path) == [-2.0]
     vae.load_weights(tmp_path / "best.weights.h5")

@@ -13,10 +13,10 @@ from kvae.registry import Member
 
 def test_few_rows_give_several_draws_each(ppca):
     vae = ppca.vae()
-    draws = sampler_fitting.posterior_draws(vae, ppca.sample(30), 0)
+    draws = sampler_fitting.posterior_draws(vae, ppca.sample(30), np.random.default_rng(0))
     assert draws.shape == (30 * sampler_fitting._MAX_DRAWS_PER_ROW, 2)
     assert len(np.unique(draws, axis=0)) == len(draws)
-    many = sampler_fitting.posterior_draws(vae, ppca.sample(9000), 0)
+    many = sampler_fitting.posterior_draws(vae, ppca.sample(9000), np.random.default_rng(0))
     # The draws of all rows together follow the prior, which is the mean of the posteriors.
     np.testing.assert_allclose(many.mean(axis=0), 0.0, atol=0.05)
     np.testing.assert_allclose(np.cov(many.T), np.eye(2), atol=0.06)
@@ -24,11 +24,15 @@ def test_few_rows_give_several_draws_each(ppca):
 
 def test_some_rows_are_rows_of_x_each_once():
     x = np.arange(1300, dtype="float32").reshape(-1, 1)
-    parts = list(sampler_fitting.some_rows(x, 0))
+
+    def some_rows(seed, **most):
+        return list(sampler_fitting.some_rows(x, np.random.default_rng(seed), **most))
+
+    parts = some_rows(0)
     np.testing.assert_array_equal(np.sort(np.concatenate(parts).ravel()), x.ravel())
-    few = np.concatenate(list(sampler_fitting.some_rows(x, 0, most=100)))
+    few = np.concatenate(some_rows(0, most=100))
     assert len(np.unique(few)) == 100
-    assert not np.array_equal(few, np.concatenate(list(sampler_fitting.some_rows(x, 1, most=100))))
+    assert not np.array_equal(few, np.concatenate(some_rows(1, most=100)))
 
 
 def _dataset(ppca):
@@ -125,7 +129,7 @@ def test_auto_with_the_real_samplers_says_what_each_is_worth(ppca, capsys, monke
     for name in ("mixture", "flow", "prior", "second-stage"):
         assert f"{name} " in text.split("auto: nats held out")[1]
     # The posteriors together are the prior: nothing finds held-out draws much likelier.
-    valid = sampler_fitting.posterior_draws(vae, _dataset(ppca).valid.x, 1)
+    valid = sampler_fitting.posterior_draws(vae, _dataset(ppca).valid.x, np.random.default_rng(1))
     assert found.sampler.exact_density
     best, prior = (mean_log_prob(one, valid) for one in (found.sampler, vae.prior))
     assert prior <= best <= prior + 0.05

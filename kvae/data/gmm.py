@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from kvae.data import GMM_WEIGHTS, Dataset, Split
 from kvae.errors import UsageError
+from kvae.streams import generator
 
 NUM_TRAIN, NUM_VALID, NUM_TEST = 50_000, 10_000, 10_000
 SMALLEST_STDDEV, LARGEST_STDDEV = 0.4, 1.0
@@ -239,7 +240,7 @@ def random_mixture(
     """
     if weights not in GMM_WEIGHTS:
         raise ValueError(f"weights must be one of {', '.join(GMM_WEIGHTS)}: received {weights!r}")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "gmm mixture")
     drawn = 0.2 / num_components + 0.8 * rng.dirichlet(np.full(num_components, 4.0))
     if weights == "steep":
         drawn = _steep_weights(num_components)[np.argsort(np.argsort(drawn))]

@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 
 
-def random_rows(count: int, most: int, seed: Any) -> np.ndarray:
+def random_rows(count: int, most: int, rng: np.random.Generator) -> np.ndarray:
     """Places of random rows, in order.
 
     Args:
         count: of rows there are.
         most: rows wanted; all, where there are no more.
-        seed: of the choice, or a `numpy.random.Generator`.
+        rng: of the choice.
     """
     if count <= most:
         return np.arange(count)
-    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+    return np.sort(rng.permutation(count)[:most])
 
 
-def some_of(x: Any, most: int, seed: Any) -> Any:
+def some_of(x: Any, most: int, rng: np.random.Generator) -> Any:
     """Random rows of x, in order; x itself where there are no more. Arguments as above."""
-    return x if len(x) <= most else x[random_rows(len(x), most, seed)]
+    return x if len(x) <= most else x[random_rows(len(x), most, rng)]
 
 
 def in_parts(x: Any, size: int) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kvae.errors import DataError
+from kvae.streams import generator
 
 SPLITS = ("train", "valid", "test")
 RULE = "random 80/10/10"
@@ -24,7 +25,7 @@ def random_split(count: int, seed: int) -> dict[str, np.ndarray]:
     Returns:
         Split -> indices of its rows, rising.
     """
-    order = np.random.default_rng(seed).permutation(count)
+    order = generator(seed, "split").permutation(count)
     tenth = count // 10
     parts = np.split(order, [count - 2 * tenth, count - tenth])
     return {name: np.sort(part) for name, part in zip(SPLITS, parts, strict=True)}
@@ -40,7 +41,7 @@ def random_tenth(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         What is left and what was taken, rising.
     """
-    mixed = np.random.default_rng(seed).permutation(rows)
+    mixed = generator(seed, "valid tenth").permutation(rows)
     tenth = -(-len(mixed) // 10)
     return np.sort(mixed[tenth:]), np.sort(mixed[:tenth])
 

@@ -20,11 +20,12 @@ from kvae.data import Dataset, Split
 from kvae.data.cache import default_cache_dir
 from kvae.errors import KvaeError, UsageError
 from kvae.features import FeatureNet, extractor
+from kvae.streams import generator
 
 NUM_FEATURES = 128
 MAX_CLASSES = 50
 # Part of the cache's key: raise it with any change of the network or of its training.
-_VERSION = 1
+_VERSION = 2
 _MAX_TRAIN_ROWS, _MAX_VALID_ROWS = 30_000, 5_000
 _BATCH, _STEPS, _MAX_EPOCHS = 128, 2000, 20
 _LEARNING_RATE, _WEIGHT_DECAY = 1e-3, 1e-4
@@ -166,7 +167,7 @@ class _Rows:
 
     def __init__(self, split: Split, heads: list[Head], limit: int, seed: int):
         count = min(len(split.x), limit)
-        rng = np.random.default_rng(seed)
+        rng = generator(seed, "feature rows")
         self.x = split.x
         self.rows = np.sort(rng.choice(len(split.x), count, replace=False))
         self.y = np.stack(
@@ -199,7 +200,7 @@ def _network(shape: tuple[int, ...], num_outputs: int, seed: int) -> tuple[Any, 
     the dense layer sees: where something is matters for a face as much as that it is there.
     """
     layers = keras.layers
-    seeds = iter(np.random.default_rng(seed).integers(0, 2**31, 99).tolist())
+    seeds = iter(generator(seed, "feature start").integers(0, 2**31, 99).tolist())
 
     def start():
         return keras.initializers.GlorotUniform(seed=next(seeds))
@@ -259,7 +260,7 @@ def _train(train: _Rows, valid: _Rows, heads: list[Head], seed: int) -> Trained:
     loss = _loss(heads)
     rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, epochs * steps, alpha=0.01)
     model.compile(keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY), loss, jit_compile=False)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "feature order")
     best: tuple[float, list[np.ndarray], np.ndarray] | None = None
     for _ in range(epochs):
         order = rng.permutation(count)

@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 
 from kvae.data import Dataset
 from kvae.features import FeatureNet, extractor
+from kvae.streams import generator
 
 MAX_FEATURES = 64
 MAX_ROWS = 10_000
@@ -39,7 +40,7 @@ def make(
     x = dataset.train.x
     shape = x.shape[1:]
     count = min(len(x), MAX_ROWS, max(2, _MAX_NUMBERS // int(np.prod(shape))))
-    rows = np.sort(np.random.default_rng(seed).choice(len(x), count, replace=False))
+    rows = np.sort(generator(seed, "pca rows").choice(len(x), count, replace=False))
     flat = x[rows].reshape(count, -1).astype(np.float32) / np.float32(255)
     fit = PCA(
         min(MAX_FEATURES, count - 1, flat.shape[1]), svd_solver="randomized", random_state=seed

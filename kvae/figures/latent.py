@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from kvae.figures import style
 from kvae.figures.labels import name_groups
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 MAX_POINTS, MIN_POINTS, MAX_PERPLEXITY = 2000, 5, 30.0
 # With steps of a tenth of the points (at this size four times scikit-learn's own choice), 600
@@ -23,7 +24,7 @@ def shown_rows(count: int, seed: int) -> np.ndarray:
     """Give the rows that `save_tsne` draws: all, or 2,000 at random in their order."""
     if count <= MAX_POINTS:
         return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, MAX_POINTS, replace=False))
+    return np.sort(generator(seed, "map rows").choice(count, MAX_POINTS, replace=False))
 
 
 def save_tsne(
@@ -105,8 +106,7 @@ def save_tsne(
 def _coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     """Give where to draw the rows, and the words for how that was found."""
     if latents.shape[1] == 1:
-        # A stream of its own: labels may well have been drawn from the plain seed.
-        upwards = np.random.default_rng((seed, 1)).uniform(0, 1, len(latents))
+        upwards = generator(seed, "map heights").uniform(0, 1, len(latents))
         words = "the only latent dimension to the right, chance upwards"
         return np.stack([latents[:, 0], upwards], axis=1), words
     from sklearn.manifold import TSNE

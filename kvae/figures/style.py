@@ -13,6 +13,8 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from kvae.streams import generator
+
 DPI = 150
 INK, MUTED, FAINT = "#20252b", "#5f6975", "#d9dee4"
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 11, 9, 7.5
@@ -158,7 +160,7 @@ def sparse(count: int, limit: int) -> np.ndarray:
     """Give at most `limit` of `count` rows, in order; always the same ones."""
     if count <= limit:
         return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, limit, replace=False))
+    return np.sort(generator(0, "points shown").choice(count, limit, replace=False))
 
 
 def write(figure: Figure, path: str | Path) -> None:

@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 from kvae.figures import style
 from kvae.figures.panels import View, panels, view_of
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 MAX_POINTS, MAX_DIMENSIONS, MAX_PATHS = 3000, 6, 8
 _BINS = 120
@@ -137,7 +138,7 @@ def save_interpolation(
         style.clean(axes)
         fraction = np.linspace(0, 1, ways.shape[1])
         ways = np.stack([np.broadcast_to(fraction, ways.shape[:2]), ways[..., 0]], axis=2)
-        strewn = np.random.default_rng(0).uniform(0, 1, len(shown))
+        strewn = generator(0, "strewn points").uniform(0, 1, len(shown))
         _ways(axes, ways, np.stack([strewn, shown[:, 0]], axis=1))
     else:
         grid = figure.add_gridspec(2, 2) if solid else figure.add_gridspec(1, 1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 LEVEL, NUM_RESAMPLES = 0.95, 1_000
 
@@ -51,7 +52,7 @@ def bootstrap_interval(
             "level must be between 0 and 1, num_resamples at least 1: "
             f"received {level} and {num_resamples}"
         )
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "bootstrap")
     count = len(values)
     means = []
     for _ in range(num_resamples):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from kvae.metrics.likelihood import PerRow, gap, importance_bounds, mean_and_stderr
+from kvae.streams import generator
 
 CURVE_DRAWS = (1, 10, 100, 500)
 LONG_DRAWS, LONG_ROWS = 5_000, 1_000
@@ -49,7 +50,7 @@ def bound_curves(
     Raises:
         ValueError: see `importance_bounds` and `bound_point`.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "bound curves")
 
     def bounds(rows, counts):
         return importance_bounds(

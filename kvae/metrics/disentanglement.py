@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import entr
 
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 # Of each factor's forest: half a processor second for ten classes, 4,000 rows and 32 codes, where
 # the boosted trees of disentanglement_lib take 40. Every split sees all codes: with a few at random
@@ -278,7 +279,7 @@ def factor_vae_score(
     takes_part = np.sqrt(variances) >= MIN_STDDEV
     if not takes_part.any():
         return {"factor_vae": 0.0, "factor_vae_train": 0.0, "factor_vae_dimensions": 0}
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "factor votes")
 
     def votes(count: int) -> tuple[np.ndarray, np.ndarray]:
         factors = rng.integers(num_factors, size=count)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import digamma
 
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 ACTIVE_FRACTION = 0.01
 MAX_AGGREGATE_ROWS = 2_000
@@ -124,7 +125,7 @@ def aggregate_metrics(
             f"received {draws.shape} and {mean.shape}"
         )
     require_finite("draws", draws)
-    rows = np.random.default_rng(seed).permutation(len(mean))[:MAX_AGGREGATE_ROWS]
+    rows = generator(seed, "aggregate rows").permutation(len(mean))[:MAX_AGGREGATE_ROWS]
     mean, variance, draws = mean[rows], variance[rows], draws[rows]
     own = _log_normal(draws, mean, variance).sum(1)
     joint, marginals = _log_aggregate(mean, variance, draws)

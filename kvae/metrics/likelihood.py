@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 PerRow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -61,9 +62,8 @@ def importance_bounds(
         x: `(n, ...)`, all rows at once: cut into parts under one seed, the parts would share draws.
         num_draws: every K, at least 1.
         draws_per_call: of `log_likelihood`, at least 1.
-        seed: decides the seeds, int64 in [0, 2^63), drawn anew for every row and call by
-            `numpy.random.default_rng(seed)`; two are equal with a chance of about
-            (rows x calls)^2 / 2^64.
+        seed: decides the seeds, int64 in [0, 2^63), drawn anew for every row and call; two are
+            equal with a chance of about (rows x calls)^2 / 2^64.
 
     Returns:
         For each K `(..., n)` float64, nats; a row for which a call answers NaN is NaN.
@@ -78,7 +78,7 @@ def importance_bounds(
             f"received {wanted} and {draws_per_call}"
         )
     calls = {count: divmod(count, draws_per_call) for count in wanted}
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "importance draws")
     num_full, num_single = (set(column) for column in zip(*calls.values(), strict=True))
     full = _log_sums(log_likelihood, x, num_full, draws_per_call, rng)
     single = _log_sums(log_weight, x, num_single, 1, rng)

@@ -6,6 +6,7 @@ import numpy as np
 
 from kvae.data.gmm import Mixture
 from kvae.metrics import require_finite
+from kvae.streams import generator
 
 NUM_NEIGHBOURS = 10
 MAX_LABELS = 50
@@ -66,7 +67,7 @@ def separation_metrics(points: np.ndarray, labels: np.ndarray, *, seed: int) -> 
             f"each on average, none over {LARGEST_SHARE:.0%} of them: received "
             f"{len(np.unique(labels))} of {labels.dtype} in {len(labels)} rows"
         )
-    order = np.random.default_rng(seed).permutation(len(points))
+    order = generator(seed, "separation rows").permutation(len(points))
     points, labels = points[order], labels[order]
     return {
         "knn_accuracy": _knn_accuracy(points, labels),

@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist, pdist
 
 from kvae.metrics import require_finite
 from kvae.metrics.likelihood import mean_and_stderr
+from kvae.streams import generator
 
 NUM_DIRECTIONS = 256
 MAX_ENERGY_ROWS = 3_000
@@ -33,7 +34,7 @@ class TwoSample:
     def __init__(self, points: np.ndarray, *, seed: int):
         self._shape = np.shape(points)
         points = self._checked("points", points)
-        rng = np.random.default_rng(seed)
+        rng = generator(seed, "projections")
         # In one dimension all directions are the same line.
         count = NUM_DIRECTIONS if points.shape[1] > 1 else 1
         directions = rng.standard_normal((count, points.shape[1]))

@@ -7,6 +7,7 @@ import numpy as np
 
 from kvae.distributions import LOG_2PI, sum_event
 from kvae.priors.base import Prior
+from kvae.streams import generator
 
 _LARGEST_LOG_SCALE = 3.0
 
@@ -50,23 +51,24 @@ class Flow(Prior):
         self._kept = dim // 2
         self.shift = self.add_weight(name="shift", shape=(dim,), initializer="zeros")
         self.log_scale = self.add_weight(name="log_scale", shape=(dim,), initializer="zeros")
-        rng = np.random.default_rng(self.seed)
+        rng = generator(self.seed, "flow turns")
         # Orthogonal: the turn's determinant is one, and its inverse the transpose.
         self._turns = [
             np.linalg.qr(rng.normal(size=(dim, dim)))[0].astype("float32")
             for _ in range(self.num_layers)
         ]
         sizes = (self._kept, self.hidden_units, self.hidden_units, 2 * (dim - self._kept))
-        self._couplings = [self._dense_stack(sizes, layer) for layer in range(self.num_layers)]
+        seeds = generator(self.seed, "flow kernels").integers(2**31, size=(self.num_layers, 3))
+        self._couplings = [
+            self._dense_stack(sizes, layer, own) for layer, own in enumerate(seeds.tolist())
+        ]
 
-    def _dense_stack(self, sizes, layer):
+    def _dense_stack(self, sizes, layer, seeds):
         """Kernels and biases of one coupling; the last kernel small, so that f starts plain."""
         weights = []
         for place, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             last = place == len(sizes) - 2
-            start = keras.initializers.VarianceScaling(
-                1e-4 if last else 2.0, seed=self.seed * 1000 + layer * 10 + place
-            )
+            start = keras.initializers.VarianceScaling(1e-4 if last else 2.0, seed=seeds[place])
             name = f"coupling_{layer}_{place}"
             kernel = self.add_weight(
                 name=f"{name}_kernel", shape=(inputs, outputs), initializer=start

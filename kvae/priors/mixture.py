@@ -5,6 +5,7 @@ import numpy as np
 
 from kvae.distributions import log_prob_of_pairs
 from kvae.priors.base import Prior, draw_component, log_weights
+from kvae.streams import generator
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -48,11 +49,9 @@ class Mixture(Prior):
 
     def _precision_cholesky(self):
         """Lower-triangular L with inverse(C) = L L^T, `(components, dim, dim)`."""
-        lower = np.tril(np.ones((self._latent_dim, self._latent_dim), "float32"), -1)
-        diagonal = keras.ops.exp(self.log_diagonal)[:, :, None] * np.eye(
-            self._latent_dim, dtype="float32"
-        )
-        return self.off_diagonal * lower + diagonal
+        ops, dim = keras.ops, self._latent_dim
+        diagonal = ops.expand_dims(ops.exp(self.log_diagonal), -1) * ops.eye(dim)
+        return self.off_diagonal * ops.tril(ops.ones((dim, dim)), -1) + diagonal
 
     def log_prob(self, z):
         """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
@@ -73,7 +72,7 @@ class Mixture(Prior):
     def initialize(self, latents, x):
         """Start the means at random latents, each component as wide as the cloud of them."""
         del x
-        rng = np.random.default_rng(self.seed)
+        rng = generator(self.seed, "mixture start")
         short = len(latents) < self.num_components
         chosen = rng.choice(len(latents), size=self.num_components, replace=short)
         self.means.assign(latents[chosen])

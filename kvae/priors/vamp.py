@@ -1,9 +1,9 @@
 """The posteriors of learned pseudo-inputs as prior."""
 
 import keras
-import numpy as np
 
 from kvae.priors.base import Prior, draw_component, log_weights
+from kvae.streams import generator
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -63,7 +63,7 @@ class Vamp(Prior):
         """Start at random rows of x."""
         del latents
         short = len(x) < self.num_components
-        rng = np.random.default_rng(self.seed)
+        rng = generator(self.seed, "vamp start")
         chosen = rng.choice(len(x), size=self.num_components, replace=short)
         self.pseudo_inputs.assign(x[chosen])
 

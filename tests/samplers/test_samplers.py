@@ -62,7 +62,7 @@ def fit(request, draws, normal):
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr(flow, "Flow", partial(flow.Flow, 4))
-        patch.setattr(flow, "_STEPS", 500)
+        patch.setattr(flow, "_STEPS", 800)
         patch.setattr(second_stage, "_STEPS", 600)
         patch.setattr(second_stage, "_LEARNING_RATE", 3e-3)
         density = SAMPLERS[request.param].load()(*draws, prior=normal, seed=0)

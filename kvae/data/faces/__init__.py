@@ -23,6 +23,7 @@ from kvae.data.cores import num_cores
 from kvae.data.faces import drawing
 from kvae.data.faces.factors import FACTORS, check_factors, describe_factors, sample_factors
 from kvae.errors import DataError, UsageError
+from kvae.streams import generator
 
 __all__ = ["FACTORS", "attributes", "draw", "draw_batches", "load", "outline", "sample_factors"]
 
@@ -237,11 +238,11 @@ def _factors_of_splits(
     if faces_count < 1:
         raise UsageError(f"faces_count must be 1 or more, got {faces_count}")
     held_out = max(1, faces_count // 10)
-    counts = {"train": faces_count, "valid": held_out, "test": held_out}
     # A stream for each split: its first faces do not depend on how many the others have.
     return {
-        name: sample_factors(count, np.random.default_rng([faces_seed, stream]))
-        for stream, (name, count) in enumerate(counts.items())
+        "train": sample_factors(faces_count, generator(faces_seed, "faces train")),
+        "valid": sample_factors(held_out, generator(faces_seed, "faces valid")),
+        "test": sample_factors(held_out, generator(faces_seed, "faces test")),
     }
 
 
