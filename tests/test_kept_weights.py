@@ -52,6 +52,12 @@ def _killed_run(folder, vae, elbo, **options):
     (folder / "history.csv").write_text(str(elbo))
 
 
+def _set_floats(vae, value):
+    """Give all weights a value, but for the number of steps."""
+    for weight in vae.weights:
+        weight.assign(np.full(weight.shape, value if weight.dtype == "float32" else 0))
+
+
 def _left(folder):
     """Figures of the files of weights, those that were set aside first."""
     paths = sorted(folder.glob("*.weights.h5"), reverse=True)
