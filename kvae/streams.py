@@ -66,6 +66,7 @@ _OF_THE_SEED = {
     "map rows": 25,
     "map heights": 26,
     "calibration": 27,
+    "second stage": 28,
 }
 STREAMS = _OF_DATA | _OF_OWN_SEEDS | _OF_THE_SEED
 

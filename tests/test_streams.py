@@ -15,7 +15,6 @@ KVAE = Path(__file__).parents[1] / "kvae"
 # Functions that make a stream of their own, and why.
 ALLOWED = {
     "data/gmm.py:load": "points of published mixtures came from streams spawned of the seed",
-    "model.py:VAE.__init__": "Keras's own generator, whose state is saved with the model",
 }
 SOURCES = ("np.random.", "numpy.random.", "keras.random.")
 TYPES = {"np.random.Generator"}

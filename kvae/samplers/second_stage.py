@@ -13,6 +13,7 @@ from kvae.objectives.elbo import Elbo
 from kvae.priors.second_stage import SecondStage
 from kvae.priors.standard_normal import StandardNormal
 from kvae.schedules import LinearWarmup
+from kvae.streams import generator
 
 _STEPS, _BATCH, _LEARNING_RATE = 6000, 500, 1e-3
 _HIDDEN_UNITS, _WIDE_UNITS = (128, 128), (256, 256)
@@ -40,7 +41,9 @@ def fit(train, valid, *, prior, seed):
     keras.utils.set_random_seed(seed)
     steps = max(1, len(train) // _BATCH)
     epochs = -(-_STEPS // steps)
-    vae = _vae_of(train, warmup_steps=epochs * steps // 5, seed=seed)
+    # The first VAE has had the numbers of the seed itself.
+    own = int(generator(seed, "second stage").integers(2**31))
+    vae = _vae_of(train, warmup_steps=epochs * steps // 5, seed=own)
     vae.compile(
         keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, epochs * steps, alpha=1e-3)
