@@ -253,16 +253,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def raises_elbo(options: Mapping[str, Any]) -> bool:
-    """Whether training raises the ELBO itself, however beta rises to 1.
-
-    Args:
-        options: of a run, see `Config.to_dict`; what is not there is at its default.
-    """
-    defaults = {"objective": "elbo", "beta": 1, "free_bits": 0, "tc_weight": 1}
-    return all(options.get(name) in (None, value) for name, value in defaults.items())
-
-
 def default_of(option: Option) -> Any:
     """An option's value where neither preset nor user says anything."""
     return _DEFAULTS.get(option.name, option.default)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.config import raises_elbo
 from kvae.metrics.memorisation import CLOSE_QUANTILE
+from kvae.objectives import raises_elbo
 
 #: What `diagnose` can find, the most severe first.
 PROBLEMS = {

@@ -21,8 +21,9 @@ import h5py
 import keras
 
 from kvae import cli
-from kvae.config import Config, raises_elbo
+from kvae.config import Config
 from kvae.errors import KvaeError
+from kvae.objectives import raises_elbo
 
 BEST, HISTORY = "best.weights.h5", "history.csv"
 _HALF, _EARLIER, _SUFFIX = "half.weights.h5", "earlier-", ".weights.h5"

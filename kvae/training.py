@@ -419,7 +419,7 @@ def _trained(config, dataset, vae, keeping):
                 dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
             ),
             steps_per_epoch=1 if block else _steps(config, dataset),
-            validation_data=batches(dataset.valid.x, _valid_batch(config, dataset)),
+            validation_data=batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective)),
             epochs=config.epochs,
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
@@ -446,10 +446,10 @@ def _trained(config, dataset, vae, keeping):
     return history
 
 
-def _valid_batch(config, dataset):
-    if config.get("tc_weight", 1) != 1:
-        return config.batch_size  # every pair of rows is compared, and the estimate depends on it
-    return max(1, _VALID_BATCH[dataset.kind] // config.get("iwae_draws", 1))
+def _valid_batch(config, dataset, objective):
+    if objective.compares_rows:
+        return config.batch_size
+    return max(1, _VALID_BATCH[dataset.kind] // objective.draws)
 
 
 def _announce(config, dataset, vae, precision):

@@ -17,6 +17,8 @@ from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS, LikelihoodMember
 from kvae.likelihoods.base import Likelihood
 from kvae.networks import NETWORKS, NetworkMember
+from kvae.objectives import OBJECTIVES
+from kvae.objectives.base import Objective, Outcome
 from kvae.options import COUNT, POSITIVE, POSITIVE_COUNT, SWITCH, Option, flag
 from kvae.priors import PRIORS, DensityMember, PriorMember, check_density
 from kvae.priors.base import Prior
@@ -65,6 +67,23 @@ class Wide(Prior):
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="test_options")
+class Tempered(Objective):
+    """Distortion alone, times a number."""
+
+    kind = "tempered"
+
+    def __init__(self, heat):
+        self.heat = float(heat)
+
+    def __call__(self, model, x, noise, step, training=False):
+        terms = model.elbo_terms(x, noise, training)
+        return Outcome(self.heat * terms.distortion, terms.elbo, *terms, {})
+
+    def get_config(self):
+        return {"heat": self.heat}
 
 
 def _linear(size, outputs, units, dtype):
@@ -126,12 +145,16 @@ NEW = {
             Option("stretch", 2.0, "its width", POSITIVE, argument="stddev"),
         ),
     ),
+    "objective": (
+        OBJECTIVES, "tempered",
+        _member("distortion alone", Tempered, Option("heat", 2.0, "its weight", POSITIVE)),
+    ),
     "sampler": (
         SAMPLERS, "as-wide",
         _member("as wide as draws", _fit, Option("margin", 1.0, "times as wide", POSITIVE)),
     ),
 }  # fmt: skip
-GIVEN = {"toy_rows": 50, "thin_units": 4, "blur": 0.25, "stretch": 1.5, "margin": 2.0}
+GIVEN = {"toy_rows": 50, "thin_units": 4, "blur": 0.25, "stretch": 1.5, "heat": 3.0, "margin": 2.0}
 CHOSEN = {kind: name for kind, (_, name, _) in NEW.items()}
 
 
@@ -159,6 +182,7 @@ def test_new_members_are_trained_published_and_read_back_with_their_options(vers
     assert vae.encoder.layers[1].units == 4
     assert (vae.likelihood.kind, vae.likelihood.variance) == ("blurred", 0.25)
     assert (vae.prior.kind, vae.prior.stddev) == ("wide", 1.5)
+    assert (vae.objective.kind, vae.objective.heat) == ("tempered", 3.0)
     assert (vae.sampler.kind, vae.has_sampler) == ("wide", True)
     posterior_width = np.asarray(vae.encode(_load(toy_rows=50).train.x)[0]).std()
     assert vae.sampler.stddev > posterior_width

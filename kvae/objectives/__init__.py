@@ -5,7 +5,7 @@ A member is a class that derives from `kvae.objectives.base.Objective`.
 What goes with what is said here too, for the command line and for Python alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,12 @@ TC_WEIGHT = Option(
     NOT_NEGATIVE, metavar="X",
 )  # fmt: skip
 IWAE_DRAWS = Option(
-    "iwae_draws", 8, "draws a row, whose bound is raised", POSITIVE_COUNT, metavar="K"
+    "iwae_draws",
+    8,
+    "draws a row, whose bound is raised",
+    POSITIVE_COUNT,
+    metavar="K",
+    argument="draws",
 )
 
 
@@ -136,6 +141,9 @@ class ObjectiveMember(Member):
     check: Callable[..., None] = lambda **_: None
 
 
+#: What `raises_elbo` looks at: options that make another goal of the ELBO.
+_OF_THE_GOAL = (BETA, FREE_BITS, TC_WEIGHT)
+
 OBJECTIVES: dict[str, Member] = {
     "elbo": ObjectiveMember(
         "the ELBO, its rate weighed (--beta, --free-bits, --tc-weight)", _elbo,
@@ -150,3 +158,13 @@ OBJECTIVES: dict[str, Member] = {
 def facts(name: str) -> ObjectiveMember:
     """What is known of an objective, a key of OBJECTIVES, before it is imported."""
     return facts_of(OBJECTIVES[name], ObjectiveMember)
+
+
+def raises_elbo(options: Mapping[str, Any]) -> bool:
+    """Whether training raises the ELBO itself, however beta rises to 1.
+
+    Args:
+        options: of a run, by name; what is not there is at its default.
+    """
+    usual = {"objective": "elbo"} | {option.name: option.default for option in _OF_THE_GOAL}
+    return all(options.get(name) in (None, value) for name, value in usual.items())

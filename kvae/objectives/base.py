@@ -28,11 +28,13 @@ class Objective:
         kind: its name among the objectives.
         draws: from the posterior that it takes of a row.
         estimates: names of the further figures that it gives.
+        compares_rows: whether the loss of a row depends on the batch around it.
     """
 
     kind: str
     draws = 1
     estimates: tuple[str, ...] = ()
+    compares_rows = False
 
     def __call__(self, model, x, noise, step, training=False):
         """The loss and its parts.
@@ -49,6 +51,11 @@ class Objective:
             `Outcome`.
         """
         raise NotImplementedError
+
+    @classmethod
+    def make(cls, **own):
+        """Of the options that its member declares; the default hands them to the constructor."""
+        return cls(**own)
 
     def check(self, *, posterior, prior, likelihood):
         """Refuse parts that it has no formula for: UsageError.

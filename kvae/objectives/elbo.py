@@ -44,6 +44,11 @@ class Elbo(Objective):
         """The total correlation, where it has a weight of its own."""
         return ("total_correlation",) if self.tc_weight != 1 else ()
 
+    @property
+    def compares_rows(self):
+        """The total correlation does: of every pair of rows."""
+        return self.tc_weight != 1
+
     def check(self, *, posterior, prior, likelihood):
         """See `Objective.check`."""
         del likelihood

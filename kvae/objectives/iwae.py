@@ -30,11 +30,6 @@ class Iwae(Objective):
             raise UsageError(f"draws must be a whole number of at least 1, received {draws}")
         self.draws = int(draws)
 
-    @classmethod
-    def make(cls, iwae_draws):
-        """Of the options of "iwae", see `kvae.objectives.OBJECTIVES`."""
-        return cls(iwae_draws)
-
     def check(self, *, posterior, prior, likelihood):
         """See `Objective.check`."""
         del posterior, prior
