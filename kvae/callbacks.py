@@ -50,7 +50,7 @@ class Doctor(keras.callbacks.Callback):
             raise UsageError(f"every_epochs must be at least 0, received {every_epochs}")
         self._x = None if x is None else _some_rows(x, seed)
         self._every_epochs, self._seed = every_epochs, seed
-        self._history, self._first_step = {}, 0
+        self._history, self._first_step, self._last_step = {}, 0, 0
         self.findings, self.metrics = doctor.Diagnosis([], []), {}
 
     def set_model(self, model):
@@ -63,12 +63,13 @@ class Doctor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Begin a history."""
-        self._history, self._first_step = {}, _steps_taken(self.model)
+        self._history, self._first_step = {}, int(self.model.step)
 
     def on_epoch_end(self, epoch, logs=None):
         """Go on with the history; look if it is time to."""
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(float(value))
+        self._last_step = int(self.model.step)  # what restores weights at the end turns it back
         epochs = self.params["epochs"]
         if self._every_epochs and (epoch + 1) % self._every_epochs == 0 and epoch + 1 < epochs:
             self._look(epochs)
@@ -80,7 +81,7 @@ class Doctor(keras.callbacks.Callback):
     def _look(self, epochs):
         """Measure, diagnose and print, of a run of that many epochs."""
         self.metrics = {} if self._x is None else measure(self.model, self._x, self._seed)
-        steps = (_steps_taken(self.model) - self._first_step) / max(1, self._epochs())
+        steps = (self._last_step - self._first_step) / max(1, self._epochs())
         config = _config_of(self.model, self._first_step, steps) | {"epochs": epochs}
         self.findings = doctor.diagnose(self.metrics, config=config, history=self._history)
         print(f"\n\ndoctor, after epoch {self._epochs()} (options are those of train.py)")
@@ -119,12 +120,8 @@ def _check_rows(x, vae):
         )
 
 
-def _steps_taken(vae):
-    return int(vae.step)
-
-
 def _config_of(vae, first_step, steps):
-    """What of `kvae.config.Config` a model tells; `steps` of the optimizer to an epoch."""
+    """What of `kvae.config.Config` a model tells; `steps` to an epoch."""
     config = {
         "network": "mlp" if len(vae.element_shape) == 1 else None,
         "latent_dim": vae.latent_dim,

@@ -37,7 +37,7 @@ def _drive(vae, doctor, loss, *, epochs, steps=1):
     doctor.set_model(vae)
     doctor.on_train_begin()
     for epoch, value in enumerate(loss):
-        vae.optimizer.iterations.assign_add(steps)
+        vae.step.assign_add(steps)
         doctor.on_epoch_end(epoch, {"loss": value})
     doctor.on_train_end()
     return doctor
@@ -200,7 +200,7 @@ def test_a_loss_that_comes_and_goes_with_beta_is_no_spike():
     assert "unstable training" in _problems(_drive(_small_vae(), Doctor(), saw, epochs=12))
     cycles = _small_vae(kl_cycle_steps=3)
     assert _problems(_drive(cycles, Doctor(), saw, epochs=12)) == []
-    cycles.beta = lambda step: 1.0
+    cycles.objective.beta = lambda step: 1.0
     assert _problems(_drive(cycles, Doctor(), saw, epochs=12)) == []
 
 
@@ -260,7 +260,7 @@ def test_rows_of_another_model_are_refused_before_training():
     for message, x in wrong.items():
         with pytest.raises(UsageError, match=message):
             vae.fit(_correlated(9), callbacks=[Doctor(x)], verbose=0)
-    assert int(vae.optimizer.iterations) == 0
+    assert int(vae.step) == 0
     images = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
     with pytest.raises(UsageError, match=r"floats in \[0, 1\]: Doctor received 0 to 255"):
         Doctor(np.tile(np.float32([0, 255]), (2, 8, 4))[..., None]).set_model(images)
