@@ -69,7 +69,9 @@ class Elbo(Objective):
             rate, estimates = (
                 rate + (self.tc_weight - 1.0) * estimate, {"total_correlation": estimate}
             )  # fmt: skip
-        beta = self.beta(step - self.first_step) if callable(self.beta) else self.beta
+        beta = self.beta
+        if callable(beta):
+            beta = beta(keras.ops.maximum(step - self.first_step, 0))
         loss = terms.distortion + beta * rate
         return Outcome(loss, terms.elbo, terms.distortion, terms.rate, estimates)
 
