@@ -3,6 +3,7 @@
 python3 bootstrap.py demo    make .venv, train on the mixture, evaluate it
 python3 bootstrap.py test    make .venv, run the tests
 python3 bootstrap.py beam    make .venv-beam, run the tests of the Apache Beam pipeline
+python3 bootstrap.py backends    make .venv-backends, run the tests of JAX and of torch
 """
 
 import subprocess
@@ -20,6 +21,11 @@ TASKS = {
     "test": (".venv", ".[test]", [["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]]),
     # Beam takes another protobuf.
     "beam": (".venv-beam", ".[test,beam]", [["-m", "pytest", "-q", "tests/encode/test_beam.py"]]),
+    "backends": (
+        ".venv-backends",
+        ".[test,jax,torch]",
+        [["-m", "pytest", "-q", "tests/backends", "tests/test_noise.py"]],
+    ),
 }
 
 

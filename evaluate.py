@@ -2,12 +2,13 @@
 
 import sys
 
-from kvae import cli
+from kvae import backend, cli
 
 
 def main(argv):
     """Read the arguments, then evaluate what they name."""
     where, draws = cli.evaluation_arguments(argv)
+    backend.use(backend.TENSORFLOW)  # which SavedModels are of
     from kvae import evaluation
 
     job = evaluation.prepare(**where)

@@ -2,12 +2,13 @@
 
 import sys
 
-from kvae import cli
+from kvae import backend, cli
 
 
 def main(argv):
     """Read the arguments, then train (or only describe) what they ask for."""
     config, dry_run = cli.training_arguments(argv)
+    backend.use(config.backend)
     from kvae import preflight
 
     preflight.check(config, dry_run=dry_run)

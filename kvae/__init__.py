@@ -1,11 +1,14 @@
 """Variational autoencoders for Keras 3.
 
-`import kvae` answers at once: TensorFlow is imported when a name that needs it is first used.
+`import kvae` answers at once: Keras and its backend are imported when a name that needs them is
+first used.
 """
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from kvae import backend
 
 _HOMES = {
     "VAE": "kvae.model",
@@ -25,6 +28,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'kvae' has no attribute {name!r}")
+    backend.check(backend.wanted())
     module = import_module(_HOMES[name])
     return module if name == "data" else getattr(module, name)
 

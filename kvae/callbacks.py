@@ -192,7 +192,7 @@ def measure(vae, x, seed=0):
         believed, true = found["believed_error"].mean(), found["squared_error"].mean()
         if true:
             metrics["variance_ratio"] = float(believed / true)
-    plain = np.asarray(as_float(np.asarray(x)))
+    plain = keras.ops.convert_to_numpy(as_float(np.asarray(x)))
     mse = row_errors(plain, found["reconstruction"], images=False)["mse"]
     metrics["reconstruction_mse"] = float(mse.mean())
     if x.ndim == 4:
@@ -211,8 +211,10 @@ def _measure_rows(vae, x, seeds):
     noise = SeededNoise(seeds)
     terms = vae.elbo_terms(x, noise, posterior=posterior)
     decoded = vae.decode(posterior.draw(noise, "posterior").value, vae.condition_of(x))
+    as_numpy = keras.ops.convert_to_numpy
     # In the decoder's units: features of a table may differ in theirs by any factor.
-    error = (np.asarray(decoded.mean() - as_float(np.asarray(x)), np.float64) / vae.scale) ** 2
+    error = as_numpy(decoded.mean() - as_float(np.asarray(x))).astype(np.float64)
+    error = (error / vae.scale) ** 2
     found = {
         "mean": posterior.mean(),
         "variance": posterior.variance(),
@@ -222,7 +224,8 @@ def _measure_rows(vae, x, seeds):
         "reconstruction": vae(as_float(x)),
     }
     if vae.likelihood.kind == "gaussian":  # those of levels take as long as all the rest
-        believed = np.asarray(decoded.variance(), np.float64) / np.float64(vae.scale) ** 2
+        believed = as_numpy(decoded.variance()).astype(np.float64)
+        believed = believed / np.float64(vae.scale) ** 2
         believed = np.broadcast_to(believed, error.shape)
         found["believed_error"] = believed.reshape(len(x), -1).mean(1)
-    return {name: np.asarray(values) for name, values in found.items()}
+    return {name: as_numpy(values) for name, values in found.items()}

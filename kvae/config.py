@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kvae import likelihoods, networks, objectives, priors
+from kvae import backend, likelihoods, networks, objectives, priors
 from kvae.data import DATASETS, TFDS, key_of
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
@@ -106,7 +106,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "half precision in hidden layers; 'auto': where the hardware gains",
             choices=MIXED_PRECISION,
         ),
-        Option("jit_compile", False, "compile the step with XLA", SWITCH),
+        Option(
+            "jit_compile", False, "compile the step with XLA; JAX always does, torch never", SWITCH
+        ),
+        Option(
+            "backend", "", f"of Keras, that trains (default: {backend.VARIABLE}, else tensorflow)",
+            choices=backend.BACKENDS,
+        ),
         Option(
             "init_from", None,
             "start from the weights of a published version, .keras or .weights.h5", metavar="PATH",
@@ -277,6 +283,9 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
     wanted = PRESETS.get(key_of(dataset) if preset is None else preset, {})
     values = _values(_BASE, wanted, given)
     values["name"] = values["name"] or values["dataset"].replace(":", "-").replace("/", "-")
+    values["backend"] = values["backend"] or _BASE["backend"].read(
+        backend.wanted(), backend.VARIABLE
+    )
     chosen = _chosen(values)
     refuse_others(
         given, PARTS, chosen, others=_BASE, name_of=lambda option: option.name, shown=flag

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import tensorflow as tf
+import keras
 
 _POLICIES = {"off": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
@@ -17,16 +17,51 @@ def choose_policy(mode: str) -> tuple[str, str]:
     Returns:
         The policy's name and the reason, for people.
     """
-    # TensorFloat-32 rounds products of float32 to 10 bits: too few for densities.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    capabilities = _GPUS[keras.backend.backend()]()
     if mode != "auto":
         return _POLICIES[mode], "as asked for"
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        capability = min(detail.get("compute_capability", (0, 0)) for detail in details)
-        return policy_for_gpu(capability)
+    if capabilities:
+        return policy_for_gpu(min(capabilities))
     return policy_for_cpu(_cpu_flags())
+
+
+# TensorFloat-32 rounds products of float32 to 10 bits: too few for densities. Each of these
+# switches it off and gives the CUDA compute capability of each GPU, (0, 0) where it is not known.
+
+
+def _gpus_of_tensorflow():
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return [detail.get("compute_capability", (0, 0)) for detail in details]
+
+
+def _gpus_of_jax():
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "float32")
+    gpus = [device for device in jax.devices() if device.platform == "gpu"]
+    texts = [getattr(gpu, "compute_capability", "0.0") for gpu in gpus]
+    return [_version(text) for text in texts]
+
+
+def _version(text):
+    parts = text.split(".")
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else (0, 0)
+
+
+def _gpus_of_torch():
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+
+
+_GPUS = {
+    "tensorflow": _gpus_of_tensorflow, "jax": _gpus_of_jax, "torch": _gpus_of_torch,
+}  # fmt: skip
 
 
 def policy_for_gpu(capability: tuple[int, int]) -> tuple[str, str]:

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from kvae.config import AUTO_SAMPLER, NO_SAMPLER
 from kvae.data import Dataset
@@ -13,17 +13,18 @@ from kvae.errors import KvaeError
 from kvae.inputs import as_float
 from kvae.metrics.frechet import frechet_distance, moments
 from kvae.model import VAE
-from kvae.noise import SeededNoise
+from kvae.noise import SeededNoise, StepNoise
 from kvae.options import arguments
 from kvae.priors.base import mean_log_prob
 from kvae.registry import find
 from kvae.samplers import SAMPLERS
+from kvae.steps import DEVICE_ERRORS
 from kvae.streams import generator
 
 _MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
 _ROWS_AT_ONCE = {"vectors": 5000, "images": 250}
 _FAILURES = (
-    KvaeError, ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError, tf.errors.OpError,
+    KvaeError, ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError, *DEVICE_ERRORS,
 )  # fmt: skip
 # Two moments see little of a density: what has none of its own must be clearly nearer than the
 # best of those that have, and that must be clearly farther than train draws are by chance.
@@ -102,7 +103,7 @@ def _best(prior, train, valid, seed, options):
 def _frechet(density, valid, seed):
     seeds = generator(seed, "sampler distance").integers(2**63, size=len(valid))
     parts = [
-        np.asarray(density.sample(SeededNoise(part)))
+        keras.ops.convert_to_numpy(density.sample(SeededNoise(part)))
         for part in np.array_split(seeds, -(-len(seeds) // 5000))
     ]
     if not all(np.isfinite(part).all() for part in parts):
@@ -139,13 +140,15 @@ def posterior_draws(vae: VAE, x: np.ndarray, rng: np.random.Generator) -> np.nda
     """
     copies = max(1, min(_MAX_DRAWS_PER_ROW, _MAX_LATENTS // min(len(x), _MAX_LATENTS)))
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def draw(part, seeds):
-        posterior = vae.posterior(part).repeat(copies)
-        return posterior.sample(SeededNoise(seeds), "posterior")
+    seed, found, count = int(rng.integers(2**63)), [], 0
 
-    found = [
-        draw(as_float(part), rng.integers(2**63, size=len(part) * copies))
-        for part in some_rows(x, rng)
-    ]
+    @vae.compile_function
+    def draw(part, places):
+        posterior = vae.posterior(part).repeat(copies)
+        return posterior.sample(StepNoise.validation(seed, places, copies), "posterior")
+
+    for part in some_rows(x, rng):
+        places = np.arange(count, count + len(part), dtype="int32")
+        found.append(keras.ops.convert_to_numpy(draw(as_float(part), places)))
+        count += len(part)
     return rng.permutation(np.concatenate(found))

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import data, doctor, kept_weights, publish, runs
+from kvae import backend, data, doctor, kept_weights, publish, runs
 from kvae.build import build_vae, load_model
 from kvae.callbacks import MAX_ROWS, measure
 from kvae.config import MODEL_PARTS, NO_SAMPLER, Config
@@ -40,6 +40,10 @@ _MAX_LABELLED = 20_000
 _STEP = "vars/0"  # in a weights file, of a model's own step
 _LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one split
 _ROWS_AT_ONCE = 250
+
+
+if keras.backend.backend() != backend.TENSORFLOW:
+    tf.config.set_visible_devices([], "GPU")  # it feeds data alone: their memory is another's
 
 
 class TrainingError(KvaeError):
@@ -227,7 +231,8 @@ def _directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions |
         if not attributes:
             return None
         parts = in_parts(rows, _ROWS_AT_ONCE)
-        latents.append(np.concatenate([vae.encode(split.x[part])[0] for part in parts]))
+        means = [keras.ops.convert_to_numpy(vae.encode(split.x[part])[0]) for part in parts]
+        latents.append(np.concatenate(means))
         labels.append(attributes)
     try:
         found = fit_directions(latents[0], labels[0], latents[1], labels[1], seed=seed)
@@ -385,7 +390,8 @@ def _compile(config, vae, steps):
         )
     momentum = config.ema_momentum
     optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99)
-    vae.compile(optimizer, jit_compile=config.jit_compile)
+    jit_compile = {backend.JAX: True, backend.TORCH: False}
+    vae.compile(optimizer, jit_compile=jit_compile.get(keras.backend.backend(), config.jit_compile))
 
 
 def _fit(config, dataset, vae, folder):
@@ -548,7 +554,9 @@ def _epoch_seconds(config, dataset, vae):
     blocks = (1, trial) if block else (trial,)
     stand_in = tf.data.Dataset.from_tensor_slices(
         keras.tree.map_structure(
-            lambda row: np.broadcast_to(row, (*blocks, config.batch_size, *row.shape[1:])),
+            lambda row: np.broadcast_to(
+                keras.ops.convert_to_numpy(row), (*blocks, config.batch_size, *row.shape[1:])
+            ),
             as_float(dataset.train.x[:1]),
         )
     )

@@ -75,7 +75,7 @@ def test_rows_of_one_seed_are_no_rows_of_another(any_ppca):
     first, second = (np.asarray(vae.generate(20, seed=seed)) for seed in (1, 2))
     assert not np.isin(first, second).any()
     np.testing.assert_array_equal(vae.generate(20, row_seeds=row_seeds(1, 20)), first)
-    np.testing.assert_allclose(vae.generate(7, seed=1), first[:7], rtol=1e-6)
+    np.testing.assert_allclose(vae.generate(7, seed=1), first[:7], rtol=1e-5, atol=1e-6)
     with pytest.raises(UsageError, match="row_seeds"):
         vae.generate(20, row_seeds=[1, 2])
 
@@ -293,11 +293,14 @@ def test_a_float16_step_scales_the_loss_and_moves_the_weights_as_float32_does(rn
 def test_a_float16_overflow_skips_the_step_and_lowers_the_scale(variance):
     vae = make_vae((3,), dtype="mixed_float16", variance=variance)
     vae.compile(keras.optimizers.SGD(1e-2))
-    before = vae.get_weights()
+    before = [np.array(weight) for weight in vae.weights if weight is not vae.step]
     vae.fit(np.full((32, 3), 1e6, "float32"), epochs=1, batch_size=32, verbose=0)
-    for now, then in zip(vae.get_weights(), before, strict=True):
+    for now, then in zip(
+        [weight for weight in vae.weights if weight is not vae.step], before, strict=True
+    ):
         np.testing.assert_array_equal(now, then)
     assert float(vae.optimizer.dynamic_scale) < vae.optimizer.initial_scale
+    assert int(vae.step) == 1  # it counts all the same
 
 
 def test_xla_gives_the_same_figures(ppca):
@@ -676,7 +679,7 @@ def test_free_bits_keep_a_latent_alive_that_would_collapse(rng):
         keras.utils.set_random_seed(0)
         vae = kvae.build_vae((3,), latent_dim=1, variance=10.0, free_bits=bits)
         vae.compile(keras.optimizers.Adam(0.01))
-        vae.fit(x, epochs=30, batch_size=128, verbose=0)
+        vae.fit(x, epochs=40, batch_size=128, verbose=0)
         rates[bits] = vae.evaluate(x, verbose=0, return_dict=True)["rate"]
     assert rates[0.0] < 0.3
     assert rates[1.0] > 0.7

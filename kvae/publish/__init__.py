@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvae import __version__, runs
+from kvae import __version__, backend, runs
 from kvae.config import NO_SAMPLER
 from kvae.publish.repository import checksums, claim, tell_server, workshop
 
@@ -36,7 +36,8 @@ def publish(
     """Export a model and give it the next version number.
 
     Everything is written in a hidden folder beside the versions, tried as a server would, and then
-    moved by one rename, so a server that polls sees either nothing or all of it.
+    moved by one rename, so a server that polls sees either nothing or all of it. Under another
+    backend than TensorFlow a child process does it.
 
     Args:
         vae: the trained model.
@@ -52,11 +53,20 @@ def publish(
         UsageError: the folder cannot be written.
         DataError: the SavedModel does not answer its own warm-up requests.
     """
+    import keras
+
+    save = Path(save)
+    if keras.backend.backend() != backend.TENSORFLOW:
+        from kvae.publish.handover import publish_in_child
+
+        return publish_in_child(
+            vae, save, name, config=config, card=card, history=history,
+            directions=directions, condition=condition,
+        )  # fmt: skip
     from kvae import export
     from kvae.publish import warmup
     from kvae.signatures import NUM_DRAWS, endpoints
 
-    save = Path(save)
     with workshop(save / name) as folder:
         twin = export.float32_twin(vae)
         crop = card.get("crop", "center")

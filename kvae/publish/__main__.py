@@ -2,12 +2,13 @@
 
 import sys
 
-from kvae import cli
+from kvae import backend, cli
 
 
 def main(argv: list[str]) -> None:
     """Read the arguments and do what they ask for."""
     command, given = cli.publish_arguments(argv)
+    backend.use(backend.TENSORFLOW)  # which SavedModels are of
     from kvae.publish import commands
 
     commands.COMMANDS[command](**given)

@@ -6,6 +6,7 @@ import keras
 
 from kvae.errors import KvaeError
 from kvae.priors.flow import Flow
+from kvae.steps import compiling
 
 _STEPS, _BATCH, _LEARNING_RATE = 4000, 500, 2e-3
 
@@ -33,8 +34,7 @@ def fit(train, valid, *, prior, seed):
         keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, epochs * steps, alpha=1e-3)
         ),
-        jit_compile=False,
-        steps_per_execution=min(steps, 32),
+        **compiling(steps),
     )
     keep_best = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=epochs, restore_best_weights=True

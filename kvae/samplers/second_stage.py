@@ -13,6 +13,7 @@ from kvae.objectives.elbo import Elbo
 from kvae.priors.second_stage import SecondStage
 from kvae.priors.standard_normal import StandardNormal
 from kvae.schedules import LinearWarmup
+from kvae.steps import compiling
 from kvae.streams import generator
 
 _STEPS, _BATCH, _LEARNING_RATE = 6000, 500, 1e-3
@@ -48,8 +49,7 @@ def fit(train, valid, *, prior, seed):
         keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, epochs * steps, alpha=1e-3)
         ),
-        steps_per_execution=min(steps, 32),
-        jit_compile=False,
+        **compiling(steps),
     )
     history = vae.fit(
         train, epochs=epochs, batch_size=_BATCH, verbose=0, validation_data=(valid, None),

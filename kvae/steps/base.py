@@ -72,6 +72,9 @@ class Steps:
             check_array(rows, self.element_shape, self.likelihood)
             if self.condition_dim:
                 check_condition_array(condition, (len(rows), self.condition_dim))
+        if hasattr(x, "element_spec"):
+            # The order of a `tf.data` is its own; Keras would say so in a warning each time.
+            kwargs.setdefault("shuffle", False)
         return super().fit(x, y, *args, **kwargs)
 
     def x_of(self, data):

@@ -6,6 +6,8 @@ import keras
 from kvae.inputs import rows_of
 from kvae.steps import base
 
+DEVICE_ERRORS = (jax.errors.JaxRuntimeError,)
+
 
 class Steps(base.Steps):
     """`train_step` and `test_step`."""

@@ -6,15 +6,14 @@ import tensorflow as tf
 from kvae.inputs import rows_of
 from kvae.steps import base
 
+DEVICE_ERRORS = (tf.errors.OpError,)
+
 
 class Steps(base.Steps):
     """`train_step` and `test_step`."""
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """As `keras.Model.fit`."""
-        if isinstance(x, tf.data.Dataset):
-            # Its order is its own; Keras would say so in a warning each time.
-            kwargs.setdefault("shuffle", False)
         if self.compiled and not self.optimizer.built:
             # A step that makes the optimizer's variables is traced twice by TensorFlow.
             with self.distribute_strategy.scope():

@@ -6,6 +6,8 @@ import torch
 from kvae.inputs import rows_of
 from kvae.steps import base
 
+DEVICE_ERRORS = (RuntimeError,)
+
 
 class Steps(base.Steps):
     """`train_step` and `test_step`."""

@@ -1,0 +1,83 @@
+import sys
+
+import pytest
+
+import evaluate
+import kvae
+import train
+from kvae import backend, cli
+from kvae.config import resolve
+from kvae.errors import UsageError
+from kvae.publish import __main__ as publishing
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch):
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    for name in backend.BACKENDS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "expected"),
+    [
+        ({}, None, "tensorflow"), ({}, "", "tensorflow"), ({}, "jax", "jax"),
+        ({"backend": "torch"}, "jax", "torch"),
+    ],
+)  # fmt: skip
+def test_the_command_line_beats_the_variable(monkeypatch, given, variable, expected):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("KERAS_BACKEND", variable)
+    config = resolve({"dataset": "gmm", **given})
+    assert config.backend == expected
+    if "backend" in given:
+        assert f"--backend {expected}" in cli.training_command(config)
+
+
+def test_other_backends_are_refused(monkeypatch):
+    with pytest.raises(UsageError, match="--backend: choose one of tensorflow, jax, torch"):
+        resolve({"backend": "numpy"})
+    monkeypatch.setenv("KERAS_BACKEND", "openvino")
+    with pytest.raises(UsageError, match="KERAS_BACKEND: choose one of tensorflow, jax"):
+        resolve({})
+
+
+def test_one_that_is_not_installed_says_what_to_install(nothing_installed, monkeypatch):
+    with pytest.raises(UsageError, match=r'jax is not installed: pip install -e "\.\[jax\]"'):
+        backend.use("jax")
+    with pytest.raises(UsageError, match=r'tensorflow is not installed: pip install -e "\."'):
+        backend.use("tensorflow")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(UsageError, match=r'torch is not installed: pip install -e "\.\[torch\]"'):
+        kvae.build_vae  # noqa: B018
+
+
+def test_keras_keeps_to_the_backend_that_it_was_imported_with(monkeypatch):
+    monkeypatch.setattr(backend, "check", lambda name: None)
+    backend.use("tensorflow")
+    with pytest.raises(UsageError, match="imported with the backend tensorflow: set KERAS_BACKEND"):
+        backend.use("jax")
+
+
+class _Used(Exception):
+    """Stands for the rest of a program."""
+
+
+@pytest.mark.parametrize(
+    ("main", "argv", "expected"),
+    [
+        (train.main, ["--dataset", "gmm", "--backend", "jax"], "jax"),
+        (train.main, ["--dataset", "gmm"], "torch"),
+        (evaluate.main, [], "tensorflow"),
+        (publishing.main, ["list"], "tensorflow"),
+    ],
+)
+def test_programs_choose_before_they_do_anything(monkeypatch, main, argv, expected):
+    def use(name):
+        raise _Used(name)
+
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setattr(backend, "use", use)
+    with pytest.raises(_Used, match=f"^{expected}$"):
+        main(argv)
