@@ -110,7 +110,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "jit_compile", False, "compile the step with XLA; JAX always does, torch never", SWITCH
         ),
         Option(
-            "backend", "", f"of Keras, that trains (default: {backend.VARIABLE}, else tensorflow)",
+            "backend", "", f"of Keras; else that of {backend.VARIABLE}, else tensorflow",
             choices=backend.BACKENDS,
         ),
         Option(
