@@ -45,9 +45,7 @@ def _keeper(folder, vae, *, seconds_between=-1, **options):
 def _killed_run(folder, vae, elbo, **options):
     """What a run leaves that is killed after its first epoch."""
     kept_weights.set_aside(folder)
-    vae.set_weights(
-        [np.full(w.shape, elbo if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()]
-    )
+    _set_floats(vae, elbo)
     _keeper(folder, vae, **options).on_epoch_end(0, {"val_elbo": elbo, "val_loss": -elbo})
     (folder / "history.csv").write_text(str(elbo))
 
@@ -135,7 +133,7 @@ def test_of_killed_runs_the_best_stays(tmp_path, vae, elbos, left):
     kept_weights.set_aside(tmp_path)
     (only,) = tmp_path.glob("*.weights.h5")
     vae.load_weights(only)
-    assert vae.get_weights()[0].flat[0] == max(elbos)
+    assert np.ravel(vae.trainable_weights[0])[0] == max(elbos)
 
 
 @pytest.mark.parametrize(
@@ -228,21 +226,14 @@ def test_a_loss_that_is_not_finite_says_where_earlier_weights_are(tmp_path, vae,
 def test_a_run_that_ends_early_writes_what_is_in_memory_alone(tmp_path, vae):
     kept = _keeper(tmp_path, vae, seconds_between=1e9)
     kept.on_epoch_end(0, {"val_elbo": -3.0})
-    vae.set_weights(
-        [np.full(w.shape, 7 if w.dtype == "float32" else 0, w.dtype) for w in vae.get_weights()]
-    )
+    _set_floats(vae, 7)
     kept.on_epoch_end(1, {"val_elbo": -2.0})
     assert _left(tmp_path) == [-3.0]
-    vae.set_weights(
-        [
-            np.full(w.shape, np.nan if w.dtype == "float32" else 0, w.dtype)
-            for w in vae.get_weights()
-        ]
-    )
+    _set_floats(vae, np.nan)
     kept.rescue()
     assert _left(tmp_path) == [-2.0]
     vae.load_weights(tmp_path / "best.weights.h5")
-    assert vae.get_weights()[0].flat[0] == 7
+    assert np.ravel(vae.trainable_weights[0])[0] == 7
 
 
 def test_no_epochs_publish_the_weights_as_they_are(tmp_path, monkeypatch):
