@@ -175,7 +175,7 @@ def test_a_value_far_down_that_the_likelihood_is_not_for_is_refused(tmp_path, mo
     x[1400, 3, 3] = 7
     dataset = Dataset("images", Split(x), Split(x[:100]), Split(x[:100]))
     monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
-    with pytest.raises(UsageError, match="bernoulli .* it is for 0 and 1 alone"):
+    with pytest.raises(UsageError, match=r"bernoulli .* it is for 0 and 1 alone"):
         _fit(tmp_path, dataset="digits", likelihood="bernoulli", network="conv")
 
 
