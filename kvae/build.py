@@ -169,5 +169,5 @@ def load_model(path):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
     if getattr(model, "optimizer", None) is not None and not int(model.step):
         # Of kvae 0.1, which counted steps in the optimizer alone.
-        model.step.assign(model.optimizer.iterations)
+        model.step.assign(int(model.optimizer.iterations))
     return model

@@ -18,6 +18,7 @@ from kvae.noise import row_seeds as hashed_seeds
 from kvae.objectives.base import Objective
 from kvae.objectives.elbo import Elbo
 from kvae.older_files import with_objective
+from kvae.options import read_seed
 from kvae.posteriors import POSTERIORS
 from kvae.registry import find
 from kvae.shapes import check_array, check_parts
@@ -92,7 +93,7 @@ class VAE(Steps, keras.Model):
         shift: what is subtracted from x, a number or an array that broadcasts to one x; the
             encoder and the likelihood see `(x - shift) / scale`. Densities stay those of x.
         scale: what x is then divided by, positive.
-        seed: of the noise in training and in `evaluate`.
+        seed: of the noise in training and in `evaluate`, 0 to 2^32 - 1.
 
     Raises:
         UsageError: encoder, decoder and likelihood do not fit together, or an option is not
@@ -102,7 +103,7 @@ class VAE(Steps, keras.Model):
     def __init__(
         self, encoder, decoder, likelihood, prior, *,
         sampler=None, posterior="diagonal", objective=None, condition_dim=0,
-        shift=0.0, scale=1.0, seed=0, **kwargs,
+        shift=0.0, scale=1.0, seed=0, _step=None, **kwargs,
     ):  # fmt: skip
         # Casting x to a half-precision policy would cast the likelihood's targets too.
         super().__init__(**{"name": "vae", "autocast": False, **kwargs})
@@ -125,7 +126,8 @@ class VAE(Steps, keras.Model):
         self.posterior_kind = posterior
         self.shift = np.asarray(shift, "float32")
         self.scale = np.asarray(scale, "float32")
-        self.seed = int(seed)
+        self.seed = read_seed(seed)
+        self.step = _step  # of the model that it shares its weights with
         self.make_figures()
         self.build((None, *self.element_shape))
 
@@ -137,11 +139,12 @@ class VAE(Steps, keras.Model):
             density.connect(self._posterior_of_standardised, self.element_shape)
             if not density.built:
                 density.build((None, self.latent_dim))
-        # Every training step counts, also one whose gradient is not applied.
-        self.step = self.add_weight(
-            name="step", shape=(), dtype="int32", initializer="zeros", trainable=False,
-            aggregation="only_first_replica",
-        )  # fmt: skip
+        if self.step is None:
+            # Every training step counts, also one whose gradient is not applied.
+            self.step = self.add_weight(
+                name="step", shape=(), dtype="int32", initializer="zeros", trainable=False,
+                aggregation="only_first_replica",
+            )  # fmt: skip
         self.built = True
 
     def with_sampler(self, sampler):
@@ -150,12 +153,11 @@ class VAE(Steps, keras.Model):
         Args:
             sampler: see the constructor; None: the prior.
         """
-        vae = VAE(
+        return VAE(
             self.encoder, self.decoder, self.likelihood, self.prior, sampler=sampler,
             objective=self.objective, **self._plain_config(), dtype=self.dtype_policy,
+            name=self.name, _step=self.step,
         )  # fmt: skip
-        vae.step.assign(self.step)
-        return vae
 
     @property
     def element_shape(self):

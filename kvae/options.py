@@ -77,6 +77,14 @@ UNITS = Kind(
 NAMES = Kind("names with commas between, none of them twice", _read_names)
 
 
+def read_seed(given: Any) -> int:
+    """A seed that all generators take, 0 to 2^32 - 1; UsageError for what is none."""
+    try:
+        return SEED.read(given)
+    except (ValueError, TypeError):
+        raise UsageError(f"seed takes {SEED.wanted}; received {given!r}") from None
+
+
 def flag(name: str) -> str:
     """An option as the command line calls it."""
     return f"--{name.replace('_', '-')}"

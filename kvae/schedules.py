@@ -14,9 +14,14 @@ class LinearWarmup:
     Args:
         target: the final value.
         warmup_steps: at least 1.
+
+    Raises:
+        UsageError: fewer steps.
     """
 
     def __init__(self, target, warmup_steps):
+        if warmup_steps < 1:
+            raise UsageError(f"warmup_steps must be at least 1, received {warmup_steps}")
         self.target = float(target)
         self.warmup_steps = int(warmup_steps)
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from kvae import likelihoods, priors
 from kvae.errors import UsageError
-from kvae.likelihoods import accepts
+from kvae.likelihoods import LIKELIHOODS, accepts
+from kvae.priors import PRIORS
 from kvae.priors.base import Prior
 
 
@@ -26,8 +28,10 @@ def check_parts(encoder, decoder, likelihood, prior, posterior_family, condition
             "a likelihood (kvae.likelihoods) and then a prior (kvae.priors) are wanted, received "
             f"{type(likelihood).__name__} and {type(prior).__name__}; build_vae takes their names"
         )
-    if condition_dim and prior.kind == "vamp":
-        raise UsageError("the prior 'vamp' is not for conditions: its pseudo-inputs have none")
+    if condition_dim and prior.kind in PRIORS and priors.facts(prior.kind).pseudo_inputs:
+        raise UsageError(
+            f"the prior {prior.kind!r} is not for conditions: its pseudo-inputs have none"
+        )
     latent_dim = decoder.input_shape[-1] - condition_dim
     *places, channels = encoder.input_shape[1:]
     shape = (*places, channels - condition_dim)
@@ -63,10 +67,10 @@ def check_array(x, element_shape, likelihood):
     if x.shape[1:] != element_shape:
         raise UsageError(f"x must be of shape (rows, *{element_shape}), received {x.shape}")
     if not accepts(likelihood.kind, x):
+        kind = likelihood.kind
+        takes = likelihoods.facts(kind).takes if kind in LIKELIHOODS else "finite numbers"
         raise UsageError(
-            f"the likelihood {likelihood.kind!r} has no density for some values of x: bernoulli is "
-            "for 0 and 1 alone (uint8: 0 and 255), discretized-logistic for grey levels (uint8), "
-            "gaussian for finite numbers"
+            f"the likelihood {kind!r} has no density for some values of x: it is for {takes}"
         )
 
 

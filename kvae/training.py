@@ -266,7 +266,7 @@ def _build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     some = some_of(rows, count, generator(config.seed, "prior start rows"))
     if config.init_from:
         _init_from(vae, config.init_from)
-        if vae.objective.kind == "elbo":
+        if hasattr(vae.objective, "first_step"):
             vae.objective.first_step = int(vae.step)
     else:
         vae.start_prior(some)

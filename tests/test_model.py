@@ -304,16 +304,15 @@ def test_a_float16_overflow_skips_the_step_and_lowers_the_scale(variance):
 
 
 def test_xla_gives_the_same_figures(ppca):
-    """XLA draws other numbers: only means over many rows can agree."""
-    x = ppca.sample(8000)
+    """The same noise too: of 50 rows other noise would be 0.2 nats away."""
+    x = ppca.sample(50)
     found = []
     for jit in (False, True):
-        vae = ppca.vae()
+        vae = ppca.vae(posterior_scale=1.5)
         vae.compile(keras.optimizers.SGD(0.0), jit_compile=jit)
-        history = vae.fit(x, batch_size=8000, verbose=0, shuffle=False).history
+        history = vae.fit(x, batch_size=50, verbose=0, shuffle=False).history
         found.append([history["distortion"][0], history["rate"][0]])
-    np.testing.assert_allclose(found[0], found[1], rtol=0.01)
-    assert sum(found[1]) == pytest.approx(-np.mean(ppca.log_evidence(x)), abs=0.03)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
 
 def test_several_steps_per_execution_see_every_batch(rng):
@@ -370,8 +369,8 @@ def steps(strategy):
         vae.compile(keras.optimizers.SGD(1e-3))
     start = vae.evaluate(tf.data.Dataset.from_tensor_slices(x[:63]).batch(50), verbose=0)
     before = vae.get_weights()
-    vae.fit(tf.data.Dataset.from_tensor_slices(x).batch(64), epochs=3, verbose=0)
-    assert int(keras.ops.convert_to_numpy(vae.step)) == 3
+    vae.fit(tf.data.Dataset.from_tensor_slices(x[:63]).batch(50), epochs=2, verbose=0)
+    assert int(keras.ops.convert_to_numpy(vae.step)) == 4
     moved = np.concatenate([(a - b).ravel() for a, b in zip(vae.get_weights(), before)])
     return start, moved
 one = steps(tf.distribute.get_strategy())
@@ -587,6 +586,26 @@ def test_weights_files_leave_the_sampler_out(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_steps_are_counted_with_and_without_a_sampler(tmp_path, rng):
+    x = rng.normal(size=(64, 3)).astype("float32")
+    plain = make_vae((3,))
+    vae = _with_far_sampler(plain)
+    _fit(plain, x)
+    assert (int(plain.step), int(vae.step)) == (4, 4)
+    _fit(vae, x)
+    assert int(plain.step) == 8
+    plain.save_weights(tmp_path / "m.weights.h5")
+    other = _with_far_sampler(make_vae((3,), seed=1))
+    other.load_weights(tmp_path / "m.weights.h5")
+    assert int(other.step) == 8
+
+
+def test_a_seed_is_one_of_all_generators():
+    for seed in (-1, 2**32, 0.5, "a"):
+        with pytest.raises(UsageError, match="seed takes a whole number"):
+            kvae.build_vae((3,), seed=seed)
+
+
 def test_weights_under_the_samplers_density_are_exact(any_ppca):
     """A sampler that is the prior itself, under another name, gives the evidence too."""
     normal = Mixture(1)
@@ -679,10 +698,10 @@ def test_free_bits_keep_a_latent_alive_that_would_collapse(rng):
         keras.utils.set_random_seed(0)
         vae = kvae.build_vae((3,), latent_dim=1, variance=10.0, free_bits=bits)
         vae.compile(keras.optimizers.Adam(0.01))
-        vae.fit(x, epochs=40, batch_size=128, verbose=0)
+        vae.fit(x, epochs=30, batch_size=128, verbose=0)
         rates[bits] = vae.evaluate(x, verbose=0, return_dict=True)["rate"]
     assert rates[0.0] < 0.3
-    assert rates[1.0] > 0.7
+    assert rates[1.0] > 0.5
 
 
 @pytest.mark.parametrize("schedule", [{"kl_cycle_steps": 4}, {"kl_warmup_steps": 4}])

@@ -17,9 +17,9 @@ from kvae.data.crops import WANTED, is_crop
 from kvae.errors import UsageError
 from kvae.options import (
     ANY_TEXT,
-    COUNT,
     NOT_NEGATIVE,
     POSITIVE_COUNT,
+    SEED,
     SWITCH,
     TEXT,
     Kind,
@@ -173,7 +173,7 @@ _CROP = Option(
     metavar="CROP",
 )  # fmt: skip
 _SPLIT_SEED = Option(
-    "split_seed", 0, "of the split into train, valid and test, where the data have none", COUNT,
+    "split_seed", 0, "of the split into train, valid and test, where the data have none", SEED,
     metavar="N",
 )  # fmt: skip
 _DECODED = (_IMAGE_SIZE, _CHANNELS, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
@@ -182,7 +182,7 @@ DATASETS: dict[str, Member] = {
     "gmm": Member(
         "a mixture of Gaussians with an exact density, drawn from a seed", _gmm,
         (
-            Option("gmm_seed", 0, "which random mixture", COUNT, metavar="N"),
+            Option("gmm_seed", 0, "which random mixture", SEED, metavar="N"),
             Option(
                 "gmm_components", 10, "Gaussians in the mixture, 1 to 50", POSITIVE_COUNT,
                 metavar="N",
@@ -211,7 +211,7 @@ DATASETS: dict[str, Member] = {
         "drawn RGB faces with known factors, made from a seed", _faces,
         (
             _IMAGE_SIZE, _CACHE_DIR, _CACHE,
-            Option("faces_seed", 0, "which drawn faces", COUNT, metavar="N"),
+            Option("faces_seed", 0, "which drawn faces", SEED, metavar="N"),
             Option(
                 "faces_count", 20000,
                 "drawn faces to train on; a tenth of it each to validate and to test",

@@ -2,7 +2,7 @@
 
 import keras
 
-from kvae.objectives import check_elbo, check_schedules
+from kvae.objectives import BETA, check_elbo, check_schedules
 from kvae.objectives.base import Objective, Outcome
 from kvae.objectives.regularisers import free_bits_rate, total_correlation
 from kvae.schedules import Cyclical, LinearWarmup
@@ -25,7 +25,7 @@ class Elbo(Objective):
     kind = "elbo"
 
     def __init__(self, beta=1.0, free_bits=0.0, tc_weight=1.0, first_step=0):
-        self.beta = beta if callable(beta) else float(beta)
+        self.beta = beta if callable(beta) else BETA.read(beta, "beta")
         self.first_step = int(first_step)
         self.free_bits, self.tc_weight = float(free_bits), float(tc_weight)
 
@@ -46,8 +46,8 @@ class Elbo(Objective):
 
     @property
     def compares_rows(self):
-        """The total correlation does: of every pair of rows."""
-        return self.tc_weight != 1
+        """Free bits do, by the mean of a batch, and the total correlation, by all its pairs."""
+        return self.free_bits > 0 or self.tc_weight != 1
 
     def check(self, *, posterior, prior, likelihood):
         """See `Objective.check`."""

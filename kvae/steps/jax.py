@@ -25,30 +25,33 @@ class Steps(base.Steps):
     def _gradient_step(self, state, x):
         trained, others, optimizer, metrics = state
         gradient = jax.grad(self._loss, has_aux=True)
-        gradients, (others, metrics) = gradient(trained, others, metrics, optimizer, x)
+        gradients, (found, others, metrics) = gradient(trained, others, metrics, optimizer, x)
         trained, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trained)
-        return list(trained), others, list(optimizer), metrics
+        known = self._known(trained, others, metrics)
+        with keras.StatelessScope(_pairs(*known)) as scope:
+            self.count_step(found)
+        return list(trained), _after(scope, *known[1]), list(optimizer), _after(scope, *known[2])
+
+    def _known(self, trained, others, metrics):
+        return (
+            (self.trainable_variables, trained), (self.non_trainable_variables, others),
+            (self.metrics_variables, metrics),
+        )  # fmt: skip
 
     def _loss(self, trained, others, metrics, optimizer, x):
-        known = (
-            (self.trainable_variables, trained), (self.non_trainable_variables, others),
-            (self.metrics_variables, metrics), (self.optimizer.variables, optimizer),
-        )  # fmt: skip
-        with keras.StatelessScope(_pairs(*known), collect_losses=True) as scope:
+        known = self._known(trained, others, metrics)
+        scaling = (self.optimizer.variables, optimizer)
+        with keras.StatelessScope(_pairs(*known, scaling), collect_losses=True) as scope:
             found = self.outcome(x, _places(x), training=True)
             loss = keras.ops.mean(found.loss) + sum(self.losses)
-            self.count_step(found)
             loss = self.optimizer.scale_loss(loss)
-        return loss, (_after(scope, *known[1]), _after(scope, *known[2]))
+        return loss, (found, _after(scope, *known[1]), _after(scope, *known[2]))
 
     def test_step(self, state, data):
         """The same figures without a gradient step, and the state after it."""
         trained, others, metrics = state
         x = self.x_of(data)
-        known = (
-            (self.trainable_variables, trained), (self.non_trainable_variables, others),
-            (self.metrics_variables, metrics),
-        )  # fmt: skip
+        known = self._known(trained, others, metrics)
         with keras.StatelessScope(_pairs(*known)) as scope:
             self.count_rows(self.outcome(x, _places(x), training=False), len(rows_of(x)))
             logs = self.results()

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from kvae.errors import UsageError
 from kvae.inputs import rows_of
 from kvae.steps import base
 
@@ -38,6 +39,8 @@ class Steps(base.Steps):
         x = self.x_of(data)
         rows = rows_of(x)
         if len(rows.shape) == len(self.element_shape) + 2:
+            if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+                raise UsageError("blocks of steps are for one replica: give batches of rows")
             count = tf.shape(rows)[0]
             tf.while_loop(lambda step: step < count, lambda step: self._next_step(x, step), (0,))
         else:
@@ -49,12 +52,13 @@ class Steps(base.Steps):
         return (step + 1,)
 
     def _gradient_step(self, x):
-        rows, _ = _places(x)
+        rows, count = _places(x)
         with tf.GradientTape() as tape:
             found = self.outcome(x, rows, training=True)
             # Gradients are summed over replicas, and float16 losses scaled against underflow.
             num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            objective = (tf.reduce_mean(found.loss) + sum(self.losses)) / num_replicas
+            objective = tf.reduce_sum(found.loss) / tf.cast(count, "float32")
+            objective += sum(self.losses) / num_replicas
             scaled = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
