@@ -240,10 +240,11 @@ class BestWeights(keras.callbacks.Callback):
 
         Args:
             vae: the model.
-            record: what is known of its weights.
+            record: what is known of its weights; measured on other data it says nothing here.
         """
         self.set_model(vae)
-        self.weights, self.record = vae.get_weights(), record
+        is_ours = record is not None and record.measured_by == self._measured_by
+        self.weights, self.record = vae.get_weights(), record if is_ours else None
 
     def write(self):
         """Write the model, which has the best weights."""

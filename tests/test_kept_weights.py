@@ -250,6 +250,17 @@ def test_no_epochs_publish_the_weights_as_they_are(tmp_path, monkeypatch):
     assert kept_weights.read(folders[1] / "best.weights.h5") == kept_weights.read(path)
 
 
+@pytest.mark.parametrize(("options", "left"), [({"beta": 2}, [-3.0]), ({}, [])], ids=str)
+def test_a_figure_of_another_goal_removes_nothing(tmp_path, vae, options, left):
+    _killed_run(tmp_path, vae, -3.0)
+    source = kept_weights.read(tmp_path / "best.weights.h5")._replace(value=-1.0)
+    kept_weights.set_aside(tmp_path)
+    kept = _keeper(tmp_path, vae, **options)
+    kept.start(vae, source)
+    kept.write()
+    assert [kept_weights.read(path).value for path in kept_weights._earlier(tmp_path)] == left
+
+
 # A full disk
 
 
