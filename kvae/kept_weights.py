@@ -22,7 +22,6 @@ import keras
 
 from kvae import cli
 from kvae.config import Config
-from kvae.errors import KvaeError
 from kvae.objectives import raises_elbo
 
 BEST, HISTORY = "best.weights.h5", "history.csv"
@@ -69,10 +68,10 @@ def read(path: str | Path) -> Record | None:
     try:
         with h5py.File(path) as file:
             found = Record(**json.loads(file.attrs[_RECORD]))
-    except (OSError, KeyError, TypeError, ValueError):
+        tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in found.config.items()}
+        return found._replace(config=tuples, value=float(found.value))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
-    tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in found.config.items()}
-    return found._replace(config=tuples)
 
 
 def set_aside(folder: Path) -> None:
@@ -121,7 +120,7 @@ def telling_of(folder: Path, config: Config) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # whoever reads standard error may have gone
+        with suppress(Exception):  # whoever reads standard error may have gone
             if not (folder / BEST).exists():
                 print(f"no weights of this run were written to {folder}", file=sys.stderr)
             for path in [folder / BEST, *_earlier(folder)]:
@@ -139,18 +138,13 @@ def _in_brackets(record: Record | None) -> str:
 
 def _commands(path: Path, config: Config) -> list[str]:
     """What to type to go on from weights, and to publish them, with their own run's options."""
-    then = config
-    if path.name != BEST:
-        record = read(path)
-        try:
-            then = Config(record.config) if record else None
-        except (KvaeError, TypeError):  # of another version of kvae
-            then = None
-    if then is None:
+    try:
+        then = config if path.name == BEST else Config(read(path).config)
+        then = then.replaced(save=config.save, name=config.name, init_from=str(path))
+        lines = [f"publish: {cli.training_command(then.replaced(epochs=0))}"]
+        return ([f"go on:   {cli.training_command(then)}"] if then.epochs else []) + lines
+    except Exception:  # no record, or one of another kvae: whatever it holds, it is but advice
         return ["--init-from takes them, with the options that they were trained with"]
-    then = then.replaced(save=config.save, name=config.name, init_from=str(path))
-    lines = [f"publish: {cli.training_command(then.replaced(epochs=0))}"]
-    return ([f"go on:   {cli.training_command(then)}"] if then.epochs else []) + lines
 
 
 def _earlier(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 import csv
 import errno
+import json
 import os
 import re
 import resource
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from kvae_testing import few_signatures, small_mixtures
@@ -179,6 +181,32 @@ def test_what_is_better_than_what_was_published_stays_and_is_said(tmp_path, vae,
     kept_weights.published(tmp_path, config)
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gone": 1}, {"network": "gone"}, {"dataset": "gone"}, {"prior": ["vamp"]},
+        {"epochs": None}, {"latent_dim": "absent"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_record_of_another_kvae_hides_nothing(tmp_path, vae, capsys, change):
+    config = resolve({})
+    _killed_run(tmp_path, vae, -3.0)
+    _killed_run(tmp_path, vae, -4.0)
+    aside = tmp_path / "earlier-1.weights.h5"
+    then = {**config.to_dict(), **change}
+    then = {name: value for name, value in then.items() if value not in (None, "absent")}
+    record = kept_weights.read(aside)._replace(config=then)
+    with h5py.File(aside, "r+") as file:
+        file.attrs["kvae"] = json.dumps(record._asdict())
+    with pytest.raises(MemoryError), kept_weights.telling_of(tmp_path, config):
+        raise MemoryError
+    kept_weights.published(tmp_path, config)
+    told = capsys.readouterr()
+    for text in (told.err, told.out):
+        assert "--init-from takes them, with the options that they were trained with" in text
 
 
 # How a run can end
