@@ -89,14 +89,14 @@ def set_aside(folder: Path) -> None:
         _remove_worse(folder, read(path), path)
 
 
-def published(folder: Path, config: Config) -> None:
+def published(folder: Path, config: Config, best: Record | None) -> None:
     """Remove what a publication leaves without use, and say what stays.
 
     Args:
         folder: `saved/<name>/training`.
         config: of the run that was published.
+        best: of the weights that were published; those in the file may be older.
     """
-    best = read(folder / BEST)
     _remove_worse(folder, best)
     (folder / BEST).unlink(missing_ok=True)
     for path in _earlier(folder):

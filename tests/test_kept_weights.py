@@ -52,6 +52,11 @@ def _killed_run(folder, vae, elbo, **options):
     (folder / "history.csv").write_text(str(elbo))
 
 
+def _published(folder, config):
+    """Of a run whose last weights were written."""
+    kept_weights.published(folder, config, kept_weights.read(folder / "best.weights.h5"))
+
+
 def _set_floats(vae, value):
     """Give all weights a value, but for the number of steps."""
     for weight in vae.weights:
@@ -164,7 +169,7 @@ def test_weights_that_say_nothing_of_themselves_stay(tmp_path, vae, capsys):
     _killed_run(tmp_path, vae, -2.0)
     aside = tmp_path / "earlier-1.weights.h5"
     assert aside.exists()
-    kept_weights.published(tmp_path, resolve({}))
+    _published(tmp_path, resolve({}))
     assert f"kept      {aside} of an earlier run: it cannot be compared" in capsys.readouterr().out
 
 
@@ -172,13 +177,13 @@ def test_what_is_better_than_what_was_published_stays_and_is_said(tmp_path, vae,
     config = resolve({"save": str(tmp_path.parent), "name": "m"})
     _killed_run(tmp_path, vae, -3.0, seed=7)
     _killed_run(tmp_path, vae, -4.0)
-    kept_weights.published(tmp_path, config)
+    _published(tmp_path, config)
     aside = tmp_path / "earlier-1.weights.h5"
     text = capsys.readouterr().out
     assert f"{aside} of an earlier run (epoch 1, validation elbo -3): better than" in text
     assert _advised(text)["publish"] == config.replaced(seed=7, epochs=0, init_from=str(aside))
     _killed_run(tmp_path, vae, -2.0)
-    kept_weights.published(tmp_path, config)
+    _published(tmp_path, config)
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
     assert not capsys.readouterr().out
 
@@ -203,7 +208,7 @@ def test_the_record_of_another_kvae_hides_nothing(tmp_path, vae, capsys, change)
         file.attrs["kvae"] = json.dumps(record._asdict())
     with pytest.raises(MemoryError), kept_weights.telling_of(tmp_path, config):
         raise MemoryError
-    kept_weights.published(tmp_path, config)
+    _published(tmp_path, config)
     told = capsys.readouterr()
     for text in (told.err, told.out):
         assert "--init-from takes them, with the options that they were trained with" in text
@@ -303,6 +308,18 @@ def test_a_full_disk_is_said_once_and_training_goes_on(tmp_path, monkeypatch, ca
         f"note: cannot write {best}: No space left on device; training goes on, the best weights "
         "stay in memory"
     ]
+
+
+def test_what_could_not_be_written_counts_as_published(tmp_path, monkeypatch, capsys):
+    """Its file holds the weights of an epoch before, or none."""
+    config = resolve({**QUICK, "save": str(tmp_path)})
+    folder = tmp_path / "gmm" / "training"
+    folder.mkdir(parents=True)
+    training.fit(config, folder)
+    monkeypatch.setattr(kept_weights, "_reserve", _no_space)
+    training.train(config.replaced(epochs=2))
+    assert not [*folder.glob("earlier-*")]
+    assert "of an earlier run" not in capsys.readouterr().out
 
 
 def test_weights_that_do_not_fit_leave_those_before_and_one_line(tmp_path, vae, capfd):
