@@ -19,14 +19,17 @@ from typing import Any, NamedTuple
 
 import h5py
 import keras
+import numpy as np
 
 from kvae import cli
 from kvae.config import Config
+from kvae.data import Dataset
 from kvae.objectives import raises_elbo
 
 BEST, HISTORY = "best.weights.h5", "history.csv"
 _HALF, _EARLIER, _SUFFIX = "half.weights.h5", "earlier-", ".weights.h5"
 _RECORD = "kvae"  # the attribute of a file of weights that holds a `Record`
+_ROWS = 100  # of the valid split that tell data apart
 _HEADER = 8192  # bytes of HDF5 around a weight, at most
 
 
@@ -197,15 +200,15 @@ class BestWeights(keras.callbacks.Callback):
     Args:
         folder: where best.weights.h5 is written.
         config: of the run.
-        card: the data card.
+        dataset: its card, and the rows that the weights are chosen on.
         notes: hears of a full disk.
         seconds_between: how old a file may grow before the next best weights replace it.
     """
 
-    def __init__(self, folder, config, card, notes, *, seconds_between=20.0):
+    def __init__(self, folder, config, dataset, notes, *, seconds_between=20.0):
         super().__init__()
         self._folder, self._config, self._notes = folder, config, notes
-        self._measured_by = _measured_by(config, card)
+        self._measured_by = _measured_by(config, dataset)
         self._figure, self._counts = chosen_by(config), counts_of(config)
         self._has_counted, self._best = False, -math.inf
         self._between, self._tried, self._is_written = seconds_between, -math.inf, False
@@ -256,7 +259,7 @@ class BestWeights(keras.callbacks.Callback):
             self.write()
 
 
-def _measured_by(config: Config, card: dict[str, Any]) -> str:
+def _measured_by(config: Config, dataset: Dataset) -> str:
     """See `Record`. Weights of other networks compare, those of other data or goals do not."""
     names = ("likelihood", "condition", "objective")
     options = {name: getattr(config, name) for name in names}
@@ -264,9 +267,11 @@ def _measured_by(config: Config, card: dict[str, Any]) -> str:
     goal = config.own("objective").items()
     options |= {name: value for name, value in goal if not name.startswith("kl_")}
     options["rows"] = config.batch_size if config.get("tc_weight", 1) != 1 else 0
-    data = {key: value for key, value in card.items() if key != "source"}
-    text = json.dumps([config.dataset, options, data], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    data = {key: value for key, value in dataset.card.items() if key != "source"}
+    # Folders of equal counts have equal cards.
+    shape, rows = dataset.valid.x.shape, np.asarray(dataset.valid.x[:_ROWS])
+    text = json.dumps([config.dataset, options, data, shape], sort_keys=True)
+    return hashlib.sha256(text.encode() + rows.tobytes()).hexdigest()
 
 
 def _write(model, folder, record):

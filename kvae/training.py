@@ -401,7 +401,7 @@ def _fit(config, dataset, vae, folder):
     start = kept_weights.read(config.init_from) if config.init_from else None
     kept_weights.set_aside(folder)  # maybe that file too
     notes = kept_weights.Notes()
-    kept = kept_weights.BestWeights(folder, config, dataset.card, notes)
+    kept = kept_weights.BestWeights(folder, config, dataset, notes)
     history = {}
     if config.epochs:
         history = _trained(

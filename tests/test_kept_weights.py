@@ -18,6 +18,7 @@ from kvae_testing import few_signatures, small_mixtures
 import kvae
 from kvae import cli, kept_weights, runs, training
 from kvae.config import resolve
+from kvae.data import Dataset, Split
 
 ROOT = Path(__file__).parents[1]
 QUICK = {"epochs": 1, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
@@ -35,11 +36,15 @@ def vae():
     return kvae.build_vae((2,), latent_dim=1, hidden_units=(4,))
 
 
+def _dataset(card, value=0):
+    split = Split(np.full((3, 2), value, "float32"))
+    return Dataset("vectors", split, split, split, card)
+
+
 def _keeper(folder, vae, *, seconds_between=-1, **options):
     config = resolve({"save": str(folder.parent), "name": "m", **options})
-    kept = kept_weights.BestWeights(
-        folder, config, {"name": "gmm"}, kept_weights.Notes(), seconds_between=seconds_between
-    )
+    dataset, notes = _dataset({"name": "gmm"}), kept_weights.Notes()
+    kept = kept_weights.BestWeights(folder, config, dataset, notes, seconds_between=seconds_between)
     kept.set_model(vae)
     return kept
 
@@ -155,12 +160,13 @@ def test_weights_of_another_goal_are_kept_beside(tmp_path, vae, other):
 
 
 def test_other_networks_compare_and_other_data_do_not():
-    def measured(card=(("name", "a"),), **given):
-        return kept_weights._measured_by(resolve(given), dict(card))
+    def measured(card=(("name", "a"),), value=0, **given):
+        return kept_weights._measured_by(resolve(given), _dataset(dict(card), value))
 
     assert measured() == measured(hidden_units="9", epochs=5, batch_size=7, seed=3)
     assert measured() == measured((("name", "a"), ("source", "moved")))
     assert measured() != measured((("name", "b"),))
+    assert measured() != measured(value=1)
 
 
 def test_weights_that_say_nothing_of_themselves_stay(tmp_path, vae, capsys):
