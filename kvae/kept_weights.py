@@ -21,7 +21,7 @@ import h5py
 import keras
 import numpy as np
 
-from kvae import cli
+from kvae import cli, runs
 from kvae.config import Config
 from kvae.data import Dataset
 from kvae.objectives import raises_elbo
@@ -287,7 +287,9 @@ def _write(model, folder, record):
         if record is not None:
             with h5py.File(half, "r+") as file:
                 file.attrs[_RECORD] = json.dumps(record._asdict())
+        runs.sync(half)
         half.replace(folder / BEST)
+        runs.sync(folder)
     except RuntimeError as error:  # of h5py, where closing a file fails
         raise OSError(str(error)) from error
     finally:

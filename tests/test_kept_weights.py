@@ -300,6 +300,22 @@ def test_a_figure_of_another_goal_removes_nothing(tmp_path, vae, options, left):
     assert [kept_weights.read(path).value for path in kept_weights._earlier(tmp_path)] == left
 
 
+def test_nothing_is_removed_before_what_is_better_is_on_the_disk(tmp_path, vae, monkeypatch):
+    _killed_run(tmp_path, vae, -3.0)
+    kept_weights.set_aside(tmp_path)
+    kept = _keeper(tmp_path, vae)
+    sync, seen = runs.sync, []
+
+    def watched(path):
+        seen.append((path.name, (tmp_path / "earlier-1.weights.h5").exists()))
+        sync(path)
+
+    monkeypatch.setattr(runs, "sync", watched)
+    kept.on_epoch_end(0, {"val_elbo": -2.0})
+    assert seen == [("half.weights.h5", True), (tmp_path.name, True)]
+    assert not (tmp_path / "earlier-1.weights.h5").exists()
+
+
 # A full disk
 
 
