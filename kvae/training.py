@@ -195,7 +195,8 @@ def _print_layers(network: keras.Model) -> None:
     for layer in network.layers:
         kind, shape = type(layer).__name__, str(layer.output.shape[1:])
         print(f"  {layer.name:23} {kind:20} {shape:19} {layer.count_params():12,}")
-        sources = [makers[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        # What an operation in the graph makes (h + x) is no layer's.
+        sources = [makers.get(id(t), t.name) for t in keras.tree.flatten(layer.input)]
         if sources not in (above, [layer.name]):
             print(f"    of {', '.join(sources)}")
         above = [layer.name]
