@@ -141,7 +141,8 @@ class Config:
         _values: option name -> value, complete; `resolve` makes them.
 
     Raises:
-        UsageError: two values do not go together.
+        UsageError: an option lacks or is none of the chosen parts', a part is unknown, or two
+            values do not go together.
         AttributeError: of an attribute: the chosen parts have no such option.
     """
 
@@ -149,6 +150,7 @@ class Config:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_values", dict(self._values))
+        self._check_names()
         self._check_parts()
         self._check_objective()
 
@@ -184,6 +186,21 @@ class Config:
     def option(self, name: str) -> Option:
         """The declaration of an option that applies."""
         return {**_BASE, **options_of(_members(_chosen(self._values)))}[name]
+
+    def _check_names(self) -> None:
+        wanted = set(_BASE)
+        if wanted <= self._values.keys():
+            for option in _BASE.values():
+                if option.choices is not None:
+                    option.read(self._values[option.name], flag(option.name))
+            wanted |= options_of(_members(_chosen(self._values))).keys()
+        lacking, unknown = wanted - self._values.keys(), self._values.keys() - wanted
+        if lacking:
+            raise UsageError(f"options that lack: {', '.join(sorted(lacking))}")
+        if unknown:
+            raise UsageError(
+                f"options that the chosen parts do not have: {', '.join(sorted(unknown))}"
+            )
 
     def _check_parts(self) -> None:
         if not self.epochs and not self.init_from:

@@ -19,15 +19,17 @@ from typing import Any, NamedTuple
 
 import h5py
 import keras
+import numpy as np
 
-from kvae import cli
+from kvae import cli, runs
 from kvae.config import Config
-from kvae.errors import KvaeError
+from kvae.data import Dataset
 from kvae.objectives import raises_elbo
 
 BEST, HISTORY = "best.weights.h5", "history.csv"
 _HALF, _EARLIER, _SUFFIX = "half.weights.h5", "earlier-", ".weights.h5"
 _RECORD = "kvae"  # the attribute of a file of weights that holds a `Record`
+_ROWS = 100  # of the valid split that tell data apart
 _HEADER = 8192  # bytes of HDF5 around a weight, at most
 
 
@@ -69,10 +71,10 @@ def read(path: str | Path) -> Record | None:
     try:
         with h5py.File(path) as file:
             found = Record(**json.loads(file.attrs[_RECORD]))
-    except (OSError, KeyError, TypeError, ValueError):
+        tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in found.config.items()}
+        return found._replace(config=tuples, value=float(found.value))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
-    tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in found.config.items()}
-    return found._replace(config=tuples)
 
 
 def set_aside(folder: Path) -> None:
@@ -90,14 +92,14 @@ def set_aside(folder: Path) -> None:
         _remove_worse(folder, read(path), path)
 
 
-def published(folder: Path, config: Config) -> None:
+def published(folder: Path, config: Config, best: Record | None) -> None:
     """Remove what a publication leaves without use, and say what stays.
 
     Args:
         folder: `saved/<name>/training`.
         config: of the run that was published.
+        best: of the weights that were published; those in the file may be older.
     """
-    best = read(folder / BEST)
     _remove_worse(folder, best)
     (folder / BEST).unlink(missing_ok=True)
     for path in _earlier(folder):
@@ -121,7 +123,7 @@ def telling_of(folder: Path, config: Config) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # whoever reads standard error may have gone
+        with suppress(Exception):  # whoever reads standard error may have gone
             if not (folder / BEST).exists():
                 print(f"no weights of this run were written to {folder}", file=sys.stderr)
             for path in [folder / BEST, *_earlier(folder)]:
@@ -139,18 +141,13 @@ def _in_brackets(record: Record | None) -> str:
 
 def _commands(path: Path, config: Config) -> list[str]:
     """What to type to go on from weights, and to publish them, with their own run's options."""
-    then = config
-    if path.name != BEST:
-        record = read(path)
-        try:
-            then = Config(record.config) if record else None
-        except (KvaeError, TypeError):  # of another version of kvae
-            then = None
-    if then is None:
+    try:
+        then = config if path.name == BEST else Config(read(path).config)
+        then = then.replaced(save=config.save, name=config.name, init_from=str(path))
+        lines = [f"publish: {cli.training_command(then.replaced(epochs=0))}"]
+        return ([f"go on:   {cli.training_command(then)}"] if then.epochs else []) + lines
+    except Exception:  # no record, or one of another kvae: whatever it holds, it is but advice
         return ["--init-from takes them, with the options that they were trained with"]
-    then = then.replaced(save=config.save, name=config.name, init_from=str(path))
-    lines = [f"publish: {cli.training_command(then.replaced(epochs=0))}"]
-    return ([f"go on:   {cli.training_command(then)}"] if then.epochs else []) + lines
 
 
 def _earlier(folder: Path) -> list[Path]:
@@ -203,15 +200,15 @@ class BestWeights(keras.callbacks.Callback):
     Args:
         folder: where best.weights.h5 is written.
         config: of the run.
-        card: the data card.
+        dataset: its card, and the rows that the weights are chosen on.
         notes: hears of a full disk.
         seconds_between: how old a file may grow before the next best weights replace it.
     """
 
-    def __init__(self, folder, config, card, notes, *, seconds_between=20.0):
+    def __init__(self, folder, config, dataset, notes, *, seconds_between=20.0):
         super().__init__()
         self._folder, self._config, self._notes = folder, config, notes
-        self._measured_by = _measured_by(config, card)
+        self._measured_by = _measured_by(config, dataset)
         self._figure, self._counts = chosen_by(config), counts_of(config)
         self._has_counted, self._best = False, -math.inf
         self._between, self._tried, self._is_written = seconds_between, -math.inf, False
@@ -240,10 +237,11 @@ class BestWeights(keras.callbacks.Callback):
 
         Args:
             vae: the model.
-            record: what is known of its weights.
+            record: what is known of its weights; measured on other data it says nothing here.
         """
         self.set_model(vae)
-        self.weights, self.record = vae.get_weights(), record
+        is_ours = record is not None and record.measured_by == self._measured_by
+        self.weights, self.record = vae.get_weights(), record if is_ours else None
 
     def write(self):
         """Write the model, which has the best weights."""
@@ -261,7 +259,7 @@ class BestWeights(keras.callbacks.Callback):
             self.write()
 
 
-def _measured_by(config: Config, card: dict[str, Any]) -> str:
+def _measured_by(config: Config, dataset: Dataset) -> str:
     """See `Record`. Weights of other networks compare, those of other data or goals do not."""
     names = ("likelihood", "condition", "objective")
     options = {name: getattr(config, name) for name in names}
@@ -269,9 +267,11 @@ def _measured_by(config: Config, card: dict[str, Any]) -> str:
     goal = config.own("objective").items()
     options |= {name: value for name, value in goal if not name.startswith("kl_")}
     options["rows"] = config.batch_size if config.get("tc_weight", 1) != 1 else 0
-    data = {key: value for key, value in card.items() if key != "source"}
-    text = json.dumps([config.dataset, options, data], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    data = {key: value for key, value in dataset.card.items() if key != "source"}
+    # Folders of equal counts have equal cards.
+    shape, rows = dataset.valid.x.shape, np.asarray(dataset.valid.x[:_ROWS])
+    text = json.dumps([config.dataset, options, data, shape], sort_keys=True)
+    return hashlib.sha256(text.encode() + rows.tobytes()).hexdigest()
 
 
 def _write(model, folder, record):
@@ -287,7 +287,9 @@ def _write(model, folder, record):
         if record is not None:
             with h5py.File(half, "r+") as file:
                 file.attrs[_RECORD] = json.dumps(record._asdict())
+        runs.sync(half)
         half.replace(folder / BEST)
+        runs.sync(folder)
     except RuntimeError as error:  # of h5py, where closing a file fails
         raise OSError(str(error)) from error
     finally:

@@ -60,6 +60,7 @@ class Fitted(NamedTuple):
         directions: of attributes in latent space, where the data have such labels.
         conditions: the columns of a conditional model's condition.
         dataset: its rows as the model takes them.
+        record: which figure chose the weights.
     """
 
     vae: VAE
@@ -68,6 +69,7 @@ class Fitted(NamedTuple):
     directions: Directions | None = None
     conditions: Conditions = Conditions()
     dataset: data.Dataset | None = None
+    record: kept_weights.Record | None = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
@@ -95,7 +97,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> runs.Version:
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
         print(f"\npublished {version.path}", flush=True)
-        kept_weights.published(folder, config)
+        kept_weights.published(folder, config, fitted.record)
     _consult(config, fitted)
     print(f"next:     python evaluate.py --model {version.path}")
     return version
@@ -120,10 +122,10 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     vae = _build(config, dataset, policy)
     _announce(config, dataset, vae, f"{policy}: {reason}")
     with kept_weights.telling_of(folder, config):
-        history = _fit(config, dataset, vae, folder)
+        history, record = _fit(config, dataset, vae, folder)
         vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **config.own("sampler"))
         directions = _directions(vae, dataset, config)
-    return Fitted(vae, dataset.card, history, directions, conditions, dataset)
+    return Fitted(vae, dataset.card, history, directions, conditions, dataset, record)
 
 
 def _consult(config, fitted):
@@ -193,7 +195,8 @@ def _print_layers(network: keras.Model) -> None:
     for layer in network.layers:
         kind, shape = type(layer).__name__, str(layer.output.shape[1:])
         print(f"  {layer.name:23} {kind:20} {shape:19} {layer.count_params():12,}")
-        sources = [makers[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        # What an operation in the graph makes (h + x) is no layer's.
+        sources = [makers.get(id(t), t.name) for t in keras.tree.flatten(layer.input)]
         if sources not in (above, [layer.name]):
             print(f"    of {', '.join(sources)}")
         above = [layer.name]
@@ -395,11 +398,11 @@ def _compile(config, vae, steps):
 
 
 def _fit(config, dataset, vae, folder):
-    """Train unless --epochs is 0; return the history, with the best weights in the model."""
+    """Train unless --epochs is 0; return history and record, the best weights in the model."""
     start = kept_weights.read(config.init_from) if config.init_from else None
     kept_weights.set_aside(folder)  # maybe that file too
     notes = kept_weights.Notes()
-    kept = kept_weights.BestWeights(folder, config, dataset.card, notes)
+    kept = kept_weights.BestWeights(folder, config, dataset, notes)
     history = {}
     if config.epochs:
         history = _trained(
@@ -411,7 +414,7 @@ def _fit(config, dataset, vae, folder):
         kept.start(vae, start)
     vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     kept.write()  # what follows may be interrupted too
-    return history
+    return history, kept.record
 
 
 def _trained(config, dataset, vae, keeping):

@@ -106,3 +106,17 @@ def test_a_dataset_takes_what_it_declares_with_the_same_defaults(name):
     declared = {option.argument or option.name: option.default for option in member.options}
     own = {"tfds_name": ""} if name == "tfds:NAME" else {}
     assert declared | own == {argument: known[argument].default for argument in known}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gone": 1}, "options that the chosen parts do not have: gone"),
+        ({"network": "gone"}, "--network: choose one of .*; received 'gone'"),
+        ({"objective": "iwae"}, "options that lack: iwae_draws"),
+    ],
+    ids=str,
+)
+def test_a_configuration_has_the_options_of_its_parts(change, message):
+    with pytest.raises(UsageError, match=message):
+        resolve({}).replaced(**change)

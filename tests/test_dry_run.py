@@ -6,10 +6,12 @@ from pathlib import Path
 from unittest import mock
 
 import celeba_testing
+import keras
 import numpy as np
 import pytest
 from kvae_testing import small_mixtures
 
+from kvae import training
 from kvae.config import PRESETS
 from kvae.data import DATASETS, TFDS
 from kvae.networks import NETWORKS, conv_large
@@ -79,3 +81,12 @@ def test_every_network_can_be_tried_dry(network, main, capsys):
     _check(text)
     if network == "mlp":
         assert "\n    of posterior_mean, posterior_mean_linear\n" in text
+
+
+def test_a_network_with_an_operation_can_be_shown(capsys):
+    x = keras.Input((3,))
+    h = keras.layers.Dense(3)(x) + x
+    training._print_layers(keras.Model(x, keras.layers.Dense(2)(h), name="encoder"))
+    text = capsys.readouterr().out
+    assert text.startswith("encoder: 20 parameters\n")
+    assert f"\n    of {h.name}\n" in text

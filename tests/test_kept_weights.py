@@ -1,5 +1,6 @@
 import csv
 import errno
+import json
 import os
 import re
 import resource
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from kvae_testing import few_signatures, small_mixtures
@@ -16,6 +18,7 @@ from kvae_testing import few_signatures, small_mixtures
 import kvae
 from kvae import cli, kept_weights, runs, training
 from kvae.config import resolve
+from kvae.data import Dataset, Split
 
 ROOT = Path(__file__).parents[1]
 QUICK = {"epochs": 1, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
@@ -33,11 +36,15 @@ def vae():
     return kvae.build_vae((2,), latent_dim=1, hidden_units=(4,))
 
 
+def _dataset(card, value=0):
+    split = Split(np.full((3, 2), value, "float32"))
+    return Dataset("vectors", split, split, split, card)
+
+
 def _keeper(folder, vae, *, seconds_between=-1, **options):
     config = resolve({"save": str(folder.parent), "name": "m", **options})
-    kept = kept_weights.BestWeights(
-        folder, config, {"name": "gmm"}, kept_weights.Notes(), seconds_between=seconds_between
-    )
+    dataset, notes = _dataset({"name": "gmm"}), kept_weights.Notes()
+    kept = kept_weights.BestWeights(folder, config, dataset, notes, seconds_between=seconds_between)
     kept.set_model(vae)
     return kept
 
@@ -48,6 +55,11 @@ def _killed_run(folder, vae, elbo, **options):
     _set_floats(vae, elbo)
     _keeper(folder, vae, **options).on_epoch_end(0, {"val_elbo": elbo, "val_loss": -elbo})
     (folder / "history.csv").write_text(str(elbo))
+
+
+def _published(folder, config):
+    """Of a run whose last weights were written."""
+    kept_weights.published(folder, config, kept_weights.read(folder / "best.weights.h5"))
 
 
 def _set_floats(vae, value):
@@ -148,12 +160,13 @@ def test_weights_of_another_goal_are_kept_beside(tmp_path, vae, other):
 
 
 def test_other_networks_compare_and_other_data_do_not():
-    def measured(card=(("name", "a"),), **given):
-        return kept_weights._measured_by(resolve(given), dict(card))
+    def measured(card=(("name", "a"),), value=0, **given):
+        return kept_weights._measured_by(resolve(given), _dataset(dict(card), value))
 
     assert measured() == measured(hidden_units="9", epochs=5, batch_size=7, seed=3)
     assert measured() == measured((("name", "a"), ("source", "moved")))
     assert measured() != measured((("name", "b"),))
+    assert measured() != measured(value=1)
 
 
 def test_weights_that_say_nothing_of_themselves_stay(tmp_path, vae, capsys):
@@ -162,7 +175,7 @@ def test_weights_that_say_nothing_of_themselves_stay(tmp_path, vae, capsys):
     _killed_run(tmp_path, vae, -2.0)
     aside = tmp_path / "earlier-1.weights.h5"
     assert aside.exists()
-    kept_weights.published(tmp_path, resolve({}))
+    _published(tmp_path, resolve({}))
     assert f"kept      {aside} of an earlier run: it cannot be compared" in capsys.readouterr().out
 
 
@@ -170,15 +183,41 @@ def test_what_is_better_than_what_was_published_stays_and_is_said(tmp_path, vae,
     config = resolve({"save": str(tmp_path.parent), "name": "m"})
     _killed_run(tmp_path, vae, -3.0, seed=7)
     _killed_run(tmp_path, vae, -4.0)
-    kept_weights.published(tmp_path, config)
+    _published(tmp_path, config)
     aside = tmp_path / "earlier-1.weights.h5"
     text = capsys.readouterr().out
     assert f"{aside} of an earlier run (epoch 1, validation elbo -3): better than" in text
     assert _advised(text)["publish"] == config.replaced(seed=7, epochs=0, init_from=str(aside))
     _killed_run(tmp_path, vae, -2.0)
-    kept_weights.published(tmp_path, config)
+    _published(tmp_path, config)
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gone": 1}, {"network": "gone"}, {"dataset": "gone"}, {"prior": ["vamp"]},
+        {"epochs": None}, {"latent_dim": "absent"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_record_of_another_kvae_hides_nothing(tmp_path, vae, capsys, change):
+    config = resolve({})
+    _killed_run(tmp_path, vae, -3.0)
+    _killed_run(tmp_path, vae, -4.0)
+    aside = tmp_path / "earlier-1.weights.h5"
+    then = {**config.to_dict(), **change}
+    then = {name: value for name, value in then.items() if value not in (None, "absent")}
+    record = kept_weights.read(aside)._replace(config=then)
+    with h5py.File(aside, "r+") as file:
+        file.attrs["kvae"] = json.dumps(record._asdict())
+    with pytest.raises(MemoryError), kept_weights.telling_of(tmp_path, config):
+        raise MemoryError
+    _published(tmp_path, config)
+    told = capsys.readouterr()
+    for text in (told.err, told.out):
+        assert "--init-from takes them, with the options that they were trained with" in text
 
 
 # How a run can end
@@ -250,6 +289,33 @@ def test_no_epochs_publish_the_weights_as_they_are(tmp_path, monkeypatch):
     assert kept_weights.read(folders[1] / "best.weights.h5") == kept_weights.read(path)
 
 
+@pytest.mark.parametrize(("options", "left"), [({"beta": 2}, [-3.0]), ({}, [])], ids=str)
+def test_a_figure_of_another_goal_removes_nothing(tmp_path, vae, options, left):
+    _killed_run(tmp_path, vae, -3.0)
+    source = kept_weights.read(tmp_path / "best.weights.h5")._replace(value=-1.0)
+    kept_weights.set_aside(tmp_path)
+    kept = _keeper(tmp_path, vae, **options)
+    kept.start(vae, source)
+    kept.write()
+    assert [kept_weights.read(path).value for path in kept_weights._earlier(tmp_path)] == left
+
+
+def test_nothing_is_removed_before_what_is_better_is_on_the_disk(tmp_path, vae, monkeypatch):
+    _killed_run(tmp_path, vae, -3.0)
+    kept_weights.set_aside(tmp_path)
+    kept = _keeper(tmp_path, vae)
+    sync, seen = runs.sync, []
+
+    def watched(path):
+        seen.append((path.name, (tmp_path / "earlier-1.weights.h5").exists()))
+        sync(path)
+
+    monkeypatch.setattr(runs, "sync", watched)
+    kept.on_epoch_end(0, {"val_elbo": -2.0})
+    assert seen == [("half.weights.h5", True), (tmp_path.name, True)]
+    assert not (tmp_path / "earlier-1.weights.h5").exists()
+
+
 # A full disk
 
 
@@ -264,6 +330,18 @@ def test_a_full_disk_is_said_once_and_training_goes_on(tmp_path, monkeypatch, ca
         f"note: cannot write {best}: No space left on device; training goes on, the best weights "
         "stay in memory"
     ]
+
+
+def test_what_could_not_be_written_counts_as_published(tmp_path, monkeypatch, capsys):
+    """Its file holds the weights of an epoch before, or none."""
+    config = resolve({**QUICK, "save": str(tmp_path)})
+    folder = tmp_path / "gmm" / "training"
+    folder.mkdir(parents=True)
+    training.fit(config, folder)
+    monkeypatch.setattr(kept_weights, "_reserve", _no_space)
+    training.train(config.replaced(epochs=2))
+    assert not [*folder.glob("earlier-*")]
+    assert "of an earlier run" not in capsys.readouterr().out
 
 
 def test_weights_that_do_not_fit_leave_those_before_and_one_line(tmp_path, vae, capfd):

@@ -46,7 +46,9 @@ def _fit(folder, **given):
 
 
 def _keeper(folder, config, **options):
-    return kept_weights.BestWeights(folder, config, {}, kept_weights.Notes(), **options)
+    rows = Split(np.zeros((1, 2), "float32"))
+    dataset = Dataset("vectors", rows, rows, rows)
+    return kept_weights.BestWeights(folder, config, dataset, kept_weights.Notes(), **options)
 
 
 def _weights(version):
