@@ -266,7 +266,8 @@ def _measured_by(config: Config, dataset: Dataset) -> str:
     # The epochs that count have beta at its full value, however it got there.
     goal = config.own("objective").items()
     options |= {name: value for name, value in goal if not name.startswith("kl_")}
-    options["rows"] = config.batch_size if config.get("tc_weight", 1) != 1 else 0
+    by_batch = config.get("tc_weight", 1) != 1 or config.get("free_bits", 0) > 0
+    options["rows"] = config.batch_size if by_batch else 0
     data = {key: value for key, value in dataset.card.items() if key != "source"}
     # Folders of equal counts have equal cards.
     shape, rows = dataset.valid.x.shape, np.asarray(dataset.valid.x[:_ROWS])
