@@ -618,6 +618,15 @@ def test_weights_under_the_samplers_density_are_exact(any_ppca):
         np.testing.assert_allclose(term.log_weight, any_ppca.log_evidence(x), atol=5e-4)
 
 
+def test_each_density_gives_weights_of_its_own(small_vae):
+    vae, x = _with_far_sampler(small_vae), make_x((2,), "gaussian")
+    prior, sampler = vae.weight_terms(x, _noise(6), densities=(vae.prior, vae.sampler))
+    z = vae.posterior(x).draw(_noise(6), "posterior").value
+    apart = vae.prior.log_prob(z) - vae.sampler.log_prob(z)
+    assert np.min(apart) > 100.0
+    np.testing.assert_allclose(sampler.rate - prior.rate, apart, rtol=1e-5)
+
+
 def test_a_second_stage_is_saved_with_its_vae(tmp_path):
     inner = make_vae((2,))
     vae = make_vae((3,)).with_sampler(SecondStage(inner))
