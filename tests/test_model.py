@@ -37,7 +37,7 @@ def test_with_the_exact_posterior_every_log_weight_is_the_evidence(any_ppca):
 
 
 def test_the_evidence_is_right_in_the_datas_own_units(any_ppca):
-    shift, scale = np.array([1.0, 0.0, -3.0, 10.0]), np.array([2.0, 0.1, 5.0, 1.0])
+    shift, scale = np.array([1.0, 0.0, -3.0, 10.0]), np.array([2.0, 0.1, 5.0, 3.0])
     x = any_ppca.sample(50)
     expected = any_ppca.log_evidence(x) - np.log(scale).sum()
     moved = any_ppca.vae(shift=shift, scale=scale).log_weight(x * scale + shift, _noise(50))
