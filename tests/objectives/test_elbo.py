@@ -9,6 +9,7 @@ from kvae.errors import UsageError
 from kvae.noise import SeededNoise
 from kvae.objectives.elbo import Elbo
 from kvae.objectives.iwae import Iwae
+from kvae.older_files import with_objective
 from kvae.schedules import LinearWarmup
 
 
@@ -56,3 +57,15 @@ def test_a_number_of_draws_is_a_whole_one():
     for draws in (0, 2.5, -1):
         with pytest.raises(UsageError, match="at least 1"):
             Iwae(draws)
+
+
+def test_options_of_old_files_become_objectives():
+    old = {"iwae_draws": 4, "beta": 2.0, "free_bits": 0.5, "tc_weight": 3.0}
+    elbo, iwae = (
+        keras.saving.deserialize_keras_object(
+            with_objective({**old, "objective": name})["objective"]
+        )
+        for name in ("elbo", "iwae")
+    )
+    assert (elbo.beta, elbo.free_bits, elbo.tc_weight) == (2.0, 0.5, 3.0)
+    assert (iwae.kind, iwae.draws) == ("iwae", 4)
