@@ -87,6 +87,10 @@ class Steps:
             raise UsageError("a conditional model is given conditions: fit(x, condition)")
         return tuple(data[:2])
 
+    def predict_step(self, data):
+        """Reconstructions."""
+        return self(self.x_of(data), training=False)
+
     def outcome(self, x, rows, training):
         """The objective of a batch, at the noise of its step or of its place in a pass.
 
@@ -162,3 +166,8 @@ class Steps:
     def _squared_error(self, x, noise):
         terms = self.elbo_terms(x, noise)
         return self.likelihood.mean_squared_error_of(self.in_decoder_units(terms.distortion))
+
+
+def places(x):
+    """The place of each row in the batch, `(batch,)` int32; of several replicas see `replicas`."""
+    return keras.ops.arange(len(rows_of(x)), dtype="int32")

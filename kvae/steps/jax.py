@@ -5,6 +5,7 @@ import keras
 
 from kvae.inputs import rows_of
 from kvae.steps import base
+from kvae.steps.stateless import after, pairs
 
 DEVICE_ERRORS = (jax.errors.JaxRuntimeError,)
 
@@ -28,9 +29,9 @@ class Steps(base.Steps):
         gradients, (found, others, metrics) = gradient(trained, others, metrics, optimizer, x)
         trained, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trained)
         known = self._known(trained, others, metrics)
-        with keras.StatelessScope(_pairs(*known)) as scope:
+        with keras.StatelessScope(pairs(*known)) as scope:
             self.count_step(found)
-        return list(trained), _after(scope, *known[1]), list(optimizer), _after(scope, *known[2])
+        return list(trained), after(scope, *known[1]), list(optimizer), after(scope, *known[2])
 
     def _known(self, trained, others, metrics):
         return (
@@ -41,51 +42,35 @@ class Steps(base.Steps):
     def _loss(self, trained, others, metrics, optimizer, x):
         known = self._known(trained, others, metrics)
         scaling = (self.optimizer.variables, optimizer)
-        with keras.StatelessScope(_pairs(*known, scaling), collect_losses=True) as scope:
-            found = self.outcome(x, _places(x), training=True)
+        with keras.StatelessScope(pairs(*known, scaling), collect_losses=True) as scope:
+            found = self.outcome(x, base.places(x), training=True)
             loss = keras.ops.mean(found.loss) + sum(self.losses)
             loss = self.optimizer.scale_loss(loss)
-        return loss, (found, _after(scope, *known[1]), _after(scope, *known[2]))
+        return loss, (found, after(scope, *known[1]), after(scope, *known[2]))
 
     def test_step(self, state, data):
         """The same figures without a gradient step, and the state after it."""
         trained, others, metrics = state
         x = self.x_of(data)
         known = self._known(trained, others, metrics)
-        with keras.StatelessScope(_pairs(*known)) as scope:
-            self.count_rows(self.outcome(x, _places(x), training=False), len(rows_of(x)))
+        with keras.StatelessScope(pairs(*known)) as scope:
+            self.count_rows(self.outcome(x, base.places(x), training=False), len(rows_of(x)))
             logs = self.results()
-        return logs, (trained, others, _after(scope, *known[2]))
+        return logs, (trained, others, after(scope, *known[2]))
 
     def predict_step(self, state, data):
         """Reconstructions, and the state as it was."""
         trained, others = state
         known = ((self.trainable_variables, trained), (self.non_trainable_variables, others))
-        with keras.StatelessScope(_pairs(*known)):
+        with keras.StatelessScope(pairs(*known)):
             return self(self.x_of(data), training=False), others
 
     def compile_function(self, function):
         """A function that reads the model's weights, compiled with them as arguments."""
 
         def within(values, *args):
-            with keras.StatelessScope(_pairs((self.variables, values))):
+            with keras.StatelessScope(pairs((self.variables, values))):
                 return function(*args)
 
         run = jax.jit(within)
         return lambda *args: run([variable.value for variable in self.variables], *args)
-
-
-def _places(x):
-    """The place of each row in the batch, `(batch,)` int32."""
-    return jax.numpy.arange(len(rows_of(x)), dtype="int32")
-
-
-def _pairs(*known):
-    """(variable, value) of each."""
-    return [pair for variables, values in known for pair in zip(variables, values, strict=True)]
-
-
-def _after(scope, variables, values):
-    """The values of variables at the end of a scope."""
-    found = [scope.get_current_value(variable) for variable in variables]
-    return [old if new is None else new for new, old in zip(found, values, strict=True)]

@@ -6,6 +6,7 @@ import tensorflow as tf
 from kvae.errors import UsageError
 from kvae.inputs import rows_of
 from kvae.steps import base
+from kvae.steps.replicas import places
 
 DEVICE_ERRORS = (tf.errors.OpError,)
 
@@ -52,7 +53,7 @@ class Steps(base.Steps):
         return (step + 1,)
 
     def _gradient_step(self, x):
-        rows, count = _places(x)
+        rows, count = places(x)
         with tf.GradientTape() as tape:
             found = self.outcome(x, rows, training=True)
             # Gradients are summed over replicas, and float16 losses scaled against underflow.
@@ -67,28 +68,10 @@ class Steps(base.Steps):
     def test_step(self, data):
         """The same figures without a gradient step."""
         x = self.x_of(data)
-        rows, count = _places(x)
+        rows, count = places(x)
         self.count_rows(self.outcome(x, rows, training=False), count)
         return self.results()
-
-    def predict_step(self, data):
-        """Reconstructions."""
-        return self(self.x_of(data), training=False)
 
     def compile_function(self, function):
         """A function that reads the model's weights, as a graph."""
         return tf.function(function, reduce_retracing=True, autograph=False)
-
-
-def _places(x):
-    """The place of each row in the global batch, `(batch,)` int32, and the rows of that batch."""
-    own = tf.shape(rows_of(x))[0]
-    count = tf.distribute.get_strategy().num_replicas_in_sync
-    if count == 1:
-        return tf.range(own), own
-    context = tf.distribute.get_replica_context()
-    replica = context.replica_id_in_sync_group
-    sizes = own * tf.one_hot(replica, count, dtype="int32")
-    sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, sizes)
-    first = tf.reduce_sum(tf.where(tf.range(count) < replica, sizes, 0))
-    return first + tf.range(own), tf.reduce_sum(sizes)

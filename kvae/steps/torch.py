@@ -24,7 +24,7 @@ class Steps(base.Steps):
 
     def _gradient_step(self, x):
         self.zero_grad()
-        found = self.outcome(x, _places(x), training=True)
+        found = self.outcome(x, base.places(x), training=True)
         loss = keras.ops.mean(found.loss) + sum(self.losses)
         self.optimizer.scale_loss(loss).backward()
         variables = self.trainable_variables
@@ -35,18 +35,9 @@ class Steps(base.Steps):
     def test_step(self, data):
         """The same figures without a gradient step."""
         x = self.x_of(data)
-        self.count_rows(self.outcome(x, _places(x), training=False), len(rows_of(x)))
+        self.count_rows(self.outcome(x, base.places(x), training=False), len(rows_of(x)))
         return self.results()
-
-    def predict_step(self, data):
-        """Reconstructions."""
-        return self(self.x_of(data), training=False)
 
     def compile_function(self, function):
         """A function that reads the model's weights, without a record for gradients."""
         return torch.no_grad()(function)
-
-
-def _places(x):
-    """The place of each row in the batch, `(batch,)` int32."""
-    return torch.arange(len(rows_of(x)), dtype=torch.int32, device=rows_of(x).device)
