@@ -24,7 +24,7 @@ TASKS = {
     "backends": (
         ".venv-backends",
         ".[test,jax,torch]",
-        [["-m", "pytest", "-q", "tests/backends", "tests/test_noise.py"]],
+        [["-m", "pytest", "-q", "tests/backends", "tests/probability/test_noise.py"]],
     ),
 }
 

@@ -78,7 +78,7 @@ def as_taken(x, options):
 
 def terms_of(vae, x, seed):
     """Distortion, rate and log-weight at one draw of `SeededNoise`: name -> `(batch,)` NumPy."""
-    from kvae.noise import SeededNoise, row_seeds
+    from kvae.probability.noise import SeededNoise, row_seeds
 
     seeds = row_seeds(seed, len(x))
     terms = vae.elbo_terms(x, SeededNoise(seeds))

@@ -38,15 +38,16 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kvae import data, training
+from kvae import data
 from kvae.config import resolve
 from kvae.data import Split
-from kvae.data.pixels import as_unit_interval
+from kvae.data.images.pixels import as_unit_interval
 from kvae.features import feature_net
 from kvae.figures.images import save_sheet
 from kvae.metrics.frechet import frechet_distance, moments
 from kvae.metrics.neighbours import manifold_metrics
 from kvae.metrics.reconstruction import row_errors
+from kvae.training import run
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_SAMPLES = 2000
@@ -91,7 +92,7 @@ def _kvae(method, dataset, arguments, seed):
         given["epochs"] = arguments.epochs
     config = resolve({**given, "seed": seed}, preset)
     with tempfile.TemporaryDirectory() as folder:
-        vae = training.fit(config, Path(folder), dataset).vae
+        vae = run.fit(config, Path(folder), dataset).vae
     seconds = time.perf_counter() - start
     real = _real(dataset)
     parts = np.array_split(real, -(-len(real) // 250))
@@ -109,7 +110,7 @@ def _epochs_in(arguments, given, preset, dataset, seed):
         start = time.perf_counter()
         config = resolve({**given, "epochs": epochs, "seed": seed, "sampler": "none"}, preset)
         with tempfile.TemporaryDirectory() as folder:
-            training.fit(config, Path(folder), dataset)
+            run.fit(config, Path(folder), dataset)
         return time.perf_counter() - start
 
     # What is spent once (compiling, most of all) is told from the price of an epoch.

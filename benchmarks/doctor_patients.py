@@ -16,16 +16,17 @@ from pathlib import Path
 
 import keras
 
-from kvae import measurements, training
 from kvae.config import resolve
 from kvae.data import Dataset, Split
-from kvae.doctor import diagnose
+from kvae.evaluation import measurements
+from kvae.evaluation.doctor import diagnose
+from kvae.evaluation.images import train_features
 from kvae.features import feature_net
-from kvae.image_measurements import train_features
-from kvae.preflight import load
 from kvae.priors.standard_normal import StandardNormal
-from kvae.runs import find_version
-from kvae.served import ServedModel
+from kvae.serving.served import ServedModel
+from kvae.serving.versions import find_version
+from kvae.training import run
+from kvae.training.preflight import load
 
 HEALTHY = {
     "dataset": "digits", "network": "conv", "latent_dim": 16, "variance": "optimal",
@@ -87,16 +88,16 @@ def _see(name, folder, seed):
     dataset = _dataset(name, config)
     with contextlib.redirect_stdout(io.StringIO()):
         if name == "sampler of noise":
-            fit, training.with_sampler = (
-                training.with_sampler,
+            fit, run.with_sampler = (
+                run.with_sampler,
                 (lambda vae, *_, **__: vae.with_sampler(_wide_noise(vae.latent_dim))),
             )
             try:
-                training.train(config, dataset)
+                run.train(config, dataset)
             finally:
-                training.with_sampler = fit
+                run.with_sampler = fit
         else:
-            training.train(config, dataset)
+            run.train(config, dataset)
     served = ServedModel(find_version(Path(folder) / "patient"))
     net = feature_net("auto", load(config))
     metrics, _ = measurements.measure(

@@ -226,8 +226,8 @@ def main():
     arguments = parser.parse_args()
 
     from kvae import data
-    from kvae.runs import find_version
-    from kvae.served import ServedModel
+    from kvae.serving.served import ServedModel
+    from kvae.serving.versions import find_version
 
     served = ServedModel(find_version(arguments.model))
     config = served.metadata["config"]

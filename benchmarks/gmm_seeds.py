@@ -45,8 +45,8 @@ def measure(version):
     from kvae.data.gmm import mixture_of
     from kvae.metrics.likelihood import gap, importance_bounds
     from kvae.metrics.modes import mode_metrics, num_generated_for, outlier_fraction
-    from kvae.runs import find_version
-    from kvae.served import ServedModel
+    from kvae.serving.served import ServedModel
+    from kvae.serving.versions import find_version
 
     served = ServedModel(find_version(version), 2000)
     config = served.metadata["config"]

@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from kvae.data.cache import cached_array
-from kvae.data.crops import CROPS
-from kvae.data.image_files import open_files
-from kvae.data.image_sets import ImageOptions, decoded
+from kvae.data.images.crops import CROPS
+from kvae.data.images.files import open_files
+from kvae.data.images.sets import ImageOptions, decoded
 
 CROP, SIZE, BATCH = "center148", 64, 128
 EPOCHS_OF_CACHE = 20

@@ -21,13 +21,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 def best_elbo(dataset, mode, seed, options):
     """The best validation ELBO of one run, nats."""
-    from kvae import runs, training
     from kvae.config import resolve
+    from kvae.serving import versions
+    from kvae.training import run
 
     with tempfile.TemporaryDirectory() as save, contextlib.redirect_stdout(io.StringIO()):
         given = {**options, "dataset": dataset, "mixed_precision": mode, "seed": seed, "save": save}
-        version = training.train(resolve(given))
-        return max(runs.read_metadata(version)["history"]["val_elbo"])
+        version = run.train(resolve(given))
+        return max(versions.read_metadata(version)["history"]["val_elbo"])
 
 
 def quality(arguments):
@@ -51,7 +52,7 @@ def speed(arguments):
     import numpy as np
 
     import kvae
-    from kvae.precision import choose_policy
+    from kvae.training.precision import choose_policy
 
     shape, batch = tuple(arguments.shape), 128
     x = np.random.default_rng(0).integers(0, 256, (batch * 5, *shape), dtype="uint8")

@@ -13,7 +13,7 @@ import time
 
 import tensorflow as tf
 
-from kvae.noise import StepNoise
+from kvae.probability.noise import StepNoise
 
 SIZES = ((128, 50), (256, 3))
 STEPS = 20

@@ -43,8 +43,9 @@ def main():
     parser.add_argument("--python", required=True, help="interpreter that has another TensorFlow")
     arguments = parser.parse_args()
     import kvae
-    from kvae import publish, runs
+    from kvae import publish
     from kvae.publish import warmup
+    from kvae.serving import versions
 
     vae = kvae.build_vae((32, 32, 3), latent_dim=8, prior="mixture")
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +64,7 @@ def main():
             check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         worst = {}
-        with np.load(version.path / runs.PROBE) as then, np.load(found) as now:
+        with np.load(version.path / versions.PROBE) as then, np.load(found) as now:
             if set(then) != set(now):
                 raise SystemExit(f"other outputs: {sorted(set(then) ^ set(now))}")
             for name in then:

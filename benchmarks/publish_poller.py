@@ -113,7 +113,7 @@ class Poller(threading.Thread):
     def _load_all(self):
         """Verify each version: checksums, the session loader, the warm-up records."""
         from kvae.publish.verification import verify
-        from kvae.runs import Version
+        from kvae.serving.versions import Version
 
         while (path := self._waiting.get()) is not None:
             self.faults += [f"{path}: {one}" for one in verify(Version(path, "m", int(path.name)))]

@@ -56,7 +56,7 @@ def latency(vae, path, repeats):
     """Print the latency of two signatures and of the bare graph."""
     import tensorflow as tf
 
-    from kvae.noise import SeededNoise
+    from kvae.probability.noise import SeededNoise
 
     session = tf.compat.v1.Session(graph=tf.Graph())
     loader = tf.compat.v1.saved_model.loader

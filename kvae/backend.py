@@ -5,7 +5,11 @@ Keras reads KERAS_BACKEND once, when it is imported; nothing here imports Keras.
 
 import os
 import sys
+import tempfile
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from kvae.errors import UsageError
 
@@ -49,3 +53,27 @@ def use(name: str) -> None:
             f"{name} before it is"
         )
     os.environ[VARIABLE] = name
+
+
+def quiet_import(name: str) -> Any:
+    """Import a module that imports TensorFlow, without TensorFlow's lines about absent GPUs.
+
+    They come from C++ before any of its log levels is read. Where there is an NVIDIA device, or
+    the import fails, they are shown.
+    """
+    sys.stderr.flush()
+    shown = os.dup(2)
+    succeeded = False
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            module = import_module(name)
+            import_module("tensorflow").config.list_physical_devices()
+            succeeded = True
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+            if not succeeded or Path("/dev/nvidia0").exists():
+                log.seek(0)
+                sys.stderr.write(log.read().decode(errors="replace"))
+    return module

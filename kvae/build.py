@@ -13,11 +13,11 @@ from kvae.model import VAE
 from kvae.networks import NETWORKS
 from kvae.objectives import OBJECTIVES
 from kvae.options import arguments
-from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS, check_density
+from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import find, member_of, options_of, refuse_others
-from kvae.runs import KERAS_MODEL, find_version
 from kvae.samplers import SAMPLERS
+from kvae.serving.versions import KERAS_MODEL, find_version
 
 
 def build_vae(
@@ -45,7 +45,7 @@ def build_vae(
         network: a key of `kvae.networks.NETWORKS`; None: "conv" for images, "mlp" for vectors.
         likelihood: a key of `kvae.likelihoods.LIKELIHOODS`.
         prior: a key of `kvae.priors.PRIORS`.
-        posterior: a key of `kvae.posteriors.POSTERIORS`.
+        posterior: a key of `kvae.probability.posteriors.POSTERIORS`.
         objective: a key of `kvae.objectives.OBJECTIVES`.
         shift: see `VAE`.
         scale: see `VAE`.

@@ -5,25 +5,25 @@ import math
 import keras
 import numpy as np
 
-from kvae import doctor
 from kvae.data.conditions import Conditioned
 from kvae.errors import UsageError
+from kvae.evaluation import doctor
 from kvae.inputs import as_float
 from kvae.likelihoods import accepts
 from kvae.metrics.latents import active_fraction, active_units, rate_per_dim
 from kvae.metrics.likelihood import mean_and_stderr
 from kvae.metrics.reconstruction import psnr_of, row_errors
 from kvae.model import VAE
-from kvae.noise import SeededNoise
 from kvae.objectives.elbo import Elbo
-from kvae.streams import generator
+from kvae.probability.noise import SeededNoise
+from kvae.probability.streams import generator
 
 MAX_ROWS = 500
 _ROWS_AT_ONCE = 100
 
 
 class Doctor(keras.callbacks.Callback):
-    """Says what looks wrong with a VAE when its training ends, see `kvae.doctor`.
+    """Says what looks wrong with a VAE when its training ends, see `kvae.evaluation.doctor`.
 
     `vae.fit(x, epochs=20, callbacks=[Doctor(x_valid)])` prints it. The figures of each epoch are
     those of the training; rows that it does not see give the rest. A callback that restores the
@@ -36,8 +36,9 @@ class Doctor(keras.callbacks.Callback):
         seed: of the choice of rows and of the posterior draws.
 
     Attributes:
-        findings: `kvae.doctor.Diagnosis` of the last look; empty before.
-        metrics: the numbers of the last look, named as `kvae.doctor.diagnose` reads them.
+        findings: `kvae.evaluation.doctor.Diagnosis` of the last look; empty before.
+        metrics: the numbers of the last look, named as `kvae.evaluation.doctor.diagnose` reads
+            them.
 
     Raises:
         UsageError: `x` is no array of rows, or `every_epochs` is negative. When training begins:
@@ -156,7 +157,7 @@ def _weight_of_rate(beta, first_step, steps):
 
 
 def measure(vae, x, seed=0):
-    """The metrics of `kvae.doctor.diagnose` that a model and some rows give, within seconds.
+    """The metrics that `kvae.evaluation.doctor` reads, as far as some rows give them in seconds.
 
     Args:
         vae: a `VAE`.

@@ -29,8 +29,8 @@ from kvae.options import (
     number,
     text,
 )
-from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS
+from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import Member, Registries, declared, options_of, refuse_others
 from kvae.samplers import SAMPLERS
 

@@ -22,7 +22,7 @@ from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 MIN_ROWS_PER_CLASS = 20
 # Attributes of a smaller phi coefficient carry too little of one another to be held.

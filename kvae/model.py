@@ -10,16 +10,16 @@ import numpy as np
 
 from kvae.data.conditions import Conditioned
 from kvae.data.rows import in_parts
-from kvae.distributions import Affine
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
-from kvae.noise import SeededNoise
-from kvae.noise import row_seeds as hashed_seeds
 from kvae.objectives.base import Objective
 from kvae.objectives.elbo import Elbo
 from kvae.older_files import with_objective
 from kvae.options import read_seed
-from kvae.posteriors import POSTERIORS
+from kvae.probability.distributions import Affine
+from kvae.probability.noise import SeededNoise
+from kvae.probability.noise import row_seeds as hashed_seeds
+from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import find
 from kvae.shapes import check_array, check_parts
 from kvae.steps import Steps
@@ -77,7 +77,7 @@ class VAE(Steps, keras.Model):
     give equal numbers, whatever was looked at in between.
 
     Args:
-        encoder: x -> the posterior's parameters, see `kvae.distributions`: `(batch, 2 *
+        encoder: x -> the posterior's parameters, see `kvae.probability.distributions`: `(batch, 2 *
             latent_dim)` for a diagonal one (means, then variances before their softplus),
             `(batch, latent_dim * (latent_dim + 3) / 2)` for a full one.
         decoder: latent `(batch, latent_dim)` -> the likelihood's parameters.
@@ -85,7 +85,7 @@ class VAE(Steps, keras.Model):
         prior: p(z), see `kvae.priors`.
         sampler: the density r(z) that `generate` draws from, fitted to posterior draws after
             training; never trained by `fit`. None: the prior.
-        posterior: family of q(z given x), a key of `kvae.posteriors.POSTERIORS`.
+        posterior: family of q(z given x), a key of `kvae.probability.posteriors.POSTERIORS`.
         objective: what training minimises, see `kvae.objectives`; None: minus the ELBO.
         condition_dim: numbers in the condition of a row; 0: not conditional. They follow x on the
             last axis of the encoder's input (as constant maps beside an image) and z on that of
@@ -196,7 +196,7 @@ class VAE(Steps, keras.Model):
 
         Args:
             x: `(batch, ...)`.
-            noise: a source of noise for `batch` rows, see `kvae.noise`.
+            noise: a source of noise for `batch` rows, see `kvae.probability.noise`.
             training: as in Keras.
             posterior: q(z given x), where it is known already.
 
@@ -214,7 +214,7 @@ class VAE(Steps, keras.Model):
 
         Args:
             x: `(batch, ...)`.
-            noise: a source of noise for `batch` rows, see `kvae.noise`.
+            noise: a source of noise for `batch` rows, see `kvae.probability.noise`.
             training: as in Keras.
             posterior: q(z given x), where it is known already.
             densities: the p(z) to take; None: the prior alone.
@@ -281,7 +281,7 @@ class VAE(Steps, keras.Model):
             condition: `(count, condition_dim)`, or `(condition_dim,)` for all; of a conditional
                 model.
             row_seeds: `(count,)` integers in place of `seed`, one for each row, as the signature
-                `generate` takes them; None: `kvae.noise.row_seeds(seed, count)`.
+                `generate` takes them; None: `kvae.probability.noise.row_seeds(seed, count)`.
 
         Returns:
             `(count, *element_shape)`; means of image pixels may leave [0, 1] a little.

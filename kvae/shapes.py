@@ -17,7 +17,7 @@ def check_parts(encoder, decoder, likelihood, prior, posterior_family, condition
         decoder: likewise.
         likelihood: likewise.
         prior: likewise.
-        posterior_family: a class of `kvae.distributions`.
+        posterior_family: a class of `kvae.probability.distributions`.
         condition_dim: as for `kvae.VAE`.
 
     Raises:

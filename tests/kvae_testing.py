@@ -11,17 +11,17 @@ import numpy as np
 from PIL import Image
 
 import kvae
-from kvae import signatures
 from kvae.config import MODEL_PARTS
 from kvae.data import gmm
-from kvae.distributions import below_diagonal
 from kvae.likelihoods import LIKELIHOODS
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.networks import NETWORKS, conv_large
-from kvae.posteriors import POSTERIORS
 from kvae.priors import PRIORS
 from kvae.priors.standard_normal import StandardNormal
+from kvae.probability.distributions import below_diagonal
+from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import options_of
+from kvae.serving import signatures
 
 
 def _with_posteriors(combinations):

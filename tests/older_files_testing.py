@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from kvae.client import Client
-from kvae.noise import SeededNoise
+from kvae.probability.noise import SeededNoise
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "0.1.0.tar.xz"
 VERSION = Path("saved") / "gmm" / "1"  # in the archive

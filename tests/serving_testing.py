@@ -25,8 +25,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from kvae import signatures
-from kvae.noise import SeededNoise
+from kvae.probability.noise import SeededNoise
+from kvae.serving import signatures
 
 SERVING = Path(__file__).parents[1] / "serving"
 

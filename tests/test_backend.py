@@ -5,10 +5,11 @@ import pytest
 import evaluate
 import kvae
 import train
-from kvae import backend, cli
+from kvae import backend
 from kvae.config import resolve
 from kvae.errors import UsageError
 from kvae.publish import __main__ as publishing
+from kvae.training.command import training_command
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_the_command_line_beats_the_variable(monkeypatch, given, variable, expec
     config = resolve({"dataset": "gmm", **given})
     assert config.backend == expected
     if "backend" in given:
-        assert f"--backend {expected}" in cli.training_command(config)
+        assert f"--backend {expected}" in training_command(config)
 
 
 def test_other_backends_are_refused(monkeypatch):

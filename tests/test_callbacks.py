@@ -9,7 +9,7 @@ from kvae.callbacks import MAX_ROWS, Doctor
 from kvae.errors import UsageError
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.priors.standard_normal import StandardNormal
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 
 def _correlated(rows, seed=0):

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from kvae import cli
+from kvae import backend, cli
 from kvae.config import PRESETS, resolve
 from kvae.errors import DataError, UsageError
+from kvae.training import program
+from kvae.training.command import training_command
 
 ROOT = Path(__file__).parents[1]
 
@@ -159,9 +161,9 @@ def test_sigterm_ends_a_program_with_its_last_words(monkeypatch, capsys):
 )
 def test_the_command_of_a_run_gives_its_options_again(preset, given):
     config = resolve(given, preset)
-    program, script, *words = shlex.split(cli.training_command(config))
-    assert (program, script) == ("python", "train.py")
-    again, dry_run = cli.training_arguments(words)
+    python, script, *words = shlex.split(training_command(config))
+    assert (python, script) == ("python", "train.py")
+    again, dry_run = program.arguments(words)
     assert again.to_dict() == config.to_dict()
     assert not dry_run
 
@@ -173,4 +175,4 @@ def test_debug_raises(monkeypatch, capsys):
 
 def test_a_failing_import_shows_what_it_printed(capfd):
     with pytest.raises(ModuleNotFoundError):
-        cli.quiet_import("kvae.no_such_module")
+        backend.quiet_import("kvae.no_such_module")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kvae_testing import COVER, EVALUATED, Ppca, few_signatures, make_vae, make_x
 
 import kvae
-from kvae import evaluation, export, preflight, publish, runs, signatures, training
+from kvae import publish
 from kvae.callbacks import Doctor
 from kvae.config import resolve
 from kvae.data import Split, digits
@@ -18,12 +18,15 @@ from kvae.data.conditions import Column, Conditioned, Conditions, conditioned, c
 from kvae.data.pipeline import shuffled_batches
 from kvae.directions import Directions
 from kvae.errors import UsageError
-from kvae.noise import SeededNoise
+from kvae.evaluation import evaluate
 from kvae.objectives.elbo import Elbo
 from kvae.objectives.iwae import Iwae
 from kvae.priors.mixture import Mixture
-from kvae.sampler_fitting import posterior_draws
-from kvae.served import ServedModel
+from kvae.probability.noise import SeededNoise
+from kvae.serving import export, signatures, versions
+from kvae.serving.served import ServedModel
+from kvae.training import preflight, run
+from kvae.training.sampler_fitting import posterior_draws
 
 DIM = 3
 PARTS = [tuple("flow" if part == "vamp" else part for part in parts) for parts in COVER]
@@ -236,7 +239,7 @@ def published(tmp_path_factory):
 
 def test_signatures_answer_what_the_model_does(published):
     vae, version = published
-    served, inputs = ServedModel(version, 4), runs.read_metadata(version)["signatures"]
+    served, inputs = ServedModel(version, 4), versions.read_metadata(version)["signatures"]
     x, end = Conditioned(*_pair(vae)), Conditioned(*_pair(vae, 6, 3))
     pair, seed = (x.x, x.condition), np.arange(6)
     given = {"condition": x.condition}
@@ -293,13 +296,11 @@ def test_signatures_answer_what_the_model_does(published):
 def test_weights_of_other_conditions_are_no_start(published):
     path = str(published[1].path)
     columns = [Column(name, True, name) for name in "abc"]
-    training._check_conditions(path, Conditions(tuple("abc"), tuple(columns)))
+    run._check_conditions(path, Conditions(tuple("abc"), tuple(columns)))
     with pytest.raises(UsageError, match="conditions a, b, c; here they are a, c, b"):
-        training._check_conditions(
-            path, Conditions(tuple("acb"), (columns[0], columns[2], columns[1]))
-        )
+        run._check_conditions(path, Conditions(tuple("acb"), (columns[0], columns[2], columns[1])))
     with pytest.raises(UsageError, match="here they are none"):
-        training._check_conditions(path, Conditions())
+        run._check_conditions(path, Conditions())
 
 
 def test_attributes_are_edited_under_the_condition_of_x(published):
@@ -395,16 +396,16 @@ def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     few = _few(preflight.load(config))
     monkeypatch.setattr("kvae.data.load", lambda *_, **__: few)
     if images:
-        training.dry_run(config)
+        run.dry_run(config)
     with few_signatures(*EVALUATED):
-        version = training.train(config)
-    metadata = runs.read_metadata(version)
+        version = run.train(config)
+    metadata = versions.read_metadata(version)
     assert metadata["condition"] == {
         "labels": [label], "names": names, "label_of": [label] * len(names),
     }  # fmt: skip
-    job = evaluation.prepare(str(version.path))
+    job = evaluate.prepare(str(version.path))
     judged = {"features": "pca", "num_samples": 100} if images else {}
-    metrics = evaluation.evaluate(job, num_draws=2, **judged)
+    metrics = evaluate.evaluate(job, num_draws=2, **judged)
     written = {path.name for path in version.evaluation.iterdir()}
     both = {"generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png"}
     of_images = {"conditions.png", "traversals.png", "worst.png", "calibration.png"}
@@ -416,6 +417,6 @@ def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     assert json.loads((version.evaluation / "metrics.json").read_text()) == metrics
     # The same labels with other classes are another condition.
     metadata["condition"]["names"][0] = "other"
-    (version.path / runs.METADATA).write_text(json.dumps(metadata))
+    (version.path / versions.METADATA).write_text(json.dumps(metadata))
     with pytest.raises(UsageError, match="trained with the conditions other"):
-        evaluation.prepare(str(version.path))
+        evaluate.prepare(str(version.path))

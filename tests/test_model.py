@@ -7,12 +7,12 @@ from kvae_testing import COMBINATIONS, make_vae, make_x
 import kvae
 from kvae.errors import UsageError
 from kvae.inputs import as_float
-from kvae.noise import SeededNoise, StepNoise, row_seeds
 from kvae.objectives.iwae import Iwae
 from kvae.objectives.regularisers import total_correlation
 from kvae.priors.mixture import Mixture
 from kvae.priors.second_stage import SecondStage
-from kvae.schedules import LinearWarmup
+from kvae.probability.noise import SeededNoise, StepNoise, row_seeds
+from kvae.probability.schedules import LinearWarmup
 
 PARTS = ("encoder", "decoder", "likelihood", "prior")
 

@@ -12,9 +12,11 @@ from kvae_testing import small_mixtures
 from older_files_testing import ARCHIVE, OPTIONS, VERSION, answers, given_to, read, served_answers
 
 import kvae
-from kvae import evaluation, illustrations, runs, training
 from kvae.config import resolve
+from kvae.evaluation import drawing, evaluate
 from kvae.publish.verification import verify
+from kvae.serving import versions
+from kvae.training import run
 
 #: Model -> beta at the step that it was saved after, and at the next one.
 BETA = {
@@ -97,7 +99,7 @@ def _check_goal(name, found, beta):
 
 
 def test_a_published_version_is_whole_and_answers_as_it_did(files):
-    assert verify(runs.find_version(files / VERSION)) == []
+    assert verify(versions.find_version(files / VERSION)) == []
     rows, then = read(files, "saved")
     _hold_to(served_answers(files / VERSION, rows), then)
 
@@ -112,15 +114,15 @@ def test_its_keras_file_says_what_its_signatures_say(files):
 
 
 def test_a_published_version_is_evaluated(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(illustrations, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
     with small_mixtures():  # a note says that the test split was larger in training
-        job = evaluation.prepare(str(files / VERSION), output=str(tmp_path))
-        metrics = evaluation.evaluate(job, num_draws=5)
-    history = runs.read_metadata(job.version)["history"]
+        job = evaluate.prepare(str(files / VERSION), output=str(tmp_path))
+        metrics = evaluate.evaluate(job, num_draws=5)
+    history = versions.read_metadata(job.version)["history"]
     assert metrics["elbo_nats"] == pytest.approx(history["val_elbo"][-1], abs=0.2)
     assert metrics["elbo_nats"] < metrics["log_likelihood_nats"]
     assert not metrics["gap_is_a_bug"]
-    assert (tmp_path / evaluation.METRICS_FILE).is_file()
+    assert (tmp_path / evaluate.METRICS_FILE).is_file()
 
 
 @pytest.mark.parametrize("source", [VERSION, "warmup.keras", "warmup.weights.h5"], ids=str)
@@ -131,7 +133,7 @@ def test_training_goes_on_from_older_weights(files, tmp_path, source):
     options = {**OPTIONS, "epochs": 1, "learning_rate": 1e-9, "sampler": "none"}
     options |= {"init_from": str(files / source), "save": str(tmp_path)}
     with small_mixtures():
-        fitted = training.fit(resolve({**options, "dataset": "gmm"}), tmp_path)
+        fitted = run.fit(resolve({**options, "dataset": "gmm"}), tmp_path)
     rows, _ = read(files, name)
     # A weights file knows no units: compared is what the decoder says in its own.
     then, now = (

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import cli, runs, training
 from kvae.config import MODEL_PARTS, OPTIONS, PARTS, resolve
 from kvae.data import DATASETS, Dataset, Split
-from kvae.distributions import DiagonalNormal
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS, LikelihoodMember
 from kvae.likelihoods.base import Likelihood
@@ -22,8 +20,11 @@ from kvae.objectives.base import Objective, Outcome
 from kvae.options import COUNT, POSITIVE, POSITIVE_COUNT, SWITCH, Option, flag
 from kvae.priors import PRIORS, DensityMember, PriorMember, check_density
 from kvae.priors.base import Prior
+from kvae.probability.distributions import DiagonalNormal
 from kvae.registry import Member, declared
 from kvae.samplers import SAMPLERS
+from kvae.serving import versions
+from kvae.training import program, run
 
 
 @keras.saving.register_keras_serializable(package="test_options")
@@ -79,7 +80,7 @@ class Tempered(Objective):
         self.heat = float(heat)
 
     def __call__(self, model, x, noise, step, training=False):
-        terms = model.elbo_terms(x, noise, training)
+        terms = model.elbo_terms(x, noise, run)
         return Outcome(self.heat * terms.distortion, terms.elbo, *terms, {})
 
     def get_config(self):
@@ -172,11 +173,11 @@ def new_members():
 def version(new_members, tmp_path_factory):
     save = str(tmp_path_factory.mktemp("saved"))
     given = {**CHOSEN, **GIVEN, "save": save, "epochs": 1, "batch_size": 25, "latent_dim": 2}
-    return training.train(resolve(given))
+    return run.train(resolve(given))
 
 
 def test_new_members_are_trained_published_and_read_back_with_their_options(version):
-    config = runs.read_metadata(version)["config"]
+    config = versions.read_metadata(version)["config"]
     assert {**CHOSEN, **GIVEN}.items() <= config.items()
     vae = kvae.load_model(version.path)
     assert vae.encoder.layers[1].units == 4
@@ -191,7 +192,7 @@ def test_new_members_are_trained_published_and_read_back_with_their_options(vers
 
 def test_options_of_new_members_are_in_the_help(new_members, capsys):
     with pytest.raises(SystemExit):
-        cli.training_arguments(["--help"])
+        program.arguments(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     for kind, (_, name, member) in NEW.items():
         (option,) = member.options
@@ -201,7 +202,7 @@ def test_options_of_new_members_are_in_the_help(new_members, capsys):
 
 
 def test_a_dry_run_prints_what_applies_and_nothing_else(new_members, capsys):
-    training.dry_run(resolve({**CHOSEN, **GIVEN, "epochs": 1, "latent_dim": 2}))
+    run.dry_run(resolve({**CHOSEN, **GIVEN, "epochs": 1, "latent_dim": 2}))
     printed = dict(re.findall(r"^  (\w+) +(\S+)$", capsys.readouterr().out, re.MULTILINE))
     assert {name: str(value) for name, value in GIVEN.items()}.items() <= printed.items()
     assert not {"hidden_units", "variance", "prior_components", "gmm_dim", "width"} & {*printed}
@@ -213,7 +214,7 @@ def test_options_of_new_members_are_refused_beside_others(kind, new_members):
     (option,) = member.options
     words = f"{option.name} applies to {kind} {name} alone"
     with pytest.raises(UsageError, match=f"^{flag(option.name)} applies to --{kind} {name} alone"):
-        cli.training_arguments([flag(option.name), "1"])
+        program.arguments([flag(option.name), "1"])
     if kind in MODEL_PARTS:
         with pytest.raises(UsageError, match=f"^{words}, received {kind} "):
             kvae.build_vae((2,), **{option.name: 1})
@@ -358,7 +359,7 @@ def test_what_a_preset_says_of_other_parts_is_left_out():
 
 def test_epochs_of_a_schedule_become_steps_and_all_else_stays():
     config = resolve({"kl_warmup_epochs": 3, "beta": 2})
-    told = training._model_options(config, 7)
+    told = run._model_options(config, 7)
     assert (told["kl_warmup_steps"], told["beta"]) == (21, 2.0)
     assert told["linear_path"] is True
     assert "kl_warmup_epochs" not in told

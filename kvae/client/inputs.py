@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from kvae.client.transports import Tensor
-from kvae.data.decoding import MAX_SERVED_PIXELS, plain
-from kvae.data.pixels import ROUNDING
+from kvae.data.images.decoding import MAX_SERVED_PIXELS, plain
+from kvae.data.images.pixels import ROUNDING
 from kvae.errors import UsageError
 
 _FILES = ("JPEG", "PNG")

@@ -91,7 +91,7 @@ class Folder:
     """A version in a folder, through its signatures."""
 
     def __init__(self, path: str, batch_size: int):
-        from kvae.runs import find_version, read_metadata
+        from kvae.serving.versions import find_version, read_metadata
 
         self._version = find_version(path)
         described = read_metadata(self._version).get("signatures")
@@ -104,7 +104,7 @@ class Folder:
 
     @cached_property
     def _served(self) -> Any:
-        from kvae.served import ServedModel
+        from kvae.serving.served import ServedModel
 
         return ServedModel(self._version, self._batch_size)
 

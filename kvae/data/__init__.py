@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvae.data.crops import WANTED, is_crop
+from kvae.data.images.crops import WANTED, is_crop
 from kvae.errors import UsageError
 from kvae.options import (
     ANY_TEXT,

@@ -3,15 +3,7 @@
 import sys
 
 from kvae import cli
-
-
-def main(argv: list[str]) -> None:
-    """Read the arguments and inspect what they name."""
-    given = cli.inspection_arguments(argv)
-    from kvae import inspection
-
-    inspection.inspect(**given)
-
+from kvae.data.program import main
 
 if __name__ == "__main__":
     sys.exit(cli.run(main))

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
-from kvae.data.csv_tables import read_csv, to_number
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
-from kvae.data.tables import Table, read_numpy
+from kvae.data.tables.csv import read_csv, to_number
+from kvae.data.tables.table import Table, read_numpy
 from kvae.errors import DataError, UsageError
 
 MAX_CLASSES = 1000

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.csv_tables import NUMBERS_ROWS, indices_of, is_index
-from kvae.data.decoding import SUFFIXES
-from kvae.data.image_files import Files, open_files, text_at
-from kvae.data.image_sets import ImageOptions, Source, of_files
+from kvae.data.images.decoding import SUFFIXES
+from kvae.data.images.files import Files, open_files, text_at
+from kvae.data.images.sets import ImageOptions, Source, of_files
 from kvae.data.splits import RULE, SPLITS, divided
+from kvae.data.tables.csv import NUMBERS_ROWS, indices_of, is_index
 from kvae.errors import DataError, UsageError
 
 MAX_CLASSES = 1000

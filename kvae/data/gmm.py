@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from kvae.data import GMM_WEIGHTS, Dataset, Split
 from kvae.errors import UsageError
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 NUM_TRAIN, NUM_VALID, NUM_TEST = 50_000, 10_000, 10_000
 SMALLEST_STDDEV, LARGEST_STDDEV = 0.4, 1.0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kvae.errors import DataError
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 SPLITS = ("train", "valid", "test")
 RULE = "random 80/10/10"

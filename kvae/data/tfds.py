@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.image_sets import ImageOptions, Source
+from kvae.data.images.sets import ImageOptions, Source
 from kvae.data.splits import SPLITS, content_key, divided
 from kvae.errors import DataError, UsageError
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from kvae.data.cores import on_all_cores
-from kvae.data.decoding import Unreadable
-from kvae.data.pixels import stacked
+from kvae.data.images.decoding import Unreadable
+from kvae.data.images.pixels import stacked
 from kvae.data.splits import content_key
 from kvae.encode.parts import Parts
 from kvae.encode.sources import Row, Wanted, open_source
 from kvae.errors import DataError, UsageError
-from kvae.runs import find_version, read_metadata
+from kvae.serving.versions import find_version, read_metadata
 
 #: What can be asked of every row.
 SIGNATURES = ("encode", "score")
@@ -65,7 +65,7 @@ def encode(
     when it is complete.
 
     Args:
-        model: a version, see `kvae.runs.find_version`.
+        model: a version, see `kvae.serving.versions.find_version`.
         source: see `kvae.encode.sources.open_source`.
         output: the file to write, .parquet.
         signature: one of `SIGNATURES`.
@@ -121,7 +121,7 @@ def _work(version, signature, source, parts, wanted, batch_size):
         return
     from tqdm import tqdm
 
-    from kvae.served import ServedModel
+    from kvae.serving.served import ServedModel
 
     served = ServedModel(version, batch_size)
     left = sum(stop - start for start, stop in missing)

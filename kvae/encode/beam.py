@@ -41,14 +41,15 @@ from apache_beam.ml.inference.base import (
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from kvae import cli
-from kvae.data.decoding import SUFFIXES, Unreadable
-from kvae.data.image_files import MAX_BYTES
-from kvae.data.pixels import stacked
+from kvae.data.images.decoding import SUFFIXES, Unreadable
+from kvae.data.images.files import MAX_BYTES
+from kvae.data.images.pixels import stacked
 from kvae.encode import output_shapes, wanted_of
 from kvae.encode.parts import record_batch, schema_of
+from kvae.encode.program import add_signature
 from kvae.encode.sources import TABLES, Wanted, kind_of, open_source
 from kvae.errors import DataError, KvaeError, UsageError
-from kvae.runs import METADATA, Version
+from kvae.serving.versions import METADATA, Version
 
 _BAD = "unreadable"
 _BATCH = {"min_batch_size": 32, "max_batch_size": 256}
@@ -68,7 +69,7 @@ class SavedModelHandler(ModelHandler[np.ndarray, PredictionResult, Any]):
 
     def load_model(self) -> Any:
         """Fetch the version and load it."""
-        from kvae.served import ServedModel
+        from kvae.serving.served import ServedModel
 
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "1"
@@ -256,9 +257,42 @@ def _record_batch(rows: list[Any], outputs: dict[str, tuple[int, ...]]) -> Any:
     return pa.Table.from_batches([batch])
 
 
-def main(argv: list[str]) -> None:
+def _arguments(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Read the arguments of python -m kvae.encode.beam.
+
+    Returns:
+        Keyword arguments of `kvae.encode.beam.run`, and those that are Beam's.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+    parser = cli.Parser(
+        prog="python -m kvae.encode.beam",
+        description="The work of python -m kvae.encode as an Apache Beam pipeline. All further "
+        "options are Beam's, such as --runner.",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="DIR", help="folder of a version: saved/NAME/NUMBER"
+    )
+    parser.add_argument(
+        "--input", dest="source", required=True, metavar="PATH",
+        help="a folder of images; or .parquet, .tfrecord or .npy, a file or a folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", required=True, metavar="PREFIX",
+        help="what the files to write start with: PREFIX-00000-of-0000N.parquet",
+    )  # fmt: skip
+    add_signature(parser)
+    cli.add_debug(parser)
+    known, rest = parser.parse_known_args(argv)
+    given = vars(known)
+    given.pop("debug")
+    return given, rest
+
+
+def main(argv: Sequence[str]) -> None:
     """Read the arguments and run the pipeline."""
-    given, rest = cli.beam_arguments(argv)
+    given, rest = _arguments(argv)
     options = PipelineOptions(rest, save_main_session=False)
     all_given = options.get_all_options(retain_unknown_options=True)
     unknown = sorted(all_given.keys() - options.get_all_options().keys())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kvae.errors import DataError, UsageError
-from kvae.runs import replace_text
+from kvae.files import replace_text
 
 _JOB, _LOCK = "job.json", ".lock"
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.data.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
-from kvae.data.decoding import SUFFIXES, Unreadable, fit, read
-from kvae.data.image_files import MAX_BYTES, FileRefused, open_files
-from kvae.data.pixels import ROUNDING
+from kvae.data.images.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
+from kvae.data.images.decoding import SUFFIXES, Unreadable, fit, read
+from kvae.data.images.files import MAX_BYTES, FileRefused, open_files
+from kvae.data.images.pixels import ROUNDING
 from kvae.data.splits import content_key
 from kvae.encode.parts import pyarrow
 from kvae.errors import DataError, UsageError

@@ -20,7 +20,7 @@ from kvae.data import Dataset, Split
 from kvae.data.cache import default_cache_dir
 from kvae.errors import KvaeError, UsageError
 from kvae.features import FeatureNet, extractor
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 NUM_FEATURES = 128
 MAX_CLASSES = 50

@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 from kvae.data import Dataset
 from kvae.features import FeatureNet, extractor
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 MAX_FEATURES = 64
 MAX_ROWS = 10_000

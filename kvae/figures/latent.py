@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from kvae.figures import style
 from kvae.figures.labels import name_groups
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 MAX_POINTS, MIN_POINTS, MAX_PERPLEXITY = 2000, 5, 30.0
 # With steps of a tenth of the points (at this size four times scikit-learn's own choice), 600

@@ -13,7 +13,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 DPI = 150
 INK, MUTED, FAINT = "#20252b", "#5f6975", "#d9dee4"

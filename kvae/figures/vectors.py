@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from kvae.figures import style
 from kvae.figures.panels import View, panels, view_of
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 MAX_POINTS, MAX_DIMENSIONS, MAX_PATHS = 3000, 6, 8
 _BINS = 120

@@ -2,8 +2,8 @@
 
 import keras
 
-from kvae import distributions
 from kvae.likelihoods.base import Likelihood
+from kvae.probability import distributions
 
 
 @keras.saving.register_keras_serializable(package="kvae")

@@ -4,9 +4,9 @@ import math
 
 import keras
 
-from kvae.distributions import LogisticLevels
 from kvae.errors import UsageError
 from kvae.likelihoods.base import Likelihood
+from kvae.probability.distributions import LogisticLevels
 
 _MAX_COMPONENTS = 50
 _SCALE_FLOOR = 1e-4  # a fortieth of a level
@@ -27,8 +27,8 @@ class DiscretizedLogistic(Likelihood):
     Raises:
         UsageError: another number of components.
 
-    Source: see `kvae.distributions.LogisticLevels`; without that paper's regression of colours on
-    one another.
+    Source: see `kvae.probability.distributions.LogisticLevels`; without that paper's regression of
+    colours on one another.
     """
 
     kind = "discretized-logistic"

@@ -4,9 +4,9 @@ import math
 
 import keras
 
-from kvae.distributions import LOG_2PI, DiagonalNormal, PrecisionNormal, below_diagonal
 from kvae.likelihoods import LEARNED_VARIANCES
 from kvae.likelihoods.base import Likelihood
+from kvae.probability.distributions import LOG_2PI, DiagonalNormal, PrecisionNormal, below_diagonal
 
 _LARGEST_LOG_STDDEV = 20.0  # its variance's square is still a float32
 # Where a learned variance of images starts, and its floor: a pixel has 256 levels, and one level is

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 LEVEL, NUM_RESAMPLES = 0.95, 1_000
 

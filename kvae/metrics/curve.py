@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kvae.metrics.likelihood import PerRow, gap, importance_bounds, mean_and_stderr
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 CURVE_DRAWS = (1, 10, 100, 500)
 LONG_DRAWS, LONG_ROWS = 5_000, 1_000

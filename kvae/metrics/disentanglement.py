@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import entr
 
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 # Of each factor's forest: half a processor second for ten classes, 4,000 rows and 32 codes, where
 # the boosted trees of disentanglement_lib take 40. Every split sees all codes: with a few at random

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import digamma
 
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 ACTIVE_FRACTION = 0.01
 MAX_AGGREGATE_ROWS = 2_000

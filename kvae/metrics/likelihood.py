@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 PerRow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

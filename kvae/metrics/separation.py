@@ -6,7 +6,7 @@ import numpy as np
 
 from kvae.data.gmm import Mixture
 from kvae.metrics import require_finite
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 NUM_NEIGHBOURS = 10
 MAX_LABELS = 50

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist, pdist
 
 from kvae.metrics import require_finite
 from kvae.metrics.likelihood import mean_and_stderr
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 NUM_DIRECTIONS = 256
 MAX_ENERGY_ROWS = 3_000

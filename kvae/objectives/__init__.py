@@ -63,7 +63,7 @@ def check_elbo(
     """Refuse regularisers that the chosen parts have no formula for, and two schedules of beta.
 
     Args:
-        posterior: a key of `kvae.posteriors.POSTERIORS`.
+        posterior: a key of `kvae.probability.posteriors.POSTERIORS`.
         prior: a key of `kvae.priors.PRIORS`.
         free_bits: nats a dimension, at least 0.
         tc_weight: at least 0.

@@ -61,7 +61,7 @@ class Objective:
         """Refuse parts that it has no formula for: UsageError.
 
         Args:
-            posterior: a key of `kvae.posteriors.POSTERIORS`.
+            posterior: a key of `kvae.probability.posteriors.POSTERIORS`.
             prior: a layer of `kvae.priors`.
             likelihood: a layer of `kvae.likelihoods`.
         """

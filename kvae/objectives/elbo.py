@@ -5,7 +5,7 @@ import keras
 from kvae.objectives import BETA, check_elbo, check_schedules
 from kvae.objectives.base import Objective, Outcome
 from kvae.objectives.regularisers import free_bits_rate, total_correlation
-from kvae.schedules import Cyclical, LinearWarmup
+from kvae.probability.schedules import Cyclical, LinearWarmup
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -13,7 +13,8 @@ class Elbo(Objective):
     """Distortion + beta * rate; with beta 1 and nothing else minus the ELBO.
 
     Args:
-        beta: weight of the rate: a number, or a function of the step (`kvae.schedules`).
+        beta: weight of the rate: a number, or a function of the step
+            (`kvae.probability.schedules`).
         free_bits: nats that each latent dimension may carry for nothing; 0: none. For a diagonal
             posterior and a standard normal prior.
         tc_weight: weight of the total correlation within the rate; 1: the ELBO's. For a diagonal

@@ -9,7 +9,7 @@ def rate_per_dim(posterior):
     """KL(posterior, standard normal) of each latent dimension, `(batch, latent_dim)`, nats.
 
     Args:
-        posterior: a `kvae.distributions.DiagonalNormal`.
+        posterior: a `kvae.probability.distributions.DiagonalNormal`.
     """
     ops = keras.ops
     mean, variance = posterior.mean(), posterior.variance()
@@ -22,7 +22,7 @@ def free_bits_rate(posterior, free_bits):
     A dimension below that is not pushed further down: it may carry so much for nothing.
 
     Args:
-        posterior: a `kvae.distributions.DiagonalNormal`, of a batch.
+        posterior: a `kvae.probability.distributions.DiagonalNormal`, of a batch.
         free_bits: nats a dimension.
 
     Source: Kingma et al., "Improved variational inference with inverse autoregressive flow",
@@ -45,7 +45,7 @@ def total_correlation(posterior, z):
     each dimension tells about x, not how they depend on each other. The source has batches of 2048.
 
     Args:
-        posterior: a `kvae.distributions.DiagonalNormal`, of a batch.
+        posterior: a `kvae.probability.distributions.DiagonalNormal`, of a batch.
         z: a draw from each of its rows, `(batch, latent_dim)`.
 
     Returns:

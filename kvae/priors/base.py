@@ -45,7 +45,7 @@ class Prior(keras.layers.Layer):
         """Draw one latent a row.
 
         Args:
-            noise: a source of noise, see `kvae.noise`.
+            noise: a source of noise, see `kvae.probability.noise`.
 
         Returns:
             `(batch, latent_dim)`.
@@ -57,7 +57,7 @@ class Prior(keras.layers.Layer):
 
         Args:
             posterior: q(z given x), a distribution.
-            draw: from it, a `kvae.distributions.Draw`.
+            draw: from it, a `kvae.probability.distributions.Draw`.
 
         Returns:
             `(batch,)`, nats.
@@ -102,7 +102,7 @@ def draw_component(logits, noise):
 
     Args:
         logits: `(components,)`, log weights up to a constant.
-        noise: a source of noise, see `kvae.noise`.
+        noise: a source of noise, see `kvae.probability.noise`.
 
     Returns:
         `(batch,)` int32.

@@ -5,9 +5,9 @@ import itertools
 import keras
 import numpy as np
 
-from kvae.distributions import LOG_2PI, sum_event
 from kvae.priors.base import Prior
-from kvae.streams import generator
+from kvae.probability.distributions import LOG_2PI, sum_event
+from kvae.probability.streams import generator
 
 _LARGEST_LOG_SCALE = 3.0
 

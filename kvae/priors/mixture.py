@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from kvae.distributions import log_prob_of_pairs
 from kvae.priors.base import Prior, draw_component, log_weights
-from kvae.streams import generator
+from kvae.probability.distributions import log_prob_of_pairs
+from kvae.probability.streams import generator
 
 
 @keras.saving.register_keras_serializable(package="kvae")

@@ -2,8 +2,8 @@
 
 import keras
 
-from kvae.distributions import LOG_2PI, sum_event
 from kvae.priors.base import Prior
+from kvae.probability.distributions import LOG_2PI, sum_event
 
 
 @keras.saving.register_keras_serializable(package="kvae")

@@ -3,7 +3,7 @@
 import keras
 
 from kvae.priors.base import Prior, draw_component, log_weights
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 
 @keras.saving.register_keras_serializable(package="kvae")

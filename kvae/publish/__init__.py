@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvae import __version__, backend, runs
+from kvae import __version__, backend
 from kvae.config import NO_SAMPLER
 from kvae.publish.repository import checksums, claim, tell_server, workshop
+from kvae.serving import versions
 
 if TYPE_CHECKING:
     from kvae.directions import Directions
@@ -32,7 +33,7 @@ def publish(
     history: dict[str, list[float]],
     directions: "Directions | None" = None,
     condition: dict[str, Any] | None = None,
-) -> runs.Version:
+) -> versions.Version:
     """Export a model and give it the next version number.
 
     Everything is written in a hidden folder beside the versions, tried as a server would, and then
@@ -63,9 +64,9 @@ def publish(
             vae, save, name, config=config, card=card, history=history,
             directions=directions, condition=condition,
         )  # fmt: skip
-    from kvae import export
     from kvae.publish import warmup
-    from kvae.signatures import NUM_DRAWS, endpoints
+    from kvae.serving import export
+    from kvae.serving.signatures import NUM_DRAWS, endpoints
 
     with workshop(save / name) as folder:
         twin = export.float32_twin(vae)
@@ -74,8 +75,8 @@ def publish(
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = folder / "m"
         outputs = export.write_saved_model(twin, built, signatures)
-        (built / runs.KERAS_MODEL.parent).mkdir()
-        twin.save(built / runs.KERAS_MODEL)
+        (built / versions.KERAS_MODEL.parent).mkdir()
+        twin.save(built / versions.KERAS_MODEL)
         warmup.write_records(built, name, twin, signatures, crop)
         warmup.write_probe(built)
         metadata = {
@@ -104,7 +105,7 @@ def publish(
             metadata["directions"] = directions.to_json()
         if condition is not None:
             metadata["condition"] = condition
-        (built / runs.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
+        (built / versions.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
         published = claim(built, save / name)
     tell_server(published)
     return published
@@ -119,7 +120,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def _signatures(twin, signatures, outputs):
-    from kvae.signatures import meanings
+    from kvae.serving.signatures import meanings
 
     known = meanings(twin)
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kvae import cli, runs
-from kvae.data.crops import WANTED, is_crop
+from kvae import backend
+from kvae.data.images.crops import WANTED, is_crop
 from kvae.errors import DataError, UsageError
 from kvae.publish import publish, repository
+from kvae.serving import versions
 
 
 def from_keras(
@@ -36,14 +37,14 @@ def from_keras(
     if crop is not None and not is_crop(crop):
         raise UsageError(f"--crop takes {WANTED}; received {crop!r}")
     own = path.resolve().parent.parent
-    belongs = path.name == runs.KERAS_MODEL.name and (own / runs.METADATA).is_file()
+    belongs = path.name == versions.KERAS_MODEL.name and (own / versions.METADATA).is_file()
     source = like or (str(own) if belongs else None)
     metadata: dict[str, Any] = {}
     if source:
         if crop is not None:
             raise UsageError(f"--crop is that of {source}: it cannot be chosen")
-        metadata = runs.read_metadata(runs.find_version(source))
-    cli.quiet_import("tensorflow")
+        metadata = versions.read_metadata(versions.find_version(source))
+    backend.quiet_import("tensorflow")
     from kvae.build import load_model
     from kvae.directions import Directions
 
@@ -80,7 +81,7 @@ def list_versions(save: str) -> None:
     rows = [("model", "version", "published", "dataset", "latents", "sampler", "MB")]
     for version in found:
         try:
-            metadata = runs.read_metadata(version)
+            metadata = versions.read_metadata(version)
         except UsageError:
             metadata = {"published": "kvae.json is damaged"}
         size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
@@ -102,10 +103,10 @@ def list_versions(save: str) -> None:
         print("  ".join(cells).rstrip())
 
 
-def _versions_below(path: Path) -> list[runs.Version]:
+def _versions_below(path: Path) -> list[versions.Version]:
     if not path.is_dir():
         raise UsageError(f"no such folder: {path}")
-    found = runs.versions(path) or runs.versions_below(path)
+    found = versions.versions(path) or versions.versions_below(path)
     if not found:
         raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
     return found
@@ -117,13 +118,13 @@ def verify(model: str) -> None:
     Raises:
         DataError: it is not what was published.
     """
-    version = runs.find_version(model)
+    version = versions.find_version(model)
     from kvae.publish.verification import verify
 
     faults = verify(version)
     if faults:
         raise DataError(f"{version.path} is not as it was published: {'; '.join(faults)}")
-    count = len(runs.read_metadata(version)["signatures"])
+    count = len(versions.read_metadata(version)["signatures"])
     print(f"{version.path}: files, fingerprint, {count} signatures and their answers as published")
 
 
@@ -132,7 +133,7 @@ def _given(model: str) -> Path:
     path = Path(model).absolute()
     if not path.is_dir():
         raise UsageError(f"no such folder: {model}")
-    if not runs.versions(path):
+    if not versions.versions(path):
         raise UsageError(f"no versions in {model}: saved/NAME is wanted")
     return path
 
@@ -144,13 +145,13 @@ def prune(model: str, *, keep: int) -> None:
     for version in removed:
         print(f"removed {version.path}")
     if not removed:
-        kept = len(runs.versions(folder))
+        kept = len(versions.versions(folder))
         print(f"nothing to remove: {kept} version{'s' if kept > 1 else ''}, the newest or pinned")
 
 
 def roll_back(model: str, *, to: int) -> None:
     """Publish version `to` of `saved/<name>` again, as the newest."""
-    found = {version.number: version for version in runs.versions(_given(model))}
+    found = {version.number: version for version in versions.versions(_given(model))}
     if to not in found:
         raise UsageError(
             f"--to: no version {to} in {model}, which has {', '.join(map(str, found))}"

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvae import backend, cli, publish, runs
+from kvae import backend, publish
 from kvae.errors import DataError, KvaeError, UsageError
+from kvae.serving import versions
 
 if TYPE_CHECKING:
     from kvae.directions import Directions
@@ -24,7 +25,7 @@ _MODEL, _REST, _ANSWER = "model.keras", "rest.json", "answer.json"
 
 def publish_in_child(
     vae: "VAE", save: Path, name: str, *, directions: "Directions | None", **rest: Any
-) -> runs.Version:
+) -> versions.Version:
     """As `kvae.publish.publish`, from any backend.
 
     Args:
@@ -50,7 +51,7 @@ def publish_in_child(
         found = json.loads(answer.read_text())
     if "number" not in found:
         raise (UsageError if found["is_usage"] else DataError)(found["error"])
-    return runs.Version(save / name / str(found["number"]), name, found["number"])
+    return versions.Version(save / name / str(found["number"]), name, found["number"])
 
 
 def _run_child(folder: Path) -> int:
@@ -75,7 +76,7 @@ def _run_child(folder: Path) -> int:
 def _publish(folder: Path) -> dict[str, Any]:
     """What the child does, and says of it."""
     try:
-        cli.quiet_import("tensorflow")
+        backend.quiet_import("tensorflow")
         from kvae.build import load_model
         from kvae.directions import Directions
 

@@ -17,8 +17,9 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from kvae import runs
+from kvae import files
 from kvae.errors import DataError, KvaeError, UsageError
+from kvae.serving import versions
 
 #: Where the official image of TF Serving has its models.
 DEFAULT_ROOT = "/models"
@@ -33,13 +34,13 @@ def checksums(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and name != runs.METADATA:
+        if path.is_file() and name != versions.METADATA:
             with path.open("rb") as file:
                 found[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
-def file_faults(version: runs.Version, then: dict[str, str]) -> list[str]:
+def file_faults(version: versions.Version, then: dict[str, str]) -> list[str]:
     """How the files of a version differ from those that kvae.json names, a line each.
 
     Args:
@@ -78,7 +79,7 @@ def workshop(model: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def claim(built: Path, model: Path) -> runs.Version:
+def claim(built: Path, model: Path) -> versions.Version:
     """Rename to the next number, one that no version had before.
 
     Args:
@@ -94,29 +95,29 @@ def claim(built: Path, model: Path) -> runs.Version:
     last = model / _LAST
     try:
         _settle(built)
-        with runs.alone(model / f"{_LAST}.lock"):
+        with files.alone(model / f"{_LAST}.lock"):
             before = last.read_text() if last.is_file() else ""
-            number = max(int(before) + 1 if before.isdigit() else 1, runs.next_number(model))
+            number = max(int(before) + 1 if before.isdigit() else 1, versions.next_number(model))
             target = model / str(number)
             # First: a number that is not used harms nobody.
-            runs.replace_text(last, str(number))
+            files.replace_text(last, str(number))
             # Never replaces a version: a rename onto a folder that is not empty fails.
             built.rename(target)
     except OSError as error:
         raise UsageError(f"cannot publish in {model}: {error.strerror}") from error
     with suppress(OSError):  # the version is there
-        runs.sync(model)
-    return runs.Version(target, model.name, number)
+        files.sync(model)
+    return versions.Version(target, model.name, number)
 
 
 def _settle(folder: Path) -> None:
     """Have everything below a folder on the disk: a crash must not leave a version with holes."""
     for path in folder.rglob("*"):
-        runs.sync(path)
-    runs.sync(folder)
+        files.sync(path)
+    files.sync(folder)
 
 
-def roll_back(version: runs.Version) -> runs.Version:
+def roll_back(version: versions.Version) -> versions.Version:
     """Publish an older version again, as the newest: servers take the highest number.
 
     Args:
@@ -130,11 +131,11 @@ def roll_back(version: runs.Version) -> runs.Version:
         DataError: the old version is damaged.
     """
     model = version.path.parent
-    metadata = runs.read_metadata(version)
+    metadata = versions.read_metadata(version)
     faults = file_faults(version, metadata.get("files", {}))
     if faults:
         raise DataError(f"{version.path} is not as it was published: {'; '.join(faults)}")
-    newest = runs.versions(model)[-1]
+    newest = versions.versions(model)[-1]
     if newest.number == version.number:
         raise UsageError(f"{version.path} is the newest version of {version.name} already")
     with workshop(model) as folder:
@@ -142,7 +143,7 @@ def roll_back(version: runs.Version) -> runs.Version:
         try:
             shutil.copytree(version.path, built)
             metadata["rolled_back_to"] = version.number
-            (built / runs.METADATA).write_text(json.dumps(metadata, indent=1))
+            (built / versions.METADATA).write_text(json.dumps(metadata, indent=1))
         except (OSError, shutil.Error) as error:
             raise UsageError(f"cannot copy {version.path}: {error}") from error
         published = claim(built, model)
@@ -150,7 +151,7 @@ def roll_back(version: runs.Version) -> runs.Version:
     return published
 
 
-def tell_server(published: runs.Version) -> None:
+def tell_server(published: versions.Version) -> None:
     """Bring models.config up to date after a publication, which stands whatever happens here."""
     try:
         update_models_config(published.path.parents[1])
@@ -158,7 +159,7 @@ def tell_server(published: runs.Version) -> None:
         print(f"note: {published.path} is published, but {error}", file=sys.stderr)
 
 
-def prune(model: Path, keep: int) -> list[runs.Version]:
+def prune(model: Path, keep: int) -> list[versions.Version]:
     """Remove old versions.
 
     Each disappears by one rename before its files are removed, so that no server finds half of
@@ -177,7 +178,7 @@ def prune(model: Path, keep: int) -> list[runs.Version]:
     """
     if keep < 1:
         raise UsageError(f"--keep must be 1 or more, received {keep}")
-    found = runs.versions(model)
+    found = versions.versions(model)
     if not found:
         raise UsageError(f"no published model in {model}")
     pinned = _pinned(model.parent, model.name)
@@ -214,12 +215,12 @@ def update_models_config(save: Path, root: str | None = None) -> Path:
         raise UsageError(f"--root must be an absolute path or a URL, received {root!r}")
     path = save / _CONFIG
     try:
-        with runs.alone(save / ".models.config.lock"):
+        with files.alone(save / ".models.config.lock"):
             config = _read_config(path)
             _fit(config, save, root)
             text = text_format.MessageToString(config)
             if not path.is_file() or path.read_text() != text:
-                runs.replace_text(path, text)
+                files.replace_text(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     return path
@@ -231,7 +232,7 @@ def _fit(config: Any, save: Path, root: str | None) -> None:
     names, closed = [], set()
     for folder in sorted(save.iterdir()):
         try:
-            names += [folder.name] if runs.versions(folder) else []
+            names += [folder.name] if versions.versions(folder) else []
         except UsageError:  # somebody else's: it may hold versions
             closed.add(folder.name)
     before = _root_of(models, names)
@@ -277,7 +278,7 @@ def _entries(save: Path) -> Any:
     return _read_config(save / _CONFIG).model_config_list.config
 
 
-def served_alone(version: runs.Version) -> list[int]:
+def served_alone(version: versions.Version) -> list[int]:
     """The versions that models.config tells a server to keep to, if it does and this is none."""
     for one in _entries(version.path.parents[1]):
         wanted = list(one.model_version_policy.specific.versions)

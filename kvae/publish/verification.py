@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from kvae import cli, runs
+from kvae import backend
 from kvae.errors import DataError, UsageError
 from kvae.publish.repository import file_faults
+from kvae.serving import versions
 
 
-def verify(version: runs.Version) -> list[str]:
+def verify(version: versions.Version) -> list[str]:
     """Hold a version against what its kvae.json says.
 
     Args:
-        version: from `kvae.runs.find_version`.
+        version: from `kvae.serving.versions.find_version`.
 
     Returns:
         What is wrong, a line each; empty where all is well.
@@ -19,11 +20,11 @@ def verify(version: runs.Version) -> list[str]:
     Raises:
         UsageError: kvae.json is missing or damaged, or holds no checksums.
     """
-    metadata = runs.read_metadata(version)
+    metadata = versions.read_metadata(version)
     if "files" not in metadata:
         raise UsageError(
-            f"{version.path / runs.METADATA} holds no checksums: it is damaged, or was published "
-            "before kvae kept them"
+            f"{version.path / versions.METADATA} holds no checksums: it is damaged, or was "
+            "published before kvae kept them"
         )
     lost = [key for key in ("fingerprint", "signatures") if key not in metadata]
     if lost:
@@ -31,7 +32,7 @@ def verify(version: runs.Version) -> list[str]:
     faults = file_faults(version, metadata["files"])
     if faults:  # what is not whole cannot be loaded
         return faults
-    cli.quiet_import("tensorflow")
+    backend.quiet_import("tensorflow")
     from kvae.publish import fingerprint
     from kvae.publish.warmup import compare_probe
 
@@ -46,7 +47,7 @@ def verify(version: runs.Version) -> list[str]:
     return faults
 
 
-def _signature_faults(version: runs.Version, then: dict[str, Any]) -> list[str]:
+def _signature_faults(version: versions.Version, then: dict[str, Any]) -> list[str]:
     import tensorflow as tf
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 

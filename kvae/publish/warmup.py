@@ -18,12 +18,12 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from kvae.data.crops import least_size
+from kvae.data.images.crops import least_size
 from kvae.errors import DataError
 from kvae.model import VAE
-from kvae.noise import SeededNoise
-from kvae.runs import PROBE, WARMUP
-from kvae.signatures import Endpoint
+from kvae.probability.noise import SeededNoise
+from kvae.serving.signatures import Endpoint
+from kvae.serving.versions import PROBE, WARMUP
 
 NUM_ROWS = 2
 _TOLERANCE = 1e-4  # of max(1, |value|): other processors round otherwise

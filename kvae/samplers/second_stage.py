@@ -4,7 +4,6 @@ import math
 
 import keras
 
-from kvae.distributions import DiagonalNormal
 from kvae.errors import KvaeError
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.model import VAE
@@ -12,9 +11,10 @@ from kvae.networks import mlp
 from kvae.objectives.elbo import Elbo
 from kvae.priors.second_stage import SecondStage
 from kvae.priors.standard_normal import StandardNormal
-from kvae.schedules import LinearWarmup
+from kvae.probability.distributions import DiagonalNormal
+from kvae.probability.schedules import LinearWarmup
+from kvae.probability.streams import generator
 from kvae.steps import compiling
-from kvae.streams import generator
 
 _STEPS, _BATCH, _LEARNING_RATE = 6000, 500, 1e-3
 _HIDDEN_UNITS, _WIDE_UNITS = (128, 128), (256, 256)

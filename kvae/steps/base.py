@@ -5,9 +5,9 @@ import numpy as np
 
 from kvae.errors import UsageError
 from kvae.inputs import as_float, rows_of
-from kvae.noise import StepNoise
+from kvae.probability.noise import StepNoise
+from kvae.probability.streams import generator
 from kvae.shapes import check_array, check_condition_array
-from kvae.streams import generator
 
 _FIGURES = ("loss", "elbo", "distortion", "rate")
 

@@ -18,10 +18,11 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import callbacks, sampler_fitting
+from kvae import callbacks
 from kvae.data import Dataset, Split
-from kvae.noise import SeededNoise
+from kvae.probability.noise import SeededNoise
 from kvae.samplers import flow
+from kvae.training import sampler_fitting
 
 ROWS = 8
 #: Of each density: shape and options of a model.

@@ -57,9 +57,9 @@ def main(name, folder):
         train.main(
             [*points, "--epochs", "0", "--init-from", f"{folder}/saved/gmm/1", "--sampler", "none"]
         )
-        from kvae import training
+        from kvae.training import run
 
-        training._consult = lambda config, fitted: None  # seconds, and the points have had it
+        run._consult = lambda config, fitted: None  # seconds, and the points have had it
         train.main(
             [*common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
              "--latent-dim", "2", "--prior", "standard_normal"]

@@ -12,9 +12,9 @@ import pytest
 import small_training
 
 import kvae
-from kvae import runs
 from kvae.publish.verification import verify
-from kvae.served import ServedModel
+from kvae.serving import versions
+from kvae.serving.served import ServedModel
 
 HERE = Path(__file__).parent
 
@@ -45,8 +45,8 @@ def test_the_option_chooses_the_backend(trained):
 def test_what_jax_trained_answers_the_same_by_signatures(trained):
     folder, answer, _ = trained
     first = answer["models"][0]
-    version = runs.find_version(folder / "saved" / "gmm")
-    metadata = runs.read_metadata(version)
+    version = versions.find_version(folder / "saved" / "gmm")
+    metadata = versions.read_metadata(version)
     assert metadata["config"]["backend"] == "jax"
     assert metadata["sampler"] == "mixture"
     assert metadata["condition"]["names"] == ["component=0", "component=1"]

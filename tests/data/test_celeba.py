@@ -37,7 +37,8 @@ from celeba_testing import (
 from PIL import Image
 
 from kvae import data
-from kvae.data import celeba, image_sets
+from kvae.data import celeba
+from kvae.data.images import sets
 from kvae.data.splits import SPLITS
 from kvae.errors import DataError, UsageError
 
@@ -93,8 +94,8 @@ def decodings(monkeypatch):
         calls.append(options)
         return decoded(contents, left_out, options, *rest)
 
-    decoded = image_sets.decoded
-    monkeypatch.setattr(image_sets, "decoded", counted)
+    decoded = sets.decoded
+    monkeypatch.setattr(sets, "decoded", counted)
     return calls
 
 
@@ -499,7 +500,7 @@ def test_the_cache_is_built_anew_only_when_pixels_change(copy, load, decodings, 
     assert built().card["counts"] == {"train": 5, "valid": 4, "test": 3}
     assert not built()
 
-    monkeypatch.setattr(image_sets, "DECODING_VERSION", image_sets.DECODING_VERSION + 1)
+    monkeypatch.setattr(sets, "DECODING_VERSION", sets.DECODING_VERSION + 1)
     assert built()
     assert not built()
 

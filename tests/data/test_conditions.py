@@ -3,8 +3,8 @@ import pytest
 
 from kvae.data import Dataset, Split, digits
 from kvae.data.conditions import Conditioned, conditioned, conditions_of
+from kvae.data.images.pixels import as_unit_interval
 from kvae.data.pipeline import batches, shuffled_batches
-from kvae.data.pixels import as_unit_interval
 from kvae.errors import UsageError
 
 CLASSES = np.array([7, 2, 2, 9, 7, 2])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from kvae.data import folder, load, outline
-from kvae.data.decoding import Unreadable, decode
+from kvae.data.images.decoding import Unreadable, decode
 from kvae.errors import DataError, UsageError
 
 SPLITS = ("train", "valid", "test")

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from kvae import data
-from kvae.data.decoding import decode
+from kvae.data.images.decoding import decode
 from kvae.errors import DataError, UsageError
 
 EXAMPLES = 40
@@ -69,7 +69,7 @@ def test_a_test_split_is_kept_and_a_tenth_of_train_becomes_valid(tmp_path, mocke
 def test_grey_images_stay_grey_and_the_cache_is_used(tmp_path, mocked, monkeypatch):
     with mocked("mnist", "3.0.1", "train", "test"):
         dataset = _load(tmp_path, "tfds:mnist", channels=1)
-        monkeypatch.setattr("kvae.data.image_sets.decoded", None)
+        monkeypatch.setattr("kvae.data.images.sets.decoded", None)
         again = _load(tmp_path, "tfds:mnist", channels=1)
     assert dataset.train.x.shape == (36, 16, 16, 1)
     assert isinstance(again.train.x, np.memmap)

@@ -12,8 +12,9 @@ import pytest
 from encode_testing import png_files, write_images, write_parquet, write_tfrecord
 from kvae_testing import few_signatures, make_vae, make_x
 
-from kvae import cli, encode, publish
+from kvae import encode, publish
 from kvae.client import Client
+from kvae.encode import program
 from kvae.errors import DataError, UsageError
 
 ROWS = 23
@@ -162,7 +163,7 @@ def test_a_file_that_is_gone_or_too_large_is_an_error_of_its_row(
     images, files, tmp_path, monkeypatch
 ):
     write_images(tmp_path / "photos", files)
-    monkeypatch.setattr("kvae.data.image_files.MAX_BYTES", max(map(len, files)) - 1)
+    monkeypatch.setattr("kvae.data.images.files.MAX_BYTES", max(map(len, files)) - 1)
     source = encode.open_source(
         tmp_path / "photos",
         encode.wanted_of(
@@ -239,7 +240,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(vectors, tmp_path, monkey
     whole = _encoded(vectors, tmp_path / "x.npy", tmp_path / "whole.parquet")
     output, calls = tmp_path / "out.parquet", []
     original = encode.Parts.merge
-    from kvae.served import ServedModel
+    from kvae.serving.served import ServedModel
 
     answer = ServedModel.call
 
@@ -382,14 +383,14 @@ def test_a_conditional_model_is_refused(tmp_path):
 
 
 def test_the_command_line(images, tmp_path):
-    given = cli.encode_arguments(["--model", "m", "--input", "a", "--output", "b.parquet"])
+    given = program.arguments(["--model", "m", "--input", "a", "--output", "b.parquet"])
     assert given == {
         "model": "m", "source": "a", "output": "b.parquet", "signature": "encode",
         "batch_size": 256,
     }  # fmt: skip
     for wrong in ([], ["--input", "a"], ["--input", "a", "--output", "b", "--batch-size", "0"]):
         with pytest.raises(UsageError):
-            cli.encode_arguments(wrong)
+            program.arguments(wrong)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     found = subprocess.run(
         [sys.executable, "-m", "kvae.encode", "--model", str(images.path), "--input",

@@ -4,11 +4,11 @@ import tensorflow as tf
 from scipy import stats
 from scipy.special import log_softmax, logsumexp
 
-from kvae.distributions import LogisticLevels
 from kvae.errors import UsageError
 from kvae.likelihoods import accepts
 from kvae.likelihoods.discretized_logistic import DiscretizedLogistic
-from kvae.noise import SeededNoise
+from kvae.probability.distributions import LogisticLevels
+from kvae.probability.noise import SeededNoise
 
 ROWS, HEIGHT, WIDTH, COMPONENTS, CHANNELS = 5, 2, 3, 4, 3
 

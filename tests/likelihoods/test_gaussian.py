@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from kvae.distributions import below_diagonal
 from kvae.likelihoods.gaussian import Gaussian
-from kvae.noise import SeededNoise
+from kvae.probability.distributions import below_diagonal
+from kvae.probability.noise import SeededNoise
 
 
 def _variance(likelihood, shape=(4,)):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kvae_testing import make_x
 
 from kvae.likelihoods import LEARNED_VARIANCES, LIKELIHOODS, accepts
-from kvae.noise import SeededNoise
+from kvae.probability.noise import SeededNoise
 
 LEVELS = "discretized-logistic"
 CASES = {

@@ -6,11 +6,11 @@ import pytest
 from kvae_testing import make_vae
 
 from kvae.errors import UsageError
-from kvae.noise import SeededNoise
 from kvae.objectives.elbo import Elbo
 from kvae.objectives.iwae import Iwae
 from kvae.older_files import with_objective
-from kvae.schedules import LinearWarmup
+from kvae.probability.noise import SeededNoise
+from kvae.probability.schedules import LinearWarmup
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from kvae.distributions import DiagonalNormal
 from kvae.objectives.regularisers import free_bits_rate, rate_per_dim, total_correlation
+from kvae.probability.distributions import DiagonalNormal
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae.distributions import DiagonalNormal, FullNormal
-from kvae.noise import SeededNoise
 from kvae.priors import PRIORS
+from kvae.probability.distributions import DiagonalNormal, FullNormal
+from kvae.probability.noise import SeededNoise
 
 
 def _posterior_of(x):

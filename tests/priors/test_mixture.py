@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from kvae.noise import SeededNoise
 from kvae.priors.mixture import Mixture
+from kvae.probability.noise import SeededNoise
 
 
 def _mixture(seed=0, dim=3, count=4):

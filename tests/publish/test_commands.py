@@ -4,9 +4,11 @@ import shutil
 import pytest
 from kvae_testing import few_signatures, make_vae
 
-from kvae import cli, evaluation, publish, runs
+from kvae import publish
 from kvae.errors import DataError, UsageError
-from kvae.publish import commands
+from kvae.evaluation import evaluate
+from kvae.publish import commands, program
+from kvae.serving import versions
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,13 +33,13 @@ def save(repository, tmp_path):
 
 
 def _run(*arguments):
-    command, given = cli.publish_arguments([str(argument) for argument in arguments])
+    command, given = program.arguments([str(argument) for argument in arguments])
     commands.COMMANDS[command](**given)
 
 
 def test_a_keras_file_of_a_version_is_published_with_its_card(save):
-    _run("from-keras", save / "a" / "1" / runs.KERAS_MODEL, "--name", "b", "--save", save)
-    then, now = (runs.read_metadata(runs.find_version(save / name)) for name in "ab")
+    _run("from-keras", save / "a" / "1" / versions.KERAS_MODEL, "--name", "b", "--save", save)
+    then, now = (versions.read_metadata(versions.find_version(save / name)) for name in "ab")
     for key in ("config", "data_card", "history", "model", "signatures"):
         assert now[key] == then[key]
 
@@ -45,15 +47,17 @@ def test_a_keras_file_of_a_version_is_published_with_its_card(save):
 def test_a_keras_file_of_the_users_own_takes_the_card_that_is_named(save, tmp_path):
     make_vae((8, 8, 1), network="mlp").save(tmp_path / "my.keras")
     _run("from-keras", tmp_path / "my.keras", "--name", "b", "--save", save, "--like", save / "a")
-    assert runs.read_metadata(runs.find_version(save / "b"))["data_card"]["crop"] == "none"
+    assert versions.read_metadata(versions.find_version(save / "b"))["data_card"]["crop"] == "none"
     make_vae((8, 8, 3), network="mlp").save(tmp_path / "my.keras")
     arguments = ("from-keras", tmp_path / "my.keras", "--name", "c", "--save", save)
     with pytest.raises(UsageError, match=r"\[8, 8, 3\]"):
         _run(*arguments, "--like", save / "a")
     _run(*arguments, "--crop", "center")
-    assert runs.read_metadata(runs.find_version(save / "c"))["data_card"] == {"crop": "center"}
+    assert versions.read_metadata(versions.find_version(save / "c"))["data_card"] == {
+        "crop": "center"
+    }
     with pytest.raises(UsageError, match="does not say what it was trained on"):
-        evaluation.prepare(str(save / "c"))
+        evaluate.prepare(str(save / "c"))
 
 
 @pytest.mark.parametrize(
@@ -78,10 +82,10 @@ def test_a_keras_file_of_the_users_own_takes_the_card_that_is_named(save, tmp_pa
     ],
 )
 def test_bad_arguments_are_one_clear_line(repository, arguments, message):
-    places = {"save": repository, "keras": repository / "a" / "1" / runs.KERAS_MODEL}
+    places = {"save": repository, "keras": repository / "a" / "1" / versions.KERAS_MODEL}
     with pytest.raises(UsageError, match=message):
         _run(*(text.format(**places) for text in arguments))
-    assert [version.number for version in runs.versions(repository / "a")] == [1]
+    assert [version.number for version in versions.versions(repository / "a")] == [1]
 
 
 def test_versions_are_listed_verified_rolled_back_and_pruned(save, capsys):
@@ -95,17 +99,17 @@ def test_versions_are_listed_verified_rolled_back_and_pruned(save, capsys):
     assert lines[-1].split()[:5] == ["a", "3", "(is", "1", "again)"]
     _run("verify", save / "a" / "3")
     assert "as published" in capsys.readouterr().out
-    (save / "a" / "3" / runs.PROBE).unlink()
+    (save / "a" / "3" / versions.PROBE).unlink()
     with pytest.raises(DataError, match=r"probe\.npz is missing"):
         _run("verify", save / "a")
     _run("prune", save / "a", "--keep", "1")
-    assert [version.number for version in runs.versions(save / "a")] == [3]
+    assert [version.number for version in versions.versions(save / "a")] == [3]
     _run("prune", save / "a", "--keep", "1")
     assert "nothing to remove: 1 version," in capsys.readouterr().out
-    (save / "a" / "3" / runs.METADATA).write_text("{")
+    (save / "a" / "3" / versions.METADATA).write_text("{")
     _run("list", save)
     assert "kvae.json is damaged" in capsys.readouterr().out
-    (save / "a" / "3" / runs.METADATA).unlink()
+    (save / "a" / "3" / versions.METADATA).unlink()
     with pytest.raises(UsageError, match=r"no whole version: .*kvae\.json is missing"):
         _run("verify", save / "a" / "3")
 
@@ -125,7 +129,7 @@ def test_a_model_may_be_the_folder_one_is_in_or_a_link(save, monkeypatch, capsys
     (save / "a").rename(save.parent / "elsewhere")
     (save / "a").symlink_to(save.parent / "elsewhere")
     _run("prune", save / "a", "--keep", "1")
-    assert [version.number for version in runs.versions(save / "a")] == [1, 4]
+    assert [version.number for version in versions.versions(save / "a")] == [1, 4]
     assert "removed" in capsys.readouterr().out
 
 
@@ -137,8 +141,10 @@ def test_the_server_is_told_where_the_models_are(save, capsys):
 
 def test_a_published_model_whose_models_config_is_damaged_is_there(save, capsys):
     (save / "models.config").write_text("[")
-    _run("from-keras", save / "a" / "1" / runs.KERAS_MODEL, "--name", "a", "--save", save)
+    _run("from-keras", save / "a" / "1" / versions.KERAS_MODEL, "--name", "a", "--save", save)
     captured = capsys.readouterr()
     assert "is published, but" in captured.err
-    assert [version.number for version in runs.versions(save / "a")] == [1, 2]
-    assert json.loads((save / "a" / "2" / runs.METADATA).read_text())["format"] == publish.FORMAT
+    assert [version.number for version in versions.versions(save / "a")] == [1, 2]
+    assert (
+        json.loads((save / "a" / "2" / versions.METADATA).read_text())["format"] == publish.FORMAT
+    )

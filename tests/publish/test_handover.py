@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from kvae_testing import make_vae
 
-from kvae import publish, runs
+from kvae import publish
 from kvae.directions import Directions
 from kvae.errors import DataError, UsageError
 from kvae.publish import handover
+from kvae.serving import versions
 
 DIRECTIONS = Directions(("a",), np.array([[0.1, -2.5]], "float32"), np.array([0.8]), ((),), ("b",))
 REST = {
@@ -34,7 +35,7 @@ def in_process(monkeypatch):
 
     def published(vae, save, name, **rest):
         given.append((vae, save, name, rest))
-        return runs.Version(save, name, 7)
+        return versions.Version(save, name, 7)
 
     monkeypatch.setattr(handover, "_run_child", run)
     monkeypatch.setattr(publish, "publish", published)

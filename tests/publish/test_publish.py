@@ -13,13 +13,14 @@ import pytest
 from kvae_testing import few_signatures, make_vae, make_x
 
 import kvae
-from kvae import publish, runs
+from kvae import publish
 from kvae.client import Client
 from kvae.errors import UsageError
 from kvae.likelihoods import LEARNED_VARIANCES, LIKELIHOODS, accepts
 from kvae.publish import repository
 from kvae.publish.verification import verify
 from kvae.publish.warmup import requests
+from kvae.serving import versions
 
 EMPTY = {"config": {"dataset": "none"}, "card": {"name": "none"}, "history": {"loss": [1.0]}}
 
@@ -33,7 +34,7 @@ def published(small_vae, tmp_path_factory):
 def test_a_version_holds_what_the_contract_names(published):
     vae, save, version = published
     assert version == (save / "m" / "1", "m", 1)
-    metadata = json.loads((version.path / runs.METADATA).read_text())
+    metadata = json.loads((version.path / versions.METADATA).read_text())
     assert metadata["model"] == {
         "element_shape": [2], "latent_dim": 2, "num_params": vae.count_params(),
     }  # fmt: skip
@@ -52,7 +53,7 @@ def test_a_version_holds_what_the_contract_names(published):
 
 def test_the_keras_file_beside_it_is_the_same_model(published):
     vae, _, version = published
-    again = kvae.load_model(version.path / runs.KERAS_MODEL)
+    again = kvae.load_model(version.path / versions.KERAS_MODEL)
     for ours, theirs in zip(vae.get_weights(), again.get_weights(), strict=True):
         assert (ours == theirs).all()
 
@@ -66,7 +67,7 @@ def test_the_folder_of_a_version_can_be_read_by_a_server(published):
 def test_a_box_that_is_larger_than_the_images_of_the_model_can_be_published(tmp_path):
     vae = make_vae((8, 8, 1), network="mlp")
     version = publish.publish(vae, tmp_path, "m", **{**EMPTY, "card": {"crop": "2,3,40,50"}})
-    signatures = runs.read_metadata(version)["signatures"]
+    signatures = versions.read_metadata(version)["signatures"]
     assert {"encode_bytes", "reconstruct_bytes"} <= signatures.keys()
 
 
@@ -152,5 +153,5 @@ def test_a_killed_publisher_leaves_no_version(tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert runs.versions(tmp_path / "m") == []
+    assert versions.versions(tmp_path / "m") == []
     assert publish.publish(make_vae((2,)), tmp_path, "m", **EMPTY).number == 1

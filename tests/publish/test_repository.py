@@ -7,18 +7,19 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from kvae import runs
+from kvae import files
 from kvae.errors import DataError, UsageError
 from kvae.publish import repository
 from kvae.publish.repository import prune, roll_back, update_models_config
+from kvae.serving import versions
 
 
 def _version(save, name, number):
     path = save / name / str(number)
-    (path / runs.METADATA).parent.mkdir(parents=True)
+    (path / versions.METADATA).parent.mkdir(parents=True)
     (path / "saved_model.pb").write_text(f"{name} {number}")
-    (path / runs.METADATA).write_text(json.dumps({"number": number}))
-    return runs.Version(path, name, number)
+    (path / versions.METADATA).write_text(json.dumps({"number": number}))
+    return versions.Version(path, name, number)
 
 
 def _config(save):
@@ -120,9 +121,9 @@ def test_pruning_keeps_the_newest_and_what_is_pinned(tmp_path):
     )
     removed = prune(tmp_path / "a", keep=2)
     assert [version.number for version in removed] == [1, 3, 5]
-    assert [version.number for version in runs.versions(tmp_path / "a")] == [2, 4, 6, 7]
+    assert [version.number for version in versions.versions(tmp_path / "a")] == [2, 4, 6, 7]
     assert not list((tmp_path / "a").glob(".*"))
-    assert runs.next_number(tmp_path / "a") == 8
+    assert versions.next_number(tmp_path / "a") == 8
 
 
 def test_pruning_by_halves_is_ended_later(tmp_path, monkeypatch):
@@ -132,7 +133,7 @@ def test_pruning_by_halves_is_ended_later(tmp_path, monkeypatch):
         patch.setattr(repository.shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(UsageError, match="cannot be removed"):
             prune(tmp_path / "a", keep=1)
-    assert [version.number for version in runs.versions(tmp_path / "a")] == [2]
+    assert [version.number for version in versions.versions(tmp_path / "a")] == [2]
     assert list((tmp_path / "a").glob(".pruned-*"))
     prune(tmp_path / "a", keep=1)
     assert not list((tmp_path / "a").glob(".pruned-*"))
@@ -162,9 +163,9 @@ def test_a_folder_that_may_not_be_looked_into_does_not_matter(tmp_path, monkeypa
     monkeypatch.setattr(Path, "iterdir", refuse)
     update_models_config(tmp_path)
     assert [one.name for one in _config(tmp_path)] == ["a"]
-    assert runs.find_version(tmp_path).name == "a"
+    assert versions.find_version(tmp_path).name == "a"
     with pytest.raises(UsageError, match=r"cannot read .*lost\+found"):
-        runs.versions(tmp_path / "lost+found")
+        versions.versions(tmp_path / "lost+found")
     # What is served from there is not taken away.
     entry = 'config { name: "lost+found" base_path: "/models/lost+found" }'
     _write(tmp_path, f'config {{ name: "a" base_path: "/models/a" }} {entry}')
@@ -178,16 +179,16 @@ def test_a_publication_that_cannot_be_numbered_is_none(tmp_path, monkeypatch):
 
     with repository.workshop(tmp_path / "a") as folder, monkeypatch.context() as patch:
         (folder / "m").mkdir()
-        patch.setattr(runs, "replace_text", full)
+        patch.setattr(files, "replace_text", full)
         with pytest.raises(UsageError, match=r"cannot publish in .*No space left"):
             repository.claim(folder / "m", tmp_path / "a")
-    assert runs.next_number(tmp_path / "a") == 1
+    assert versions.next_number(tmp_path / "a") == 1
 
 
 def test_a_lock_of_somebody_else_is_no_hindrance(tmp_path):
     lock = tmp_path / ".lock"
     lock.touch(0o444)
-    with runs.alone(lock):
+    with files.alone(lock):
         pass
 
 
@@ -196,7 +197,7 @@ def test_a_number_is_not_given_again_when_its_version_is_gone(tmp_path):
         with repository.workshop(tmp_path / "a") as folder:
             (folder / "m" / "assets.extra").mkdir(parents=True)
             (folder / "m" / "saved_model.pb").write_text("")
-            (folder / "m" / runs.METADATA).write_text("{}")
+            (folder / "m" / versions.METADATA).write_text("{}")
             return repository.claim(folder / "m", tmp_path / "a").number
 
     assert [claimed(), claimed()] == [1, 2]
@@ -221,10 +222,10 @@ def test_rolling_back_publishes_the_old_version_as_the_newest(tmp_path):
     back = roll_back(old)
     assert back.number == 3
     assert (back.path / "saved_model.pb").read_text() == "a 1"
-    assert runs.read_metadata(back) == {"number": 1, "rolled_back_to": 1}
-    assert runs.read_metadata(old) == {"number": 1}
-    assert runs.find_version(tmp_path / "a") == back
-    assert runs.find_version(newest.path) == newest
+    assert versions.read_metadata(back) == {"number": 1, "rolled_back_to": 1}
+    assert versions.read_metadata(old) == {"number": 1}
+    assert versions.find_version(tmp_path / "a") == back
+    assert versions.find_version(newest.path) == newest
     with pytest.raises(UsageError, match="newest version of a already"):
         roll_back(back)
 

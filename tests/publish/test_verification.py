@@ -6,11 +6,12 @@ import pytest
 from kvae_testing import make_vae
 from PIL import Image
 
-from kvae import publish, runs
+from kvae import publish
 from kvae.client import Client
 from kvae.errors import UsageError
 from kvae.publish import repository
 from kvae.publish.verification import verify
+from kvae.serving import versions
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_a_version_is_what_was_published(original):
 
 
 def test_every_signature_has_a_record_and_an_answer(original):
-    metadata = runs.read_metadata(original)
+    metadata = versions.read_metadata(original)
     from kvae.publish.warmup import replay
 
     answers = replay(original.path)
@@ -78,7 +79,7 @@ def _spoil(path):
         (lambda version: _spoil(_weights(version)), "was changed"),
         (lambda version: _weights(version).unlink(), "is missing"),
         (lambda version: (version.path / "variables" / "new").write_text(""), "was added"),
-        (lambda version: (version.path / runs.WARMUP).unlink(), "is missing"),
+        (lambda version: (version.path / versions.WARMUP).unlink(), "is missing"),
     ],
 )
 def test_files_that_are_not_those_of_the_publication_are_named(version, change, said):
@@ -89,9 +90,9 @@ def test_files_that_are_not_those_of_the_publication_are_named(version, change, 
 
 def _accept_files(version, **changes):
     """As somebody does who writes the checksums anew."""
-    metadata = runs.read_metadata(version)
+    metadata = versions.read_metadata(version)
     metadata |= {"files": repository.checksums(version.path), **changes}
-    (version.path / runs.METADATA).write_text(json.dumps(metadata))
+    (version.path / versions.METADATA).write_text(json.dumps(metadata))
 
 
 def test_other_numbers_are_noticed_though_all_files_are_whole(version):
@@ -113,36 +114,36 @@ def test_other_numbers_are_noticed_though_all_files_are_whole(version):
 
 
 def test_signatures_that_are_not_those_of_kvae_json_are_named(version):
-    signatures = runs.read_metadata(version)["signatures"]
+    signatures = versions.read_metadata(version)["signatures"]
     del signatures["decode"]
     _accept_files(version, signatures=signatures)
     assert verify(version) == ["signature decode is not that of kvae.json"]
-    signatures = runs.read_metadata(version)["signatures"]
+    signatures = versions.read_metadata(version)["signatures"]
     signatures["encode"]["inputs"]["x"]["shape"] = ["batch", 9, 9, 1]
     _accept_files(version, signatures=signatures)
     assert "signature encode is not that of kvae.json" in verify(version)
 
 
 def test_records_that_fail_are_said(version):
-    (version.path / runs.WARMUP).write_bytes(b"no records")
+    (version.path / versions.WARMUP).write_bytes(b"no records")
     _accept_files(version)
     (fault,) = verify(version)
     assert "cannot be served" in fault
 
 
 def test_a_damaged_probe_is_said(version):
-    (version.path / runs.PROBE).write_bytes(b"PK\x03\x04 no zip")
+    (version.path / versions.PROBE).write_bytes(b"PK\x03\x04 no zip")
     _accept_files(version)
     (fault,) = verify(version)
     assert "probe.npz cannot be read" in fault
 
 
 def test_a_version_without_its_card_is_said(version):
-    (version.path / runs.METADATA).write_text("{")
+    (version.path / versions.METADATA).write_text("{")
     with pytest.raises(UsageError, match="cannot be read"):
         verify(version)
-    (version.path / runs.METADATA).write_text('{"files": {}}')
+    (version.path / versions.METADATA).write_text('{"files": {}}')
     assert verify(version) == ["kvae.json lacks fingerprint", "kvae.json lacks signatures"]
-    (version.path / runs.METADATA).write_text("{}")
+    (version.path / versions.METADATA).write_text("{}")
     with pytest.raises(UsageError, match="holds no checksums"):
         verify(version)

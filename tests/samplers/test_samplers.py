@@ -13,9 +13,9 @@ from sklearn.mixture import GaussianMixture
 from kvae.errors import KvaeError, UsageError
 from kvae.metrics.two_sample import TwoSample
 from kvae.model import VAE
-from kvae.noise import SeededNoise
 from kvae.priors.base import Prior
 from kvae.priors.standard_normal import StandardNormal
+from kvae.probability.noise import SeededNoise
 from kvae.samplers import SAMPLERS, flow, mixture, second_stage
 
 MEANS = np.array([[-3.0, 0.0], [3.0, 1.0], [0.0, 4.0]])

@@ -23,7 +23,7 @@ from kvae.data.cores import num_cores
 from kvae.data.faces import drawing
 from kvae.data.faces.factors import FACTORS, check_factors, describe_factors, sample_factors
 from kvae.errors import DataError, UsageError
-from kvae.streams import generator
+from kvae.probability.streams import generator
 
 __all__ = ["FACTORS", "attributes", "draw", "draw_batches", "load", "outline", "sample_factors"]
 

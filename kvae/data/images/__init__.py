@@ -1,0 +1,1 @@
+"""Images of the user's own: files of any origin, to equal arrays of pixels."""

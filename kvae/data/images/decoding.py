@@ -1,0 +1,154 @@
+"""From the bytes of an image file to a small uint8 array: the one way that every image takes."""
+
+import io
+import threading
+from contextlib import nullcontext
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from kvae.data.images.crops import box_of
+from kvae.errors import KvaeError
+
+# Part of the cache's key: raise it with every change that changes a pixel.
+DECODING_VERSION = 4
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+#: Pixels of the largest image that is decoded; from here on Pillow warns.
+MAX_PIXELS = 2**30 // 12
+#: Pixels of the largest image file that a server decodes, of many callers at once.
+MAX_SERVED_PIXELS = 2**25
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_PNG_BITS = 24  # the byte of a PNG file that says how many bits a level has
+_LARGE, _LARGE_PIXELS = threading.Lock(), 2**24
+_PADDING = 64
+
+
+class Unreadable(KvaeError):
+    """These bytes are no image that can be used; the message says why."""
+
+
+def decode(content: bytes, crop: str, image_size: int, channels: int = 3) -> np.ndarray:
+    """Decode, crop and resize one image.
+
+    What `crop` leaves is resized so that its shorter side has `image_size` pixels (bilinear with
+    antialiasing, as Pillow's BILINEAR), and the centred square of that is kept. Transparent pixels
+    are laid on white, 16-bit greys scaled to 8, EXIF rotations undone, the first frame taken.
+
+    Args:
+        content: of a JPEG, PNG, WebP, BMP or GIF file.
+        crop: see `crops.box_of`.
+        image_size: width and height in pixels.
+        channels: 1 (grey) or 3 (RGB).
+
+    Returns:
+        `(image_size, image_size, channels)`, uint8.
+
+    Raises:
+        Unreadable: no image, a damaged one, too large a one, or one that `crop` does not fit.
+    """
+    return fit(read(content), crop, image_size, channels)
+
+
+def fit(image: Image.Image, crop: str, image_size: int, channels: int) -> np.ndarray:
+    """Crop and resize an image of mode L or RGB. Arguments, returns and errors as for `decode`."""
+    try:
+        box = box_of(crop, image.width, image.height)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+    image = image.convert("L" if channels == 1 else "RGB")
+    array = np.asarray(_resized(image, box, image_size, squeeze=crop == "none"))
+    return array.reshape(image_size, image_size, channels)
+
+
+def read(content: bytes) -> Image.Image:
+    """Decode a whole image, upright, of mode L or RGB.
+
+    Args:
+        content: of a file.
+
+    Raises:
+        Unreadable: see `decode`.
+    """
+    _refuse_other(content)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            pixels = image.width * image.height
+            if pixels > MAX_PIXELS:
+                raise Unreadable(f"has more than {MAX_PIXELS:,} pixels")
+            # Several of the largest at once would take gigabytes.
+            with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
+                image.load()
+                if image.format == "PNG":
+                    _scale_key(image, content[_PNG_BITS])
+                ImageOps.exif_transpose(image, in_place=True)
+                return plain(image)
+    except (Unreadable, MemoryError):
+        raise
+    except Image.UnidentifiedImageError:
+        raise Unreadable(f"is not an image of a known format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise Unreadable(f"has more than {MAX_PIXELS:,} pixels") from None
+    # A file that was not written by an image program can make a decoder fail in any way.
+    except Exception as error:
+        raise Unreadable(f"is damaged: {str(error)[:100] or type(error).__name__}") from error
+
+
+def _refuse_other(content: bytes) -> None:
+    if not content:
+        raise Unreadable("is empty")
+    if content[:64].lstrip().startswith(b"<"):
+        raise Unreadable("is a web page, not an image")
+    # libjpeg draws what is left of a file that a broken download filled up with zeros, in grey.
+    kept = content.rstrip(b"\0")
+    is_jpeg = content.startswith(b"\xff\xd8")
+    padded = is_jpeg and len(content) - len(kept) >= _PADDING
+    # Within the pixels' data no such marker can stand.
+    if padded and kept.rfind(_JPEG_END) <= kept.rfind(_JPEG_SCAN):
+        raise Unreadable("is damaged: its end is filled with zeros")
+
+
+def _scale_key(image: Image.Image, bits: int) -> None:
+    """Bring the transparent colour of a PNG file to 8 bits, as Pillow brought the pixels alone."""
+    key = image.info.get("transparency")
+    if image.mode == "L" and bits < 8 and key is not None:
+        largest = 2**bits - 1
+        image.info["transparency"] = (key & largest) * 255 // largest
+    elif image.mode == "RGB" and bits == 16 and key is not None:
+        image.info["transparency"] = tuple(level >> 8 for level in key)
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """The same picture in mode L or RGB: transparency on white, 16-bit greys scaled to 8."""
+    if image.mode.startswith("I"):  # 16-bit greys, which convert() would clip at 255
+        levels = np.asarray(image).astype(np.int64)
+        scaled = np.clip((levels + 128) // 257, 0, 255).astype(np.uint8)
+        scaled[levels == image.info.get("transparency")] = 255
+        return Image.fromarray(scaled)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        paper.alpha_composite(image)
+        return paper.convert("RGB")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _resized(
+    image: Image.Image, box: tuple[int, int, int, int], image_size: int, *, squeeze: bool
+) -> Image.Image:
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    shorter = min(width, height)
+    if squeeze or width == height:
+        size = (image_size, image_size)
+    else:
+        size = (image_size * width // shorter, image_size * height // shorter)
+    if (width, height) == size:
+        resized = image.crop(box)
+    else:
+        # Cropped first: resize(box=) mixes pixels from beyond the box into its edges.
+        resized = image.crop(box).resize(size, Image.Resampling.BILINEAR)
+    if size == (image_size, image_size):
+        return resized
+    x, y = (round((side - image_size) / 2) for side in size)
+    return resized.crop((x, y, x + image_size, y + image_size))

@@ -1,0 +1,183 @@
+"""What a source of images holds: layout, counts, sizes, faults, labels, and some to look at."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from kvae import data
+from kvae.data import celeba, folder
+from kvae.data.celeba.copies import ALIGNED, JpegCopy, find_copy
+from kvae.data.images.decoding import Unreadable, fit, read
+from kvae.data.images.sets import Source, in_order
+from kvae.data.splits import SPLITS
+from kvae.errors import KvaeError, UsageError
+from kvae.probability.streams import generator
+
+SHEET_PIXELS = 64
+_SHEET_IMAGES, _SHEET_SEED = 60, 0
+
+
+class _Seen(NamedTuple):
+    """One readable image.
+
+    Args:
+        size: width and height in pixels, upright.
+        mode: "grey" or "RGB", as decoded.
+        fault: why the crop does not fit it; "" if it does.
+        small: for the sheet, `(pixels, pixels, 3)`; None for most images.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    fault: str
+    small: np.ndarray | None
+
+
+class Found(NamedTuple):
+    """What a source holds.
+
+    Args:
+        report: JSON values, with all unreadable images.
+        images: some at random as training would see them, `(n, pixels, pixels, channels)` uint8.
+        title: what they are.
+    """
+
+    report: dict[str, Any]
+    images: np.ndarray
+    title: str
+
+
+def inspect(
+    data_dir: str | None,
+    *,
+    dataset: str = "",
+    crop: str = "",
+    image_size: int = SHEET_PIXELS,
+    labels_file: str | None = None,
+    channels: int = 3,
+    split_seed: int = 0,
+) -> Found:
+    """Decode every image of a source once.
+
+    Args:
+        data_dir: folder, zip or file.
+        dataset: "celeba", "folder" or "tfds:NAME"; "": celeba where its layout is recognised, else
+            folder.
+        crop: see `crops.box_of`; "": that of the dataset's preset.
+        image_size: of the images to look at, pixels.
+        labels_file: see `folder.load`.
+        channels: 1 (grey) or 3 (RGB).
+        split_seed: of the splits that are drawn.
+
+    Raises:
+        UsageError: an option that is not allowed.
+        DataError: there are no images.
+    """
+    dataset = dataset or _recognised(data_dir)
+    source = _source(
+        dataset, labels_file,
+        data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
+        **({"crop": crop} if crop else {}),
+    )  # fmt: skip
+    places = [place for split in SPLITS for place in source.places[split]]
+    chosen = generator(_SHEET_SEED, "sheet of images").permutation(len(places))[:_SHEET_IMAGES]
+    seen = list(_look(source, set(chosen.tolist())))
+    images = [one.small for one in seen if isinstance(one, _Seen) and one.small is not None]
+    title = (
+        f"{source.name}: {len(images)} of {len(places):,} images, crop {source.options.crop}, "
+        f"{image_size}x{image_size}"
+    )
+    return Found(_report(source, places, seen), np.array(images), title)
+
+
+def _recognised(data_dir: str | None) -> str:
+    """celeba or folder."""
+    if data_dir is None:
+        raise UsageError("--data-dir is needed: a folder, a zip or parquet files")
+    if not Path(data_dir).expanduser().exists():
+        raise UsageError(f"--data-dir {data_dir}: no such file or folder")
+    try:
+        copy = find_copy(data_dir)
+    except KvaeError:
+        return "folder"
+    if not isinstance(copy, JpegCopy):
+        return "celeba"
+    first = copy.files.root.resolve() / next(iter(copy.paths.values()))
+    return "celeba" if copy.partition or ALIGNED in str(first) else "folder"
+
+
+def _source(dataset: str, labels_file: str | None, **options: Any) -> Source:
+    if data.key_of(dataset) == data.TFDS:
+        from kvae.data import tfds
+
+        return tfds.source(tfds_name=dataset.partition(":")[2], **options)
+    if dataset == "celeba":
+        return celeba.source(**options)
+    if dataset == "folder":
+        return folder.source(labels_file=labels_file, **options)
+    raise UsageError(f"--dataset takes celeba, folder or tfds:NAME, received {dataset!r}")
+
+
+def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
+    options = source.options
+
+    def work(index: int, content: bytes) -> _Seen | Unreadable:
+        try:
+            image = read(content)
+        except Unreadable as error:
+            return error
+        mode = "grey" if image.mode == "L" else "RGB"
+        try:
+            small = fit(image, options.crop, options.image_size, options.channels)
+        except Unreadable as error:
+            return _Seen(image.size, mode, str(error), None)
+        return _Seen(image.size, mode, "", small if index in chosen else None)
+
+    with tqdm(total=source.count, desc="looking", unit=" images") as progress:
+        for found in in_order(source.contents(), work, 3 * options.image_size**2):
+            progress.update(len(found))
+            yield from found
+
+
+def _report(source: Source, places: list[str], seen: list[_Seen | Unreadable]) -> dict[str, Any]:
+    good = [one for one in seen if isinstance(one, _Seen)]
+    sizes = Counter(one.size for one in good)
+    faults = {
+        place: str(one) if isinstance(one, Unreadable) else one.fault
+        for place, one in zip(places, seen, strict=True)
+        if isinstance(one, Unreadable) or one.fault
+    }
+    return {
+        "dataset": source.name,
+        "layout": source.layout,
+        "images": len(seen),
+        "splits": {split: len(source.places[split]) for split in SPLITS},
+        "split": source.card["split"],
+        "sizes": {f"{w}x{h}": count for (w, h), count in sizes.most_common()},
+        "smallest_side": min((min(size) for size in sizes), default=0),
+        "largest_side": max((max(size) for size in sizes), default=0),
+        "colours": dict(Counter(one.mode for one in good)),
+        "crop": source.options.crop,
+        "unreadable": faults,
+        "labels": _rates(source),
+        "notes": list(source.notes),
+        **{k: source.card[k] for k in ("missing", "not_listed") if source.card.get(k)},
+    }
+
+
+def _rates(source: Source) -> dict[str, Any]:
+    """Part of the images that has an attribute, or images of each class."""
+    names = source.card.get("label_names", {})
+    return {
+        label: round(float(values.mean()), 4)
+        if values.dtype == bool
+        else {
+            str(names[label][code] if label in names else code): int(count)
+            for code, count in zip(*np.unique(values, return_counts=True), strict=True)
+        }
+        for label, values in source.labels.items()
+    }

@@ -1,0 +1,185 @@
+"""python -m kvae.data: a report of a source of images, and a sheet of some of them."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kvae import cli
+from kvae.errors import UsageError
+from kvae.options import MAX_SEED
+
+_MAX_CLASSES, _MAX_RATES, _MAX_FAULTS, _MAX_SIZES = 12, 60, 20, 5
+
+
+def main(argv: Sequence[str], prog: str = "python -m kvae.data") -> None:
+    """Read the arguments and inspect what they name."""
+    inspect(**arguments(argv, prog))
+
+
+def inspect(
+    data_dir: str | None,
+    *,
+    sheet: str | Path = "contact_sheet.png",
+    json_file: str | Path | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Print what a source of images holds and draw some of them.
+
+    Args:
+        data_dir: folder, zip or file.
+        sheet: PNG to write.
+        json_file: file for the report, with every unreadable image; None: none.
+        **options: of `kvae.data.inspection.inspect`.
+
+    Returns:
+        The report.
+
+    Raises:
+        UsageError: an option that is not allowed.
+        DataError: there are no images.
+    """
+    from kvae.data import inspection
+
+    _check_output("--sheet", sheet, data_dir, ".png")
+    if json_file is not None:
+        _check_output("--json", json_file, data_dir, ".json")
+    report, images, title = inspection.inspect(data_dir, **options)
+    _print(report)
+    if json_file is not None:
+        Path(json_file).write_text(json.dumps(report, indent=1))
+        _say(f"{'report':12}{json_file}")
+    if len(images):
+        from kvae.data.images.pixels import as_unit_interval
+        from kvae.figures.images import save_sheet
+
+        save_sheet(Path(sheet), as_unit_interval(images), title)
+        _say(f"{'sheet':12}{sheet}")
+    else:
+        _say(f"{'sheet':12}none: no image can be read and fits the crop {report['crop']}")
+    return report
+
+
+def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[str, Any]:
+    """Read the arguments of python -m kvae.data.
+
+    Returns:
+        Keyword arguments of `kvae.data.inspection.inspect`.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    parser = cli.Parser(
+        prog=prog,
+        description="Look at every image of a source, and report what a training would find.",
+    )
+    parser.add_argument("--data-dir", metavar="PATH", help="folder, zip or parquet file")
+    parser.add_argument(
+        "--dataset", default="", metavar="NAME",
+        help="celeba, folder or tfds:NAME (default: celeba where it is recognised, else folder)",
+    )  # fmt: skip
+    parser.add_argument("--crop", default="", metavar="CROP", help="as for train.py")
+    parser.add_argument(
+        "--image-size", type=cli.whole(8, 512), default=64, metavar="PIXELS",
+        help="of the images on the sheet (default: 64)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), default=3, metavar="N", help="as for train.py"
+    )
+    parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
+    parser.add_argument(
+        "--split-seed", type=cli.whole(0, MAX_SEED), default=0, metavar="N", help="as for train.py"
+    )
+    parser.add_argument(
+        "--sheet", default="contact_sheet.png", metavar="FILE",
+        help="PNG of 60 images as training would see them (default: contact_sheet.png)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", dest="json_file", metavar="FILE",
+        help="write the report there (.json), with every unreadable image",
+    )  # fmt: skip
+    cli.add_debug(parser)
+    given = vars(parser.parse_args(argv))
+    given.pop("debug")
+    return given
+
+
+def _check_output(option: str, path: str | Path, data_dir: str | None, suffix: str) -> None:
+    """Refuse what cannot be written, and what would become part of the data."""
+    path = Path(path)
+    if path.suffix.lower() != suffix or not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"{option} is a {suffix} file in a folder that exists, received {path}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {path} cannot be written")
+    source = Path(data_dir or "/").expanduser().resolve()
+    if data_dir is not None and source.is_dir() and path.resolve().is_relative_to(source):
+        raise UsageError(
+            f"{option} {path} would lie in --data-dir, among the data: choose another folder"
+        )
+
+
+def _print(report: dict[str, Any]) -> None:
+    sizes, colours = report["sizes"], report["colours"]
+    rule = report["split"].replace("own", "the source's own", 1)
+    lines = {
+        "layout": report["layout"],
+        "images": f"{report['images']:,}",
+        "splits": ", ".join(f"{n:,} {name}" for name, n in report["splits"].items()) + f" ({rule})",
+        "sizes": _first([f"{size} ({count:,})" for size, count in sizes.items()], _MAX_SIZES),
+        "colours": ", ".join(f"{n:,} {mode}" for mode, n in colours.items()) or "none",
+        "crop": report["crop"],
+    }
+    if len(sizes) > 1:
+        smallest, largest = report["smallest_side"], report["largest_side"]
+        lines["sizes"] += f"; sides of {smallest:,} to {largest:,} pixels"
+    if "missing" in report:
+        lines["missing"] = f"{report['missing']:,} (listed, but not there)"
+    if "not_listed" in report:
+        lines["not listed"] = f"{report['not_listed']:,} (there, but in no split: left out)"
+    for name, text in lines.items():
+        _say(f"{name:12}{text}")
+    for note in report["notes"]:
+        _say(f"{'note':12}{note}")
+    faults, labels = report["unreadable"], report["labels"]
+    _say(f"{'unreadable':12}{len(faults):,}{':' if faults else ''}")
+    _print_lines([f"  {place} {why}" for place, why in faults.items()], _MAX_FAULTS)
+    _say(f"{'labels':12}{len(labels):,}{':' if labels else ''}")
+    rates = {label: rate for label, rate in labels.items() if not isinstance(rate, dict)}
+    _print_lines(_table(rates, "{:.1%}"), _MAX_RATES)
+    for label, counts in labels.items():
+        if isinstance(counts, dict):
+            few, many = min(counts.values()), max(counts.values())
+            each = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+            each += " image" if many == 1 else " images"
+            _say(f"  {label}: {len(counts):,} classes, {each} each")
+            largest_first = sorted(counts.items(), key=lambda item: -item[1])
+            shown = dict(largest_first) if len(counts) > _MAX_CLASSES else counts
+            _print_lines([f"  {line}" for line in _table(shown, "{:,}")], _MAX_CLASSES)
+
+
+def _say(text: str) -> None:
+    """Print; a file's name may hold what the terminal cannot show."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _first(texts: list[str], limit: int) -> str:
+    more = f" and {len(texts) - limit:,} more" if len(texts) > limit else ""
+    return (", ".join(texts[:limit]) or "none") + more
+
+
+def _table(values: dict[str, float], number: str) -> list[str]:
+    """Lines of a name and a number, both in columns."""
+    numbers = [number.format(value) for value in values.values()]
+    wide, right = max(map(len, values), default=0), max(map(len, numbers), default=0)
+    return [f"  {name:{wide}}  {text:>{right}}" for name, text in zip(values, numbers, strict=True)]
+
+
+def _print_lines(lines: list[str], limit: int) -> None:
+    for line in lines[:limit]:
+        _say(line)
+    if len(lines) > limit:
+        indent = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
+        _say(f"{indent}and {len(lines) - limit:,} more; --json writes them all")

@@ -1,0 +1,1 @@
+"""Tables of numbers, from NumPy's files and from text."""

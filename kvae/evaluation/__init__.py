@@ -1,0 +1,1 @@
+"""What evaluate.py says of a published version: numbers, findings and figures."""

@@ -1,0 +1,248 @@
+"""Everything evaluate.py writes about a published version: metrics.json and figures."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kvae import data
+from kvae.data import MIN_SPLIT_ROWS, Dataset
+from kvae.data.conditions import Conditions, conditioned, conditions_of
+from kvae.errors import DataError, UsageError
+from kvae.evaluation import drawing, measurements
+from kvae.evaluation.doctor import diagnose
+from kvae.evaluation.doctor import report as doctors_report
+from kvae.evaluation.images import train_features
+from kvae.evaluation.table import print_table
+from kvae.features import AUTO, feature_net
+from kvae.files import writable_folder
+from kvae.serving.versions import Version, find_version, read_metadata
+
+METRICS_FILE = "metrics.json"
+_BATCH = {"vectors": 2_000, "images": 250}
+
+
+class Job(NamedTuple):
+    """What is to be evaluated, checked.
+
+    Args:
+        version: the published version.
+        dataset: the data to measure it on.
+        label: what colours the latent map; "" for nothing.
+        folder: where to write, writable.
+        cache_dir: where decoded images and feature nets are kept; None: the default.
+        conditions: the columns of a conditional model's condition.
+    """
+
+    version: Version
+    dataset: Dataset
+    label: str
+    folder: Path
+    cache_dir: str | None = None
+    conditions: Conditions = Conditions()
+
+
+def prepare(
+    model: str,
+    *,
+    data_dir: str | None = None,
+    labels_file: str | None = None,
+    cache_dir: str | None = None,
+    output: str | None = None,
+    color_by: str | None = None,
+) -> Job:
+    """Find the model and its data, and check all that needs no TensorFlow.
+
+    Args:
+        model: `saved`, `saved/<name>` or `saved/<name>/<number>`.
+        data_dir: where the dataset is now; None: where it was in training.
+        labels_file: where the labels of a folder of images are now; None: as in training.
+        cache_dir: where decoded images are kept; None: the default, wherever training kept them.
+        output: folder to write to; None: `saved/<name>/evaluation/<number>`.
+        color_by: label that colours the latent map; None: the dataset's own.
+
+    Raises:
+        UsageError: no such model, label or folder.
+        DataError: the dataset cannot be read.
+    """
+    version = find_version(model)
+    print(f"model      {version.path}")
+    folder = Path(output) if output else version.evaluation
+    writable_folder(folder, "--output")
+    moved = {"data_dir": data_dir, "labels_file": labels_file, "cache_dir": cache_dir}
+    metadata = read_metadata(version)
+    dataset = _load(metadata, moved)
+    label = _label(dataset, color_by)
+    return Job(version, dataset, label, folder, cache_dir, _conditions(dataset, metadata))
+
+
+def evaluate(
+    job: Job,
+    *,
+    num_draws: int = 500,
+    features: str = "auto",
+    inception_weights: str | None = None,
+    num_samples: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure a published version on the test split and draw its figures.
+
+    Only the SavedModel's signatures are used: what is measured is what is served. The numbers are
+    written before anything is drawn, so that a figure that fails does not cost them.
+
+    Args:
+        job: from `prepare`.
+        num_draws: importance draws of the log-likelihood, at least 1.
+        features: what judges samples of images, a key of `kvae.features.FEATURES` or "auto".
+        inception_weights: file of the weights of InceptionV3 without its top.
+        num_samples: images in a set of samples, at most as many as there are test images; None:
+            10,000.
+        seed: of all draws.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        UsageError: the features cannot be had.
+    """
+    from kvae.serving.served import (
+        ServedModel,  # imports TensorFlow: not before `prepare` has passed
+    )
+
+    dataset, folder = job.dataset, job.folder
+    if dataset.kind != "images" and (
+        features != AUTO or inception_weights or num_samples is not None
+    ):
+        raise UsageError(
+            "--features, --inception-weights and --num-samples are for images; the rows of this "
+            "dataset are vectors"
+        )
+    given = job.conditions.of(dataset.test.labels) if job.conditions.dim else None
+    served = ServedModel(job.version, _BATCH[dataset.kind], given)
+    train = None
+    if dataset.kind == "images":
+        net = feature_net(
+            features, dataset, inception_weights=inception_weights, cache_dir=job.cache_dir
+        )
+        print(f"features   {net.description}", flush=True)
+        train = train_features(net, dataset, seed)
+    dataset = conditioned(dataset, job.conditions)
+    print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
+    metrics, protocol = measurements.measure(
+        served, dataset, num_draws=num_draws, seed=seed, train=train, num_samples=num_samples
+    )
+    metadata = served.metadata
+    diagnosis = diagnose(
+        {**metrics, "sampler": metadata["sampler"]},
+        config=metadata["config"], history=metadata["history"],
+    )  # fmt: skip
+    whole = {
+        **metrics,
+        "findings": [finding._asdict() for finding in diagnosis],
+        "protocol": protocol,
+    }
+    text = json.dumps(whole, indent=1, allow_nan=False)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
+        (Path(workshop) / METRICS_FILE).write_text(text)
+        written = _move_all(Path(workshop), folder)
+        print_table(metrics)
+        print(f"\n{doctors_report(diagnosis)}")
+        print("\ndrawing    figures", flush=True)
+        drawing.draw(
+            Path(workshop), served, dataset,
+            metrics=metrics, label=job.label, train=train, seed=seed,
+        )  # fmt: skip
+        written += _move_all(Path(workshop), folder)
+    print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
+    return whole
+
+
+def _move_all(workshop: Path, folder: Path) -> list[str]:
+    """Move finished files, each at once; their names."""
+    names = sorted(path.name for path in workshop.iterdir())
+    for name in names:
+        (workshop / name).replace(folder / name)
+    return names
+
+
+def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
+    config = metadata["config"]
+    if "dataset" not in config:
+        raise UsageError(
+            "this version does not say what it was trained on: publish it with --like VERSION, a "
+            "version trained on the same data"
+        )
+    known = data.options_of(config["dataset"])
+    # Nothing is written where a version says, which may be somebody else's.
+    options = {name: config[name] for name in known if name in config and name != "cache_dir"}
+    for name, value in moved.items():
+        if value is None:
+            continue
+        if name not in known:
+            raise UsageError(
+                f"--{name.replace('_', '-')} does not apply to dataset {config['dataset']}"
+            )
+        options[name] = value
+    if moved["data_dir"] is None and options.get("data_dir"):
+        data.check_made(config["dataset"], options["data_dir"])
+    dataset = data.load(config["dataset"], **options)
+    shape = dataset.test.x.shape[1:]
+    _check_card(dataset.card, metadata["data_card"])
+    if len(dataset.test.x) < MIN_SPLIT_ROWS:
+        raise DataError(
+            f"{MIN_SPLIT_ROWS} test rows at least are needed to measure anything, the test split "
+            f"of {config['dataset']} has {len(dataset.test.x)}"
+        )
+    wanted = tuple(metadata["model"]["element_shape"])
+    if shape != wanted:
+        raise UsageError(f"the model takes x of {wanted}, the data have {shape}")
+    return dataset
+
+
+# Of the data card: a fuller or damaged copy of the same data.
+_MAY_CHANGE = ("counts", "missing", "not_listed", "unreadable")
+
+
+def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
+    """The data must be those that the model was trained on; only their folder may differ."""
+    now = json.loads(json.dumps(now))
+    for key in sorted({*now, *then} - {"source"}):
+        if now.get(key) == then.get(key):
+            continue
+        if key == "split_of" and key in now and key in then:
+            raise UsageError(
+                "the set of files has changed since training, and with it the random split: some "
+                "of its test rows were trained on. Evaluate on the files of then, or train again"
+            )
+        if key not in _MAY_CHANGE:
+            raise UsageError(
+                f"these are not the data that the model was trained on: {key!r} of the data card "
+                f"was {str(then.get(key))[:80]}, is {str(now.get(key))[:80]}"
+            )
+        print(f"note: {key} of the data was {then.get(key)} in training, is {now.get(key)}")
+
+
+def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:
+    """The columns that the model was trained with."""
+    then = metadata.get("condition", {"labels": [], "names": []})
+    missing = [label for label in then["labels"] if label not in dataset.train.labels]
+    if missing:
+        raise UsageError(
+            f"the model was trained with the labels {', '.join(then['labels'])} as conditions; "
+            f"these data have no {', '.join(missing)}"
+        )
+    found = conditions_of(dataset, then["labels"])
+    if found.names != then["names"]:
+        raise UsageError(
+            f"the model was trained with the conditions {', '.join(then['names'])}; in these data "
+            f"they are {', '.join(found.names)}"
+        )
+    return found
+
+
+def _label(dataset: Dataset, color_by: str | None) -> str:
+    label = color_by or dataset.color_by
+    if label and label not in dataset.test.labels:
+        allowed = ", ".join(dataset.test.labels) or "none: this dataset has no labels"
+        raise UsageError(f"--color-by: choose one of {allowed}; received {label!r}")
+    return label

@@ -1,0 +1,96 @@
+"""evaluate.py and its options."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kvae import backend, cli
+from kvae.errors import UsageError
+from kvae.features import AUTO, FEATURES
+from kvae.options import MAX_SEED
+
+
+def main(argv: Sequence[str], prog: str = "evaluate.py") -> None:
+    """Read the arguments, then evaluate what they name."""
+    where, draws = arguments(argv, prog)
+    backend.use(backend.TENSORFLOW)  # which SavedModels are of
+    from kvae.evaluation import evaluate
+
+    job = evaluate.prepare(**where)
+    backend.quiet_import("kvae.serving.served")
+    evaluate.evaluate(job, **draws)
+
+
+def arguments(
+    argv: Sequence[str], prog: str = "evaluate.py"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the arguments of evaluate.py.
+
+    Returns:
+        Keyword arguments of `kvae.evaluation.evaluate.prepare` and of
+        `kvae.evaluation.evaluate.evaluate`.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    parser = cli.Parser(
+        prog=prog,
+        description="Measure a published model and draw its figures, through its SavedModel alone.",
+    )
+    cli.add_model(parser)
+    parser.add_argument(
+        "--data-dir",
+        metavar="PATH",
+        help="copy of the dataset (folder or file), if it moved since training",
+    )
+    parser.add_argument(
+        "--labels-file", metavar="FILE", help="labels of a folder of images, if they moved"
+    )
+    parser.add_argument(
+        "--cache-dir", metavar="DIR",
+        help="where decoded images are kept (default: ~/.cache/kvae, wherever training kept them)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder to write to, instead of saved/NAME/evaluation/NUMBER",
+    )
+    parser.add_argument("--color-by", metavar="LABEL", help="label that colours the latent map")
+    parser.add_argument(
+        "--num-draws", type=cli.whole(1, 10**6), default=500, metavar="K",
+        help="importance draws of the log-likelihood (default: 500)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--features", choices=(AUTO, *FEATURES), default=AUTO, metavar="NAME",
+        help="what judges samples of images: "
+        + "; ".join(f"{name}: {member.help}" for name, member in FEATURES.items())
+        + " (default: auto, the first of them that can be had)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--inception-weights", metavar="FILE",
+        help="ImageNet weights of Keras's InceptionV3 without its top, .h5",
+    )  # fmt: skip
+    parser.add_argument(
+        "--num-samples", type=cli.whole(100, 10**6), metavar="N",
+        help="images in a set of samples, and test images that they are held against, at most "
+        "(default: 10000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed",
+        type=cli.whole(0, MAX_SEED),
+        default=0,
+        metavar="N",
+        help="of all draws (default: 0)",
+    )
+    cli.add_debug(parser)
+    given = vars(parser.parse_args(argv))
+    given.pop("debug")
+    weights = given["inception_weights"]
+    if weights and given["features"] not in (AUTO, "inception"):
+        raise UsageError(
+            f"--inception-weights goes with --features inception, received {given['features']}"
+        )
+    if weights and not Path(weights).is_file():
+        raise UsageError(f"--inception-weights: no such file: {weights}")
+    names = ("num_draws", "features", "inception_weights", "num_samples", "seed")
+    return given, {name: given.pop(name) for name in names}

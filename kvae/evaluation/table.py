@@ -1,0 +1,185 @@
+"""The metrics as a table in the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kvae.metrics.likelihood import BUG_STDERRS
+
+# Group by group: the key, its title, how it is written, and the key that it is out of.
+_SHOWN = {
+    "test points, nats": (
+        ("elbo_nats", "ELBO", "{:.4f}", None),
+        ("distortion_nats", "distortion", "{:.4f}", None),
+        ("rate_nats", "rate", "{:.4f}", None),
+        ("log_likelihood_nats", "log-likelihood, bound", "{:.4f}", None),
+        ("true_log_likelihood_nats", "log-likelihood, true", "{:.4f}", None),
+        ("bits_per_dim_bound", "bits per dimension, bound", "{:.4f}", None),
+        ("gap_nats", "gap, true minus bound", "{:.4f}", None),
+    ),
+    "importance weights": (
+        (
+            "effective_sample_fraction",
+            "effective share of {effective_sample_draws} draws",
+            "{:.3f}",
+            None,
+        ),
+        ("effective_sample_fraction_p5", "the same, 5% quantile over rows", "{:.3f}", None),
+    ),
+    "reconstruction and latents": (
+        ("reconstruction_mse", "reconstruction MSE", "{:.6f}", None),
+        ("psnr_db", "reconstruction PSNR, dB", "{:.2f}", None),
+        ("ssim", "reconstruction SSIM", "{:.4f}", None),
+        ("variance_ratio", "likelihood's variance over the error", "{:.3f}", None),
+        ("active_units", "active units", "{}", "latent_dim"),
+        ("mutual_information_nats", "mutual information of x and z, nats", "{:.3f}", None),
+        ("total_correlation_nats", "total correlation, nats", "{:.3f}", None),
+        ("prior_gap_nats", "gap from the posteriors to the prior", "{:.3f}", None),
+    ),
+    "disentanglement": (
+        ("mig", "MIG", "{:.3f}", None),
+        ("dci_disentanglement", "DCI disentanglement", "{:.3f}", None),
+        ("dci_completeness", "DCI completeness", "{:.3f}", None),
+        ("dci_informativeness", "DCI informativeness", "{:.3f}", None),
+        ("factor_vae", "FactorVAE score", "{:.3f}", None),
+    ),
+    "generated points": (
+        ("modes_captured", "modes captured", "{}", "num_modes"),
+        ("largest_relative_weight_error", "largest relative weight error", "{:.3f}", None),
+        ("weights_kl_nats", "KL(shares, weights), nats", "{:.5f}", None),
+        ("outlier_fraction", "outliers", "{:.4f}", None),
+        ("true_outlier_fraction", "outliers among test points", "{:.4f}", None),
+        ("generated_true_log_density_nats", "true log-density, nats", "{:.4f}", None),
+        ("test_true_log_density_nats", "true log-density of test points", "{:.4f}", None),
+        ("sliced_wasserstein", "sliced Wasserstein distance", "{:.4f}", None),
+        ("sliced_wasserstein_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
+        ("energy_distance", "energy distance", "{:.5f}", None),
+        ("energy_distance_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
+    ),
+}
+# Where every draw tells its row, the one is a lower and the other an upper bound.
+_SATURATING = {"mutual_information_nats": "over ", "total_correlation_nats": "under "}
+_SEPARATION = (
+    ("k-NN accuracy", ("knn_accuracy_latent", "knn_accuracy_x", "bayes_accuracy")),
+    ("silhouette", ("silhouette_latent", "silhouette_x", "")),
+    ("adjusted Rand index of a fit", ("ari_latent", "ari_x", "ari_bayes")),
+)
+
+
+def print_table(metrics: Mapping[str, Any]) -> None:
+    """Print the metrics: of the prior, and beside it of the sampler if there is one.
+
+    Args:
+        metrics: from `kvae.evaluation.measurements.measure`.
+    """
+    # Not every sampler has a density, but all have samples.
+    keys = (key for shown in _SHOWN.values() for key, *_ in shown)
+    columns = ("", "_sampler") if any(f"{key}_sampler" in metrics for key in keys) else ("",)
+    if len(columns) > 1:
+        print(f"\n  {'':38}{'prior':>12}{'sampler':>26}", end="")
+    for group, shown in _SHOWN.items():
+        rows = [
+            (
+                title.format_map(metrics),
+                [_cell(metrics, key, suffix, form, whole) for suffix in columns],
+            )
+            for key, title, form, whole in shown
+            if any(key + suffix in metrics for suffix in columns)
+        ]
+        _print_rows(group, rows)
+        if group == "test points, nats":
+            _print_rows(*_curve(metrics, columns))
+        if group == "importance weights" and _rests_on_one_draw(metrics):
+            print("    one draw has nearly all the weight: the bound is far below log p(x)")
+    _print_separation(metrics)
+    _print_samples(metrics)
+    if metrics.get("gap_is_a_bug") or metrics.get("gap_is_a_bug_sampler"):
+        print(
+            "\n  BUG: the model's bound lies above the true log-likelihood by over "
+            f"{BUG_STDERRS} standard\n  errors, more than chance explains. Please report it."
+        )
+
+
+def _rests_on_one_draw(metrics):
+    draws = metrics.get("effective_sample_draws")
+    return draws is not None and metrics["effective_sample_fraction"] * draws < 1.5
+
+
+def _cell(metrics, key, suffix, form, whole=None):
+    if key + suffix not in metrics:
+        return ""
+    value = metrics[key + suffix]
+    text = f"{form.format(value):>12}"
+    if whole:
+        return f"{text} of {metrics[whole]}"
+    if key in _SATURATING and metrics.get("mutual_information_saturated"):
+        return f"{_SATURATING[key]}{form.format(value).strip()}".rjust(12)
+    stderr = metrics.get(f"{key}{suffix}_stderr")
+    return text if stderr is None else f"{text} ± {form.format(stderr)}"
+
+
+def _curve(metrics, columns):
+    """The gap, or without a truth the bound, against the number of draws."""
+    curves = [metrics.get("bound_curve" + suffix, []) for suffix in columns]
+    key = "gap_nats" if any("gap_nats" in point for point in curves[0]) else "bound_nats"
+    rows = []
+    for which, point in enumerate(curves[0]):
+        title = f"K = {point['num_draws']:,} on {point['rows']:,} rows"
+        cells = [_cell(curve[which], key, "", "{:.4f}") if curve else "" for curve in curves]
+        rows.append((title, cells))
+    return f"{key.removesuffix('_nats')} with K draws, nats", rows
+
+
+def _print_rows(group, rows):
+    if rows:
+        print(f"\n  {group}")
+    for title, cells in rows:
+        print(f"    {title:36}{''.join(f'{cell:26}' for cell in cells)}".rstrip())
+
+
+def _print_separation(metrics):
+    if "knn_accuracy_latent" not in metrics:
+        return
+    truth = "true posterior" if "bayes_accuracy" in metrics else ""
+    print(f"\n  {'labels apart':38}{'latent':>12}{'data':>12}{truth:>16}".rstrip())
+    for title, keys in _SEPARATION:
+        latent, data_, best = (_cell(metrics, key, "", "{:.4f}") for key in keys)
+        print(f"    {title:36}{latent:>12}{data_:>12}{best:>16}".rstrip())
+
+
+_AGAINST = (
+    ("floor", "train images"),
+    ("reconstructions", "reconstructions"),
+    ("prior", "prior"),
+    ("sampler", "sampler"),
+)
+_JUDGED = (
+    ("fid_keras_inception", "FID, Keras's Inception", "{:.2f}"),
+    ("frechet_inception", "Fréchet distance, other Inception", "{:.2f}"),
+    ("frechet_attributes", "Fréchet distance, attributes", "{:.2f}"),
+    ("frechet_pca", "Fréchet distance, PCA", "{:.2f}"),
+    ("precision", "precision", "{:.3f}"),
+    ("recall", "recall", "{:.3f}"),
+    ("density", "density", "{:.3f}"),
+    ("coverage", "coverage", "{:.3f}"),
+    ("nearest_train_distance_ratio", "nearest train image, over test's", "{:.3f}"),
+    ("memorised_fraction", "memorised, 0.01 expected", "{:.3f}"),
+)
+
+
+def _print_samples(metrics):
+    """Sets of images beside one another."""
+    for key, title in _AGAINST:
+        wrong = metrics.get(f"not_finite_samples_{key}")
+        if wrong:
+            print(f"\n  {wrong} samples of the {title} are not finite: nothing is said of them")
+    columns = [(key, title) for key, title in _AGAINST if f"coverage_{key}" in metrics]
+    if not columns:
+        return
+    print(f"\n  {'against test images':38}{''.join(f'{title:>17}' for _, title in columns)}")
+    for name, title, form in _JUDGED:
+        cells = [
+            form.format(metrics[f"{name}_{key}"]) if f"{name}_{key}" in metrics else ""
+            for key, _ in columns
+        ]
+        if any(cells):
+            print(f"    {title:36}{''.join(f'{cell:>17}' for cell in cells)}".rstrip())

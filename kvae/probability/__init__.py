@@ -1,0 +1,1 @@
+"""Distributions, and the numbers that they are drawn with."""

@@ -1,0 +1,1 @@
+"""What a published version is: its place, its signatures, its graph."""

@@ -1,0 +1,81 @@
+"""A VAE as a SavedModel that TF Serving loads. A row with a non-finite value answers NaN there."""
+
+import math
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from kvae.model import VAE
+from kvae.serving.signatures import Endpoint, endpoints
+
+
+def float32_twin(vae: VAE) -> VAE:
+    """A copy with the same weights that computes in float32 throughout."""
+    twin = VAE.from_config(vae.get_config())
+    twin.set_weights(vae.get_weights())
+    for layer in (twin, *twin._flatten_layers()):
+        layer.dtype_policy = "float32"
+    return twin
+
+
+def write_saved_model(
+    twin: VAE, directory: Path, signatures: dict[str, Endpoint] | None = None
+) -> dict[str, dict[str, tf.TensorSpec]]:
+    """Write the SavedModel of a float32 VAE.
+
+    Args:
+        twin: from `float32_twin`.
+        directory: a folder that does not exist yet.
+        signatures: name -> endpoint; None: `endpoints(twin)`.
+
+    Returns:
+        What each signature answers: name -> output name -> `tf.TensorSpec`.
+    """
+    archive = keras.export.ExportArchive()
+    outputs = {}
+    for name, endpoint in (signatures or endpoints(twin)).items():
+        traced = tf.function(
+            _guarded(endpoint.function, endpoint.inputs), autograph=False
+        ).get_concrete_function(*endpoint.inputs)
+        # Saving traces every function a second time; this way that is one call.
+        archive.add_endpoint(name, _calling(traced), list(endpoint.inputs))
+        outputs[name] = traced.structured_outputs
+    archive.write_out(str(directory), verbose=False)
+    return outputs
+
+
+def _calling(traced):
+    return lambda *tensors: traced(*tensors)
+
+
+def _guarded(function, inputs):
+    """Refuse unequal numbers of rows; answer NaN in rows that were given a non-finite number."""
+
+    def guarded(*tensors):
+        tensors = _of_equal_rows(tensors)
+        finite = [
+            tf.reduce_all(tf.math.is_finite(tensor), axis=list(range(1, len(spec.shape))))
+            for tensor, spec in zip(tensors, inputs, strict=True)
+            if spec.dtype.is_floating
+        ]
+        outputs = function(*tensors)
+        if not finite:
+            return outputs
+        good = tf.reduce_all(tf.stack(finite), axis=0)
+        return {
+            name: tf.where(tf.reshape(good, (-1,) + (1,) * (len(value.shape) - 1)), value, math.nan)
+            for name, value in outputs.items()
+        }
+
+    return guarded
+
+
+def _of_equal_rows(tensors):
+    """The tensors; one row beside many would else be repeated for all of them."""
+    rows = tf.stack([tf.shape(tensor)[0] for tensor in tensors])
+    equal = tf.debugging.Assert(
+        tf.reduce_all(rows == rows[0]), ["all inputs of a request need as many rows; given:", rows]
+    )
+    with tf.control_dependencies([equal]):
+        return [tf.identity(tensor) for tensor in tensors]

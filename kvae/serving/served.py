@@ -1,0 +1,85 @@
+"""A published model as its users meet it: through its signatures alone."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.data.conditions import Conditioned, companion
+from kvae.data.images.pixels import as_unit_interval
+from kvae.errors import UsageError
+from kvae.serving.versions import Version, read_metadata
+
+
+class ServedModel:
+    """A SavedModel whose signatures take and return NumPy arrays of any number of rows.
+
+    Args:
+        version: from `kvae.serving.versions.find_version`.
+        batch_size: rows handed to the graph at a time.
+        conditions: of a conditional model, `(rows, condition_dim)`: what it generates under where
+            no condition is given, each row that of number `seed` modulo their count.
+
+    Raises:
+        UsageError: files are missing or damaged.
+    """
+
+    def __init__(self, version: Version, batch_size: int = 250, conditions: Any = None):
+        self.version = version
+        self.batch_size = batch_size
+        self._conditions = conditions
+        self.metadata = read_metadata(version)
+        try:
+            self._model = tf.saved_model.load(str(version.path))
+        # Damaged files make it fail in any way, IndexError among them.
+        except (OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:
+            raise UsageError(
+                f"{version.path} cannot be loaded (python -m kvae.publish verify names files that "
+                f"are damaged): {' '.join(str(error).split())[:200]}"
+            ) from error
+
+    def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        """Run a signature.
+
+        Args:
+            signature: its name.
+            **inputs: arrays `(rows, ...)` by input name; uint8 images are divided by 255.
+                Of `Conditioned` rows the condition is handed over beside them.
+
+        Returns:
+            Arrays `(rows, ...)` by output name.
+        """
+        inputs = self._expanded(signature, inputs)
+        function = self._model.signatures[signature]
+        parts: list[dict[str, np.ndarray]] = []
+        num_rows = len(next(iter(inputs.values())))
+        for start in range(0, num_rows, self.batch_size):
+            rows = {
+                name: tf.constant(_as_input(name, values[start : start + self.batch_size]))
+                for name, values in inputs.items()
+            }
+            parts.append({name: value.numpy() for name, value in function(**rows).items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _expanded(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The inputs with every condition under its own name."""
+        given = {}
+        for name, values in inputs.items():
+            if isinstance(values, Conditioned):
+                given[companion(name)] = values.condition
+                values = values.x
+            given[name] = values
+        if (
+            self._conditions is not None
+            and signature.startswith("generate")
+            and "condition" not in given
+        ):
+            given["condition"] = self._conditions[np.asarray(given["seed"]) % len(self._conditions)]
+        return given
+
+
+def _as_input(name, values):
+    """Images as floats in [0, 1], conditions as the numbers that they are."""
+    if name.endswith("condition"):
+        return np.asarray(values, np.float32)
+    return as_unit_interval(values)

@@ -1,0 +1,1 @@
+"""What train.py does, from a configuration to a published version."""

@@ -1,0 +1,138 @@
+"""What can be said against a training run within a second, before TensorFlow is imported."""
+
+from pathlib import Path
+
+from kvae import data, likelihoods, priors
+from kvae.config import Config
+from kvae.data.conditions import conditions_of
+from kvae.errors import DataError, UsageError
+from kvae.files import writable_folder
+from kvae.likelihoods import accepts
+from kvae.networks import check_shape
+from kvae.options import flag
+from kvae.priors import PRIORS, check_density
+from kvae.samplers import SAMPLERS
+from kvae.serving.versions import training_folder
+
+LARGEST_FULL = 64  # dimensions of a full covariance
+
+
+def check(config: Config, *, dry_run: bool = False) -> None:
+    """Look at the options, the folders and the outline of the data.
+
+    Args:
+        config: all options.
+        dry_run: whether nothing will be written.
+
+    Raises:
+        UsageError: an option does not fit the data, or a folder is missing or not writable.
+        DataError: the dataset's files are not what they should be.
+    """
+    if config.init_from and not Path(config.init_from).exists():
+        raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
+    dataset = outline(config)
+    conditions_of(dataset, config.condition)
+    x = dataset.train.x
+    check_shape(config.network, x.shape[1:])
+    check_values(config, x[:1000])
+    if config.flip and x.ndim == 2:
+        raise UsageError("--flip mirrors images; the rows of this dataset are vectors")
+    check_density(PRIORS, config.prior, latent_dim(config, x))
+    if config.sampler in SAMPLERS:
+        check_density(SAMPLERS, config.sampler, latent_dim(config, x))
+    _check_full_covariances(config, x)
+    if len(x) < start_rows(config):
+        raise UsageError(
+            f"the prior {config.prior!r} starts each component at a row of its own: "
+            f"{flag(priors.facts(config.prior).starts_at)} must be at most {len(x)}, the rows of "
+            f"the train split; received {start_rows(config)}"
+        )
+    if not dry_run:
+        writable_folder(training_folder(config.save, config.name), "--save")
+
+
+def _check_full_covariances(config: Config, x) -> None:
+    """A covariance of d dimensions costs d^2 numbers a row, in every layer that touches it."""
+    sizes = {
+        "--variance": (
+            "full",
+            config.get("variance", ""),
+            x.shape[-1],
+            "heteroscedastic or per-feature",
+        ),
+        "--posterior": ("full", config.posterior, latent_dim(config, x), "diagonal"),
+    }
+    for option, (full, chosen, size, instead) in sizes.items():
+        if chosen == full and size > LARGEST_FULL:
+            raise UsageError(
+                f"{option} full is for at most {LARGEST_FULL} dimensions, these are {size}: "
+                f"{option} {instead}, or fewer dimensions, would do"
+            )
+
+
+def start_rows(config: Config) -> int:
+    """Rows of the data that the prior starts at, at least."""
+    return config.get(priors.facts(config.prior).starts_at, 0)
+
+
+def outline(config: Config) -> data.Dataset:
+    """The configured dataset as far as it is known without making or decoding images."""
+    options = config.own("dataset")
+    found = data.outline(config.dataset, **options)
+    if config.condition and not found.train.labels:
+        # Where labels take a pass over all files, an outline has none.
+        return data.load(config.dataset, **options)
+    return found
+
+
+def load(config: Config) -> data.Dataset:
+    """The configured dataset.
+
+    Args:
+        config: all options.
+
+    Raises:
+        DataError: it cannot be read, or a split is empty.
+    """
+    dataset = data.load(config.dataset, **config.own("dataset"))
+    for name in ("train", "valid", "test"):
+        if not len(getattr(dataset, name).x):
+            raise DataError(f"the {name} split of {config.dataset} is empty")
+    return dataset
+
+
+def latent_dim(config: Config, x) -> int:
+    """The dimensions of z: as configured, or as many as a vector has.
+
+    Args:
+        config: all options.
+        x: some rows.
+
+    Raises:
+        UsageError: images, which say nothing about it, and none is configured.
+    """
+    if config.latent_dim:
+        return config.latent_dim
+    if x.ndim != 2:
+        raise UsageError("--latent-dim must be at least 1 for images, received 0")
+    return x.shape[1]
+
+
+def check_values(config: Config, x) -> None:
+    """Refuse data that the likelihood gives no probability.
+
+    Args:
+        config: all options.
+        x: some rows.
+
+    Raises:
+        UsageError: there are values that the likelihood is not for.
+    """
+    if config.standardize and x.ndim != 2:
+        raise UsageError("--standardize is for vectors; images are in [0, 1] as they are")
+    if not accepts(config.likelihood, x):
+        remedy = "; --binarize makes them" if "binarize" in config.own("dataset") else ""
+        raise UsageError(
+            f"--likelihood {config.likelihood} does not take the values of {config.dataset}: it is "
+            f"for {likelihoods.facts(config.likelihood).takes}{remedy}"
+        )

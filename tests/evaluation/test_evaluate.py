@@ -1,0 +1,475 @@
+import json
+import shutil
+import struct
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+import pytest
+from kvae_testing import EVALUATED, few_signatures, make_vae, small_mixtures
+from PIL import Image
+
+from kvae import publish
+from kvae.config import resolve
+from kvae.data import Split, digits, faces, gmm
+from kvae.errors import DataError, UsageError
+from kvae.evaluation import drawing, evaluate, factors
+from kvae.evaluation.table import print_table
+from kvae.figures import latent
+from kvae.serving import versions
+from kvae.training import preflight, run
+
+FIGURES = {
+    "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
+    "rate_distortion.png",
+}  # fmt: skip
+OF_MIXTURES = FIGURES | {"bound.png", "density.png", "recall.png"}
+OF_IMAGES = FIGURES | {
+    "worst.png", "calibration.png", "traversals.png", "traversals.gif", "neighbours.png",
+}  # fmt: skip
+
+
+def _evaluate(path, *, num_draws=5, seed=0, features=None, **where):
+    job = evaluate.prepare(str(path), **where)
+    quick = "pca" if job.dataset.kind == "images" else "auto"
+    return evaluate.evaluate(job, num_draws=num_draws, seed=seed, features=features or quick)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    """All that evaluation asks for, of fewer points."""
+    fewer = mock.patch.object(latent, "MAX_POINTS", 300)
+    with few_signatures(*EVALUATED), small_mixtures(), fewer:
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory):
+    """The options that make every dataset small."""
+    return {
+        "faces_count": 200,
+        "image_size": 32,
+        "cache_dir": str(tmp_path_factory.mktemp("cache")),
+    }
+
+
+@pytest.fixture(scope="module")
+def mixture_model(tmp_path_factory):
+    save = tmp_path_factory.mktemp("saved")
+    config = resolve({"save": str(save), "epochs": 3, "batch_size": 1000, "jit_compile": False})
+    return run.train(config)
+
+
+@pytest.fixture(scope="module")
+def mixture_metrics(mixture_model):
+    return _evaluate(mixture_model.path, num_draws=20)
+
+
+def _png_size(path):
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", data[16:24])
+
+
+def test_a_mixture_gets_its_figures_and_metrics(mixture_model, mixture_metrics):
+    folder = mixture_model.evaluation
+    assert {path.name for path in folder.iterdir()} == OF_MIXTURES | {"metrics.json"}
+    assert all(min(_png_size(folder / name)) > 300 for name in OF_MIXTURES)
+    assert json.loads((folder / "metrics.json").read_text()) == mixture_metrics
+
+
+def test_the_metrics_hang_together(mixture_metrics):
+    m = mixture_metrics
+    assert m["elbo_nats"] == pytest.approx(-(m["distortion_nats"] + m["rate_nats"]), abs=1e-4)
+    assert m["elbo_nats"] < m["log_likelihood_nats"] < m["true_log_likelihood_nats"]
+    assert m["gap_nats"] == pytest.approx(
+        m["true_log_likelihood_nats"] - m["log_likelihood_nats"], abs=1e-9
+    )
+    assert m["gap_nats"] > 0
+    assert (m["num_draws"], m["num_modes"], m["latent_dim"]) == (20, 10, 3)
+    assert 0 < m["active_units"] <= 3
+    assert sum(m["mode_shares"]) == pytest.approx(1.0)
+    assert m["protocol"]["split"] == "test"
+    assert m["protocol"]["rows"] == {"test": 1000, "log_likelihood": 1000, "generated": 10000}
+
+
+def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypatch):
+    """A signature server that knows the mixture must get a gap of zero and all modes."""
+    job = evaluate.prepare(str(mixture_model.path), output=str(tmp_path))
+    mixture = gmm.mixture_of(job.dataset.card)
+
+    class Truth:
+        def __init__(self, *_):
+            self.version, self.metadata = job.version, versions.read_metadata(job.version)
+
+        def call(self, signature, **inputs):
+            count = len(next(iter(inputs.values())))
+            if signature in ("generate", "generate_from_prior"):
+                return {"sample": mixture.sample(count, np.random.default_rng(8))[0]}
+            x = inputs.get("x", inputs.get("start"))
+            log_prob = mixture.log_prob(x)
+            return {
+                "log_weight": log_prob, "log_likelihood": log_prob, "distortion": -log_prob,
+                "rate": 0 * log_prob, "mean": x, "variance": 0 * x + 1e-6, "reconstruction": x,
+                "interpolated": x,
+            }  # fmt: skip
+
+    monkeypatch.setattr("kvae.serving.served.ServedModel", Truth)
+    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
+    metrics = evaluate.evaluate(job, num_draws=3)
+    assert metrics["gap_nats"] == pytest.approx(0.0, abs=1e-9)
+    assert metrics["modes_captured"] == 10
+    assert metrics["reconstruction_mse"] == 0.0
+    assert metrics["outlier_fraction"] < 0.003
+    assert metrics["weights_kl_nats"] < 0.003
+
+
+def test_a_bound_above_the_truth_is_called_a_bug(capsys):
+    base = {"active_units": 1, "latent_dim": 1}
+    print_table({**base, "gap_is_a_bug": True})
+    text = " ".join(capsys.readouterr().out.split())
+    assert "BUG" in text
+    assert "by over 3 standard errors, more than chance explains" in text
+    print_table({**base, "gap_is_a_bug": False, "gap_is_a_bug_sampler": True})
+    assert "BUG" in capsys.readouterr().out
+    print_table({**base, "gap_is_a_bug": False})
+    assert "BUG" not in capsys.readouterr().out
+
+
+def test_samples_that_are_not_finite_are_said(capsys):
+    print_table({"active_units": 1, "latent_dim": 1, "not_finite_samples_prior": 3})
+    assert "3 samples of the prior are not finite" in capsys.readouterr().out
+    print_table({"active_units": 1, "latent_dim": 1, "not_finite_samples_prior": 0})
+    assert "not finite" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [{"features": "pca"}, {"num_samples": 200}])
+def test_what_images_are_compared_by_is_refused_for_vectors(mixture_model, option):
+    job = evaluate.prepare(str(mixture_model.path))
+    with pytest.raises(UsageError, match="are for images"):
+        evaluate.evaluate(job, **option)
+
+
+def test_prior_and_sampler_stand_side_by_side(capsys):
+    point = {"num_draws": 500, "rows": 1000, "gap_nats": 0.03, "gap_nats_stderr": 0.004}
+    print_table(
+        {
+            "active_units": 1, "latent_dim": 3, "gap_nats": 0.5, "gap_nats_stderr": 0.01,
+            "log_likelihood_nats_sampler": -3.5, "gap_nats_sampler": 0.25,
+            "gap_nats_sampler_stderr": 0.02, "num_modes": 10,
+            "modes_captured": 4, "modes_captured_sampler": 9, "bound_curve": [point],
+            "bound_curve_sampler": [{**point, "gap_nats": 0.01}],
+            "knn_accuracy_latent": 0.8, "knn_accuracy_x": 0.9, "bayes_accuracy": 0.95,
+            "effective_sample_fraction": 0.5, "effective_sample_draws": 64,
+        }
+    )  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) < 100
+    words = [" ".join(line.split()) for line in lines]
+    for line in (
+        "prior sampler",
+        "gap, true minus bound 0.5000 ± 0.0100 0.2500 ± 0.0200",
+        "K = 500 on 1,000 rows 0.0300 ± 0.0040 0.0100 ± 0.0040",
+        "modes captured 4 of 10 9 of 10",
+        "active units 1 of 3",
+        "effective share of 64 draws 0.500",
+        "labels apart latent data true posterior",
+        "k-NN accuracy 0.8000 0.9000 0.9500",
+    ):
+        assert line in words
+
+
+def test_a_sampler_without_a_density_has_its_column(capsys):
+    point = {"num_draws": 1, "rows": 50, "bound_nats": -3.0, "bound_nats_stderr": 0.1}
+    print_table(
+        {
+            "active_units": 1, "latent_dim": 1, "log_likelihood_nats": -3.5, "bound_curve": [point],
+            "sliced_wasserstein": 0.5, "sliced_wasserstein_sampler": 0.25,
+        }
+    )  # fmt: skip
+    words = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "prior sampler",
+        "sliced Wasserstein distance 0.5000 0.2500",
+        "log-likelihood, bound -3.5000",
+        "K = 1 on 50 rows -3.0000 ± 0.1000",
+    ):
+        assert line in words
+
+
+def test_without_a_sampler_and_a_truth_the_table_has_one_column_and_bounds(capsys):
+    point = {"num_draws": 1, "rows": 50, "bound_nats": -3.0, "bound_nats_stderr": 0.1}
+    print_table({"active_units": 1, "latent_dim": 1, "bound_curve": [point]})
+    words = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "bound with K draws, nats" in words
+    assert "K = 1 on 50 rows -3.0000 ± 0.1000" in words
+    assert not [line for line in words if "sampler" in line or "gap" in line or "modes" in line]
+
+
+def test_one_seed_gives_the_same_metrics_and_another_others(
+    mixture_model, mixture_metrics, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
+    again = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "a"))
+    assert again == mixture_metrics
+    other = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "b"), seed=1)
+    assert other["log_likelihood_nats"] != mixture_metrics["log_likelihood_nats"]
+    assert other["log_likelihood_nats"] == pytest.approx(
+        mixture_metrics["log_likelihood_nats"], abs=0.05
+    )
+
+
+@pytest.mark.parametrize("preset", ["digits", "faces", "report-gmm"])
+def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeypatch):
+    from kvae.data import options_of
+
+    monkeypatch.setattr(factors, "_TRAIN_VOTES", 20)
+    monkeypatch.setattr(factors, "_TEST_VOTES", 10)
+
+    dataset = resolve({}, preset).dataset
+    given = {name: value for name, value in small_data.items() if name in options_of(dataset)}
+    batch = {"report-gmm": 500}.get(preset, 64)
+    config = resolve({**given, "save": str(tmp_path), "epochs": 1, "batch_size": batch}, preset)
+    version = run.train(config)
+    # The digits' labels are learned by what judges; elsewhere that would take long.
+    features = {"features": "attributes"} if preset == "digits" else {}
+    metrics = _evaluate(version.path, **features)
+    figures = OF_MIXTURES if preset == "report-gmm" else OF_IMAGES
+    figures |= {"attributes.png"} if preset == "faces" else set()
+    assert {path.name for path in version.evaluation.iterdir()} == figures | {"metrics.json"}
+    assert np.isfinite(metrics["log_likelihood_nats"])
+    assert ("psnr_db" in metrics) == (preset != "report-gmm")
+    judged = {"digits": "frechet_attributes_prior", "faces": "frechet_pca_prior"}
+    assert [name in metrics for name in judged.values()] == [preset == name for name in judged]
+    assert ("mig" in metrics) == (preset == "faces")
+    assert isinstance(metrics["findings"], list)
+    assert ("gap_nats" in metrics) == (preset == "report-gmm")
+    if preset == "faces":
+        assert metrics["protocol"]["data_card"]["image_size"] == 32
+
+
+def test_celeba_from_training_to_figures(tmp_path):
+    """Drawn faces stand in for photographs, in CelebA's official layout; grey levels have bits."""
+    _write_celeba(tmp_path / "celeba")
+    options = {"data_dir": str(tmp_path / "celeba"), "cache_dir": str(tmp_path / "cache")}
+    config = resolve(
+        {**options, "save": str(tmp_path / "saved"), "epochs": 1, "batch_size": 16,
+         "image_size": 32, "crop": "center140", "likelihood": "discretized-logistic",
+         "logistic_components": 2},
+        "celeba",
+    )  # fmt: skip
+    version = run.train(config)
+    moved = tmp_path / "moved"
+    shutil.move(tmp_path / "celeba", moved)
+    with pytest.raises(UsageError):
+        evaluate.prepare(str(version.path))
+    metrics = _evaluate(version.path, data_dir=str(moved), color_by="Smiling")
+    card = metrics["protocol"]["data_card"]
+    assert (card["crop"], card["image_size"]) == ("center140", 32)
+    bits = metrics["bits_per_dim_bound"]
+    assert bits == pytest.approx(-metrics["log_likelihood_nats"] / (32 * 32 * 3 * np.log(2)))
+    assert bits > 0
+    assert "256 levels" in metrics["protocol"]["bits_per_dim_bound"]
+    assert (version.evaluation / "latent_tsne.png").is_file()
+
+
+def test_a_folder_of_images_from_training_to_figures(tmp_path, monkeypatch, capsys):
+    """Classes by subfolder; the seeded split is the same again in evaluation."""
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        place = tmp_path / "images" / ("dark" if number % 2 else "light") / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        level = 40 if number % 2 else 200
+        image = np.clip(level + rng.normal(0, 20, (20, 24, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(place)
+    config = resolve(
+        {"data_dir": str(tmp_path / "images"), "cache_dir": str(tmp_path / "cache"),
+         "save": str(tmp_path / "saved"), "epochs": 1, "batch_size": 16, "image_size": 16,
+         "latent_dim": 4, "split_seed": 3, "flip": True},
+        "folder",
+    )  # fmt: skip
+    names = {}
+
+    def spy(*_, class_names, **__):
+        names["classes"] = class_names
+
+    monkeypatch.setattr("kvae.evaluation.drawing.latent_figures.save_tsne", spy)
+    version = run.train(config, preflight.load(config))
+    assert "images in a folder, split at random, classes by subfolder" in capsys.readouterr().out
+    metrics = _evaluate(version.path, color_by="class")
+    card = metrics["protocol"]["data_card"]
+    assert card["counts"] == {"train": 96, "valid": 12, "test": 12}
+    assert card["split_seed"] == 3
+    assert names["classes"] == ["dark", "light"]
+
+
+def _write_celeba(folder, count=64):
+    import tensorflow as tf
+
+    (folder / "img_align_celeba").mkdir(parents=True)
+    factors = faces.sample_factors(count, np.random.default_rng(0))
+    names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
+    for name, image in zip(names, faces.draw(factors, 218), strict=True):
+        jpeg = tf.io.encode_jpeg(image[:, 20:198]).numpy()
+        (folder / "img_align_celeba" / name).write_bytes(jpeg)
+    attributes = [f"A{i}" for i in range(38)] + ["Blond_Hair", "Smiling"]
+    rng = np.random.default_rng(1)
+    rows = [f"{name} {' '.join(str(v) for v in rng.choice([-1, 1], 40))}" for name in names]
+    text = "\r\n".join([str(count), " ".join(attributes) + " ", *rows, ""])
+    (folder / "list_attr_celeba.txt").write_text(text, newline="")
+    part = ["0" if i < 40 else "1" if i < 52 else "2" for i in range(count)]
+    lines = [f"{name} {p}" for name, p in zip(names, part, strict=True)]
+    (folder / "list_eval_partition.txt").write_text("\r\n".join([*lines, ""]), newline="")
+
+
+def test_a_label_that_is_not_there_is_refused(mixture_model):
+    with pytest.raises(UsageError, match="choose one of component; received 'Blond_Hair'"):
+        evaluate.prepare(str(mixture_model.path), color_by="Blond_Hair")
+
+
+def test_an_output_that_cannot_be_written_is_refused(mixture_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--output"):
+        evaluate.prepare(str(mixture_model.path), output=str(tmp_path / "file"))
+
+
+def test_a_data_dir_for_data_without_files_is_refused(mixture_model):
+    with pytest.raises(UsageError, match="--data-dir does not apply"):
+        evaluate.prepare(str(mixture_model.path), data_dir="/tmp")
+
+
+def test_data_of_another_shape_are_refused(tmp_path):
+    config, card = {"dataset": "digits", "binarize": False}, digits.load().card
+    version = publish.publish(
+        make_vae((9, 9, 1)), tmp_path, "m", config=config, card=card, history={}
+    )
+    with pytest.raises(UsageError, match=r"\(9, 9, 1\).*\(8, 8, 1\)"):
+        evaluate.prepare(str(version.path))
+
+
+def _of_somebody_else(tmp_path, **config):
+    """A version whose kvae.json names a folder that nobody here has chosen."""
+    path = tmp_path / "m" / "1"
+    (path / versions.METADATA).parent.mkdir(parents=True)
+    (path / "saved_model.pb").touch()
+    metadata = {"config": config, "data_card": {"name": "theirs"}}
+    metadata["model"] = {"element_shape": [8, 8, 1]}
+    (path / versions.METADATA).write_text(json.dumps(metadata))
+    return str(path)
+
+
+def test_nothing_is_written_where_a_version_says_its_cache_is(tmp_path):
+    theirs = tmp_path / "theirs"
+    options = {"faces_count": 20, "image_size": 32, "cache_dir": str(theirs)}
+    path = _of_somebody_else(tmp_path, dataset="faces", **options)
+    with pytest.raises(UsageError, match="not the data that the model was trained on"):
+        evaluate.prepare(path)
+    assert not theirs.exists()
+    with pytest.raises(UsageError, match="not the data that the model was trained on"):
+        evaluate.prepare(path, cache_dir=str(tmp_path / "ours"))
+    assert list((tmp_path / "ours").glob("*.npy"))
+    assert not theirs.exists()
+
+
+def test_networks_that_judge_are_not_kept_where_a_version_says(tmp_path, monkeypatch):
+    theirs = tmp_path / "theirs"
+    path = _of_somebody_else(tmp_path, dataset="digits", cache_dir=str(theirs))
+    monkeypatch.setattr(evaluate, "_check_card", lambda *_: None)
+    assert evaluate.prepare(path).cache_dir is None
+
+
+def test_nothing_is_downloaded_to_where_a_version_says_its_data_are(tmp_path):
+    theirs = tmp_path / "theirs"
+    path = _of_somebody_else(tmp_path, dataset="tfds:mnist", data_dir=str(theirs))
+    with pytest.raises(UsageError, match=f"tfds:mnist is not in {theirs}.*--data-dir"):
+        evaluate.prepare(path)
+    assert not theirs.exists()
+
+
+def test_other_data_than_those_of_training_are_refused(mixture_model, monkeypatch):
+    path = str(mixture_model.path)
+    assert evaluate.prepare(path).dataset.kind == "vectors"
+    other = gmm.load(gmm_seed=1)
+    monkeypatch.setattr("kvae.data.load", lambda *_, **__: other)
+    with pytest.raises(UsageError, match="not the data that the model was trained on: 'mixture'"):
+        evaluate.prepare(path)
+
+
+def test_a_test_split_too_small_to_measure_is_refused(mixture_model, monkeypatch):
+    small = gmm.load()
+    small = replace(
+        small, test=Split(small.test.x[:9], {"component": small.test.labels["component"][:9]})
+    )
+    monkeypatch.setattr("kvae.data.load", lambda *_, **__: small)
+    with pytest.raises(DataError, match="10 test rows"):
+        evaluate.prepare(str(mixture_model.path))
+
+
+def test_a_copy_with_other_counts_is_noted(capsys):
+    evaluate._check_card({"crop": "a", "counts": {"test": 5}}, {"crop": "a", "counts": {}})
+    assert "note: counts" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="'crop'"):
+        evaluate._check_card({"crop": "a"}, {"crop": "b"})
+
+
+def test_a_damaged_version_is_one_clear_error(mixture_model, tmp_path):
+    copy = tmp_path / "gmm" / "1"
+    shutil.copytree(mixture_model.path, copy)
+    (copy / "saved_model.pb").write_bytes(b"garbage")
+    job = evaluate.prepare(str(copy))
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        evaluate.evaluate(job)
+    (copy / versions.METADATA).write_text("{")
+    with pytest.raises(UsageError, match=r"kvae\.json"):
+        evaluate.prepare(str(copy))
+
+
+def test_the_reconstruction_error_is_that_of_the_served_reconstruction(
+    mixture_model, mixture_metrics
+):
+    from kvae.serving.served import ServedModel
+
+    x = gmm.load().test.x
+    found = ServedModel(mixture_model).call("serving_default", x=x)["reconstruction"]
+    assert mixture_metrics["reconstruction_mse"] == pytest.approx(
+        np.mean((found - x) ** 2), rel=1e-4
+    )
+
+
+def test_served_images_may_be_bytes_or_floats(tmp_path):
+    from kvae.serving.served import ServedModel
+
+    version = publish.publish(make_vae((8, 8, 1)), tmp_path, "m", config={}, card={}, history={})
+    images = digits.load().test.x[:5]
+    served = ServedModel(version, batch_size=2)
+    first = served.call("encode", x=images)["mean"]
+    second = served.call("encode", x=images.astype("float32") / 255)["mean"]
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_a_figure_that_fails_does_not_cost_the_numbers(
+    mixture_model, mixture_metrics, tmp_path, monkeypatch, capsys
+):
+    def fail(workshop, *_, **__):
+        (workshop / "half.png").write_bytes(b"half")
+        raise ValueError("cannot draw")
+
+    monkeypatch.setattr(drawing, "draw", fail)
+    monkeypatch.setattr(
+        "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
+    )
+    with pytest.raises(ValueError, match="cannot draw"):
+        _evaluate(mixture_model.path, output=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found == {**mixture_metrics, "protocol": {"seed": 3}}
+    printed = capsys.readouterr().out
+    assert printed.index("gap, true minus bound") < printed.index("drawing")
+
+
+def test_a_random_split_of_other_files_is_refused():
+    """The same seed would deal them anew, and test would hold rows that were trained on."""
+    then = {"split": "random 80/10/10", "split_of": "a", "counts": {"test": 5}}
+    evaluate._check_card(then, then)
+    with pytest.raises(UsageError, match="the set of files has changed since training"):
+        evaluate._check_card({**then, "split_of": "b", "counts": {"test": 6}}, then)

@@ -1,0 +1,591 @@
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from kvae_testing import few_signatures, small_mixtures
+
+import kvae
+from kvae import data
+from kvae.config import resolve
+from kvae.data import Dataset, Split
+from kvae.errors import KvaeError, UsageError
+from kvae.probability.noise import SeededNoise
+from kvae.serving import versions
+from kvae.training import kept_weights, run, sampler_fitting
+
+ROOT = Path(__file__).parents[2]
+QUICK = {"epochs": 2, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
+QUICK["sampler"] = "none"
+
+
+def _train(save, preset="gmm", **given):
+    quick = {**QUICK, "jit_compile": False} if preset.endswith("gmm") else {"epochs": 1}
+    return run.train(_config(quick, {"save": str(save), **given}, preset))
+
+
+def _config(quick, given, preset=None):
+    """The given options, and of the quick ones those that apply."""
+    known = resolve(given, preset).to_dict()
+    return resolve({**{name: quick[name] for name in quick if name in known}, **given}, preset)
+
+
+def _fit(folder, **given):
+    """As `_train`, without publishing."""
+    config = _config({**QUICK, "jit_compile": False}, {"save": str(folder), **given})
+    with run._run_folder(config) as run_folder:
+        return run.fit(config, run_folder)
+
+
+def _keeper(folder, config, **options):
+    rows = Split(np.zeros((1, 2), "float32"))
+    dataset = Dataset("vectors", rows, rows, rows)
+    return kept_weights.BestWeights(folder, config, dataset, kept_weights.Notes(), **options)
+
+
+def _weights(version):
+    return kvae.load_model(version.path / versions.KERAS_MODEL).get_weights()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with few_signatures("encode", "decode", "generate", "serving_default"), small_mixtures():
+        yield
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return tmp_path_factory.mktemp("saved")
+
+
+@pytest.fixture(scope="module")
+def first(saved):
+    return _train(saved)
+
+
+def test_a_run_publishes_its_configuration_history_and_data_card(first, saved):
+    assert first == (saved / "gmm" / "1", "gmm", 1)
+    metadata = versions.read_metadata(first)
+    assert metadata["config"]["epochs"] == 2
+    assert metadata["config"]["dataset"] == "gmm"
+    assert len(metadata["data_card"]["mixture"]["weights"]) == 10
+    history = metadata["history"]
+    assert len(history["val_elbo"]) == 2
+    with (versions.training_folder(saved, "gmm") / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_elbo"]) for row in rows] == pytest.approx(history["val_elbo"])
+
+
+def test_it_says_what_it_does_and_what_to_type_next(tmp_path, capsys):
+    version = _train(tmp_path)
+    text = capsys.readouterr().out
+    assert "5,000 train, 1,000 valid, 1,000 test" in text
+    assert f"published {version.path}" in text
+    assert text.rstrip().endswith(f"python evaluate.py --model {version.path}")
+
+
+def test_two_runs_with_one_seed_agree_to_the_bit(first, tmp_path):
+    again = _fit(tmp_path)
+    for ours, theirs in zip(again.vae.get_weights(), _weights(first), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert again.history == versions.read_metadata(first)["history"]
+
+
+def test_another_seed_gives_another_model(first, tmp_path):
+    assert _fit(tmp_path, seed=1).history != versions.read_metadata(first)["history"]
+
+
+def test_the_best_epoch_is_published_not_the_last(tmp_path, monkeypatch):
+    """Validation data far from the training data look worse with every epoch."""
+    rng = np.random.default_rng(0)
+    near = rng.normal(0.0, 0.1, size=(3000, 2)).astype("float32")
+    away = rng.normal(1.0, 0.1, size=(3000, 2)).astype("float32")
+    dataset = Dataset("vectors", Split(near), Split(away), Split(near))
+    monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
+    options = {"batch_size": 100, "epochs": 8, "standardize": False, "learning_rate": 0.03}
+    fitted = _fit(tmp_path, **options)
+    history = fitted.history["val_elbo"]
+    assert max(history) > history[-1] + 1.0
+    found = np.mean(fitted.vae.log_weight(away, SeededNoise(np.arange(len(away)))))
+    assert found == pytest.approx(max(history), abs=0.4)
+
+
+@pytest.mark.parametrize("source", ["version", "keras", "weights"])
+def test_going_on_starts_where_the_other_run_ended(first, saved, tmp_path, source):
+    path = {
+        "version": first.path,
+        "keras": first.path / versions.KERAS_MODEL,
+        "weights": tmp_path / "some.weights.h5",
+    }[source]
+    if source == "weights":
+        kvae.load_model(first.path / versions.KERAS_MODEL).save_weights(path)
+    fitted = _fit(tmp_path, init_from=str(path), learning_rate=1e-9, epochs=1)
+    before = kvae.load_model(first.path / versions.KERAS_MODEL).step
+    assert int(fitted.vae.step) > int(before)  # steps are counted on
+    fitted.vae.step.assign(before)
+    for ours, theirs in zip(fitted.vae.get_weights(), _weights(first), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_going_on_keeps_the_units_that_the_weights_were_trained_in(first, tmp_path):
+    options = {"init_from": str(first.path), "learning_rate": 1e-9, "epochs": 1, "gmm_seed": 5}
+    ours = _fit(tmp_path, **options).vae
+    theirs = kvae.load_model(first.path / versions.KERAS_MODEL)
+    np.testing.assert_array_equal(ours.shift, theirs.shift)
+    np.testing.assert_array_equal(ours.scale, theirs.scale)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"latent_dim": 2}, {"prior": "standard_normal"}, {"hidden_units": "9"}, {"variance": "0.1"}],
+)
+@pytest.mark.parametrize("kind", ["keras", "weights"])
+def test_weights_that_do_not_fit_are_refused(first, tmp_path, given, kind):
+    path = first.path
+    if kind == "weights":
+        path = tmp_path / "some.weights.h5"
+        kvae.load_model(first.path / versions.KERAS_MODEL).save_weights(path)
+    with pytest.raises(UsageError, match="do not fit"):
+        _fit(tmp_path, init_from=str(path), **given)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model"])
+@pytest.mark.parametrize("name", ["x.keras", "x.weights.h5"])
+def test_a_file_that_is_no_model_is_refused(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"{name} is not a .* file, or damaged"):
+        _fit(tmp_path, init_from=str(path))
+
+
+def test_a_loss_that_is_not_finite_publishes_nothing(tmp_path):
+    with pytest.raises(run.TrainingError, match="learning-rate"):
+        _train(tmp_path, learning_rate=1e30)
+    assert versions.versions(tmp_path / "gmm") == []
+
+
+def test_a_value_far_down_that_the_likelihood_is_not_for_is_refused(tmp_path, monkeypatch):
+    x = np.zeros((1500, 8, 8, 1), "uint8")
+    x[1400, 3, 3] = 7
+    dataset = Dataset("images", Split(x), Split(x[:100]), Split(x[:100]))
+    monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
+    with pytest.raises(UsageError, match=r"bernoulli .* it is for 0 and 1 alone"):
+        _fit(tmp_path, dataset="digits", likelihood="bernoulli", network="conv")
+
+
+def test_an_empty_split_is_refused(tmp_path, monkeypatch):
+    x = np.ones((5, 3), "float32")
+    empty = Dataset("vectors", Split(x), Split(x[:0]), Split(x))
+    monkeypatch.setattr(data, "load", lambda *_, **__: empty)
+    with pytest.raises(run.DataError, match="valid split"):
+        _train(tmp_path)
+
+
+def test_a_constant_feature_cannot_be_standardised(tmp_path, monkeypatch):
+    x = np.ones((50, 3), "float32")
+    x[:, 0] = np.arange(50)
+    monkeypatch.setattr(
+        data, "load", lambda *_, **__: Dataset("vectors", Split(x), Split(x), Split(x))
+    )
+    with pytest.raises(run.DataError, match=r"2 features are constant.*number 1"):
+        _train(tmp_path)
+
+
+def test_one_name_has_one_training_at_a_time(tmp_path):
+    config = resolve({**QUICK, "save": str(tmp_path)})
+    with (
+        run._run_folder(config),
+        pytest.raises(UsageError, match="another training"),
+        run._run_folder(config),
+    ):
+        pytest.fail("two trainings at once")
+    with run._run_folder(config):
+        pass
+
+
+def test_standardising_uses_the_train_split_in_float64():
+    x = np.random.default_rng(0).normal(1e6, 3.0, size=(4000, 2)).astype("float32")
+    mean, stddev = run._moments(x)
+    np.testing.assert_allclose(mean, 1e6, atol=0.3)
+    np.testing.assert_allclose(stddev, 3.0, rtol=0.05)
+
+
+@pytest.mark.parametrize("mode", ["float16", "bfloat16"])
+def test_mixed_precision_trains_and_is_served_in_float32(tmp_path, mode):
+    version = _train(tmp_path, "digits", mixed_precision=mode)
+    history = versions.read_metadata(version)["history"]
+    assert np.isfinite(history["val_elbo"]).all()
+    model = tf.saved_model.load(str(version.path))
+    out = model.signatures["generate"](seed=tf.range(2, dtype=tf.int64))["sample"]
+    assert out.dtype == tf.float32
+
+
+def test_a_dry_run_describes_and_publishes_nothing(tmp_path, capsys):
+    run.dry_run(resolve({"save": str(tmp_path), "epochs": 7}, "digits"))
+    text = capsys.readouterr().out
+    assert "latent_dim" in text and "learning_rate" in text
+    assert "conv2d" in text
+    assert "an epoch of 19 steps takes about" in text
+    assert "7 epochs" in text
+    count = kvae.build_vae((8, 8, 1), latent_dim=16, network="conv", prior="mixture").count_params()
+    assert f"parameters: {count:,}" in text
+    assert not list(tmp_path.rglob("*.pb"))
+
+
+def _end(process, how):
+    """Send a signal until the process has ended; what it wrote to standard error.
+
+    Python drops an interruption that falls into a callback whose exceptions nobody hears.
+    """
+    for _ in range(20):
+        process.send_signal(how)
+        try:
+            return process.communicate(timeout=30)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    process.kill()
+    raise AssertionError(f"signal {how} does not end a training")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_path, how):
+    command = [
+        sys.executable, "train.py", "--save", str(tmp_path), "--epochs", "500",
+        "--no-jit-compile", "--batch-size", "5000",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # A shell that started the tests in the background has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        while "Epoch 2" not in (line := process.stdout.readline()):
+            assert line or process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+        errors = _end(process, how)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert errors.strip().endswith("interrupted: nothing half-made was published")
+        assert re.search(r"best weights so far: .*best\.weights\.h5 \(epoch \d+", errors)
+    assert versions.versions(tmp_path / "gmm") == []
+    with run._run_folder(resolve({"save": str(tmp_path)})) as folder:
+        assert folder.is_dir()  # the lock of the dead process is gone
+
+
+def test_json_of_a_version_is_strict(first):
+    text = (first.path / versions.METADATA).read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+# Fitting the latent density afterwards
+
+
+def _curved(count, seed):
+    """Points on a bent line: no Gaussian fits them."""
+    rng = np.random.default_rng(seed)
+    along = rng.normal(size=count)
+    return np.stack([along, along**2 + 0.1 * rng.normal(size=count)], axis=1).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def with_sampler(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    dataset = Dataset("vectors", *(Split(_curved(3000, seed)) for seed in range(3)))
+    patch.setattr(data, "load", lambda *_, **__: dataset)
+    options = {"sampler": "mixture", "prior": "standard_normal", "epochs": 20, "batch_size": 300}
+    folder = tmp_path_factory.mktemp("sampler")
+    yield _train(folder, **options, standardize=False), folder, dataset
+    patch.undo()
+
+
+def test_a_sampler_is_fitted_and_published(with_sampler):
+    version, _, dataset = with_sampler
+    assert versions.read_metadata(version)["sampler"] == "mixture"
+    vae = kvae.load_model(version.path)
+    assert vae.has_sampler
+    assert not vae.with_sampler(None).has_sampler
+    x = dataset.test.x
+    draws = vae.posterior(x).sample(SeededNoise(np.arange(len(x))), "posterior")
+    assert np.mean(vae.sampler.log_prob(draws)) > np.mean(vae.prior.log_prob(draws)) + 0.05
+
+
+def test_going_on_leaves_the_old_sampler_behind(with_sampler, tmp_path):
+    version, _, _ = with_sampler
+    options = {"prior": "standard_normal", "standardize": False, "learning_rate": 1e-9}
+    vae = kvae.load_model(version.path)
+    vae.save_weights(tmp_path / "some.weights.h5")
+    for source in (version.path, tmp_path / "some.weights.h5"):
+        fitted = _fit(tmp_path, init_from=str(source), **options, epochs=1)
+        assert not fitted.vae.has_sampler
+        fitted.vae.step.assign(vae.step)
+        for ours, theirs in zip(
+            fitted.vae.get_weights(), vae.with_sampler(None).get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_importance_weighted_objective_trains_and_keeps_its_best_bound(tmp_path):
+    fitted = _fit(tmp_path, objective="iwae", iwae_draws=3)
+    assert fitted.vae.objective.kind == "iwae"
+    history = fitted.history
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    assert (np.array(history["val_loss"]) <= -np.array(history["val_elbo"]) + 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("figure", "values", "expected"),
+    [("elbo", [-5.0, -6.0, -4.0], [0, 0, 2]), ("loss", [5.0, 6.0, 4.0], [0, 0, 2])],
+)
+def test_the_best_weights_are_those_of_the_figure(tmp_path, figure, values, expected):
+    kept = _keeper(tmp_path, resolve({"beta": 1 if figure == "elbo" else 2}), seconds_between=-1)
+    vae = kvae.build_vae((2,), latent_dim=1)
+    kept.set_model(vae)
+    weights = [np.full_like(w, 0.0) for w in vae.get_weights()]
+    best = []
+    for epoch, value in enumerate(values):
+        vae.set_weights([w + epoch for w in weights])
+        kept.on_epoch_end(epoch, {f"val_{figure}": value})
+        best.append(kept.weights[0].flat[0])
+    assert best == expected
+    vae.load_weights(tmp_path / "best.weights.h5")
+    assert vae.get_weights()[0].flat[0] == best[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"beta": 6.0}, [0, 1, 2, 3, 4]),
+        ({"kl_warmup_epochs": 3}, [0, 1, 2, 3, 4]),
+        ({"kl_cycle_epochs": 4}, [0, 1, 2, 3, 4]),
+        ({"beta": 6.0, "kl_warmup_epochs": 3}, [3, 4]),
+        ({"free_bits": 0.1, "kl_warmup_epochs": 3}, [3, 4]),
+        ({"beta": 6.0, "kl_warmup_epochs": 5}, []),
+        ({"beta": 6.0, "kl_cycle_epochs": 4}, [2, 3]),
+        ({"tc_weight": 6.0, "kl_cycle_epochs": 3}, [2]),
+        ({"beta": 6.0, "kl_cycle_epochs": 2}, [1, 3]),
+        ({"beta": 6.0, "kl_cycle_epochs": 1}, [0, 1, 2, 3, 4]),
+    ],
+    ids=str,
+)
+def test_epochs_of_another_goal_than_the_last_do_not_count(options, expected):
+    config = resolve({"posterior": "diagonal", "prior": "standard_normal", **options})
+    counts = kept_weights.counts_of(config)
+    assert [epoch for epoch in range(5) if counts(epoch)] == expected
+
+
+@pytest.mark.parametrize(
+    ("warmup", "expected"),
+    # The ELBO is best in the middle of the warm-up, the loss of full beta at the end; a run that
+    # never gets there keeps the best ELBO.
+    [(2, [0, 1, 2, 2, 4]), (9, [0, 1, 1, 1, 1])],
+)
+def test_a_warm_up_to_another_beta_is_not_published(tmp_path, warmup, expected):
+    config = resolve({"beta": 6.0, "kl_warmup_epochs": warmup})
+    kept = _keeper(tmp_path, config)
+    vae = kvae.build_vae((2,), latent_dim=1)
+    kept.set_model(vae)
+    best = []
+    figures = zip([-9.0, -3.0, -5.0, -6.0, -7.0], [1.0, 4.0, 9.0, 9.5, 8.0], strict=True)
+    for epoch, (elbo, loss) in enumerate(figures):
+        vae.set_weights([np.full_like(weight, epoch) for weight in vae.get_weights()])
+        kept.on_epoch_end(epoch, {"val_elbo": elbo, "val_loss": loss})
+        best.append(kept.weights[0].flat[0])
+    assert best == expected
+
+
+def test_best_weights_are_not_written_every_time(tmp_path):
+    kept = _keeper(tmp_path, resolve({}), seconds_between=1e9)
+    vae = kvae.build_vae((2,), latent_dim=1)
+    kept.set_model(vae)
+    kept.on_epoch_end(0, {"val_elbo": 1.0})
+    written = (tmp_path / "best.weights.h5").read_bytes()
+    vae.set_weights([w + 1 for w in vae.get_weights()])
+    kept.on_epoch_end(1, {"val_elbo": 2.0})
+    assert (tmp_path / "best.weights.h5").read_bytes() == written
+    assert kept.weights[0].flat[0] == vae.get_weights()[0].flat[0]
+    assert not (tmp_path / "half.weights.h5").exists()
+
+
+def test_a_sampler_that_fails_does_not_lose_the_training(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise KvaeError("no such luck")
+
+    monkeypatch.setattr(sampler_fitting, "find", lambda *_: fail)
+    version = _train(tmp_path, sampler="flow", epochs=1)
+    assert "no such luck" in capsys.readouterr().err
+    assert versions.read_metadata(version)["sampler"] == "none"
+
+
+def test_weights_that_mean_something_else_are_refused(ppca, tmp_path):
+    one = kvae.build_vae((3,), latent_dim=1)
+    one.save(tmp_path / "m.keras")
+    other = kvae.build_vae((3,), latent_dim=1, posterior="full")
+    assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
+    with pytest.raises(UsageError, match="posterior: full here, diagonal there"):
+        run._init_from(other, tmp_path / "m.keras")
+
+
+def test_what_is_kept_with_a_moving_average_is_the_average(tmp_path, monkeypatch):
+    """With a momentum near one the average stays where the weights began, though they move."""
+    kept = {}
+    for momentum in (0.0, 0.9999999):
+        fitted = _fit(tmp_path, ema_momentum=momentum, epochs=2, prior="standard_normal")
+        kept[momentum] = fitted.vae.encoder.get_weights()
+    keras.utils.set_random_seed(0)
+    config = _config({**QUICK, "jit_compile": False}, {"prior": "standard_normal"})
+    start = run._build(config, data.load("gmm"), "float32").encoder.get_weights()
+    for name, near in ((0.9999999, True), (0.0, False)):
+        distance = max(np.abs(a - b).max() for a, b in zip(start, kept[name], strict=True))
+        # Keras's average begins with the first step, which moves a weight by 0.003.
+        assert (distance < 3.5e-3) == near
+
+
+def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
+    fitted = _fit(
+        tmp_path, variance="optimal", posterior="diagonal", prior="standard_normal", epochs=2
+    )
+    vae, x = fitted.vae, data.load("gmm").train.x[:20_000]
+    draws = vae.posterior(x).sample(SeededNoise(np.arange(len(x))), "posterior")
+    error = np.square((x - np.asarray(vae.decode(draws).mean())) / vae.scale).mean()
+    # So few steps leave wide posteriors, whose draws make the error itself waver.
+    assert float(vae.likelihood.current_variance()) == pytest.approx(error, rel=0.1)
+    assert fitted.history["val_stddev"][-1] ** 2 < 0.85 * error  # the moving average lags behind
+
+
+@pytest.mark.parametrize(
+    ("options", "figure"),
+    [
+        ({}, "elbo"), ({"kl_warmup_epochs": 1}, "elbo"), ({"kl_cycle_epochs": 2}, "elbo"),
+        ({"objective": "iwae"}, "loss"), ({"beta": 4.0}, "loss"), ({"beta": 0.5}, "loss"),
+        ({"tc_weight": 3.0}, "loss"), ({"free_bits": 0.1}, "loss"),
+        ({"tc_weight": 3.0, "kl_warmup_epochs": 1}, "loss"),
+    ],
+)  # fmt: skip
+def test_which_figure_says_which_epoch_was_best(options, figure):
+    plain = {"posterior": "diagonal", "prior": "standard_normal"}
+    assert kept_weights.chosen_by(resolve({**plain, **options})) == figure
+
+
+@pytest.mark.parametrize(
+    ("options", "is_said"),
+    [({"tc_weight": 4.0, "batch_size": 511}, True), ({"tc_weight": 0.0, "batch_size": 32}, True),
+     ({"tc_weight": 4.0, "batch_size": 512}, False), ({"batch_size": 32}, False)],
+)  # fmt: skip
+def test_small_batches_of_a_total_correlation_are_said(options, is_said, capsys):
+    plain = {"posterior": "diagonal", "prior": "standard_normal", "hidden_units": "8"}
+    config = resolve({**plain, **options})
+    dataset = data.load("gmm")
+    vae = kvae.build_vae((3,), latent_dim=3)
+    run._announce(config, dataset, vae, "float32")
+    text = " ".join(capsys.readouterr().out.split())
+    assert (f"batches of {config.batch_size} are too few to tell" in text) == is_said
+
+
+def test_a_run_that_collapses_says_so_and_what_to_do(tmp_path, capsys):
+    _train(
+        tmp_path, beta=50, epochs=6, batch_size=1000, learning_rate=0.03, variance="0.5",
+        posterior="diagonal", prior="standard_normal",
+    )  # fmt: skip
+    _, _, told = capsys.readouterr().out.partition("\npublished ")
+    lines = told.splitlines()
+    assert re.match(r"doctor    on \d+ validation rows", lines[1])
+    assert lines[2] == "1. posterior collapse (certain)"
+    assert "because beta 50 makes every nat cost 50" in " ".join(told.split())
+    assert lines[-1].startswith("next: ")
+
+
+def test_a_healthy_run_was_looked_at(ppca, capsys):
+    x = ppca.sample(3000)
+    dataset = Dataset("vectors", *(Split(part) for part in np.split(x, 3)))
+    history = {f"{split}{name}": [-5.0] * 9 for split in ("", "val_") for name in ("elbo", "loss")}
+    fitted = run.Fitted(ppca.vae(), {}, history, dataset=dataset)
+    run._consult(resolve({"sampler": "none", "variance": "0.3"}), fitted)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "nothing wrong found; looked for: diverged, posterior collapse, overfitting" in said
+    # A sampler that was asked for and could not be fitted is told, too.
+    run._consult(resolve({"sampler": "flow", "variance": "0.3"}), fitted)
+    assert "1. dead sampler (certain)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("weights", "rows"), [(10**9, 20), (10**6, 150), (10, 300)])
+def test_a_large_model_is_looked_at_in_few_rows(ppca, weights, rows):
+    split = Split(ppca.sample(300))
+    dataset = Dataset("vectors", split, split, split)
+    model = mock.Mock(count_params=lambda: weights)
+    assert run._rows_of_a_glance(model, dataset) == rows
+    few = Dataset("vectors", split, Split(split.x[:9]), split)
+    assert run._rows_of_a_glance(model, few) == 9
+
+
+def test_what_is_too_little_to_be_looked_at_is_said(ppca, capsys):
+    split = Split(ppca.sample(9))
+    dataset = Dataset("vectors", split, split, split)
+    run._consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    assert "NO report: 9 validation rows are too few" in capsys.readouterr().out
+    assert "9 test rows are too few for evaluate.py" in run._few_steps(resolve({}), dataset)["note"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "elbo, beta 1"),
+        ({"beta": 4, "kl_warmup_epochs": 3}, "elbo, beta 4, rising over 3 epochs"),
+        ({"kl_cycle_epochs": 5, "free_bits": 0.2}, "in cycles of 5 epochs, 0.2 nats of each"),
+        ({"tc_weight": 6}, "total correlation times 6"),
+        ({"objective": "iwae", "iwae_draws": 5}, "iwae, iwae draws 5"),
+    ],
+)
+def test_the_objective_is_said(options, said):
+    plain = {"prior": "standard_normal", "posterior": "diagonal"}
+    assert said in run._objective(resolve({**plain, **options}))
+
+
+def test_a_doctor_that_fails_does_not_lose_the_training(ppca, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(run, "measure", fail)
+    split = Split(ppca.sample(20))
+    dataset = Dataset("vectors", split, split, split)
+    run._consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    assert "NO report: no such luck" in capsys.readouterr().out
+
+
+def test_labelled_images_get_directions_and_others_none(tmp_path):
+    rng = np.random.default_rng(0)
+    bright = rng.random(300) < 0.5
+    x = (rng.random((300, 8, 8, 1)) * 60 + 150 * bright[:, None, None, None]).astype("uint8")
+    split = Split(x, {"Bright": bright, "digit": np.arange(300) % 3})
+    vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
+    vae.compile(keras.optimizers.Adam(0.01))
+    vae.fit(x, epochs=20, verbose=0)
+    found = run._directions(vae, Dataset("images", split, split, split), resolve({}))
+    assert found.names == ("Bright",)
+    assert found.accuracy[0] > 0.95
+    moved = np.asarray(vae.encode(x[~bright])[0]) + found.vectors[0]
+    before = np.asarray(vae(x[~bright])).mean()
+    assert np.asarray(vae.decode(moved).mean()).mean() > before + 0.2
+    plain = Split(x, {"digit": np.arange(300) % 3})
+    assert run._directions(vae, Dataset("images", plain, plain, plain), resolve({})) is None
+
+
+def test_directions_that_fail_do_not_lose_the_training(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError("not finite")
+
+    monkeypatch.setattr(run, "fit_directions", fail)
+    x = np.zeros((30, 8, 8, 1), "uint8")
+    split = Split(x, {"Odd": np.arange(30) % 2 == 1})
+    vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
+    assert run._directions(vae, Dataset("images", split, split, split), resolve({})) is None
+    assert "not finite" in capsys.readouterr().out
