@@ -113,8 +113,8 @@ def test_the_doctor_measures_pairs():
     vae.compile(keras.optimizers.SGD(0.0))
     vae.fit(x, condition, verbose=0, callbacks=[doctor])
     evidence = ppca.log_evidence(x, condition).mean()
-    assert doctor.metrics["elbo_nats"] == pytest.approx(evidence, abs=0.2)
-    assert doctor.metrics["variance_ratio"] == pytest.approx(1.0, abs=0.25)
+    assert doctor.metrics["elbo_nats_prior"] == pytest.approx(evidence, abs=0.2)
+    assert doctor.metrics["variance_ratio_draw"] == pytest.approx(1.0, abs=0.25)
     with pytest.raises(UsageError, match="pair"):
         vae.fit(x, condition, verbose=0, callbacks=[Doctor(x)])
 
@@ -414,7 +414,7 @@ def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     assert both | (of_images if images else {"recall.png", "bound.png"}) <= written
     assert "density.png" not in written
     # The density that is known is not that of x given its component.
-    assert "gap_nats" not in metrics
+    assert "gap_nats_prior" not in metrics
     assert names[3] in metrics["protocol"]["condition"]
     assert json.loads((version.evaluation / "metrics.json").read_text()) == metrics
     # The same labels with other classes are another condition.

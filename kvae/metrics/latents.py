@@ -102,12 +102,12 @@ def aggregate_metrics(
         seed: of the choice of rows.
 
     Returns:
-        `mutual_information_nats`: E[log q(z given x) - log q(z)].
-        `mutual_information_limit_nats`: log n.
-        `mutual_information_saturated`: whether the two are within 0.5 nats of one another.
-        `total_correlation_nats`: E[log q(z) - sum_j log q(z_j)].
-        With a standard normal prior `dimension_wise_kl_nats`: sum_j of E[log q(z_j) - log p(z_j)];
-        the three sum to the rate at these draws.
+        `mutual_information_nats_posterior`: E[log q(z given x) - log q(z)].
+        `mutual_information_limit_nats_posterior`: log n.
+        `mutual_information_saturated_posterior`: whether the two are within 0.5 nats of one
+        another. `total_correlation_nats_posterior`: E[log q(z) - sum_j log q(z_j)].
+        With a standard normal prior `dimension_wise_kl_nats_prior`: sum_j of E[log q(z_j) - log
+        p(z_j)]; the three sum to the rate at these draws.
 
     Raises:
         ValueError: the shapes do not fit, there is one row, a value is not finite, or a variance
@@ -131,14 +131,14 @@ def aggregate_metrics(
     joint, marginals = _log_aggregate(mean, variance, draws)
     information, limit = float((own - joint).mean()), math.log(len(mean))
     metrics: dict[str, float | bool] = {
-        "mutual_information_nats": information,
-        "mutual_information_limit_nats": limit,
-        "mutual_information_saturated": information > limit - SATURATED_WITHIN_NATS,
-        "total_correlation_nats": float((joint - marginals.sum(1)).mean()),
+        "mutual_information_nats_posterior": information,
+        "mutual_information_limit_nats_posterior": limit,
+        "mutual_information_saturated_posterior": information > limit - SATURATED_WITHIN_NATS,
+        "total_correlation_nats_posterior": float((joint - marginals.sum(1)).mean()),
     }
     if standard_normal_prior:
         divergence = (marginals - _log_normal(draws, 0.0, 1.0)).mean(0)
-        metrics["dimension_wise_kl_nats"] = float(divergence.sum())
+        metrics["dimension_wise_kl_nats_prior"] = float(divergence.sum())
     return metrics
 
 
@@ -155,7 +155,7 @@ def gaussian_prior_gap(draws: np.ndarray) -> dict[str, float]:
         draws: `(n, latent_dim)`, from the posteriors of independent rows, n > latent_dim.
 
     Returns:
-        `prior_moments_kl_nats`.
+        `moments_kl_nats_prior`.
 
     Raises:
         ValueError: another shape, a value is not finite, or the draws lie in a subspace.
@@ -172,7 +172,7 @@ def gaussian_prior_gap(draws: np.ndarray) -> dict[str, float]:
         raise ValueError("draws lie in a subspace: their covariance has no inverse")
     squared = np.square(mean).sum() + np.trace(np.atleast_2d(covariance))
     divergence = 0.5 * (squared - draws.shape[1] - log_det)
-    return {"prior_moments_kl_nats": float(divergence - _by_chance(*draws.shape))}
+    return {"moments_kl_nats_prior": float(divergence - _by_chance(*draws.shape))}
 
 
 def _by_chance(count: int, dim: int) -> float:

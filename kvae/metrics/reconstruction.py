@@ -21,21 +21,25 @@ def mean_errors(rows: dict[str, np.ndarray], *, seed: int) -> dict[str, Any]:
         seed: of the bootstrap, 0 or more.
 
     Returns:
-        JSON values. `reconstruction_mse`, and for images `psnr_db` and `ssim`: means over rows. For
-        each `<name>_interval`, [low, high] of `bootstrap_interval`, holds the true mean in 95% of
-        draws. For images `psnr_db_p5` and `psnr_db_p95`, quantiles over images.
+        JSON values. `mse_reconstruction`, and for images `psnr_db_reconstruction` and
+        `ssim_reconstruction`: means over rows. For each `<name>_interval`, [low, high] of
+        `bootstrap_interval`, holds the true mean in 95% of draws. For images
+        `psnr_db_reconstruction_p5` and `psnr_db_reconstruction_p95`, quantiles over images.
 
     Raises:
         ValueError: there are fewer than two rows.
     """
     metrics: dict[str, Any] = {}
     for name, values in rows.items():
-        key = "reconstruction_mse" if name == "mse" else name
+        key = f"{name}_reconstruction"
         metrics[key] = float(values.mean())
         metrics[f"{key}_interval"] = list(bootstrap_interval(values, seed=seed))
     if "psnr_db" in rows:
         low, high = np.quantile(rows["psnr_db"], [0.05, 0.95])
-        metrics |= {"psnr_db_p5": float(low), "psnr_db_p95": float(high)}
+        metrics |= {
+            "psnr_db_reconstruction_p5": float(low),
+            "psnr_db_reconstruction_p95": float(high),
+        }
     return metrics
 
 

@@ -5,6 +5,7 @@ from kvae.config import NO_SAMPLER
 from kvae.data import MIN_SPLIT_ROWS
 from kvae.data.rows import some_of
 from kvae.evaluation import doctor
+from kvae.evaluation.naming import of
 from kvae.probability.streams import generator
 
 _LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one split
@@ -38,7 +39,7 @@ def _diagnosis(config, fitted, rows):
         for x in (dataset.valid.x, dataset.train.x)
     )
     # Those that say whether it is the training rows that it knows.
-    names = {"elbo_nats", "elbo_nats_stderr", "reconstruction_mse"} & of_train.keys()
-    metrics |= {f"train_{name}": of_train[name] for name in names}
+    names = {"elbo_nats_prior", "elbo_nats_prior_stderr", "mse_reconstruction"} & of_train.keys()
+    metrics |= of("train", {name: of_train[name] for name in names})
     metrics["sampler"] = vae.sampler.kind if vae.has_sampler else NO_SAMPLER
     return doctor.diagnose(metrics, config=config.to_dict(), history=fitted.history)

@@ -83,18 +83,19 @@ def diagnose(
     after what is likely or certain; otherwise the order is that of `PROBLEMS`.
 
     Args:
-        metrics: of unseen rows: `rate_nats`, `distortion_nats`, `elbo_nats`, `elbo_nats_stderr`;
-            `train_elbo_nats` of as many training rows; `active_units`, `latent_dim`,
-            `active_fraction_per_dim`, `rate_per_dim_nats`; `variance_ratio`, the likelihood's
-            variance over the mean squared error at posterior draws; `psnr_db`, and
-            `constant_psnr_db` of the mean image; `prior_gap_nats`, a lower bound of KL(aggregate
-            posterior, prior); for F in `FEATURES` `F_reconstructions`, `F_prior`, `F_sampler`,
-            Fréchet distances, and `F_floor` of training rows; for S `sampler` and `prior`
-            `memorised_fraction_S` (0.01 is expected, `memorised_fraction_stderr` its error), held
-            against the `nearest_train_share` of training rows, `coverage_S` and
-            `not_finite_samples_S`; `coverage_floor`; `prior_moments_kl_nats`; `reconstruction_mse`
-            and `train_reconstruction_mse`, `train_elbo_nats_stderr`; `sampler`, the one that the
-            model has (also in `protocol`).
+        metrics: of unseen rows: `rate_nats_prior`, `distortion_nats_posterior`, `elbo_nats_prior`,
+            `elbo_nats_prior_stderr`; `elbo_nats_prior_train` of as many training rows;
+            `active_units_posterior`, `latent_dim`, `active_fraction_per_dim_posterior`,
+            `rate_per_dim_nats_prior`; `variance_ratio_draw`, the likelihood's variance over the
+            mean squared error at posterior draws; `psnr_db_reconstruction`, and
+            `psnr_db_mean_image` of the mean image; `aggregate_gap_nats_prior`, a lower bound of
+            KL(aggregate posterior, prior); for F in `FEATURES` `F_reconstructions`, `F_prior`,
+            `F_sampler`, Fréchet distances, and `F_floor` of training rows; for S `sampler` and
+            `prior` `memorised_fraction_S` (0.01 is expected, `memorised_fraction_stderr` its
+            error), held against the `nearest_train_share` of training rows, `coverage_S` and
+            `not_finite_samples_S`; `coverage_floor`; `moments_kl_nats_prior`; `mse_reconstruction`
+            and `mse_reconstruction_train`, `elbo_nats_prior_train_stderr`; `sampler`, the one that
+            the model has (also in `protocol`).
         config: see `kvae.config.Config.to_dict`.
         history: of each epoch: `loss`, `elbo`, and the same of the valid split as `val_*`.
 

@@ -14,7 +14,7 @@ TINY_DIM = 8  # dimensions: too few for nearly all images
 
 
 def _few_by_rate(case):
-    rates = np.maximum(case.numbers("rate_per_dim_nats"), 0.0)
+    rates = np.maximum(case.numbers("rate_per_dim_nats_prior"), 0.0)
     if not np.square(rates).sum():
         return None
     effective = rates.sum() ** 2 / np.square(rates).sum()
@@ -22,7 +22,9 @@ def _few_by_rate(case):
 
 
 def _few_active(case):
-    return _few(case, case.number("active_units"), case.number("latent_dim"), "(active units)")
+    return _few(
+        case, case.number("active_units_posterior"), case.number("latent_dim"), "(active units)"
+    )
 
 
 def _few(case, used, dim, how):
@@ -35,8 +37,8 @@ def _few(case, used, dim, how):
 
 
 def _full(case):
-    fractions = case.numbers("active_fraction_per_dim")
-    gain = case.number("psnr_db") - case.number("constant_psnr_db")
+    fractions = case.numbers("active_fraction_per_dim_posterior")
+    gain = case.number("psnr_db_reconstruction") - case.number("psnr_db_mean_image")
     if fractions.min() < FULL_FRACTION or gain >= FULL_GAIN_DB:
         return None
     dim = len(fractions)

@@ -18,7 +18,7 @@ VARIANCE_OFF, VARIANCE_FAR_OFF = 2.0, 4.0  # times the error: as beta 2 and 4 wo
 
 
 def _no_active_unit(case):
-    active, dim = case.number("active_units"), case.number("latent_dim")
+    active, dim = case.number("active_units_posterior"), case.number("latent_dim")
     if active > 0:
         return None
     evidence = f"None of {dim:.0f} latent dimensions is active{_for_beta(case)}."
@@ -26,7 +26,7 @@ def _no_active_unit(case):
 
 
 def _no_rate(case):
-    rate = case.number("rate_nats")
+    rate = case.number("rate_nats_prior")
     if rate >= COLLAPSED_NATS:
         return None
     evidence = f"The rate is {rate:.3g} nats: z tells nothing about x{_for_beta(case)}."
@@ -46,12 +46,12 @@ def _for_beta(case):
 
 def only_the_mean(case):
     """Reconstructions that are hardly nearer than the mean image."""
-    psnr, constant = case.number("psnr_db"), case.number("constant_psnr_db")
+    psnr, constant = case.number("psnr_db_reconstruction"), case.number("psnr_db_mean_image")
     if psnr - constant >= MEAN_IMAGE_DB:
         return None
     evidence = f"Reconstructions reach {psnr:.2f} dB, the mean image alone {constant:.2f} dB"
     advice = try_one_of([*more_rate(case), "more --epochs"])
-    rate = case.known("psnr_db", "rate_nats").get("rate_nats", 0.0)
+    rate = case.known("psnr_db_reconstruction", "rate_nats_prior").get("rate_nats_prior", 0.0)
     if rate < TOLD_NATS:
         return Told("certain", f"{evidence}: nothing of an image comes back.", advice)
     evidence += f", though z carries {figure(rate)} nats: hardly anything of an image comes back."
@@ -66,7 +66,7 @@ def _beta(case):
         return None
     counts = f"Beta is {beta:g}: the loss counts the rate {beta:g} times"
     try:
-        rate, distortion = case.number("rate_nats"), case.number("distortion_nats")
+        rate, distortion = case.number("rate_nats_prior"), case.number("distortion_nats_posterior")
         counts += f" ({beta:g} x {figure(rate)} nats beside a distortion of {figure(distortion)})"
     except MissingError:
         pass
@@ -107,7 +107,7 @@ def _variance_too_small(case):
 
 
 def _variance_ratio(case):
-    ratio = case.number("variance_ratio")
+    ratio = case.number("variance_ratio_draw")
     if case.option("likelihood", "gaussian") != "gaussian" or ratio <= 0:
         raise MissingError
     return ratio

@@ -36,8 +36,8 @@ def _memorised(case):
 
 
 def _gap_in_nats(case):
-    rate = case.number("rate_nats")
-    gaps = case.known("prior_gap_nats", "prior_moments_kl_nats")
+    rate = case.number("rate_nats_prior")
+    gaps = case.known("aggregate_gap_nats_prior", "moments_kl_nats_prior")
     gap = next(iter(gaps.values()))
     if gap <= max(PRIOR_GAP_NATS, PRIOR_GAP_PART * rate):
         return None
@@ -57,7 +57,7 @@ def _gap_not_finite(case):
 
 
 def _gap_in_samples(case):
-    feature, (prior, best) = case.frechet("prior", "reconstructions")
+    feature, (prior, best) = case.frechet("prior", "reconstruction")
     best = max(best, case.floor(feature))
     if prior <= SAMPLES_WORSE * best:
         return None
@@ -113,7 +113,7 @@ def _not_finite_samples(case):
 
 
 def _no_help(case):
-    feature, (sampler, prior, best) = case.frechet("sampler", "prior", "reconstructions")
+    feature, (sampler, prior, best) = case.frechet("sampler", "prior", "reconstruction")
     best = max(best, case.floor(feature))
     useless = sampler >= prior > SAMPLES_WORSE * best
     # One that brings samples far nearer than the prior's is of use, however far there is to go.

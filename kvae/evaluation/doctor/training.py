@@ -29,7 +29,7 @@ SLOW_LEARNING_RATE = 1e-4  # of Adam: a tenth of its own default
 VERY_SLOW_LEARNING_RATE = 2e-5  # no recipe of a VAE from scratch goes so low
 DIVERGED_PART = 0.1  # of the figure itself, below its first epoch
 SPIKE_PART, LEAST_SPIKE = 0.2, 0.01  # of the whole way, and of the figure itself, in one epoch
-_ELBO_PARTS = ("elbo_nats", "distortion_nats", "rate_nats")
+_ELBO_PARTS = ("elbo_nats_prior", "distortion_nats_posterior", "rate_nats_prior")
 
 
 def _not_finite(case):
@@ -60,7 +60,7 @@ def _fell(case):
 
 def _was_caught(case, goal):
     """Whether the ELBO is that of the best epoch rather than that of the last."""
-    found = case.metrics.get("elbo_nats")
+    found = case.metrics.get("elbo_nats_prior")
     if found is None or not raises_elbo(case.config):
         return False
     return abs(found - goal.max()) < abs(found - goal[-1])
@@ -173,13 +173,13 @@ def _goes_on(case):
 
 
 def _train_far_above_test(case):
-    train, test = case.number("train_elbo_nats"), case.number("elbo_nats")
-    own = case.number("elbo_nats_stderr")
-    stderr = math.hypot(own, case.metrics.get("train_elbo_nats_stderr", own))
+    train, test = case.number("elbo_nats_prior_train"), case.number("elbo_nats_prior")
+    own = case.number("elbo_nats_prior_stderr")
+    stderr = math.hypot(own, case.metrics.get("elbo_nats_prior_train_stderr", own))
     gap = train - test
-    if gap <= max(OVERFIT_STDERRS * stderr, OVERFIT_PART * case.number("rate_nats")):
+    if gap <= max(OVERFIT_STDERRS * stderr, OVERFIT_PART * case.number("rate_nats_prior")):
         return None
-    errors = [case.metrics.get(f"{name}reconstruction_mse") for name in ("", "train_")]
+    errors = [case.metrics.get(f"mse_reconstruction{split}") for split in ("", "_train")]
     # One variance for all: then the error is all that can be overfitted.
     plain = case.option("likelihood") == "gaussian" and (
         fixed_variance(case) or case.option("variance") in ("shared", "optimal", "per-channel")
