@@ -1,7 +1,8 @@
 """What Windows lacks and forbids, on Linux: as much of it as a process can be told.
 
 `hide()` comes before anything of kvae is imported, `forbid()` after it. Neither can be undone: call
-them in a process of their own. Other libraries ask which system they run on, and are imported before.
+them in a process of their own. Other libraries know by themselves which system they run on, and are
+imported before.
 """
 
 import ast
@@ -17,11 +18,10 @@ MODULES = (
     "fcntl", "grp", "posix_ipc", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty",
 )  # fmt: skip
 FUNCTIONS = (
-    "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "chown", "fchmod", "fork",
-    "forkpty", "getegid", "geteuid", "getgid", "getloadavg", "getpgid", "getuid", "killpg", "lchown",
-    "mkfifo", "nice", "posix_fadvise", "posix_fallocate", "pread", "preadv", "pwrite",
-    "register_at_fork", "sched_getaffinity", "sched_setaffinity", "setsid",
-    "sync", "sysconf", "uname", "wait3", "wait4",
+    "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "chown", "fchmod", "fork", "forkpty",
+    "getegid", "geteuid", "getgid", "getloadavg", "getpgid", "getuid", "killpg", "lchown", "mkfifo",
+    "nice", "posix_fadvise", "posix_fallocate", "pread", "preadv", "pwrite", "register_at_fork",
+    "sched_getaffinity", "sched_setaffinity", "setsid", "sync", "uname", "wait3", "wait4",
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def forbid():
 
     def open_file(path, flags, *rest, **named):
         nameless = flags & os.O_TMPFILE == os.O_TMPFILE  # how `tempfile` makes a file on Linux
-        if os.path.isdir(path) and not nameless:
+        if Path(path).is_dir() and not nameless:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         descriptor = real["open"](path, flags, *rest, **named)
         opened[descriptor] = flags
@@ -107,7 +107,7 @@ def _in_use():
     """Files that this process has open or mapped."""
     for link in Path("/proc/self/fd").iterdir():
         try:
-            yield os.readlink(link)
+            yield str(link.readlink())
         except OSError:
             continue
     for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
