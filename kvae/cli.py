@@ -1,6 +1,7 @@
 """What all programs share: errors as one line, signals, and arguments of one kind."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -47,6 +48,8 @@ def run(main: Callable[[list[str]], None]) -> int:
         SIGTERM. An error is one line on standard error; with --debug it is raised instead.
     """
     argv = sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a code page of Windows lacks most characters
     if DEBUG not in argv:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     is_ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

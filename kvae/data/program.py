@@ -49,7 +49,7 @@ def inspect(
     report, images, title = inspection.inspect(data_dir, **options)
     _print(report)
     if json_file is not None:
-        Path(json_file).write_text(json.dumps(report, indent=1))
+        Path(json_file).write_text(json.dumps(report, indent=1), encoding="utf-8")
         _say(f"{'report':12}{json_file}")
     if len(images):
         from kvae.data.images.pixels import as_unit_interval

@@ -143,7 +143,7 @@ def evaluate(
     }
     text = json.dumps(whole, indent=1, allow_nan=False)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
-        (Path(workshop) / METRICS_FILE).write_text(text)
+        (Path(workshop) / METRICS_FILE).write_text(text, encoding="utf-8")
         written = _move_all(Path(workshop), folder)
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")

@@ -1,10 +1,11 @@
 """What to type for what a program advises."""
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
-from kvae import backend
+from kvae import backend, files
 from kvae.config import Config, default_of, resolve
 from kvae.options import flag
 
@@ -32,4 +33,4 @@ def training_command(config: Config) -> str:
         else:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [flag(name), text]
-    return shlex.join(words)
+    return subprocess.list2cmdline(words) if files.WINDOWS else shlex.join(words)

@@ -1,6 +1,5 @@
 """A training run, from a configuration to a published version."""
 
-import fcntl
 import math
 import shlex
 import sys
@@ -122,13 +121,8 @@ def _run_folder(config: Config) -> Iterator[Path]:
     """`saved/<name>/training`, held by this process alone."""
     folder = versions.training_folder(config.save, config.name)
     files.writable_folder(folder, "--save")
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"another training writes to {folder}: wait for it or choose another --name"
-            ) from None
+    busy = f"another training writes to {folder}: wait for it or choose another --name"
+    with files.alone(folder / ".lock", busy):
         yield folder
 
 

@@ -91,7 +91,7 @@ def test_the_truth_has_no_gap_and_its_bound_rises_as_its_weights_say(truth_and_l
     ]  # fmt: skip
     assert curve[0]["gap_nats"] == pytest.approx(SPREAD**2 / 2, abs=4 * curve[0]["gap_nats_stderr"])
     assert metrics["gap_nats_prior"] == curve[3]["gap_nats"]
-    assert metrics["gap_nats_prior_stderr"] == curve[3]["gap_nats_prior_stderr"]
+    assert metrics["gap_nats_prior_stderr"] == curve[3]["gap_nats_stderr"]
     assert metrics["gap_nats_prior"] == pytest.approx(
         np.expm1(SPREAD**2) / 1000, abs=4 * metrics["gap_nats_prior_stderr"]
     )

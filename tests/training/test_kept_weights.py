@@ -5,10 +5,12 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import h5py
@@ -366,6 +368,19 @@ def test_weights_that_do_not_fit_leave_those_before_and_one_line(tmp_path, vae, 
     assert len(capfd.readouterr().err.splitlines()) == 1
     kept.rescue()
     assert _left(tmp_path) == [0.0]
+
+
+def test_where_room_cannot_be_kept_it_is_looked_at_before(tmp_path, vae, monkeypatch, capsys):
+    monkeypatch.delattr(os, "posix_fallocate")
+    kept = _keeper(tmp_path, vae)
+    kept.on_epoch_end(0, {"val_elbo": -3.0})
+    assert _left(tmp_path) == [-3.0]
+    full = SimpleNamespace(free=1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: full)
+        kept.on_epoch_end(1, {"val_elbo": -2.0})
+    assert _left(tmp_path) == [-3.0]
+    assert "best.weights.h5: No space left on device; training" in capsys.readouterr().err
 
 
 def test_a_history_is_whole_once_there_is_space_again(tmp_path, monkeypatch, capsys):

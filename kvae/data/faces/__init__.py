@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -33,6 +32,8 @@ MIN_SIZE, MAX_SIZE = 32, 256
 ROWS_PER_TASK = 128
 # Below this starting processes costs more than it saves.
 ROWS_FOR_PROCESSES = 2000
+# Windows waits for no more at once.
+_MAX_PROCESSES = 61
 # 32 pictures of 64 pixels: the planes of a batch stay in the processor's cache.
 PIXELS_PER_BATCH = 32 * 64 * 64
 
@@ -77,7 +78,7 @@ def draw_batches(
     count = check_factors(factors)
     if num_processes is None:
         large = count >= ROWS_FOR_PROCESSES and _can_spawn()
-        num_processes = num_cores() if large else 1
+        num_processes = min(num_cores(), _MAX_PROCESSES) if large else 1
     tasks = (
         _take(factors, slice(start, start + ROWS_PER_TASK))
         for start in range(0, count, ROWS_PER_TASK)
@@ -93,7 +94,7 @@ def _draw_in_processes(
 ) -> Iterator[np.ndarray]:
     # Spawned, because a forked copy of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_processes, context, _end_with, (os.getpid(),))
+    pool = ProcessPoolExecutor(num_processes, context, _end_with_parent)
     pending: deque[Future[np.ndarray]] = deque()
     try:
         for task in tasks:
@@ -111,12 +112,13 @@ def _draw_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """Let a worker end when its parent was killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
