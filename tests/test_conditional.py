@@ -25,7 +25,7 @@ from kvae.priors.mixture import Mixture
 from kvae.probability.noise import SeededNoise
 from kvae.serving import export, signatures, versions
 from kvae.serving.served import ServedModel
-from kvae.training import preflight, run
+from kvae.training import dry_run, init_from, preflight, run
 from kvae.training.sampler_fitting import posterior_draws
 
 DIM = 3
@@ -296,11 +296,13 @@ def test_signatures_answer_what_the_model_does(published):
 def test_weights_of_other_conditions_are_no_start(published):
     path = str(published[1].path)
     columns = [Column(name, True, name) for name in "abc"]
-    run._check_conditions(path, Conditions(tuple("abc"), tuple(columns)))
+    init_from.check_conditions(path, Conditions(tuple("abc"), tuple(columns)))
     with pytest.raises(UsageError, match="conditions a, b, c; here they are a, c, b"):
-        run._check_conditions(path, Conditions(tuple("acb"), (columns[0], columns[2], columns[1])))
+        init_from.check_conditions(
+            path, Conditions(tuple("acb"), (columns[0], columns[2], columns[1]))
+        )
     with pytest.raises(UsageError, match="here they are none"):
-        run._check_conditions(path, Conditions())
+        init_from.check_conditions(path, Conditions())
 
 
 def test_attributes_are_edited_under_the_condition_of_x(published):
@@ -396,7 +398,7 @@ def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     few = _few(preflight.load(config))
     monkeypatch.setattr("kvae.data.load", lambda *_, **__: few)
     if images:
-        run.dry_run(config)
+        dry_run.dry_run(config)
     with few_signatures(*EVALUATED):
         version = run.train(config)
     metadata = versions.read_metadata(version)

@@ -9,7 +9,8 @@ import pytest
 
 from kvae.config import PARTS, resolve
 from kvae.evaluation import doctor
-from kvae.evaluation.doctor import FEATURES, PROBLEMS, SURE, Diagnosis, Finding, diagnose, report
+from kvae.evaluation.doctor import PROBLEMS, SURE, Diagnosis, Finding, diagnose, report
+from kvae.evaluation.doctor.case import FEATURES
 from kvae.options import flag
 from kvae.registry import declared
 
@@ -618,9 +619,13 @@ def test_the_words_name_options_that_exist(case):
             assert sentence[0].isupper() or sentence.startswith("--") or sentence[0].isdigit()
 
 
+def _texts():
+    """The files of the doctor."""
+    return [path.read_text() for path in Path(doctor.__file__).parent.glob("*.py")]
+
+
 def test_every_option_that_may_be_advised_exists():
-    text = Path(doctor.__file__).read_text()
-    strings = [node.value for node in ast.walk(ast.parse(text))
+    strings = [node.value for text in _texts() for node in ast.walk(ast.parse(text))
                if isinstance(node, ast.Constant) and isinstance(node.value, str)]  # fmt: skip
     named = {found for string in strings for found in FLAG.findall(string)}
     assert len(named) > 10
@@ -657,7 +662,7 @@ def test_a_report_takes_a_plain_list_too():
 
 
 def test_the_thresholds_say_why():
-    lines = Path(doctor.__file__).read_text().splitlines()
+    lines = "\n".join(_texts()).splitlines()
     constants = [line for line in lines if re.match(r"[A-Z][A-Z_, ]+ = \d", line)]
     assert len(constants) > 20
     assert all("  # " in line for line in constants)
