@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kvae.data.conditions import Conditioned
+from kvae.data.rows import joined, random_rows, rows_at_once, slices
 from kvae.errors import UsageError
 from kvae.evaluation import doctor
 from kvae.inputs import as_float
@@ -19,7 +20,6 @@ from kvae.probability.noise import SeededNoise
 from kvae.probability.streams import generator
 
 MAX_ROWS = 500
-_ROWS_AT_ONCE = 100
 
 
 class Doctor(keras.callbacks.Callback):
@@ -102,8 +102,7 @@ def _some_rows(x, seed):
             "Doctor takes an array of at least 2 rows, (rows, features) or (rows, height, width, "
             f"channels): received shape {x.shape} of {x.dtype}"
         )
-    rows = generator(seed, "doctor rows").permutation(len(x))[:MAX_ROWS]
-    return x[np.sort(rows)]
+    return x[random_rows(len(x), MAX_ROWS, generator(seed, "doctor rows"))]
 
 
 def _check_rows(x, vae):
@@ -169,11 +168,8 @@ def measure(vae, x, seed=0):
         Metrics by name; `{"elbo_nats": nan}` alone where the model gives what is not finite.
     """
     seeds = generator(seed, "doctor draws").integers(2**63, size=len(x))
-    parts = [
-        _measure_rows(vae, x[rows], seeds[rows])
-        for rows in np.array_split(np.arange(len(x)), math.ceil(len(x) / _ROWS_AT_ONCE))
-    ]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts = [_measure_rows(vae, x[rows], seeds[rows]) for rows in slices(len(x), rows_at_once(x))]
+    found = joined(parts)
     if not all(np.isfinite(values).all() for values in found.values()):
         return {"elbo_nats_prior": math.nan}
     mean, variance = found["mean"], found["variance"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
+from kvae.data.rows import in_parts
 from kvae.metrics import require_finite
 from kvae.probability.streams import generator
 
@@ -289,8 +290,7 @@ def factor_vae_score(
     def votes(count: int) -> tuple[np.ndarray, np.ndarray]:
         factors = rng.integers(num_factors, size=count)
         least = []
-        for start in range(0, count, BATCHES_AT_ONCE):
-            some = factors[start : start + BATCHES_AT_ONCE]
+        for some in in_parts(factors, BATCHES_AT_ONCE):
             within = _variances_within(fixed_codes(some, rng), len(some), len(variances))
             least.append((within[:, takes_part] / variances[takes_part]).argmin(1))
         return factors, np.concatenate(least)

@@ -5,13 +5,14 @@ import math
 import numpy as np
 from scipy.special import digamma
 
+from kvae.data.rows import random_rows, slices
 from kvae.metrics import require_finite
 from kvae.probability.streams import generator
 
 ACTIVE_FRACTION = 0.01
 MAX_AGGREGATE_ROWS = 2_000
 SATURATED_WITHIN_NATS = 0.5
-_ROWS_AT_ONCE = 50
+_BLOCK = 50  # rows whose pairs with all others are held at once, in the processor's cache
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -125,7 +126,7 @@ def aggregate_metrics(
             f"received {draws.shape} and {mean.shape}"
         )
     require_finite("draws", draws)
-    rows = generator(seed, "aggregate rows").permutation(len(mean))[:MAX_AGGREGATE_ROWS]
+    rows = random_rows(len(mean), MAX_AGGREGATE_ROWS, generator(seed, "aggregate rows"))
     mean, variance, draws = mean[rows], variance[rows], draws[rows]
     own = _log_normal(draws, mean, variance).sum(1)
     joint, marginals = _log_aggregate(mean, variance, draws)
@@ -212,8 +213,7 @@ def _log_aggregate(mean, variance, draws):
     """log q(z) at each draw, `(n,)`, and log q(z_j) of each dimension, `(n, latent_dim)`."""
     joint, marginals = np.empty(len(draws)), np.empty(draws.shape)
     constant = -0.5 * (_LOG_2PI + np.log(variance))
-    for start in range(0, len(draws), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
+    for rows in slices(len(draws), _BLOCK):
         total = np.zeros((len(draws[rows]), len(mean)))
         for dim in range(draws.shape[1]):
             # In place: there are n^2 pairs of each dimension.

@@ -15,7 +15,7 @@ from kvae.config import Config
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.directions import Directions
-from kvae.errors import KvaeError, UsageError
+from kvae.errors import KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.serving import versions
