@@ -71,7 +71,25 @@ def rate_per_dim(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """
     mean, variance = _checked(mean, variance)
     _refuse_zero(variance)
-    return 0.5 * (np.square(mean) + variance - 1.0 - np.log(variance)).mean(0)
+    return kl_to_standard_normal(mean[..., None], variance[..., None], np.log(variance)).mean(0)
+
+
+def kl_to_standard_normal(
+    mean: np.ndarray, variance: np.ndarray, log_det: np.ndarray | float
+) -> np.ndarray:
+    """Give KL(q, Normal(0, I)) of normal distributions q.
+
+    With one last axis of size 1, each element is a distribution of its own.
+
+    Args:
+        mean: `(..., dim)`.
+        variance: marginal, of that shape.
+        log_det: log of the determinant of the covariance, `(...)`.
+
+    Returns:
+        `(...)`, nats.
+    """
+    return 0.5 * ((np.square(mean) + variance - 1.0).sum(-1) - log_det)
 
 
 def aggregate_metrics(
@@ -168,11 +186,11 @@ def gaussian_prior_gap(draws: np.ndarray) -> dict[str, float]:
         )
     require_finite("draws", draws)
     mean, covariance = draws.mean(0), np.cov(draws, rowvar=False, bias=True)
-    sign, log_det = np.linalg.slogdet(np.atleast_2d(covariance))
+    covariance = np.atleast_2d(covariance)
+    sign, log_det = np.linalg.slogdet(covariance)
     if sign <= 0:
         raise ValueError("draws lie in a subspace: their covariance has no inverse")
-    squared = np.square(mean).sum() + np.trace(np.atleast_2d(covariance))
-    divergence = 0.5 * (squared - draws.shape[1] - log_det)
+    divergence = kl_to_standard_normal(mean, covariance.diagonal(), log_det)
     return {"moments_kl_nats_prior": float(divergence - _by_chance(*draws.shape))}
 
 

@@ -10,7 +10,14 @@ _MANY_ROWS = 512  # log of it are the nats that an estimate of the total correla
 
 
 def announce(config, dataset, vae, precision):
-    """Say what is about to happen."""
+    """Say what is about to happen.
+
+    Args:
+        config: all options.
+        dataset: its rows as the model takes them.
+        vae: as it starts.
+        precision: the policy of numbers and why it was chosen, in words.
+    """
     counts = ", ".join(f"{len(getattr(dataset, n).x):,} {n}" for n in ("train", "valid", "test"))
     lines = {
         "dataset": f"{config.dataset}: {counts}; one x is {vae.element_shape}",

@@ -16,7 +16,19 @@ _ROWS_AT_ONCE = 250
 
 
 def attribute_directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions | None:
-    """Where in latent space the attributes of labelled images lie, but for conditions."""
+    """Where in latent space the attributes of labelled images lie, but for conditions.
+
+    What was found, or why nothing can be, is printed.
+
+    Args:
+        vae: trained.
+        dataset: its labels that are yes or no are the attributes.
+        config: all options.
+
+    Returns:
+        Vectors in latent space; None where there are no images or no such labels, or no direction
+        can be fitted.
+    """
     seed = config.seed
     if dataset.kind != "images":
         return None

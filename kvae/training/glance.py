@@ -12,7 +12,14 @@ _LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one sp
 
 
 def consult(config, fitted):
-    """Print what looks wrong with a published model: a glance, which `evaluate.py` goes beyond."""
+    """Print what looks wrong with a published model: a glance, which `evaluate.py` goes beyond.
+
+    Nothing that goes wrong here is an error: it is printed in place of a report.
+
+    Args:
+        config: all options.
+        fitted: `kvae.training.run.Fitted`, with its dataset.
+    """
     rows = _rows_of_a_glance(fitted.vae, fitted.dataset)
     if rows < MIN_SPLIT_ROWS:
         print(f"doctor    NO report: {rows} validation rows are too few")

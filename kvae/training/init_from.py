@@ -14,7 +14,17 @@ _STEP = "vars/0"  # in a weights file, of a model's own step
 
 
 def read_weights(vae, source):
-    """Copy the weights of a version, a `.keras` or a `.weights.h5` file of the same shapes."""
+    """Copy the weights of a version, a `.keras` or a `.weights.h5` file of the same shapes.
+
+    But for a `.weights.h5` file, which knows none, the units of x go with them.
+
+    Args:
+        vae: whose weights and units are replaced.
+        source: path of a version's folder or of a file.
+
+    Raises:
+        UsageError: the weights do not fit the model, or the file is damaged.
+    """
     path = Path(source)
     if path.name.endswith(".weights.h5"):
         with tempfile.TemporaryDirectory() as folder:
@@ -37,7 +47,15 @@ def read_weights(vae, source):
 
 
 def check_conditions(source: str | None, conditions: Conditions) -> None:
-    """Refuse a version whose conditions have other meanings, be there as many or not."""
+    """Refuse a version whose conditions have other meanings, be there as many or not.
+
+    Args:
+        source: of --init-from; a file says nothing of conditions and is not refused here.
+        conditions: of this run.
+
+    Raises:
+        UsageError: the version was trained with other conditions.
+    """
     if source is None or not Path(source).is_dir():
         return
     metadata = versions.read_metadata(versions.find_version(source))

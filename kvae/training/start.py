@@ -21,7 +21,19 @@ if keras.backend.backend() != backend.TENSORFLOW:
 
 
 def build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
-    """The model, its prior started where the encoder puts data, older weights read."""
+    """The model, its prior started where the encoder puts data, older weights read.
+
+    Keras's own random numbers start at the seed.
+
+    Args:
+        config: all options.
+        dataset: its rows as the model takes them.
+        policy: Keras's name of the precision, see `kvae.training.precision.choose_policy`.
+
+    Raises:
+        DataError: a feature that is to be standardised is constant.
+        UsageError: options that do not suit the data, or weights of --init-from that do not fit.
+    """
     keras.utils.set_random_seed(config.seed)
     rows = dataset.train.x
     x = np.asarray(rows)  # of a memory map a view, still on disk
@@ -73,12 +85,23 @@ def _moments(x):
 
 
 def steps_of(config, dataset):
-    """Gradient steps of an epoch."""
+    """Gradient steps of an epoch.
+
+    Args:
+        config: all options.
+        dataset: its rows as the model takes them.
+    """
     return dataset.train.steps(config.batch_size)
 
 
 def compile_for(config, vae, steps):
-    """Give a model the optimizer of a run, of so many steps an epoch."""
+    """Give a model the optimizer of a run.
+
+    Args:
+        config: all options.
+        vae: the model.
+        steps: of an epoch; a learning rate that falls does so over all epochs.
+    """
     rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(

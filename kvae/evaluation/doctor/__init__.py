@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kvae.evaluation.doctor import latents, reconstructions, samples, training
-from kvae.evaluation.doctor.case import Case, MissingError
+from kvae.evaluation.doctor.case import FEATURES, Case, MissingError
+
+__all__ = ["FEATURES", "PROBLEMS", "SURE", "WIDTH", "Diagnosis", "Finding", "diagnose", "report"]
 
 #: What `diagnose` can find, the most severe first.
 PROBLEMS = {
