@@ -20,7 +20,8 @@ from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.evaluation import measurements
 from kvae.evaluation.doctor import diagnose
-from kvae.evaluation.images import train_features
+from kvae.evaluation.judging import train_features
+from kvae.evaluation.observation import Observation
 from kvae.features import feature_net
 from kvae.priors.standard_normal import StandardNormal
 from kvae.serving.served import ServedModel
@@ -100,8 +101,9 @@ def _see(name, folder, seed):
             run.train(config, dataset)
     served = ServedModel(find_version(Path(folder) / "patient"))
     net = feature_net("auto", load(config))
+    train = train_features(net, dataset, seed)
     metrics, _ = measurements.measure(
-        served, dataset, num_draws=64, seed=seed, train=train_features(net, dataset, seed)
+        Observation(served, dataset, seed=seed, train=train), num_draws=64
     )
     metadata = served.metadata
     findings = diagnose(

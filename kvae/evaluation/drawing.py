@@ -1,4 +1,4 @@
-"""The figures of a published version, from its signatures, its numbers and the test split."""
+"""The figures of a published version, of what its numbers are of."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset
-from kvae.data.conditions import Conditioned
-from kvae.data.gmm import Mixture, mixture_of
-from kvae.evaluation.image_drawing import draw_images, interpolations, name_of
-from kvae.evaluation.images import TrainFeatures
+from kvae.evaluation.image_drawing import draw_images, interpolations
+from kvae.evaluation.observation import Observation
 from kvae.figures import latent as latent_figures
 from kvae.figures import vectors as vector_figures
 from kvae.figures.bound import save_bound
@@ -22,18 +19,10 @@ from kvae.metrics.latents import ACTIVE_FRACTION
 from kvae.probability.streams import generator
 
 _PRIOR = "prior"
+_MOST_GENERATED = 5_000
 
 
-def draw(
-    folder: Path,
-    served: Any,
-    dataset: Dataset,
-    *,
-    metrics: Mapping[str, Any],
-    label: str,
-    train: TrainFeatures | None = None,
-    seed: int,
-) -> None:
+def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], label: str) -> None:
     """Write generation.png, reconstruction.png, interpolation.png and latent_tsne.png.
 
     Also rates.png and rate_distortion.png. For vectors also bound.png, for a mixture also
@@ -41,60 +30,52 @@ def draw(
 
     Args:
         folder: where to write.
-        served: a `kvae.serving.served.ServedModel`, or anything with its `call`, `version`,
-            `metadata`.
-        dataset: the data.
-        metrics: from `kvae.evaluation.measurements.measure`, of the same version and data.
+        observation: that the numbers were taken from.
+        metrics: from `kvae.evaluation.measurements.measure`, of the same observation.
         label: what colours the latent map; "" for nothing.
-        train: features of train images, for their nearest neighbours; None: no such figure.
-        seed: of all draws.
     """
-    test, name = dataset.test, name_of(served)
-    rng = generator(seed, "figures")
-    if dataset.kind == "images":
-        draw_images(folder, served, dataset, train, rng)
+    test, name = observation.dataset.test, observation.name
+    rng = generator(observation.seed, "figures")
+    if observation.dataset.kind == "images":
+        draw_images(folder, observation, rng)
     else:
-        _vector_figures(folder, served, dataset, rng)
+        _vector_figures(folder, observation, rng)
         if "bound_curve_prior" in metrics:
             title = f"{name}: the bound on log p(x) rises with the number of importance draws"
-            save_bound(folder / "bound.png", _by_model(served, metrics, "bound_curve"), title)
-    _rates(folder, served, metrics)
-    mixture = mixture_of(dataset.card)
-    if mixture is not None:
-        if not isinstance(test.x, Conditioned):  # whose density is another under each condition
-            _density(folder, served, mixture, seed)
-        _recall(folder, served, mixture, metrics)
-    latents = served.call("encode", x=test.x)["mean"]
+            curves = _by_model(observation, metrics, "bound_curve")
+            save_bound(folder / "bound.png", curves, title)
+    _rates(folder, observation, metrics)
+    if observation.mixture is not None:
+        if not observation.is_conditioned:  # the density is another under each condition
+            _density(folder, observation)
+        _recall(folder, observation, metrics)
+    latents = observation.posterior.mean
     labels = test.labels[label] if label else np.zeros(len(latents), int)
-    class_names = dataset.card.get("label_names", {}).get(label, ())
+    class_names = observation.dataset.card.get("label_names", {}).get(label, ())
     latent_figures.save_tsne(
         folder / "latent_tsne.png", latents, labels, label,
         f"{name}: the latent space" + (f", coloured by {label}" if label else ""),
-        seed=seed, class_names=class_names,
+        seed=observation.seed, class_names=class_names,
     )  # fmt: skip
 
 
-def _sampler(served):
-    return served.metadata.get("sampler", "none")
-
-
-def _source(served):
-    """What the signature `generate` draws latents from, in words."""
-    sampler = _sampler(served)
+def _source(observation):
+    """What samples are drawn from last, in words."""
+    sampler = observation.sampler
     return "from the prior" if sampler == "none" else f"through the {sampler} sampler"
 
 
-def _by_model(served, metrics, key, first="_prior"):
-    """A figure of the prior, and of the sampler where it has one."""
+def _by_model(observation, metrics, key, first="_prior"):
+    """A metric of the prior, and of the sampler where it has one."""
     found = {_PRIOR: metrics[key + first]}
     if f"{key}_sampler" in metrics:
-        found[f"{_sampler(served)} sampler"] = metrics[f"{key}_sampler"]
+        found[f"{observation.sampler} sampler"] = metrics[f"{key}_sampler"]
     return found
 
 
-def _rates(folder, served, metrics):
+def _rates(folder, observation, metrics):
     """What each latent dimension carries, and where rate and distortion went."""
-    name, active = name_of(served), np.array(metrics["active_fraction_per_dim_posterior"])
+    name, active = observation.name, np.array(metrics["active_fraction_per_dim_posterior"])
     shown, unit = metrics.get("rate_per_dim_nats_prior"), "rate, nats"
     if shown is None:
         shown, unit = active, "part of the spread that the data explain"
@@ -102,7 +83,7 @@ def _rates(folder, served, metrics):
         folder / "rates.png", np.array(shown), active > ACTIVE_FRACTION,
         f"{name}: what each latent dimension carries", unit,
     )  # fmt: skip
-    history = served.metadata["history"]
+    history = observation.served.metadata["history"]
     save_rate_distortion(
         folder / "rate_distortion.png",
         {"test": (metrics["rate_nats_prior"], metrics["distortion_nats_posterior"])},
@@ -111,12 +92,12 @@ def _rates(folder, served, metrics):
     )
 
 
-def _vector_figures(folder, served, dataset, rng):
-    name, test, mixture = name_of(served), dataset.test, mixture_of(dataset.card)
-    x = np.asarray(test.x)
-    alone = np.zeros(len(test.x), int)
-    component = test.labels[dataset.color_by] if mixture else alone
-    generated = _generate(served, min(5000, len(test.x)), rng)
+def _vector_figures(folder, observation, rng):
+    name, dataset, mixture = observation.name, observation.dataset, observation.mixture
+    x = np.asarray(dataset.test.x)
+    alone = np.zeros(len(x), int)
+    component = dataset.test.labels[dataset.color_by] if mixture else alone
+    generated = list(observation.samples.values())[-1][: min(_MOST_GENERATED, len(x))]
     generated_component = (
         mixture.responsibilities(generated).argmax(axis=1) if mixture else alone[: len(generated)]
     )
@@ -127,48 +108,45 @@ def _vector_figures(folder, served, dataset, rng):
     likeliest = ", in the colour of the likeliest component" if mixture else ""
     vector_figures.save_generation(
         folder / "generation.png", x / unit, component, generated / unit, generated_component,
-        f"{name}: {words}{_source(served)}{likeliest}{scaled}",
+        f"{name}: {words}{_source(observation)}{likeliest}{scaled}",
     )  # fmt: skip
-    reconstruction = served.call("serving_default", x=test.x)["reconstruction"]
+    shown = observation.reconstruction.shown
     vector_figures.save_reconstruction(
-        folder / "reconstruction.png", x, reconstruction, component,
+        folder / "reconstruction.png", x[shown.rows], shown.reconstruction, component[shown.rows],
         f"{name}: test points and their reconstructions",
     )  # fmt: skip
-    _, between = interpolations(served, test.x, rng)
+    _, between = interpolations(observation.served, dataset.test.x, rng)
     vector_figures.save_interpolation(
         folder / "interpolation.png", between / unit, x / unit,
         f"{name}: between test points, a straight line in latent space{scaled}",
     )  # fmt: skip
 
 
-def _density(folder, served, mixture: Mixture, seed):
+def _density(folder, observation):
+    served, mixture = observation.served, observation.mixture
     slices = slices_of(mixture)
     points = [one.points().astype(np.float32) for one in slices]
     every = np.concatenate(points)
-    seeds = generator(seed, "density figure").integers(2**63, size=len(every))
+    seeds = generator(observation.seed, "density figure").integers(2**63, size=len(every))
     found = served.call("log_likelihood", x=every, seed=seeds)
     ends = np.cumsum([len(part) for part in points])[:-1]
     models = {
         name: np.split(np.asarray(values, np.float64), ends)
-        for name, values in _by_model(served, found, "log_likelihood", first="").items()
+        for name, values in _by_model(observation, found, "log_likelihood", first="").items()
     }
     where = "" if len(slices) == 1 else " on slices"
     save_density(
         folder / "density.png", slices, [mixture.log_prob(part) for part in points], models,
-        f"{name_of(served)}: log density{where}, true and of the model "
+        f"{observation.name}: log density{where}, true and of the model "
         f"(bound of {served.metadata['num_draws']} draws)",
     )  # fmt: skip
 
 
-def _recall(folder, served, mixture: Mixture, metrics):
+def _recall(folder, observation, metrics):
     count = metrics["num_generated"]
     save_recall(
-        folder / "recall.png", mixture.weights, _by_model(served, metrics, "mode_shares"),
-        _by_model(served, metrics, "mode_captured"),
-        f"{name_of(served)}: each component's share of {count:,} generated points",
+        folder / "recall.png", observation.mixture.weights,
+        _by_model(observation, metrics, "mode_shares"),
+        _by_model(observation, metrics, "mode_captured"),
+        f"{observation.name}: each component's share of {count:,} generated points",
     )  # fmt: skip
-
-
-def _generate(served, count, rng):
-    seeds = rng.integers(2**63, size=count)
-    return served.call("generate", seed=seeds)["sample"]

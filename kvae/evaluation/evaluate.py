@@ -13,7 +13,8 @@ from kvae.errors import DataError, UsageError
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
-from kvae.evaluation.images import train_features
+from kvae.evaluation.judging import train_features
+from kvae.evaluation.observation import Observation
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.files import writable_folder
@@ -128,9 +129,8 @@ def evaluate(
         train = train_features(net, dataset, seed)
     dataset = conditioned(dataset, job.conditions)
     print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
-    metrics, protocol = measurements.measure(
-        served, dataset, num_draws=num_draws, seed=seed, train=train, num_samples=num_samples
-    )
+    observation = Observation(served, dataset, seed=seed, train=train, num_samples=num_samples)
+    metrics, protocol = measurements.measure(observation, num_draws=num_draws)
     metadata = served.metadata
     diagnosis = diagnose(
         {**metrics, "sampler": metadata["sampler"]},
@@ -148,10 +148,7 @@ def evaluate(
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
         print("\ndrawing    figures", flush=True)
-        drawing.draw(
-            Path(workshop), served, dataset,
-            metrics=metrics, label=job.label, train=train, seed=seed,
-        )  # fmt: skip
+        drawing.draw(Path(workshop), observation, metrics=metrics, label=job.label)
         written += _move_all(Path(workshop), folder)
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return whole

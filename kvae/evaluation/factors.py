@@ -1,13 +1,12 @@
 """Disentanglement scores of a published version, on data whose factors are known."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset
 from kvae.data.faces.factors import FACTORS
 from kvae.data.faces.interventions import fixed_factor_batches
+from kvae.evaluation.observation import Observation, Posterior
 from kvae.metrics.disentanglement import (
     FOREST,
     NUM_CODE_BINS,
@@ -23,35 +22,29 @@ _TRAIN_ROWS, _TEST_ROWS = 4_000, 2_000
 _TRAIN_VOTES, _TEST_VOTES, _VOTE_ROWS = 400, 200, 32
 
 
-def can_be_disentangled(dataset: Dataset) -> bool:
-    """Whether the factors of every image are known."""
-    return "factors" in dataset.card
-
-
-def disentanglement(
-    served: Any, dataset: Dataset, *, seed: int
-) -> tuple[dict[str, float], dict[str, str]]:
+def disentanglement(observation: Observation) -> tuple[dict[str, float], dict[str, str]]:
     """MIG, DCI and the FactorVAE score of posterior means.
 
     Args:
-        served: a `kvae.serving.served.ServedModel`, or anything with its `call`.
-        dataset: drawn faces.
-        seed: of rows, trees and interventions.
+        observation: of drawn faces, such that `has_factors`.
 
     Returns:
         Metrics and their protocol.
     """
+    served, dataset, seed = observation.served, observation.dataset, observation.factor_seed
     rng = generator(seed, "factor rows")
     splits = ((dataset.train, _TRAIN_ROWS), (dataset.test, _TEST_ROWS))
     rows = [np.sort(rng.permutation(len(split.x))[:count]) for split, count in splits]
-    images = [split.x[own] for (split, _), own in zip(splits, rows, strict=True)]
     factors = _factors([split.labels for split, _ in splits], rows)
-    posteriors = [served.call("encode", x=part) for part in images]
+    found = served.call("encode", x=dataset.train.x[rows[0]])
+    posteriors = [
+        Posterior(found["mean"], found["variance"]),
+        Posterior(*(part[rows[1]] for part in observation.posterior)),
+    ]
     # In units of the posteriors together: a prior other than the standard normal has its own.
-    means = np.concatenate([posterior["mean"] for posterior in posteriors])
-    variances = np.concatenate([posterior["variance"] for posterior in posteriors])
+    means, variances = (np.concatenate(parts) for parts in zip(*posteriors, strict=True))
     unit = np.sqrt(means.var(axis=0) + variances.mean(axis=0))
-    train, test = (posterior["mean"] / unit for posterior in posteriors)
+    train, test = (posterior.mean / unit for posterior in posteriors)
     metrics = {"mig_posterior": mutual_information_gap(train, factors[0])}
     metrics |= dci(train, factors[0], test, factors[1], seed=seed)
     size, names = dataset.test.x.shape[1], list(FACTORS)

@@ -1,65 +1,79 @@
 """The numbers that only images have: how samples and reconstructions look to a feature net."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.conditions import condition_beside
 from kvae.data.images.pixels import as_unit_interval
-from kvae.data.rows import in_parts, parts_at, random_rows
+from kvae.data.rows import in_parts, parts_at
+from kvae.evaluation.factors import disentanglement
+from kvae.evaluation.judging import (
+    IMAGES_AT_ONCE,
+    MAX_MANIFOLD_ROWS,
+    NUM_SETS,
+    SetFeatures,
+    features_of,
+)
+from kvae.evaluation.observation import Observation
 from kvae.features import FeatureNet
 from kvae.metrics import memorisation
-from kvae.metrics.frechet import Moments, frechet_distance, moments
+from kvae.metrics.bootstrap import bootstrap_interval
+from kvae.metrics.frechet import frechet_distance
 from kvae.metrics.neighbours import NUM_NEIGHBOURS, Manifold
 from kvae.metrics.reconstruction import psnr_of, row_errors
-from kvae.probability.streams import generator
 
-NUM_SETS = 5
-# Every pair of points is compared: some rows stand for all.
-MAX_MANIFOLD_ROWS = 10_000
-MAX_TRAIN_ROWS = 20_000
 MIN_MEMORISATION_ROWS = 200  # the 1% quantile of fewer is chance
-MAX_CALIBRATION_ROWS = 2_000
 _CONSTANT_ROWS = 10_000
-_AT_ONCE = 500
 
 
-class TrainFeatures(NamedTuple):
-    """What samples are held against to see whether they are copies.
+def measure_images(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What only images have, beside the errors of their reconstructions.
 
     Args:
-        net: that made them.
-        rows: of the train split, rising.
-        features: `(rows, d)`.
+        observation: of images; where nothing judges, samples are not measured.
+
+    Returns:
+        Metrics and their protocol, JSON values.
     """
-
-    net: FeatureNet
-    rows: np.ndarray
-    features: np.ndarray
-
-
-def train_features(net: FeatureNet, dataset: Dataset, seed: int) -> TrainFeatures:
-    """The features of random train images, 20,000 at most."""
-    x = dataset.train.x
-    rows = np.sort(generator(seed, "train feature rows").permutation(len(x))[:MAX_TRAIN_ROWS])
-    parts = parts_at(x, rows, _AT_ONCE)
-    return TrainFeatures(net, rows, np.concatenate([net.extract(part) for part in parts]))
+    metrics, protocol = _calibration(observation)
+    metrics["psnr_db_mean_image"] = constant_psnr(observation.dataset)
+    if observation.has_factors:
+        found, how = disentanglement(observation)
+        metrics, protocol = metrics | found, protocol | how
+    if observation.train is not None:
+        found, how = judge_sets(observation)
+        metrics, protocol = metrics | found, protocol | how
+    return metrics, protocol
 
 
-def measure_samples(
-    served: Any, dataset: Dataset, train: TrainFeatures, *, num_samples: int, seed: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _calibration(observation):
+    """Whether the likelihood's variance is that of its errors."""
+    variance, squared_error = observation.calibration
+    error = float(squared_error.mean())
+    metrics: dict[str, Any] = {"mse_draw": error}
+    protocol = {}
+    if error:
+        metrics["variance_ratio_draw"] = float(variance.mean()) / error
+        protocol["variance_ratio_draw"] = (
+            "the likelihood's mean variance over the mean squared error, both at one posterior "
+            f"draw of {len(variance):,} test images; 1 is calibrated; "
+            "variance_ratio_draw_interval: 95% bootstrap over the images"
+        )
+    if squared_error.all():
+        metrics["variance_ratio_draw_interval"] = list(
+            bootstrap_interval(variance, over=squared_error, seed=observation.seed)
+        )
+    return metrics, protocol
+
+
+def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]]:
     """Hold reconstructions and samples of prior and sampler against the test images.
 
     Args:
-        served: a `kvae.serving.served.ServedModel`, or anything with its `call` and `metadata`.
-        dataset: images.
-        train: what judges, and its features of train images.
-        num_samples: images in each set, and test images that they are held against, at most.
-        seed: of samples and of the choice of rows.
+        observation: of images, with what judges them.
 
     Returns:
         Metrics and their protocol, JSON values. For `reconstruction`, `prior`, `sampler` (where
@@ -71,39 +85,38 @@ def measure_samples(
         `not_finite_samples_<name>`. `nearest_train_share`: how much of the train split samples are
         held against; `memorised_fraction_stderr`: the error of the 0.01 that is expected.
     """
-    rng, net = generator(seed, "judged samples"), train.net
-    test_rows = random_rows(len(dataset.test.x), num_samples, rng)
-    count = len(test_rows)
-    judge = _Judge(net, parts_at(dataset.test.x, test_rows, _AT_ONCE), count, rng)
-    train_rows = random_rows(len(dataset.train.x), count, rng)
-    metrics = judge.compare("floor", parts_at(dataset.train.x, train_rows, _AT_ONCE))
-    test = parts_at(dataset.test.x, test_rows, _AT_ONCE)
-    metrics |= judge.compare(
-        "reconstruction",
-        (served.call("serving_default", x=part)["reconstruction"] for part in test),
-    )
+    dataset, train = observation.dataset, observation.train
+    reconstructions = observation.reconstruction.features
+    if train is None or reconstructions is None:
+        raise ValueError("sets of images are judged by features: the observation has no `train`")
+    sets = observation.sets
+    net, count = train.net, len(sets.test_rows)
+    judge = _Judge(net, parts_at(dataset.test.x, sets.test_rows, IMAGES_AT_ONCE), sets.kept)
+    floor = parts_at(dataset.train.x, sets.train_rows, IMAGES_AT_ONCE)
+    metrics = judge.compare("floor", judge.features_of(floor))
+    metrics |= judge.compare("reconstruction", reconstructions)
     fresh = None
-    if len(judge.features) >= MIN_MEMORISATION_ROWS:
-        fresh = memorisation.train_distances(judge.features, train.features)
+    if len(judge.real.kept) >= MIN_MEMORISATION_ROWS:
+        fresh = memorisation.train_distances(judge.real.kept, train.features)
         metrics["nearest_train_share"] = len(train.rows) / len(dataset.train.x)
         expected = memorisation.CLOSE_QUANTILE
         metrics["memorised_fraction_stderr"] = math.sqrt(expected * (1 - expected) / len(fresh))
-    for name, signature in signatures(served).items():
-        draws = [rng.integers(2**63, size=count) for _ in range(NUM_SETS)]
-        sets: list[dict[str, float]] = []
+    for name in observation.sources:
+        judged: list[dict[str, float]] = []
         wrong: list[int] = []
-        for seeds in draws:
-            sets.append(judge.compare(name, _finite(_generated(served, signature, seeds), wrong)))
+        for parts in observation.image_sets(name):
+            features = judge.features_of(_finite(parts, wrong))
+            judged.append(judge.compare(name, features))
             if any(wrong):
                 break
             if fresh is not None:
-                near = memorisation.train_distances(judge.last_features, train.features)
+                near = memorisation.train_distances(features.kept, train.features)
                 found = memorisation.compared(near, fresh)
-                sets[-1] |= {f"{key}_{name}": value for key, value in found.items()}
+                judged[-1] |= {f"{key}_{name}": value for key, value in found.items()}
         metrics[f"not_finite_samples_{name}"] = sum(wrong)
         if any(wrong):
             continue
-        metrics |= _over_sets(sets)
+        metrics |= _over_sets(judged)
     protocol = {
         "features": net.description,
         "rows_against_test": count,
@@ -123,14 +136,6 @@ def measure_samples(
     return metrics, protocol
 
 
-def signatures(served: Any) -> dict[str, str]:
-    """What latents can be drawn from -> the signature that does."""
-    found = {"prior": "generate_from_prior"}
-    if served.metadata.get("sampler", "none") != "none":
-        found["sampler"] = "generate"
-    return found
-
-
 def _finite(parts, wrong: list[int]) -> Iterator[np.ndarray]:
     """The parts, black for images that are not finite; how many of each part, added to `wrong`."""
     for part in parts:
@@ -139,55 +144,29 @@ def _finite(parts, wrong: list[int]) -> Iterator[np.ndarray]:
         yield np.where(bad, np.float32(0), part)
 
 
-def _generated(served, signature, seeds) -> Iterator[np.ndarray]:
-    return (
-        served.call(signature, seed=seeds[start : start + _AT_ONCE])["sample"]
-        for start in range(0, len(seeds), _AT_ONCE)
-    )
-
-
 class _Judge:
-    """Compares sets of images with one set of real ones, a part at a time.
+    """Compares sets of images with one set of real ones.
 
     Args:
         net: features.
         real: images, in parts.
-        count: of them, and of those in each set.
-        rng: chooses the rows whose neighbours are looked for.
+        kept: of each set, whose neighbours are looked for, `(count,)` bool.
     """
 
-    def __init__(
-        self, net: FeatureNet, real: Iterable[np.ndarray], count: int, rng: np.random.Generator
-    ):
-        self._net = net
-        # Of sorted images the first ones would be those of one class.
-        self._kept = np.zeros(count, bool)
-        self._kept[rng.permutation(count)[:MAX_MANIFOLD_ROWS]] = True
-        self.features, self._moments = self._features_of(real)
-        self.last_features = self.features
-        self._manifold = Manifold(self.features)
+    def __init__(self, net: FeatureNet, real: Iterable[np.ndarray], kept: np.ndarray):
+        self._net, self._kept = net, kept
+        self.real = self.features_of(real)
+        self._manifold = Manifold(self.real.kept)
 
-    def _features_of(self, parts) -> tuple[np.ndarray, Moments]:
-        """The features of some rows, and the moments of all."""
-        kept: list[np.ndarray] = []
+    def features_of(self, parts: Iterable[np.ndarray]) -> SetFeatures:
+        """The features of as many images as there are real ones."""
+        return features_of(self._net, parts, self._kept)
 
-        def extracted():
-            done = 0
-            for part in parts:
-                features = self._net.extract(np.asarray(part))
-                kept.append(features[self._kept[done : done + len(part)]])
-                done += len(part)
-                yield features
-
-        whole = moments(extracted())
-        return np.concatenate(kept), whole
-
-    def compare(self, name: str, parts) -> dict[str, float]:
+    def compare(self, name: str, features: SetFeatures) -> dict[str, float]:
         """The distance of a set, and how the two sets cover one another."""
-        self.last_features, found = self._features_of(parts)
-        manifold = self._manifold.metrics(self.last_features)
+        manifold = self._manifold.metrics(features.kept)
         return {
-            f"{self._net.key}_{name}": frechet_distance(found, self._moments),
+            f"{self._net.key}_{name}": frechet_distance(features.moments, self.real.moments),
             **{f"{key}_{name}": value for key, value in manifold.items()},
         }
 
@@ -202,49 +181,16 @@ def _over_sets(sets: list[dict[str, float]]) -> dict[str, Any]:
     return found
 
 
-def calibration(served: Any, x: np.ndarray, seed: int) -> Mapping[str, np.ndarray]:
-    """The likelihood's variance beside the squared error, both at one posterior draw of each image.
-
-    Args:
-        served: see `measure_samples`.
-        x: images `(n, height, width, channels)`.
-        seed: of the draws.
-
-    Returns:
-        `variance` and `squared_error`, means over the elements of each image, `(n,)` float64.
-    """
-    rng = generator(seed, "calibration draws")
-    found: dict[str, list[np.ndarray]] = {"variance": [], "squared_error": []}
-    for part in in_parts(x, _AT_ONCE):
-        part = as_unit_interval(part)
-        draws = served.call("sample_posterior", x=part, seed=rng.integers(2**63, size=len(part)))[
-            "latent"
-        ]
-        decoded = served.call("decode", latent=draws, **condition_beside(part))
-        error = np.square(decoded["decoded"] - np.asarray(part), dtype=np.float64)
-        axes = tuple(range(1, part.ndim))
-        found["squared_error"].append(error.mean(axes))
-        found["variance"].append(decoded["decoded_variance"].mean(axes, dtype=np.float64))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
 def constant_psnr(dataset: Dataset) -> float:
     """The PSNR in dB of answering the mean train image to everything, on the test split."""
     train = np.asarray(dataset.train.x)[:: max(1, len(dataset.train.x) // _CONSTANT_ROWS)]
     total = sum(
-        as_unit_interval(part).sum(0, dtype=np.float64) for part in in_parts(train, _AT_ONCE)
+        as_unit_interval(part).sum(0, dtype=np.float64) for part in in_parts(train, IMAGES_AT_ONCE)
     )
     mean = total / len(train)
     values = []
-    for part in in_parts(np.asarray(dataset.test.x), _AT_ONCE):
+    for part in in_parts(np.asarray(dataset.test.x), IMAGES_AT_ONCE):
         part = as_unit_interval(part)
         answer = np.broadcast_to(mean, part.shape).astype(np.float32)
         values.append(psnr_of(row_errors(part, answer, images=False)["mse"]))
     return float(np.concatenate(values).mean())
-
-
-def worst(x: np.ndarray, reconstruction: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that are reconstructed worst, worst first, and the PSNR in dB of each."""
-    psnr = psnr_of(row_errors(as_unit_interval(x), reconstruction, images=False)["mse"])
-    rows = np.argsort(psnr, kind="stable")[:count]
-    return rows, psnr[rows]

@@ -29,7 +29,6 @@ _OF_OWN_SEEDS = dict.fromkeys(
         "separation rows",
         "factor rows",
         "judged samples",
-        "calibration draws",
         "sheet of images",
         "points shown",
         "strewn points",
@@ -67,6 +66,7 @@ _OF_THE_SEED = {
     "map heights": 26,
     "calibration": 27,
     "second stage": 28,
+    "shown rows": 29,
 }
 STREAMS = _OF_DATA | _OF_OWN_SEEDS | _OF_THE_SEED
 

@@ -3,7 +3,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kvae.data import Dataset, Split
+from kvae.data.conditions import Conditioned
 from kvae.evaluation import image_drawing
+from kvae.evaluation.observation import Observation
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,10 @@ def test_each_row_changes_one_condition(tmp_path, monkeypatch, label_of, names, 
     # Of the classes the last is the commonest.
     test_rows = np.zeros((5, len(names)), np.float32)
     test_rows[:, -1] = 1
-    image_drawing._conditions(tmp_path, served, test_rows, np.random.default_rng(0))
+    x = Conditioned(np.zeros((5, 4, 4, 1), np.float32), test_rows)
+    dataset = Dataset("images", Split(x), Split(x), Split(x), {})
+    observation = Observation(served, dataset, seed=0)
+    image_drawing._conditions(tmp_path, observation, np.random.default_rng(0))
     assert drawn["labels"] == list(labels)
     latents = drawn["shape"][1]
     np.testing.assert_array_equal(asked["condition"][::latents], conditions)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kvae.data import Dataset, Split
-from kvae.evaluation import image_drawing, images
+from kvae.evaluation import image_drawing, images, judging, observation
+from kvae.evaluation.observation import Observation
 from kvae.features import FeatureNet
 from kvae.metrics import memorisation, neighbours
 
@@ -83,9 +84,18 @@ class Served:
         return {"edited": x + attribute_strength.sum(axis=1).reshape(-1, 1, 1, 1) * 0.1}
 
 
-def measured(served, dataset, num_samples=10_000, seed=0):
-    train = images.train_features(NET, dataset, seed)
-    return images.measure_samples(served, dataset, train, num_samples=num_samples, seed=seed)
+def observed(served, dataset, num_samples=None, seed=0):
+    train = judging.train_features(NET, dataset, seed)
+    return Observation(served, dataset, seed=seed, train=train, num_samples=num_samples)
+
+
+def measured(*given, **named):
+    return images.judge_sets(observed(*given, **named))
+
+
+def at_once(monkeypatch, count):
+    for module in (judging, images, observation):
+        monkeypatch.setattr(module, "IMAGES_AT_ONCE", count)
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +120,11 @@ def test_each_set_is_held_against_the_test_images(known):
 
 def test_memorisation_says_how_much_of_the_train_split_it_saw(known, monkeypatch):
     assert known[0]["nearest_train_share"] == 1
-    monkeypatch.setattr(images, "MAX_TRAIN_ROWS", 150)
+    monkeypatch.setattr(judging, "MAX_TRAIN_ROWS", 150)
     dataset = data()
-    train = images.train_features(NET, dataset, 0)
-    assert len(train.features) == 150
-    metrics, protocol = images.measure_samples(Served(), dataset, train, num_samples=300, seed=0)
+    seen = observed(Served(), dataset, num_samples=300)
+    assert len(seen.train.features) == 150
+    metrics, protocol = images.judge_sets(seen)
     assert metrics["nearest_train_share"] == 150 / len(dataset.train.x)
     assert "of 150 train images" in protocol["nearest_train"]
 
@@ -158,7 +168,7 @@ class OnDisk(np.ndarray):
 
 @pytest.mark.parametrize("num_samples", [10_000, 300])
 def test_images_are_read_a_part_at_a_time(monkeypatch, num_samples):
-    monkeypatch.setattr(images, "_AT_ONCE", 70)
+    at_once(monkeypatch, 70)
     whole = data()
     splits = (Split(one.x.view(OnDisk)) for one in (whole.train, whole.valid, whole.test))
     found, _ = measured(Served(), Dataset("images", *splits, {}), num_samples)
@@ -207,25 +217,31 @@ def test_fewer_samples_are_held_against_as_few_test_images():
 
 
 def test_parts_of_a_set_make_the_same_moments(monkeypatch, known):
-    monkeypatch.setattr(images, "_AT_ONCE", 70)
+    at_once(monkeypatch, 70)
     metrics, _ = measured(Served(), data())
     for key in ("frechet_known_reconstruction", "frechet_known_floor"):
         assert metrics[key] == pytest.approx(known[0][key], rel=1e-6, abs=1e-12)
 
 
-def test_the_worst_reconstructions_come_first():
-    x = faces(50, 0)
-    reconstruction = x / np.float32(255)
+def test_the_worst_reconstructions_of_all_parts_come_first(monkeypatch):
+    at_once(monkeypatch, 20)
+    monkeypatch.setattr(observation, "WORST_ROWS", 3)
+    dataset, served = data(num_test=50), Served()
+    found = dataset.test.x / np.float32(255)
     for place, error in ((7, 0.3), (31, 0.5), (2, 0.1)):
-        reconstruction[place] += np.float32(error)
-    rows, psnr = images.worst(x, reconstruction, 3)
-    assert list(rows) == [31, 7, 2]
-    np.testing.assert_allclose(psnr, -20 * np.log10([0.5, 0.3, 0.1]), rtol=1e-4)
+        found[place] += np.float32(error)
+    parts = iter((found[:20], found[20:40], found[40:]))
+    served.serving_default = lambda x: {"reconstruction": next(parts)}
+    reconstruction = Observation(served, dataset, seed=0).reconstruction
+    assert list(reconstruction.worst.rows) == [31, 7, 2]
+    np.testing.assert_array_equal(reconstruction.worst.reconstruction, found[[31, 7, 2]])
+    errors = np.sqrt(reconstruction.errors["mse"][[31, 7, 2]])
+    np.testing.assert_allclose(errors, [0.5, 0.3, 0.1], rtol=1e-4)
 
 
 def drawn(folder, served, dataset, seed=0, judged=True):
-    train = images.train_features(NET, dataset, 0) if judged else None
-    image_drawing.draw_images(folder, served, dataset, train, np.random.default_rng(seed))
+    seen = observed(served, dataset) if judged else Observation(served, dataset, seed=0)
+    image_drawing.draw_images(folder, seen, np.random.default_rng(seed))
     return {path.name for path in folder.iterdir()}
 
 
@@ -338,7 +354,7 @@ def test_samples_that_are_not_finite_cost_themselves_alone(first_broken_set):
 
 
 def test_the_rows_whose_neighbours_are_looked_for_are_of_all_classes(monkeypatch):
-    monkeypatch.setattr(images, "MAX_MANIFOLD_ROWS", 200)
+    monkeypatch.setattr(judging, "MAX_MANIFOLD_ROWS", 200)
     dark, bright = faces(200, 5, level=40), faces(200, 6, level=200)
     dataset = data()
     test = Split(np.concatenate([dark, bright]))  # sorted by class

@@ -10,6 +10,8 @@ from scipy.special import logsumexp
 from kvae.data import Dataset, Split
 from kvae.data.gmm import Mixture, random_mixture
 from kvae.evaluation import measurements
+from kvae.evaluation.observation import Observation
+from kvae.evaluation.yardstick import yardstick
 
 TRUTH = random_mixture(4, 2, 8.0, seed=0)
 SPREAD = 0.5
@@ -70,9 +72,8 @@ class Fake:
 
 
 def measured(fake, dataset=None, num_draws=500, seed=0):
-    metrics, protocol = measurements.measure(
-        fake, dataset or mixture_data(), num_draws=num_draws, seed=seed
-    )
+    observation = Observation(fake, dataset or mixture_data(), seed=seed)
+    metrics, protocol = measurements.measure(observation, num_draws=num_draws)
     json.dumps({**metrics, "protocol": protocol}, allow_nan=False)
     return metrics, protocol
 
@@ -402,7 +403,7 @@ def table(num_train, num_test):
 )
 def test_the_references_of_a_table_share_no_row(num_train, num_test, count, references):
     dataset = table(num_train, num_test)
-    test, found, unit = measurements._yardstick(dataset, None, np.random.default_rng(0))
+    test, found, unit, *_ = yardstick(dataset, None, 0)
     assert [len(part) for part in (test, *found)] == [count] * (1 + references)
     rows = np.concatenate(found) * unit
     assert len(np.unique(rows, axis=0)) == references * count

@@ -1,0 +1,58 @@
+"""The numbers that only vectors have: what samples tell, and how labels lie apart."""
+
+from typing import Any
+
+import numpy as np
+
+from kvae.evaluation.naming import of
+from kvae.evaluation.observation import Observation
+from kvae.evaluation.yardstick import unit_of
+from kvae.metrics.modes import mode_metrics, outlier_fraction, true_log_density
+from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
+from kvae.metrics.two_sample import NUM_COMPARED, TwoSample, compare
+
+
+def measure_vectors(observation: Observation) -> dict[str, Any]:
+    """Hold samples against test points, and labels against where points lie.
+
+    Args:
+        observation: of vectors.
+
+    Returns:
+        Metrics, JSON values: distances of samples, of a known mixture also modes and densities;
+        where there are labels, how well they lie apart.
+    """
+    metrics: dict[str, Any] = {}
+    if observation.mixture is not None:
+        x = np.asarray(observation.dataset.test.x)
+        metrics["outlier_fraction_test"] = outlier_fraction(x, observation.mixture)
+    return metrics | _samples(observation) | _separation(observation)
+
+
+def _samples(observation):
+    """What the samples of the prior, and those of the sampler, tell."""
+    mixture, yardstick = observation.mixture, observation.yardstick
+    between = TwoSample(yardstick.test, seed=yardstick.direction_seed)
+    perfect = [between.distances(reference) for reference in yardstick.references]
+    metrics: dict[str, Any] = {"num_generated": len(yardstick.sample_seeds)}
+    for density, generated in observation.samples.items():
+        some = generated[: NUM_COMPARED * len(yardstick.test)]
+        parts = np.split(some / yardstick.unit, NUM_COMPARED)
+        found = compare([between.distances(part) for part in parts], perfect)
+        if mixture is not None:
+            found |= mode_metrics(generated, mixture) | true_log_density(generated, mixture)
+        metrics |= of(density, found)
+    return metrics
+
+
+def _separation(observation):
+    dataset, mixture = observation.dataset, observation.mixture
+    x, labels = np.asarray(dataset.test.x), dataset.test.labels.get(dataset.color_by)
+    if labels is None or not can_be_separated(labels):
+        return {}
+    unit = 1.0 if mixture is not None else unit_of(np.asarray(dataset.train.x))
+    metrics = {}
+    for space, points in (("latent", observation.posterior.mean), ("x", x / unit)):
+        found = separation_metrics(points, labels, seed=observation.seeds.separation)
+        metrics |= {f"{name}_{space}": value for name, value in found.items()}
+    return metrics | ({} if mixture is None else bayes_metrics(x, labels, mixture))
