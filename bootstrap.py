@@ -18,6 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent
+EVERY = "slow or not slow"  # the tests of torch are among the slow ones
 TASKS = {
     "demo": (
         ".venv",
@@ -30,7 +31,7 @@ TASKS = {
     "backends": (
         ".venv-backends",
         ".[test,jax,torch]",
-        [["-m", "pytest", "-q", "tests/backends", "tests/test_noise.py"]],
+        [["-m", "pytest", "-q", "-m", EVERY, "tests/backends", "tests/test_noise.py"]],
     ),
 }
 #: Tasks of `test --all`.
@@ -126,7 +127,7 @@ def _run_all():
             report = Path(folder) / f"{task}.xml"
             if status == 0:
                 (step,) = TASKS[task][2]
-                extra = ["-m", "slow or not slow", f"--junitxml={report}"]
+                extra = ["-m", EVERY, f"--junitxml={report}"]
                 status = _run(python, [*step, *extra])
             told.append(f"{task}: {_counts(report)}")
             worst = worst or status
