@@ -19,6 +19,7 @@ from kvae.data.pipeline import shuffled_batches
 from kvae.directions import Directions
 from kvae.errors import UsageError
 from kvae.evaluation import evaluate
+from kvae.figures import latent, style
 from kvae.objectives.elbo import Elbo
 from kvae.objectives.iwae import Iwae
 from kvae.priors.mixture import Mixture
@@ -237,9 +238,14 @@ def published(tmp_path_factory):
     )
 
 
-def test_signatures_answer_what_the_model_does(published):
+@pytest.fixture(scope="module")
+def served(published):
+    return ServedModel(published[1], 4)
+
+
+def test_signatures_answer_what_the_model_does(published, served):
     vae, version = published
-    served, inputs = ServedModel(version, 4), versions.read_metadata(version)["signatures"]
+    inputs = versions.read_metadata(version)["signatures"]
     x, end = Conditioned(*_pair(vae)), Conditioned(*_pair(vae, 6, 3))
     pair, seed = (x.x, x.condition), np.arange(6)
     given = {"condition": x.condition}
@@ -317,20 +323,20 @@ def test_attributes_are_edited_under_the_condition_of_x(published):
     np.testing.assert_allclose(edited, expected, atol=1e-5)
 
 
-def test_a_condition_that_is_not_finite_spoils_its_row_alone(published):
-    vae, version = published
+def test_a_condition_that_is_not_finite_spoils_its_row_alone(published, served):
+    vae, _ = published
     x, condition = _pair(vae)
     condition[2, 1] = np.nan
-    found = ServedModel(version).call("encode", x=x, condition=condition)["mean"]
+    found = served.call("encode", x=x, condition=condition)["mean"]
     np.testing.assert_array_equal(np.isnan(found).any(axis=1), np.arange(6) == 2)
 
 
-def test_samples_without_a_condition_take_those_of_the_data_by_their_seed(published):
+def test_samples_without_a_condition_take_those_of_the_data_by_their_seed(published, served):
     _, version = published
     conditions = _conditions(5, 8)
     seeds = np.array([0, 7, 12, 4])
     alone = ServedModel(version, conditions=conditions).call("generate", seed=seeds)["sample"]
-    expected = ServedModel(version).call("generate", seed=seeds, condition=conditions[seeds % 5])
+    expected = served.call("generate", seed=seeds, condition=conditions[seeds % 5])
     np.testing.assert_array_equal(alone, expected["sample"])
 
 
@@ -389,10 +395,11 @@ def _few(dataset, rows=400):
 )
 def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     images = preset == "digits"
-    quick = {
-        "prior_components": 3, "epochs": 1, "batch_size": 400, "jit_compile": False,
-        "sampler": "mixture" if images else "none",
-    }  # fmt: skip
+    quick = {"epochs": 1, "batch_size": 400, "jit_compile": False}
+    if images:
+        quick |= {"prior_components": 3, "sampler": "mixture"}
+    else:
+        quick |= {"prior": "standard_normal", "posterior": "diagonal", "sampler": "none"}
     config = resolve({**quick, "save": str(tmp_path), "condition": label}, preset)
     preflight.check(config)
     few = _few(preflight.load(config))
@@ -407,6 +414,8 @@ def test_from_training_to_figures(preset, label, names, tmp_path, monkeypatch):
     }  # fmt: skip
     job = evaluate.prepare(str(version.path))
     judged = {"features": "pca", "num_samples": 100} if images else {}
+    monkeypatch.setattr(style, "DPI", 75)
+    monkeypatch.setattr(latent, "MAX_POINTS", 200)
     metrics = evaluate.evaluate(job, num_draws=2, **judged)
     written = {path.name for path in version.evaluation.iterdir()}
     both = {"generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png"}

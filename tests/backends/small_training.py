@@ -47,6 +47,7 @@ def main(name, folder):
     points = [
         *common, "--dataset", "gmm", "--gmm-components", "2", "--condition", "component",
         "--hidden-units", "8", "--batch-size", "100", "--prior-components", "2",
+        "--posterior", "diagonal", "--variance", "shared",
     ]  # fmt: skip
     with (
         mock.patch.multiple(gmm, NUM_TRAIN=400, NUM_VALID=200, NUM_TEST=200),

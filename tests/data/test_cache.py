@@ -181,6 +181,7 @@ def test_a_killed_build_leaves_no_wrong_cache(tmp_path):
     np.testing.assert_array_equal(_cached(tmp_path), CONTENT)
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_leave_no_wrong_cache(tmp_path):
     rng = np.random.default_rng(0)
     wanted = np.repeat(np.arange(3000) % 251, 1000).astype(np.uint8).reshape(3000, 1000)

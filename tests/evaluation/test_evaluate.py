@@ -15,7 +15,7 @@ from kvae.data import Split, digits, faces, gmm
 from kvae.errors import DataError, UsageError
 from kvae.evaluation import drawing, evaluate, factors
 from kvae.evaluation.table import print_table
-from kvae.figures import latent
+from kvae.figures import latent, style
 from kvae.serving import versions
 from kvae.training import preflight, run
 
@@ -32,14 +32,18 @@ OF_IMAGES = FIGURES | {
 def _evaluate(path, *, num_draws=5, seed=0, features=None, **where):
     job = evaluate.prepare(str(path), **where)
     quick = "pca" if job.dataset.kind == "images" else "auto"
-    return evaluate.evaluate(job, num_draws=num_draws, seed=seed, features=features or quick)
+    few = 200 if job.dataset.kind == "images" else None
+    return evaluate.evaluate(
+        job, num_draws=num_draws, seed=seed, features=features or quick, num_samples=few
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
     """All that evaluation asks for, of fewer points."""
     fewer = mock.patch.object(latent, "MAX_POINTS", 300)
-    with few_signatures(*EVALUATED), small_mixtures(), fewer:
+    smaller = mock.patch.object(style, "DPI", 75)
+    with few_signatures(*EVALUATED), small_mixtures(), fewer, smaller:
         yield
 
 
@@ -83,11 +87,9 @@ def test_the_metrics_hang_together(mixture_metrics):
     assert m["elbo_nats_prior"] == pytest.approx(
         -(m["distortion_nats_posterior"] + m["rate_nats_prior"]), abs=1e-4
     )
-    assert m["elbo_nats_prior"] < m["log_likelihood_nats_prior"] < m["true_log_density_nats_test"]
-    assert m["gap_nats_prior"] == pytest.approx(
-        m["true_log_density_nats_test"] - m["log_likelihood_nats_prior"], abs=1e-9
-    )
     assert m["gap_nats_prior"] > 0
+    assert isinstance(m["findings"], list)
+    assert not {"psnr_db_reconstruction", "mig_posterior", "frechet_pca_prior"} & m.keys()
     assert (m["num_draws"], m["num_modes"], m["latent_dim"]) == (20, 10, 3)
     assert 0 < m["active_units_posterior"] <= 3
     assert sum(m["mode_shares_prior"]) == pytest.approx(1.0)
@@ -223,7 +225,7 @@ def test_one_seed_gives_the_same_metrics_and_another_others(
     )
 
 
-@pytest.mark.parametrize("preset", ["digits", "faces", "report-gmm"])
+@pytest.mark.parametrize("preset", ["digits", "faces"])
 def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeypatch):
     from kvae.data import options_of
 
@@ -232,22 +234,20 @@ def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeyp
 
     dataset = resolve({}, preset).dataset
     given = {name: value for name, value in small_data.items() if name in options_of(dataset)}
-    batch = {"report-gmm": 500}.get(preset, 64)
-    config = resolve({**given, "save": str(tmp_path), "epochs": 1, "batch_size": batch}, preset)
+    config = resolve({**given, "save": str(tmp_path), "epochs": 1, "batch_size": 64}, preset)
     version = run.train(config)
     # The digits' labels are learned by what judges; elsewhere that would take long.
     features = {"features": "attributes"} if preset == "digits" else {}
     metrics = _evaluate(version.path, **features)
-    figures = OF_MIXTURES if preset == "report-gmm" else OF_IMAGES
-    figures |= {"attributes.png"} if preset == "faces" else set()
+    figures = OF_IMAGES | ({"attributes.png"} if preset == "faces" else set())
     assert {path.name for path in version.evaluation.iterdir()} == figures | {"metrics.json"}
     assert np.isfinite(metrics["log_likelihood_nats_prior"])
-    assert ("psnr_db_reconstruction" in metrics) == (preset != "report-gmm")
+    assert "psnr_db_reconstruction" in metrics
     judged = {"digits": "frechet_attributes_prior", "faces": "frechet_pca_prior"}
     assert [name in metrics for name in judged.values()] == [preset == name for name in judged]
     assert ("mig_posterior" in metrics) == (preset == "faces")
     assert isinstance(metrics["findings"], list)
-    assert ("gap_nats_prior" in metrics) == (preset == "report-gmm")
+    assert "gap_nats_prior" not in metrics
     if preset == "faces":
         assert metrics["protocol"]["data_card"]["image_size"] == 32
 
@@ -344,9 +344,10 @@ def test_a_data_dir_for_data_without_files_is_refused(mixture_model):
 
 def test_data_of_another_shape_are_refused(tmp_path):
     config, card = {"dataset": "digits", "binarize": False}, digits.load().card
-    version = publish.publish(
-        make_vae((9, 9, 1)), tmp_path, "m", config=config, card=card, history={}
-    )
+    with few_signatures("encode"):
+        version = publish.publish(
+            make_vae((9, 9, 1)), tmp_path, "m", config=config, card=card, history={}
+        )
     with pytest.raises(UsageError, match=r"\(9, 9, 1\).*\(8, 8, 1\)"):
         evaluate.prepare(str(version.path))
 
@@ -440,12 +441,11 @@ def test_the_reconstruction_error_is_that_of_the_served_reconstruction(
     )
 
 
-def test_served_images_may_be_bytes_or_floats(tmp_path):
+def test_served_images_may_be_bytes_or_floats(version_of_images):
     from kvae.serving.served import ServedModel
 
-    version = publish.publish(make_vae((8, 8, 1)), tmp_path, "m", config={}, card={}, history={})
     images = digits.load().test.x[:5]
-    served = ServedModel(version, batch_size=2)
+    served = ServedModel(version_of_images, batch_size=2)
     first = served.call("encode", x=images)["mean"]
     second = served.call("encode", x=images.astype("float32") / 255)["mean"]
     np.testing.assert_allclose(first, second, atol=1e-6)
