@@ -5,7 +5,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae.errors import KvaeError, UsageError
@@ -86,6 +86,13 @@ def run(main: Callable[[list[str]], None]) -> int:
 def add_debug(parser: Any) -> None:
     """Add --debug to a parser or a group of one."""
     parser.add_argument(DEBUG, action="store_true", help="raise errors with their traceback")
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
+    """What a program is told, by name; --debug, which is `run`'s, is not among it."""
+    given = vars(parser.parse_args(argv))
+    given.pop("debug", None)
+    return given
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

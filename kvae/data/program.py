@@ -101,9 +101,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
         help="write the report there (.json), with every unreadable image",
     )  # fmt: skip
     cli.add_debug(parser)
-    given = vars(parser.parse_args(argv))
-    given.pop("debug")
-    return given
+    return cli.parsed(parser, argv)
 
 
 def _check_output(option: str, path: str | Path, data_dir: str | None, suffix: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kvae.data.rows import slices
 from kvae.errors import DataError, UsageError
 from kvae.files import alone, replace_text
 
@@ -149,9 +150,9 @@ class Parts:
         """First row and the row after the last of each part that is not there yet."""
         rows, size = self._job["rows"], self._job["part_rows"]
         return [
-            (start, min(start + size, rows))
-            for start in range(0, rows, size)
-            if not self._part(start).is_file()
+            (part.start, part.stop)
+            for part in slices(rows, size)
+            if not self._part(part.start).is_file()
         ]
 
     def _part(self, start: int) -> Path:

@@ -55,7 +55,7 @@ def draw(
         draw_images(folder, served, dataset, train, rng)
     else:
         _vector_figures(folder, served, dataset, rng)
-        if "bound_curve" in metrics:
+        if "bound_curve_prior" in metrics:
             title = f"{name}: the bound on log p(x) rises with the number of importance draws"
             save_bound(folder / "bound.png", _by_model(served, metrics, "bound_curve"), title)
     _rates(folder, served, metrics)
@@ -84,9 +84,9 @@ def _source(served):
     return "from the prior" if sampler == "none" else f"through the {sampler} sampler"
 
 
-def _by_model(served, metrics, key):
-    """A metric of the prior, and of the sampler where it has one."""
-    found = {_PRIOR: metrics[key]}
+def _by_model(served, metrics, key, first="_prior"):
+    """A figure of the prior, and of the sampler where it has one."""
+    found = {_PRIOR: metrics[key + first]}
     if f"{key}_sampler" in metrics:
         found[f"{_sampler(served)} sampler"] = metrics[f"{key}_sampler"]
     return found
@@ -94,8 +94,8 @@ def _by_model(served, metrics, key):
 
 def _rates(folder, served, metrics):
     """What each latent dimension carries, and where rate and distortion went."""
-    name, active = name_of(served), np.array(metrics["active_fraction_per_dim"])
-    shown, unit = metrics.get("rate_per_dim_nats"), "rate, nats"
+    name, active = name_of(served), np.array(metrics["active_fraction_per_dim_posterior"])
+    shown, unit = metrics.get("rate_per_dim_nats_prior"), "rate, nats"
     if shown is None:
         shown, unit = active, "part of the spread that the data explain"
     save_rates(
@@ -105,7 +105,7 @@ def _rates(folder, served, metrics):
     history = served.metadata["history"]
     save_rate_distortion(
         folder / "rate_distortion.png",
-        {"test": (metrics["rate_nats"], metrics["distortion_nats"])},
+        {"test": (metrics["rate_nats_prior"], metrics["distortion_nats_posterior"])},
         {key: history[key] for key in ("val_rate", "val_distortion") if key in history},
         f"{name}: rate and distortion over training, on the valid split",
     )
@@ -150,7 +150,7 @@ def _density(folder, served, mixture: Mixture, seed):
     ends = np.cumsum([len(part) for part in points])[:-1]
     models = {
         name: np.split(np.asarray(values, np.float64), ends)
-        for name, values in _by_model(served, found, "log_likelihood").items()
+        for name, values in _by_model(served, found, "log_likelihood", first="").items()
     }
     where = "" if len(slices) == 1 else " on slices"
     save_density(

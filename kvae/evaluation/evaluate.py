@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from kvae import data
 from kvae.data import MIN_SPLIT_ROWS, Dataset
 from kvae.data.conditions import Conditions, conditioned, conditions_of
+from kvae.data.rows import rows_at_once
 from kvae.errors import DataError, UsageError
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
@@ -19,7 +20,6 @@ from kvae.files import writable_folder
 from kvae.serving.versions import Version, find_version, read_metadata
 
 METRICS_FILE = "metrics.json"
-_BATCH = {"vectors": 2_000, "images": 250}
 
 
 class Job(NamedTuple):
@@ -118,7 +118,7 @@ def evaluate(
             "dataset are vectors"
         )
     given = job.conditions.of(dataset.test.labels) if job.conditions.dim else None
-    served = ServedModel(job.version, _BATCH[dataset.kind], given)
+    served = ServedModel(job.version, rows_at_once(dataset.test.x), given)
     train = None
     if dataset.kind == "images":
         net = feature_net(

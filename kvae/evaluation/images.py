@@ -62,7 +62,7 @@ def measure_samples(
         seed: of samples and of the choice of rows.
 
     Returns:
-        Metrics and their protocol, JSON values. For `reconstructions`, `prior`, `sampler` (where
+        Metrics and their protocol, JSON values. For `reconstruction`, `prior`, `sampler` (where
         there is one) and `floor` (train images): the Frechet distance as `<net.key>_<name>`, and
         `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
         sampler these are means over five independent sets, with `<key>_range`, [least, greatest];
@@ -79,7 +79,7 @@ def measure_samples(
     metrics = judge.compare("floor", parts_at(dataset.train.x, train_rows, _AT_ONCE))
     test = parts_at(dataset.test.x, test_rows, _AT_ONCE)
     metrics |= judge.compare(
-        "reconstructions",
+        "reconstruction",
         (served.call("serving_default", x=part)["reconstruction"] for part in test),
     )
     fresh = None

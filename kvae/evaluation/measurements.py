@@ -1,7 +1,7 @@
 """The numbers of a published version, from its signatures and the test split.
 
-A key with the suffix `_sampler` is of the sampler that was fitted after training (the signature
-`generate`, and the second output of the densities); one without is of the training prior.
+Those of `_sampler` are of the density that was fitted after training (the signature `generate`, and
+the second output of the densities), those of `_prior` of the training prior.
 """
 
 import math
@@ -25,6 +25,7 @@ from kvae.evaluation.images import (
     measure_samples,
     signatures,
 )
+from kvae.evaluation.naming import DENSITIES, NAMES, of
 from kvae.metrics.bootstrap import bootstrap_interval
 from kvae.metrics.curve import bound_curves
 from kvae.metrics.latents import (
@@ -67,9 +68,7 @@ _MAX_TRAIN_ROWS = 5_000
 _MOMENT_ROWS = 10  # rows a dimension: of fewer, chance is as large as what is looked for
 _PART = {2: 20_000, 4: 500}  # rows of vectors, of images, that are in memory as floats at once
 _BITS = "minus the bound of the probability of all 256 levels, over the values of an image and ln 2"
-_SUFFIXES = ("", "_sampler")
-_DENSITIES = ("prior", "sampler")  # what the suffixes stand for
-_SHARED = {"num_generated", "num_modes", "effective_sample_draws"}
+_OUTPUTS = ("", "_sampler")  # ends of the names of what a density answers
 
 
 def measure(
@@ -112,19 +111,19 @@ def _of_images(served, dataset, train, num_samples, seed):
     found = calibration(served, dataset.test.x[rows], int(rng.integers(2**31)))
     error = float(found["squared_error"].mean())
     metrics = {
-        "squared_error_at_draws": error,
-        "constant_psnr_db": constant_psnr(dataset),
+        "mse_draw": error,
+        "psnr_db_mean_image": constant_psnr(dataset),
     }
     protocol = {}
     if error:
-        metrics["variance_ratio"] = float(found["variance"].mean()) / error
-        protocol["variance_ratio"] = (
+        metrics["variance_ratio_draw"] = float(found["variance"].mean()) / error
+        protocol["variance_ratio_draw"] = (
             "the likelihood's mean variance over the mean squared error, both at one posterior "
             f"draw of {len(rows):,} test images; 1 is calibrated; variance_ratio_interval: 95% "
             "bootstrap over the images"
         )
     if found["squared_error"].all():
-        metrics["variance_ratio_interval"] = list(
+        metrics["variance_ratio_draw_interval"] = list(
             bootstrap_interval(found["variance"], over=found["squared_error"], seed=seed)
         )
     # Images drawn anew to one factor have no conditions.
@@ -165,13 +164,14 @@ def _measure(served, dataset, num_draws, seed):
         dataset.train.x, min(len(x), _MAX_TRAIN_ROWS), generator(streams[7], "train rows")
     )
     found = _elbo(served, train, streams[8])
-    metrics |= {f"train_{key}": found[key] for key in ("elbo_nats", "elbo_nats_stderr")}
-    metrics["train_reconstruction_mse"] = float(
+    train_elbo = {key: found[key] for key in ("elbo_nats_prior", "elbo_nats_prior_stderr")}
+    metrics |= of("train", train_elbo)
+    metrics["mse_reconstruction_train"] = float(
         _row_errors(served, train, images=False)["mse"].mean()
     )
     metrics |= mean_errors(_row_errors(served, x, images=not vectors), seed=seed)
     if mixture is not None:
-        metrics["true_outlier_fraction"] = outlier_fraction(np.asarray(x), mixture)
+        metrics["outlier_fraction_test"] = outlier_fraction(np.asarray(x), mixture)
     if vectors:
         metrics |= _samples(served, dataset, mixture, streams[4])
         metrics |= _separation(dataset, mixture, posterior["mean"], streams[5])
@@ -188,16 +188,16 @@ def _elbo(served, x, seed):
     elbo, stderr = mean_and_stderr(
         np.mean([draw["log_weight"] for draw in draws], axis=0), "the ELBO (prior)"
     )
-    metrics = {"elbo_nats": elbo, "elbo_nats_stderr": stderr}
-    for name in ("distortion", "rate"):
+    metrics = {"elbo_nats_prior": elbo, "elbo_nats_prior_stderr": stderr}
+    for name, subject in (("distortion", "posterior"), ("rate", "prior")):
         rows = np.mean([draw[name] for draw in draws], axis=0, dtype=np.float64)
         mean, stderr = mean_and_stderr(rows, f"the {name}")
-        metrics |= {f"{name}_nats": mean, f"{name}_nats_stderr": stderr}
+        metrics |= of(subject, {f"{name}_nats": mean, f"{name}_nats_stderr": stderr})
     if "log_weight_sampler" in draws[0]:
         # Both densities at the same draws: what the weights differ by is their log ratio.
         ratio = [draw["log_weight_sampler"] - draw["log_weight"] for draw in draws]
         gap, stderr = mean_and_stderr(np.mean(ratio, axis=0), "the prior gap")
-        metrics |= {"prior_gap_nats": gap, "prior_gap_nats_stderr": stderr}
+        metrics |= {"aggregate_gap_nats_prior": gap, "aggregate_gap_nats_prior_stderr": stderr}
     return metrics
 
 
@@ -207,9 +207,9 @@ def _latents(served, x, posterior, seed):
     mean, variance = posterior["mean"], posterior["variance"]
     active = active_fraction(mean, variance)
     metrics = {
-        "active_units": active_units(mean, variance),
+        "active_units_posterior": active_units(mean, variance),
         "latent_dim": mean.shape[1],
-        "active_fraction_per_dim": active.tolist(),
+        "active_fraction_per_dim_posterior": active.tolist(),
     }
     seeds = rng.integers(2**63, size=len(x))
     config = served.metadata.get("config", {})
@@ -221,7 +221,7 @@ def _latents(served, x, posterior, seed):
         mean, variance, draws, standard_normal_prior=normal, seed=int(rng.integers(2**31))
     )
     if normal:
-        metrics["rate_per_dim_nats"] = rate_per_dim(mean, variance).tolist()
+        metrics["rate_per_dim_nats_prior"] = rate_per_dim(mean, variance).tolist()
         if len(draws) >= _MOMENT_ROWS * draws.shape[1]:
             metrics |= gaussian_prior_gap(draws)
     return metrics
@@ -242,7 +242,7 @@ def _asker(served, signature):
 
     def ask(x, seed):
         found = served.call(signature, x=x, seed=seed)
-        return np.stack([found[signature + s] for s in _SUFFIXES if signature + s in found])
+        return np.stack([found[signature + s] for s in _OUTPUTS if signature + s in found])
 
     return ask
 
@@ -252,19 +252,17 @@ def _likelihood(served, x, truth, num_draws, curve, seed):
     curves = bound_curves(
         _asker(served, "log_weight"), _asker(served, "log_likelihood"), x, truth,
         num_draws=num_draws, draws_per_call=served.metadata["num_draws"], seed=seed,
-        only_last=not curve, names=_DENSITIES,
+        only_last=not curve, names=DENSITIES,
     )  # fmt: skip
     metrics = {"num_draws": num_draws}
-    for suffix, points in zip(_SUFFIXES, curves, strict=False):
+    for subject, points in zip(DENSITIES, curves, strict=False):
         last = next(point for point in points if point["num_draws"] == num_draws)
-        metrics |= _suffixed(_headline(last), suffix)
+        metrics |= of(subject, _headline(last))
         if curve:
-            metrics["bound_curve" + suffix] = points
+            metrics[f"bound_curve_{subject}"] = points
     if truth is not None:
         mean, stderr = mean_and_stderr(truth, "the true log-likelihood")
-        metrics |= {"true_log_likelihood_nats": mean, "true_log_likelihood_nats_stderr": stderr}
-        # The same number under the name that stands beside the density of generated points.
-        metrics |= {"test_true_log_density_nats": mean, "test_true_log_density_nats_stderr": stderr}
+        metrics |= {"true_log_density_nats_test": mean, "true_log_density_nats_test_stderr": stderr}
     return metrics
 
 
@@ -274,11 +272,11 @@ def _bits(served, x, metrics):
         return {}
     scale = math.prod(x.shape[1:]) * math.log(2.0)
     found = {}
-    for suffix in _SUFFIXES:
-        key = f"log_likelihood_nats{suffix}"
+    for subject in DENSITIES:
+        key = f"log_likelihood_nats_{subject}"
         if key in metrics:
-            found[f"bits_per_dim_bound{suffix}"] = -metrics[key] / scale
-            found[f"bits_per_dim_bound{suffix}_stderr"] = metrics[f"{key}_stderr"] / scale
+            found[f"bits_per_dim_bound_{subject}"] = -metrics[key] / scale
+            found[f"bits_per_dim_bound_{subject}_stderr"] = metrics[f"{key}_stderr"] / scale
     return found
 
 
@@ -302,21 +300,9 @@ def _effective_sample(served, x, seed):
     ask = _asker(served, "log_weight")
     draws = [ask(x, rng.integers(2**63, size=len(x))) for _ in range(WEIGHT_DRAWS)]
     metrics = {}
-    for suffix, log_weights in zip(_SUFFIXES, np.stack(draws, axis=1), strict=False):
-        metrics |= _suffixed(effective_sample_metrics(log_weights), suffix)
+    for subject, log_weights in zip(DENSITIES, np.stack(draws, axis=1), strict=False):
+        metrics |= of(subject, effective_sample_metrics(log_weights))
     return metrics
-
-
-def _suffixed(metrics, suffix):
-    """Metrics under their names with a suffix, `_stderr` staying last."""
-    if not suffix:
-        return metrics
-    named = {}
-    for name, value in metrics.items():
-        stem = name.removesuffix("_stderr")
-        if stem not in _SHARED:
-            named[stem + suffix + name[len(stem) :]] = value
-    return named
 
 
 def _sampler(served):
@@ -334,13 +320,13 @@ def _samples(served, dataset, mixture, seed):
         count = max(count, num_generated_for(mixture))
     seeds = rng.integers(2**63, size=count)
     metrics = {"num_generated": count}
-    for suffix, signature in zip(_SUFFIXES, signatures(served).values(), strict=False):
+    for subject, signature in signatures(served).items():
         generated = served.call(signature, seed=seeds)["sample"]
         parts = np.split(generated[: NUM_COMPARED * len(test)] / unit, NUM_COMPARED)
         found = compare([between.distances(part) for part in parts], perfect)
         if mixture is not None:
             found |= mode_metrics(generated, mixture) | true_log_density(generated, mixture)
-        metrics |= _suffixed(found, suffix)
+        metrics |= of(subject, found)
     return metrics
 
 
@@ -397,12 +383,12 @@ def _protocol(served, dataset, mixture, metrics, num_rows, seed):
         "split": "test",
         "rows": counts,
         "sampler": _sampler(served),
-        "suffix_sampler": "of the sampler fitted after training; keys without: the training prior",
+        "names": NAMES,
         **_given(served),
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
         **references,
-        **({"bits_per_dim_bound": _BITS} if "bits_per_dim_bound" in metrics else {}),
+        **({"bits_per_dim_bound_prior": _BITS} if "bits_per_dim_bound_prior" in metrics else {}),
         **descriptions(
             metrics,
             known_truth=mixture is not None,

@@ -85,8 +85,7 @@ def arguments(
         help="of all draws (default: 0)",
     )
     cli.add_debug(parser)
-    given = vars(parser.parse_args(argv))
-    given.pop("debug")
+    given = cli.parsed(parser, argv)
     weights = given["inception_weights"]
     if weights and given["features"] not in (AUTO, "inception"):
         raise UsageError(

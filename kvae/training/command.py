@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kvae import files
+from kvae import backend, files
 from kvae.config import Config, default_of, resolve
 from kvae.options import flag
 
@@ -22,7 +22,8 @@ def program(name: str) -> list[str]:
 
 def training_command(config: Config) -> str:
     """What to type for a run with these options."""
-    usual = resolve({"dataset": config.dataset})
+    # What the variable of a shell says there, nobody knows here.
+    usual = resolve({"dataset": config.dataset, "backend": backend.TENSORFLOW})
     words = [*program("train"), "--dataset", config.dataset]
     for name, value in config.to_dict().items():
         if value == usual.get(name, default_of(config.option(name))):

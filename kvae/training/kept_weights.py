@@ -147,8 +147,10 @@ def _commands(path: Path, config: Config) -> list[str]:
     try:
         then = config if path.name == BEST else Config(read(path).config)
         then = then.replaced(save=config.save, name=config.name, init_from=str(path))
-        lines = [f"publish: {training_command(then.replaced(epochs=0))}"]
-        return ([f"go on:   {training_command(then)}"] if then.epochs else []) + lines
+        publish = training_command(then.replaced(epochs=0))
+        if not then.epochs:
+            return [f"publish: {publish}"]
+        return [f"go on:      {training_command(then)}", f"or publish: {publish}"]
     except Exception:  # no record, or one of another kvae: whatever it holds, it is but advice
         return ["--init-from takes them, with the options that they were trained with"]
 

@@ -59,7 +59,7 @@ def main(name, folder):
         )
         from kvae.training import run
 
-        run._consult = lambda config, fitted: None  # seconds, and the points have had it
+        run.consult = lambda config, fitted: None  # seconds, and the points have had it
         train.main(
             [*common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
              "--latent-dim", "2", "--prior", "standard_normal"]

@@ -235,7 +235,7 @@ def test_the_record_of_another_kvae_hides_nothing(tmp_path, vae, capsys, change)
     ("place", "error"),
     [
         ("with_sampler", MemoryError),
-        ("_directions", KeyboardInterrupt),
+        ("attribute_directions", KeyboardInterrupt),
         ("publish.publish", OSError),
     ],
 )

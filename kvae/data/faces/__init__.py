@@ -21,6 +21,7 @@ from kvae.data.cache import cached_array
 from kvae.data.cores import num_cores
 from kvae.data.faces import drawing
 from kvae.data.faces.factors import FACTORS, check_factors, describe_factors, sample_factors
+from kvae.data.rows import slices
 from kvae.errors import DataError, UsageError
 from kvae.probability.streams import generator
 
@@ -54,9 +55,7 @@ def draw(factors: Mapping[str, np.ndarray], image_size: int) -> np.ndarray:
     _check_size(image_size)
     count = check_factors(factors)
     images = np.empty((count, image_size, image_size, 3), np.uint8)
-    step = max(1, PIXELS_PER_BATCH // image_size**2)
-    for start in range(0, count, step):
-        rows = slice(start, start + step)
+    for rows in slices(count, max(1, PIXELS_PER_BATCH // image_size**2)):
         images[rows] = drawing.draw(_take(factors, rows), image_size)
     return images
 
@@ -79,10 +78,7 @@ def draw_batches(
     if num_processes is None:
         large = count >= ROWS_FOR_PROCESSES and _can_spawn()
         num_processes = min(num_cores(), _MAX_PROCESSES) if large else 1
-    tasks = (
-        _take(factors, slice(start, start + ROWS_PER_TASK))
-        for start in range(0, count, ROWS_PER_TASK)
-    )
+    tasks = (_take(factors, rows) for rows in slices(count, ROWS_PER_TASK))
     if num_processes == 1:
         yield from (draw(task, image_size) for task in tasks)
     else:
