@@ -82,3 +82,8 @@ def test_programs_choose_before_they_do_anything(monkeypatch, main, argv, expect
     monkeypatch.setattr(backend, "use", use)
     with pytest.raises(_Used, match=f"^{expected}$"):
         main(argv)
+
+
+def test_a_program_without_a_console_imports_too(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert backend.quiet_import("kvae") is kvae

@@ -37,7 +37,9 @@ for name in names:
 
 WORK = """
 import shutil
+from pathlib import Path
 from unittest import mock
+from kvae.encode import parts
 from kvae.evaluation import drawing, measurements, program as evaluation
 from kvae.publish import program as publishing
 from kvae.training import program as training
@@ -68,6 +70,11 @@ told(publishing.main, f"config {save}")
 options = dict(faces_count=20, image_size=32, cache_dir=f"{save}/cache")
 first, second = data.load("faces", **options), data.load("faces", **options)
 assert (first.train.x == second.train.x).all()
+with parts.Parts(Path(save) / "o.parquet", {"rows": 1}, {"z": ()}, 1) as job:
+    with job.writer(0) as write:
+        write(["key"], {"z": first.train.x[:1, 0, 0, 0]}, [None])
+    assert job.merge() == 0
+assert not [*Path(save).glob("*.parts")]
 told(publishing.main, f"list {save}/{name}")
 """
 
