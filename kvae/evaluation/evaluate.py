@@ -15,6 +15,7 @@ from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
 from kvae.evaluation.judging import train_features
 from kvae.evaluation.observation import Observation
+from kvae.evaluation.origin import origin
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.files import writable_folder
@@ -85,6 +86,7 @@ def evaluate(
     inception_weights: str | None = None,
     num_samples: int | None = None,
     seed: int = 0,
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Measure a published version on the test split and draw its figures.
 
@@ -99,6 +101,7 @@ def evaluate(
         num_samples: images in a set of samples, at most as many as there are test images; None:
             10,000.
         seed: of all draws.
+        command: what was typed, for the record; None: nothing was.
 
     Returns:
         What metrics.json holds.
@@ -106,9 +109,8 @@ def evaluate(
     Raises:
         UsageError: the features cannot be had.
     """
-    from kvae.serving.served import (
-        ServedModel,  # imports TensorFlow: not before `prepare` has passed
-    )
+    # It imports TensorFlow: not before `prepare` has passed.
+    from kvae.serving.served import ServedModel
 
     dataset, folder = job.dataset, job.folder
     if dataset.kind != "images" and (
@@ -137,6 +139,7 @@ def evaluate(
         config=metadata["config"], history=metadata["history"],
     )  # fmt: skip
     whole = {
+        "origin": origin(metadata["versions"], seed=seed, command=command),
         **metrics,
         "findings": [finding._asdict() for finding in diagnosis],
         "protocol": protocol,

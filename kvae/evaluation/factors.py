@@ -6,6 +6,7 @@ import numpy as np
 
 from kvae.data.faces.factors import FACTORS
 from kvae.data.faces.interventions import fixed_factor_batches
+from kvae.data.rows import random_rows
 from kvae.evaluation.observation import Observation, Posterior
 from kvae.metrics.disentanglement import (
     FOREST,
@@ -34,7 +35,7 @@ def disentanglement(observation: Observation) -> tuple[dict[str, float], dict[st
     served, dataset, seed = observation.served, observation.dataset, observation.factor_seed
     rng = generator(seed, "factor rows")
     splits = ((dataset.train, _TRAIN_ROWS), (dataset.test, _TEST_ROWS))
-    rows = [np.sort(rng.permutation(len(split.x))[:count]) for split, count in splits]
+    rows = [random_rows(len(split.x), count, rng, always=True) for split, count in splits]
     factors = _factors([split.labels for split, _ in splits], rows)
     found = served.call("encode", x=dataset.train.x[rows[0]])
     posteriors = [

@@ -8,10 +8,9 @@ import numpy as np
 
 from kvae.data import Dataset
 from kvae.data.images.pixels import as_unit_interval
-from kvae.data.rows import in_parts, parts_at
+from kvae.data.rows import in_parts, parts_at, rows_at_once
 from kvae.evaluation.factors import disentanglement
 from kvae.evaluation.judging import (
-    IMAGES_AT_ONCE,
     MAX_MANIFOLD_ROWS,
     NUM_SETS,
     SetFeatures,
@@ -91,8 +90,10 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
         raise ValueError("sets of images are judged by features: the observation has no `train`")
     sets = observation.sets
     net, count = train.net, len(sets.test_rows)
-    judge = _Judge(net, parts_at(dataset.test.x, sets.test_rows, IMAGES_AT_ONCE), sets.kept)
-    floor = parts_at(dataset.train.x, sets.train_rows, IMAGES_AT_ONCE)
+    judge = _Judge(
+        net, parts_at(dataset.test.x, sets.test_rows, rows_at_once(dataset.test.x)), sets.kept
+    )
+    floor = parts_at(dataset.train.x, sets.train_rows, rows_at_once(dataset.train.x))
     metrics = judge.compare("floor", judge.features_of(floor))
     metrics |= judge.compare("reconstruction", reconstructions)
     fresh = None
@@ -185,11 +186,13 @@ def constant_psnr(dataset: Dataset) -> float:
     """The PSNR in dB of answering the mean train image to everything, on the test split."""
     train = np.asarray(dataset.train.x)[:: max(1, len(dataset.train.x) // _CONSTANT_ROWS)]
     total = sum(
-        as_unit_interval(part).sum(0, dtype=np.float64) for part in in_parts(train, IMAGES_AT_ONCE)
+        as_unit_interval(part).sum(0, dtype=np.float64)
+        for part in in_parts(train, rows_at_once(train))
     )
     mean = total / len(train)
     values = []
-    for part in in_parts(np.asarray(dataset.test.x), IMAGES_AT_ONCE):
+    test = np.asarray(dataset.test.x)
+    for part in in_parts(test, rows_at_once(test)):
         part = as_unit_interval(part)
         answer = np.broadcast_to(mean, part.shape).astype(np.float32)
         values.append(psnr_of(row_errors(part, answer, images=False)["mse"]))

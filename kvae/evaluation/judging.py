@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.rows import parts_at, random_rows
+from kvae.data.rows import parts_at, random_rows, rows_at_once
 from kvae.features import FeatureNet
 from kvae.metrics.frechet import Moments, moments
 from kvae.probability.streams import generator
@@ -15,7 +15,6 @@ NUM_SETS = 5
 # Every pair of points is compared: some rows stand for all.
 MAX_MANIFOLD_ROWS = 10_000
 MAX_TRAIN_ROWS = 20_000
-IMAGES_AT_ONCE = 500
 
 
 class TrainFeatures(NamedTuple):
@@ -35,8 +34,8 @@ class TrainFeatures(NamedTuple):
 def train_features(net: FeatureNet, dataset: Dataset, seed: int) -> TrainFeatures:
     """The features of random train images, 20,000 at most."""
     x = dataset.train.x
-    rows = np.sort(generator(seed, "train feature rows").permutation(len(x))[:MAX_TRAIN_ROWS])
-    parts = parts_at(x, rows, IMAGES_AT_ONCE)
+    rows = random_rows(len(x), MAX_TRAIN_ROWS, generator(seed, "train feature rows"))
+    parts = parts_at(x, rows, rows_at_once(x))
     return TrainFeatures(net, rows, np.concatenate([net.extract(part) for part in parts]))
 
 
@@ -72,7 +71,7 @@ def choose_sets(dataset: Dataset, sources: Sequence[str], num_samples: int, seed
     count = len(test_rows)
     # Of sorted images the first ones would be those of one class.
     kept = np.zeros(count, bool)
-    kept[rng.permutation(count)[:MAX_MANIFOLD_ROWS]] = True
+    kept[random_rows(count, MAX_MANIFOLD_ROWS, rng, always=True)] = True
     train_rows = random_rows(len(dataset.train.x), count, rng)
     seeds = {
         source: [rng.integers(2**63, size=count) for _ in range(NUM_SETS)] for source in sources

@@ -1,7 +1,6 @@
 """The numbers of a published version: those that all data have, and all of them together."""
 
 import math
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -205,7 +204,7 @@ def _headline(point):
 
 def _effective_sample(served, x, seed):
     rng = generator(seed, "effective sample")
-    x = x[np.sort(rng.permutation(len(x))[:MAX_WEIGHT_ROWS])]
+    x = x[random_rows(len(x), MAX_WEIGHT_ROWS, rng, always=True)]
     ask = _asker(served, "log_weight")
     draws = [ask(x, rng.integers(2**63, size=len(x))) for _ in range(WEIGHT_DRAWS)]
     metrics = {}
@@ -239,12 +238,7 @@ def _protocol(observation, metrics, num_rows):
             known_truth=mixture is not None,
             num_references=references.get("num_references", 0),
         ),
-        "seed": observation.seed,
         "data_card": _short_card(dataset.card, mixture),
-        "versions": {
-            "trained": served.metadata["versions"],
-            "evaluated": {name: version(name) for name in ("tensorflow", "numpy", "scikit-learn")},
-        },
     }
 
 

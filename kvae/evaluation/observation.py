@@ -11,9 +11,8 @@ from kvae.data import Dataset
 from kvae.data.conditions import Conditioned, condition_beside
 from kvae.data.gmm import Mixture, mixture_of
 from kvae.data.images.pixels import as_unit_interval
-from kvae.data.rows import in_parts, random_rows
+from kvae.data.rows import in_parts, joined, random_rows, rows_at_once
 from kvae.evaluation.judging import (
-    IMAGES_AT_ONCE,
     SetFeatures,
     Sets,
     TrainFeatures,
@@ -27,7 +26,6 @@ from kvae.probability.streams import generator
 NUM_SAMPLES = 10_000
 MAX_CALIBRATION_ROWS = 2_000
 SHOWN_ROWS, WORST_ROWS = 20, 20
-_VECTORS_AT_ONCE = 20_000
 
 
 class Seeds(NamedTuple):
@@ -204,7 +202,7 @@ class Observation:
         """Of random test images, 2,000 at most, at `draws`."""
         rows = self._of_images[0]
         variances, squared_errors = [], []
-        for own in in_parts(rows, IMAGES_AT_ONCE):
+        for own in in_parts(rows, rows_at_once(self.dataset.test.x)):
             x = as_unit_interval(self.dataset.test.x[own])
             latent = self.draws.latent[own]
             found = self.served.call("decode", latent=latent, **condition_beside(x))
@@ -246,7 +244,9 @@ class Observation:
             yield self._parts_of_set(source, seeds, is_first=not number)
 
     def _parts_of_set(self, source, seeds, *, is_first):
-        for number, own in enumerate(in_parts(seeds, IMAGES_AT_ONCE)):
+        # The first part holds those that are shown.
+        at_once = max(SHOWN_ROWS, rows_at_once(self.dataset.test.x))
+        for number, own in enumerate(in_parts(seeds, at_once)):
             part = self._generated(source, own)
             if is_first and not number:
                 self._first_images[source] = part[:SHOWN_ROWS].copy()
@@ -264,7 +264,7 @@ class Observation:
     def _of_images(self) -> tuple[np.ndarray, int, int]:
         """The rows of calibration, the seed of disentanglement, and that of sets of samples."""
         rng = generator(self.seed, "image measurements")
-        rows = np.sort(rng.permutation(len(self.dataset.test.x))[:MAX_CALIBRATION_ROWS])
+        rows = random_rows(len(self.dataset.test.x), MAX_CALIBRATION_ROWS, rng, always=True)
         # The first was that of draws of calibration's own: those after it have kept their numbers.
         _, second, third = rng.integers(2**31, size=3).tolist()
         return rows, second, third if self.has_factors else second
@@ -277,7 +277,7 @@ def reconstructed(served: Any, x: Any) -> Iterator[tuple[Any, np.ndarray]]:
         served: see `Observation`.
         x: `(rows, ...)`, an array, a memory map or `Conditioned`.
     """
-    for rows in in_parts(x, IMAGES_AT_ONCE if x.ndim == 4 else _VECTORS_AT_ONCE):
+    for rows in in_parts(x, rows_at_once(x)):
         part = as_unit_interval(rows)
         yield part, served.call("serving_default", x=part)["reconstruction"]
 
@@ -318,9 +318,7 @@ class _Pass:
 
     def result(self, features: SetFeatures | None) -> Reconstruction:
         """What was kept, after the pass."""
-        errors = {
-            name: np.concatenate([part[name] for part in self._errors]) for name in self._errors[0]
-        }
+        errors = joined(self._errors)
         _, rows, worst = zip(*self._worst, strict=True)
         shown = Kept(self._shown, np.concatenate(self._kept))
         return Reconstruction(errors, shown, Kept(np.array(rows), np.stack(worst)), features)

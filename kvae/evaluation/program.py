@@ -1,5 +1,6 @@
 """evaluate.py and its options."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def main(argv: Sequence[str], prog: str = "evaluate.py") -> None:
 
     job = evaluate.prepare(**where)
     backend.quiet_import("kvae.serving.served")
-    evaluate.evaluate(job, **draws)
+    evaluate.evaluate(job, command=shlex.join([*prog.split(), *argv]), **draws)
 
 
 def arguments(

@@ -5,14 +5,13 @@ import numpy as np
 
 from kvae import data
 from kvae.config import Config
-from kvae.data.rows import in_parts, random_rows
+from kvae.data.rows import in_parts, random_rows, rows_at_once
 from kvae.directions import Directions, fit_directions
 from kvae.errors import KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 
 _MAX_LABELLED = 20_000
-_ROWS_AT_ONCE = 250
 
 
 def attribute_directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions | None:
@@ -42,7 +41,7 @@ def attribute_directions(vae: VAE, dataset: data.Dataset, config: Config) -> Dir
         }
         if not attributes:
             return None
-        parts = in_parts(rows, _ROWS_AT_ONCE)
+        parts = in_parts(rows, rows_at_once(split.x))
         means = [keras.ops.convert_to_numpy(vae.encode(split.x[part])[0]) for part in parts]
         latents.append(np.concatenate(means))
         labels.append(attributes)

@@ -8,7 +8,7 @@ from kvae import backend, data
 from kvae.build import build_vae
 from kvae.config import MODEL_PARTS, Config
 from kvae.data.conditions import Conditioned
-from kvae.data.rows import in_parts, some_of
+from kvae.data.rows import in_parts, rows_at_once, some_of
 from kvae.errors import DataError
 from kvae.model import VAE
 from kvae.probability.streams import generator
@@ -38,7 +38,7 @@ def build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     rows = dataset.train.x
     x = np.asarray(rows)  # of a memory map a view, still on disk
     for split in (dataset.train, dataset.valid):
-        for part in in_parts(np.asarray(split.x), 1000):
+        for part in in_parts(np.asarray(split.x), rows_at_once(split.x)):
             check_values(config, part)
     shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
     vae = build_vae(

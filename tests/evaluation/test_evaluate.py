@@ -155,7 +155,7 @@ def test_what_images_are_compared_by_is_refused_for_vectors(mixture_model, optio
 
 
 def test_prior_and_sampler_stand_side_by_side(capsys):
-    point = {"num_draws": 500, "rows": 1000, "gap_nats_prior": 0.03, "gap_nats_prior_stderr": 0.004}
+    point = {"num_draws": 500, "rows": 1000, "gap_nats": 0.03, "gap_nats_stderr": 0.004}
     print_table(
         {
             "active_units_posterior": 1, "latent_dim": 3, "gap_nats_prior": 0.5,
@@ -163,7 +163,7 @@ def test_prior_and_sampler_stand_side_by_side(capsys):
             "log_likelihood_nats_sampler": -3.5, "gap_nats_sampler": 0.25,
             "gap_nats_sampler_stderr": 0.02, "num_modes": 10,
             "modes_captured_prior": 4, "modes_captured_sampler": 9, "bound_curve_prior": [point],
-            "bound_curve_sampler": [{**point, "gap_nats_prior": 0.01}],
+            "bound_curve_sampler": [{**point, "gap_nats": 0.01}],
             "knn_accuracy_latent": 0.8, "knn_accuracy_x": 0.9, "accuracy_bayes": 0.95,
             "effective_sample_fraction_prior": 0.5, "effective_sample_draws": 64,
         }

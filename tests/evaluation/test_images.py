@@ -95,7 +95,7 @@ def measured(*given, **named):
 
 def at_once(monkeypatch, count):
     for module in (judging, images, observation):
-        monkeypatch.setattr(module, "IMAGES_AT_ONCE", count)
+        monkeypatch.setattr(module, "rows_at_once", lambda x: count)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,8 @@ def test_figures_of_samples_are_means_of_sets_with_their_range(known):
     assert "frechet_known_floor_range" not in metrics
 
 
-def test_copies_in_one_of_five_sets_are_a_fifth_of_the_memorised():
+def test_copies_in_one_of_five_sets_are_a_fifth_of_the_memorised(monkeypatch):
+    at_once(monkeypatch, 400)
     dataset, served, calls = data(), Served(), []
     draw = served.generate
 

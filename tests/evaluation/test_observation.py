@@ -146,7 +146,9 @@ def evaluated(dataset, monkeypatch, folder, **options):
     monkeypatch.setattr(evaluate, "feature_net", lambda *_, **__: NET)
     # Several parts, the last of which is not full.
     for module in (observation, judging):
-        monkeypatch.setattr(module, "IMAGES_AT_ONCE", 70)
+        monkeypatch.setattr(
+            module, "rows_at_once", lambda x: 70 if dataset.kind == "images" else 20_000
+        )
     job = evaluate.Job(served.version, dataset, dataset.color_by, folder)
     return served, evaluate.evaluate(job, num_draws=8, **options), asked
 
