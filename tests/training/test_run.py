@@ -21,7 +21,7 @@ import kvae
 from kvae import data
 from kvae.config import resolve
 from kvae.data import Dataset, Split
-from kvae.errors import KvaeError, UsageError
+from kvae.errors import DataError, KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
 from kvae.serving import versions
 from kvae.training import (
@@ -207,7 +207,7 @@ def test_an_empty_split_is_refused(tmp_path, monkeypatch):
     x = np.ones((5, 3), "float32")
     empty = Dataset("vectors", Split(x), Split(x[:0]), Split(x))
     monkeypatch.setattr(data, "load", lambda *_, **__: empty)
-    with pytest.raises(run.DataError, match="valid split"):
+    with pytest.raises(DataError, match="valid split"):
         _train(tmp_path)
 
 
@@ -217,7 +217,7 @@ def test_a_constant_feature_cannot_be_standardised(tmp_path, monkeypatch):
     monkeypatch.setattr(
         data, "load", lambda *_, **__: Dataset("vectors", Split(x), Split(x), Split(x))
     )
-    with pytest.raises(run.DataError, match=r"2 features are constant.*number 1"):
+    with pytest.raises(DataError, match=r"2 features are constant.*number 1"):
         _train(tmp_path)
 
 
