@@ -1,17 +1,24 @@
 """From a fresh clone to a result with one command; needs Python 3.11 to 3.13 and nothing else.
 
 python3 bootstrap.py demo    make .venv, train on the mixture, evaluate it
-python3 bootstrap.py test    make .venv, run the tests
+python3 bootstrap.py test    make .venv, run the tests but for the slow ones
+python3 bootstrap.py test --all    run all tests: the slow ones too, then those of beam and backends
 python3 bootstrap.py beam    make .venv-beam, run the tests of the Apache Beam pipeline
 python3 bootstrap.py backends    make .venv-backends, run the tests of JAX and of torch
 """
 
+import os
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 import venv
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent
+EVERY = "slow or not slow"  # the tests of torch are among the slow ones
 TASKS = {
     "demo": (
         ".venv",
@@ -24,9 +31,17 @@ TASKS = {
     "backends": (
         ".venv-backends",
         ".[test,jax,torch]",
-        [["-m", "pytest", "-q", "tests/backends", "tests/probability/test_noise.py"]],
+        [["-m", "pytest", "-q", "-m", EVERY, "tests/backends", "tests/probability/test_noise.py"]],
     ),
 }
+#: Tasks of `test --all`.
+ALL = ("test", "beam", "backends")
+SECONDS_BETWEEN_NEWS = 5
+
+
+def _python_of(environment):
+    """The interpreter of a virtual environment."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def _has_pip(python):
@@ -37,28 +52,103 @@ def _has_pip(python):
     return asked.returncode == 0
 
 
-def main(arguments):
+def _install(python, requirement):
+    """Run pip and say every few seconds what it is at; return its exit status."""
+    words = ["-m", "pip", "install", "--progress-bar", "off", "--editable", requirement]
+    print(f"> python {' '.join(words)}", flush=True)
+    started, news = time.monotonic(), [""]
+
+    def listen(lines):
+        for line in lines:
+            news[0] = line.strip() or news[0]
+
+    def tell(text):
+        print(f"  {time.monotonic() - started:4.0f} s  {text[:80]}", flush=True)
+
+    with subprocess.Popen(
+        [str(python), *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as pip:
+        listener = threading.Thread(target=listen, args=(pip.stdout,))
+        listener.start()
+        while listener.is_alive():
+            listener.join(SECONDS_BETWEEN_NEWS)
+            if listener.is_alive():
+                tell(news[0])
+    tell("installed" if pip.returncode == 0 else f"pip failed: status {pip.returncode}")
+    return pip.returncode
+
+
+def _prepare(task):
+    """Make a task's environment; return its interpreter and pip's exit status."""
+    name, requirement, _ = TASKS[task]
+    environment = ROOT / name
+    python = _python_of(environment)
+    if not _has_pip(python):
+        print(f"making {environment}", flush=True)
+        venv.create(environment, with_pip=True, clear=True)
+    return python, _install(python, requirement)
+
+
+def _run(python, step):
+    """Run one command of a task; return its exit status."""
+    print(f"> python {' '.join(step)}", flush=True)
+    return subprocess.run([str(python), *step], cwd=ROOT).returncode
+
+
+def _run_task(task):
     """Make the environment and run the task's commands; return the exit status."""
-    if len(arguments) != 1 or arguments[0] not in TASKS:
+    python, status = _prepare(task)
+    for step in TASKS[task][2]:
+        status = status or _run(python, step)
+    return status
+
+
+def _counts(report):
+    """What a JUnit report says in words: `30 passed, 2 skipped`, `1 failed, 29 passed`."""
+    if not report.exists():
+        return "no tests ran"
+    found = {"failed": 0, "passed": 0, "skipped": 0}
+    for suite in ElementTree.parse(report).iter("testsuite"):
+        tests, failures, errors, skipped = (
+            int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")
+        )
+        found["failed"] += failures + errors
+        found["skipped"] += skipped
+        found["passed"] += tests - failures - errors - skipped
+    return ", ".join(f"{number} {what}" for what, number in found.items() if number)
+
+
+def _run_all():
+    """Run the tests of every environment, also after a failure; return an exit status."""
+    started, told, worst = time.monotonic(), [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        for task in ALL:
+            python, status = _prepare(task)
+            report = Path(folder) / f"{task}.xml"
+            if status == 0:
+                (step,) = TASKS[task][2]
+                extra = ["-m", EVERY, f"--junitxml={report}"]
+                status = _run(python, [*step, *extra])
+            told.append(f"{task}: {_counts(report)}")
+            worst = worst or status
+    verdict = "FAILED" if worst else "all passed"
+    minutes = (time.monotonic() - started) / 60
+    print(f"{verdict} in {minutes:.0f} minutes; {'; '.join(told)}", flush=True)
+    return worst
+
+
+def main(arguments):
+    """Do what the command line says; return the exit status."""
+    task, *options = arguments or [""]
+    everything = arguments == ["test", "--all"]
+    if task not in TASKS or (options and not everything):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         found = ".".join(str(part) for part in sys.version_info[:3])
         print(f"error: Python 3.11, 3.12 or 3.13 is needed, this is {found}", file=sys.stderr)
         return 2
-    name, requirement, commands = TASKS[arguments[0]]
-    environment = ROOT / name
-    python = environment / "bin" / "python"
-    steps = [["-m", "pip", "install", "--quiet", "--editable", requirement], *commands]
-    if not _has_pip(python):
-        print(f"making {environment}", flush=True)
-        venv.create(environment, with_pip=True, clear=True)
-    for step in steps:
-        print(f"> python {' '.join(step)}", flush=True)
-        status = subprocess.run([str(python), *step], cwd=ROOT).returncode
-        if status:
-            return status
-    return 0
+    return _run_all() if everything else _run_task(task)
 
 
 if __name__ == "__main__":

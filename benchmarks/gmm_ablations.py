@@ -49,8 +49,8 @@ def line(name, rows):
     gap = f"{cell(rows, 'gap_nats', '.4f')} ± {stderr_cell(rows, 'gap_nats_stderr', '.4f')}"
     cells = [
         gap, cell(rows, "gap_nats_sampler", ".4f"),
-        cell(rows, "modes_captured", ".3g"), cell(rows, "modes_captured_sampler", ".3g"),
-        cell(rows, "outlier_fraction", ".4f"), cell(rows, "outlier_fraction_sampler", ".4f"),
+        cell(rows, "modes_captured_prior", ".3g"), cell(rows, "modes_captured_sampler", ".3g"),
+        cell(rows, "outlier_fraction_prior", ".4f"), cell(rows, "outlier_fraction_sampler", ".4f"),
         cell(rows, "train_seconds", ".0f"),
     ]  # fmt: skip
     return f"| {name} | {' | '.join(cells)} |"

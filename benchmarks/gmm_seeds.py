@@ -23,15 +23,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NUM_DRAWS = 500
 COLUMNS = {
-    "gap_nats": "gap",
-    "gap_nats_stderr": "±",
+    "gap_nats_prior": "gap",
+    "gap_nats_prior_stderr": "±",
     "gap_nats_sampler": "gap, sampler",
-    "modes_captured": "modes",
+    "modes_captured_prior": "modes",
     "modes_captured_sampler": "modes, s.",
-    "outlier_fraction": "outliers",
+    "outlier_fraction_prior": "outliers",
     "outlier_fraction_sampler": "outl., s.",
-    "true_outlier_fraction": "outl., true",
-    "largest_relative_weight_error": "weight err.",
+    "outlier_fraction_test": "outl., true",
+    "largest_relative_weight_error_prior": "weight err.",
     "largest_relative_weight_error_sampler": "w. err., s.",
     "train_seconds": "seconds",
 }
@@ -43,6 +43,7 @@ def measure(version):
 
     from kvae import data
     from kvae.data.gmm import mixture_of
+    from kvae.evaluation.naming import DENSITIES, of
     from kvae.metrics.likelihood import gap, importance_bounds
     from kvae.metrics.modes import mode_metrics, num_generated_for, outlier_fraction
     from kvae.serving.served import ServedModel
@@ -70,18 +71,17 @@ def measure(version):
         ask("log_weight"), ask("log_likelihood"), x,
         num_draws=[NUM_DRAWS], draws_per_call=served.metadata["num_draws"], seed=0,
     )[NUM_DRAWS]  # fmt: skip
-    metrics = {"true_outlier_fraction": outlier_fraction(x, mixture)}
-    for suffix, bound in zip(suffixes, bounds, strict=True):
+    metrics = {"outlier_fraction_test": outlier_fraction(x, mixture)}
+    for density, bound in zip(DENSITIES, bounds, strict=False):
         found = gap(mixture.log_prob(x), bound)
-        metrics[f"gap_nats{suffix}"] = found["gap_nats"]
-        metrics[f"gap_nats{suffix}_stderr"] = found["gap_nats_stderr"]
+        metrics |= of(density, {name: found[name] for name in ("gap_nats", "gap_nats_stderr")})
     seeds = np.random.default_rng(1).integers(2**63, size=num_generated_for(mixture))
-    signatures = {"": "generate_from_prior"}
+    signatures = {"prior": "generate_from_prior"}
     if served.metadata["sampler"] != "none":
-        signatures["_sampler"] = "generate"
-    for suffix, signature in signatures.items():
+        signatures["sampler"] = "generate"
+    for density, signature in signatures.items():
         found = mode_metrics(served.call(signature, seed=seeds)["sample"], mixture)
-        metrics |= {f"{name}{suffix}": value for name, value in found.items()}
+        metrics |= of(density, found)
     return metrics
 
 
@@ -147,15 +147,15 @@ def summary(rows):
     lines = []
     for key in COLUMNS:
         values = [row[key] for row in rows if key in row]
-        if not values or key == "gap_nats_stderr":
+        if not values or key == "gap_nats_prior_stderr":
             continue
         worst = min(values) if "modes" in key else max(values)
         lines.append(f"{COLUMNS[key]:14}median {statistics.median(values):.4g}, worst {worst:.4g}")
     lowest = min(
-        row[f"gap_nats{suffix}"] / row[f"gap_nats{suffix}_stderr"]
+        row[f"gap_nats_{density}"] / row[f"gap_nats_{density}_stderr"]
         for row in rows
-        for suffix in ("", "_sampler")
-        if f"gap_nats{suffix}" in row
+        for density in ("prior", "sampler")
+        if f"gap_nats_{density}" in row
     )
     return "\n".join([*lines, f"lowest gap in standard errors: {lowest:.2f}"])
 

@@ -171,16 +171,16 @@ def kvae_rows(case, quick):
         _run([sys.executable, ROOT / "evaluate.py", "--model", save])
         (found,) = Path(save).glob("*/evaluation/*/metrics.json")
         metrics = json.loads(found.read_text())
-    for suffix, name in (("", "prior"), ("_sampler", "sampler")):
-        if "modes_captured" + suffix not in metrics:
+    for density in ("prior", "sampler"):
+        if f"modes_captured_{density}" not in metrics:
             continue
-        gap = tuple(metrics.get(f"gap_nats{suffix}{end}") for end in ("", "_stderr"))
-        bug = metrics.get("gap_is_a_bug" + suffix)
+        gap = tuple(metrics.get(f"gap_nats_{density}{end}") for end in ("", "_stderr"))
+        bug = metrics.get(f"gap_is_a_bug_{density}")
         yield Row(
-            f"kvae, {name}", metrics["modes_captured" + suffix], metrics["num_modes"],
-            metrics["outlier_fraction" + suffix], None if None in gap else gap,
-            metrics["sliced_wasserstein_ratio" + suffix],
-            metrics["energy_distance_ratio" + suffix], seconds,
+            f"kvae, {density}", metrics[f"modes_captured_{density}"], metrics["num_modes"],
+            metrics[f"outlier_fraction_{density}"], None if None in gap else gap,
+            metrics[f"sliced_wasserstein_ratio_{density}"],
+            metrics[f"energy_distance_ratio_{density}"], seconds,
             "BUG: the bound lies above the truth" if bug else "",
         )  # fmt: skip
 

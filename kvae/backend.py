@@ -61,6 +61,8 @@ def quiet_import(name: str) -> Any:
     They come from C++ before any of its log levels is read. Where there is an NVIDIA device, or
     the import fails, they are shown.
     """
+    if sys.stderr is None:  # a program without a console
+        return import_module(name)
     sys.stderr.flush()
     shown = os.dup(2)
     succeeded = False

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kvae.data.conditions import Conditioned
+from kvae.data.rows import joined, random_rows, rows_at_once, slices
 from kvae.errors import UsageError
 from kvae.evaluation import doctor
 from kvae.inputs import as_float
@@ -19,7 +20,6 @@ from kvae.probability.noise import SeededNoise
 from kvae.probability.streams import generator
 
 MAX_ROWS = 500
-_ROWS_AT_ONCE = 100
 
 
 class Doctor(keras.callbacks.Callback):
@@ -102,8 +102,7 @@ def _some_rows(x, seed):
             "Doctor takes an array of at least 2 rows, (rows, features) or (rows, height, width, "
             f"channels): received shape {x.shape} of {x.dtype}"
         )
-    rows = generator(seed, "doctor rows").permutation(len(x))[:MAX_ROWS]
-    return x[np.sort(rows)]
+    return x[random_rows(len(x), MAX_ROWS, generator(seed, "doctor rows"))]
 
 
 def _check_rows(x, vae):
@@ -169,40 +168,37 @@ def measure(vae, x, seed=0):
         Metrics by name; `{"elbo_nats": nan}` alone where the model gives what is not finite.
     """
     seeds = generator(seed, "doctor draws").integers(2**63, size=len(x))
-    parts = [
-        _measure_rows(vae, x[rows], seeds[rows])
-        for rows in np.array_split(np.arange(len(x)), math.ceil(len(x) / _ROWS_AT_ONCE))
-    ]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts = [_measure_rows(vae, x[rows], seeds[rows]) for rows in slices(len(x), rows_at_once(x))]
+    found = joined(parts)
     if not all(np.isfinite(values).all() for values in found.values()):
-        return {"elbo_nats": math.nan}
+        return {"elbo_nats_prior": math.nan}
     mean, variance = found["mean"], found["variance"]
     elbo, stderr = mean_and_stderr(-(found["distortion"] + found["rate"]), "the ELBO")
     metrics = {
-        "elbo_nats": elbo,
-        "elbo_nats_stderr": stderr,
-        "rate_nats": float(found["rate"].mean()),
-        "distortion_nats": float(found["distortion"].mean()),
+        "elbo_nats_prior": elbo,
+        "elbo_nats_prior_stderr": stderr,
+        "rate_nats_prior": float(found["rate"].mean()),
+        "distortion_nats_posterior": float(found["distortion"].mean()),
         "latent_dim": vae.latent_dim,
-        "active_units": active_units(mean, variance),
-        "active_fraction_per_dim": active_fraction(mean, variance).tolist(),
+        "active_units_posterior": active_units(mean, variance),
+        "active_fraction_per_dim_posterior": active_fraction(mean, variance).tolist(),
     }
     if vae.posterior_kind == "diagonal" and vae.prior.kind == "standard_normal":
-        metrics["rate_per_dim_nats"] = rate_per_dim(mean, variance).tolist()
+        metrics["rate_per_dim_nats_prior"] = rate_per_dim(mean, variance).tolist()
     if vae.likelihood.kind == "gaussian":
         believed, true = found["believed_error"].mean(), found["squared_error"].mean()
         if true:
-            metrics["variance_ratio"] = float(believed / true)
+            metrics["variance_ratio_draw"] = float(believed / true)
     plain = keras.ops.convert_to_numpy(as_float(np.asarray(x)))
     mse = row_errors(plain, found["reconstruction"], images=False)["mse"]
-    metrics["reconstruction_mse"] = float(mse.mean())
+    metrics["mse_reconstruction"] = float(mse.mean())
     if x.ndim == 4:
         constant = np.broadcast_to(plain.mean(0), plain.shape)
         constant_mse = row_errors(plain, constant, images=False)["mse"]
         # A row is nearer to a mean that it is a part of: as if it were left out.
         constant_mse *= (len(x) / max(1, len(x) - 1)) ** 2
-        metrics["psnr_db"] = float(psnr_of(mse).mean())
-        metrics["constant_psnr_db"] = float(psnr_of(constant_mse).mean())
+        metrics["psnr_db_reconstruction"] = float(psnr_of(mse).mean())
+        metrics["psnr_db_mean_image"] = float(psnr_of(constant_mse).mean())
     return metrics
 
 

@@ -1,10 +1,11 @@
 """What all programs share: errors as one line, signals, and arguments of one kind."""
 
 import argparse
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae.errors import KvaeError, UsageError
@@ -47,6 +48,8 @@ def run(main: Callable[[list[str]], None]) -> int:
         SIGTERM. An error is one line on standard error; with --debug it is raised instead.
     """
     argv = sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a code page of Windows lacks most characters
     if DEBUG not in argv:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     is_ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -83,6 +86,13 @@ def run(main: Callable[[list[str]], None]) -> int:
 def add_debug(parser: Any) -> None:
     """Add --debug to a parser or a group of one."""
     parser.add_argument(DEBUG, action="store_true", help="raise errors with their traceback")
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
+    """What a program is told, by name; --debug, which is `run`'s, is not among it."""
+    given = vars(parser.parse_args(argv))
+    given.pop("debug", None)
+    return given
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from kvae import backend, likelihoods, networks, objectives, priors
 from kvae.data import DATASETS, TFDS, key_of
 from kvae.errors import UsageError
+from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.networks import NETWORKS
 from kvae.objectives import OBJECTIVES
@@ -123,10 +124,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("save", "saved", "folder that models are published in", metavar="DIR"),
         Option(
             "name", "", "of the model (default: the dataset's)",
-            text(
-                "a folder name without '/' or a leading '.'",
-                lambda given: bool(given) and "/" not in given and given[0] != ".",
-            ),
+            text(FOLDER_NAME, is_folder_name),
         ),
     ),
 }  # fmt: skip

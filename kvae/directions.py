@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from kvae.data.rows import random_rows
 from kvae.metrics import require_finite
 from kvae.probability.streams import generator
 
@@ -117,9 +118,8 @@ def fit_directions(
             "train and valid latents must have the same latent_dim: received "
             f"{train[0].shape} and {valid[0].shape}"
         )
-    if len(train[0]) > max_rows:
-        rows = np.sort(generator(seed, "direction rows").permutation(len(train[0]))[:max_rows])
-        train = train[0][rows], train[1][rows]
+    rows = random_rows(len(train[0]), max_rows, generator(seed, "direction rows"))
+    train = train[0][rows], train[1][rows]
     enough = (_rarer(train[1]) >= MIN_ROWS_PER_CLASS) & (_rarer(valid[1]) >= 1)
     left_out = tuple(name for name, kept in zip(names, enough, strict=True) if not kept)
     names = [name for name, kept in zip(names, enough, strict=True) if kept]

@@ -1,14 +1,26 @@
-"""Files that are whole or absent, and locks between processes."""
+"""Files that are whole or absent, names of folders, and locks between processes."""
 
 import errno
-import fcntl
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kvae.errors import UsageError
+
+WINDOWS = os.name == "nt"
+#: What `is_folder_name` takes, for messages.
+FOLDER_NAME = (
+    "a folder name on every system: no leading '.', no '.' or space at the end, none of "
+    '< > : " / \\ | ? *, and not CON, NUL and the like'
+)
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+# What file systems say that have no locks, or do not sync.
+_NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def writable_folder(folder: Path, option: str) -> None:
@@ -30,36 +42,88 @@ def writable_folder(folder: Path, option: str) -> None:
         ) from error
 
 
+def is_folder_name(name: str) -> bool:
+    """Whether this is one visible folder's name, on Windows too: models move between machines."""
+    return not (
+        not name
+        or name[0] == "."
+        or name[-1] in ". "
+        or _FORBIDDEN.search(name)
+        or _DEVICES.fullmatch(name.split(".")[0].rstrip())
+    )
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file anew: whoever reads it meanwhile finds the old text or the new one, whole."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text)
+    new.write_text(text, encoding="utf-8", newline="\n")
     sync(new)
     new.replace(path)
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk before anything that follows."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Have a file, or the names in a folder, on the disk before anything that follows.
+
+    Windows opens no folders: the order of their names is its own.
+    """
+    if WINDOWS and path.is_dir():
+        return
+    # Windows syncs what may be written alone; here it may be somebody's read-only file.
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (
-            errno.EINVAL,
-            errno.ENOTSUP,
-        ):  # some file systems do so by themselves
+        if error.errno not in _NOT_HERE:  # some file systems do so by themselves
             raise
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process is in here with the same file, which stays."""
-    # Not opened for writing: it may be somebody else's.
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o666)
+def alone(lock: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold a lock that one process has at a time, until the end of the context or of the process.
+
+    Where the file system has no locks, a note says so and work goes on.
+
+    Args:
+        lock: the file that stands for it. It is made where it lacks, and stays.
+        busy: what to say if another process holds it; None: wait for that process.
+
+    Raises:
+        UsageError: another process holds it, and `busy` is given.
+        OSError: the file cannot be opened.
+    """
+    # Not filelock's FileLock: that must write the file, which may be somebody else's, and where
+    # there are no locks leaves marks that outlive a process.
+    descriptor = _open(lock)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _locked(descriptor, lock, wait=busy is None):
+            raise UsageError(busy)
         yield
     finally:
         os.close(descriptor)
+
+
+def _open(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks what may be written alone
+    except PermissionError:
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY)
+
+
+def _locked(descriptor: int, lock: Path, *, wait: bool) -> bool:
+    from filelock import lock_descriptor  # not for --help
+
+    try:
+        return lock_descriptor(descriptor, blocking=wait)
+    except OSError as error:
+        if error.errno not in (*_NOT_HERE, errno.ENOLCK):
+            raise
+        print(
+            f"note: {lock.parent} is on a file system without locks ({error.strerror}): nothing "
+            "keeps other processes from writing there at the same time",
+            file=sys.stderr,
+        )
+        return True

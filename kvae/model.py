@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kvae.data.conditions import Conditioned
-from kvae.data.rows import in_parts
+from kvae.data.rows import in_parts, rows_at_once
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
 from kvae.objectives.base import Objective
@@ -24,7 +24,6 @@ from kvae.registry import find
 from kvae.shapes import check_array, check_parts
 from kvae.steps import Steps
 
-_ROWS_AT_ONCE = 250
 _PARTS = ("encoder", "decoder", "likelihood", "prior", "objective")
 
 
@@ -342,7 +341,7 @@ class VAE(Steps, keras.Model):
             x = Conditioned(*(np.asarray(part) for part in x))
         check_array(np.asarray(x), self.element_shape, self.likelihood)
         as_numpy = keras.ops.convert_to_numpy
-        latents = [as_numpy(self.encode(part)[0]) for part in in_parts(x, _ROWS_AT_ONCE)]
+        latents = [as_numpy(self.encode(part)[0]) for part in in_parts(x, rows_at_once(x))]
         standardised = (as_numpy(as_float(np.asarray(x))) - self.shift) / self.scale
         self.prior.initialize(np.concatenate(latents), standardised)
 

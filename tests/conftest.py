@@ -12,7 +12,7 @@ os.environ["KVAE_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")
 import keras
 import numpy as np
 import pytest
-from kvae_testing import make_vae
+from kvae_testing import all_signatures, make_vae
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,3 +51,31 @@ def any_ppca(request):
 def small_vae():
     """A VAE of 2-D vectors with every learned kind of part; untrained."""
     return make_vae((2,), prior="mixture", variance="full", posterior="full")
+
+
+@pytest.fixture(scope="session")
+def of_images():
+    """A model of small grey images, and an attribute to edit."""
+    from kvae.directions import Directions
+
+    directions = Directions(("Smiling",), np.ones((1, 2), np.float32), np.array([0.9]), ((),), ())
+    return make_vae((8, 8, 1)), directions
+
+
+@pytest.fixture(scope="session")
+def version_of_images(of_images, tmp_path_factory):
+    """That model with all signatures, published once for all workers; to be copied, not changed."""
+    from kvae import files, publish
+    from kvae.serving import versions
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    vae, directions = of_images
+    with files.alone(folder / "shared.lock"):
+        found = versions.versions(folder / "shared" / "m")
+        if found:
+            return found[0]
+        with all_signatures():
+            return publish.publish(
+                vae, folder / "shared", "m", config={}, card={}, history={}, directions=directions
+            )

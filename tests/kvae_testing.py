@@ -47,6 +47,32 @@ COMBINATIONS = _with_posteriors(
 )
 
 
+def _pairwise(*registries, left_out):
+    """Few combinations in which any two members of different registries meet.
+
+    Args:
+        registries: names of parts, of each kind.
+        left_out: combinations that there cannot be, as a function of one.
+    """
+    found = []
+    everything = [row for row in itertools.product(*registries) if not left_out(row)]
+    pairs = {row: set(itertools.combinations(enumerate(row), 2)) for row in everything}
+    missing = set().union(*pairs.values())
+    while missing:
+        row = max(everything, key=lambda row: len(pairs[row] & missing))
+        found.append(row)
+        missing -= pairs[row]
+    return found
+
+
+#: Network, likelihood, prior, posterior and half precision.
+HALF_PRECISION = _pairwise(
+    NETWORKS, LIKELIHOODS, PRIORS, POSTERIORS, ("mixed_float16", "mixed_bfloat16"),
+    # What normalises by batch cannot have pseudo-inputs.
+    left_out=lambda row: (row[0], row[2]) == ("conv-large", "vamp"),
+)  # fmt: skip
+
+
 def _cover(*registries):
     """As few combinations as name every member of every registry."""
     count = max(len(registry) for registry in registries)
@@ -64,6 +90,16 @@ EVALUATED = (
     "serving_default", "encode", "sample_posterior", "decode", "generate", "generate_from_prior",
     "interpolate", "log_weight", "log_likelihood", "edit",
 )  # fmt: skip
+
+
+_ALL_ENDPOINTS = signatures.endpoints
+
+
+@contextmanager
+def all_signatures():
+    """Publish every signature, within `few_signatures` too."""
+    with mock.patch.object(signatures, "endpoints", _ALL_ENDPOINTS):
+        yield
 
 
 @contextmanager

@@ -5,6 +5,7 @@ tensorflow-serving-api) through the session loader that TF Serving uses.
 """
 
 import base64
+import functools
 import json
 import re
 import threading
@@ -89,6 +90,12 @@ class Refused(Exception):
     def __init__(self, code, message):
         super().__init__(message)
         self.code = code
+
+
+@functools.cache
+def _session(path):
+    """One for all servers of a version."""
+    return Session(path)
 
 
 def answer(session, name, given):
@@ -183,7 +190,7 @@ def grpc_server(name, path, fail_first=0, port=0):
     Yields:
         Its address, and the services: `requests` holds the rows of each.
     """
-    services = _Services(name, Session(path), fail_first)
+    services = _Services(name, _session(path), fail_first)
     server = grpc.server(
         futures.ThreadPoolExecutor(4),
         options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
@@ -277,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
 def rest_server(name, path, fail_first=0):
     """A REST server of one model; yields its address and the server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.model, server.session, server.left_to_fail = name, Session(path), fail_first
+    server.model, server.session, server.left_to_fail = name, _session(path), fail_first
     server.versions, server.newest, server.left_to_replace = [], 1, 0
     server.left_to_break_off = 0
     thread = threading.Thread(target=server.serve_forever)

@@ -55,7 +55,7 @@ def _problems(doctor):
 def test_a_collapse_is_found_and_blamed_on_beta(capsys):
     doctor = Doctor(_correlated(300, 1))
     _fit(_small_vae(variance=0.5, beta=50.0), _correlated(1000), doctor)
-    assert doctor.metrics["active_units"] == 0
+    assert doctor.metrics["active_units_posterior"] == 0
     assert _problems(doctor)[0] == "posterior collapse"
     assert "because beta 50" in doctor.findings[0].evidence
     assert "beta far from 1" in _problems(doctor)
@@ -67,11 +67,11 @@ def test_a_collapse_is_found_and_blamed_on_beta(capsys):
 def test_a_healthy_model_is_not_called_collapsed():
     doctor, valid = Doctor(_correlated(300, 1)), (_correlated(300, 2), None)
     history = _fit(_small_vae(), _correlated(1000), doctor, validation_data=valid).history
-    assert doctor.metrics["active_units"] == 2
+    assert doctor.metrics["active_units_posterior"] == 2
     assert {"posterior collapse", "beta far from 1", "diverged"} & set(_problems(doctor)) == set()
     looked_for = set(doctor.findings.looked_for)
     assert {"posterior collapse", "training too short", "overfitting"} <= looked_for
-    assert doctor.metrics["elbo_nats"] == pytest.approx(history["val_elbo"][-1], abs=0.5)
+    assert doctor.metrics["elbo_nats_prior"] == pytest.approx(history["val_elbo"][-1], abs=0.5)
 
 
 def test_the_exact_posterior_of_ppca_has_known_numbers(ppca):
@@ -81,30 +81,32 @@ def test_the_exact_posterior_of_ppca_has_known_numbers(ppca):
     rows = np.sort(generator(0, "doctor rows").permutation(len(x))[:MAX_ROWS])
     truth = ppca.log_evidence(x[rows])
     # The bound is tight, and its mean over one draw a row unbiased.
-    assert metrics["elbo_nats"] == pytest.approx(truth.mean(), abs=0.15)
-    parts = metrics["rate_nats"] + metrics["distortion_nats"]
-    assert metrics["elbo_nats"] == pytest.approx(-parts, rel=1e-6)
-    assert metrics["variance_ratio"] == pytest.approx(1.0, rel=0.1)
+    assert metrics["elbo_nats_prior"] == pytest.approx(truth.mean(), abs=0.15)
+    parts = metrics["rate_nats_prior"] + metrics["distortion_nats_posterior"]
+    assert metrics["elbo_nats_prior"] == pytest.approx(-parts, rel=1e-6)
+    assert metrics["variance_ratio_draw"] == pytest.approx(1.0, rel=0.1)
     signal = np.square(ppca.loadings).sum(0)
     fraction = signal / (signal + variance)
-    np.testing.assert_allclose(metrics["active_fraction_per_dim"], fraction, atol=0.05)
+    np.testing.assert_allclose(metrics["active_fraction_per_dim_posterior"], fraction, atol=0.05)
     # The marginal of z is the prior, so that all of the rate is information: log(1 + s^2 / v) / 2.
     np.testing.assert_allclose(
-        metrics["rate_per_dim_nats"], 0.5 * np.log1p(signal / variance), rtol=0.1
+        metrics["rate_per_dim_nats_prior"], 0.5 * np.log1p(signal / variance), rtol=0.1
     )
-    assert sum(metrics["rate_per_dim_nats"]) == pytest.approx(metrics["rate_nats"], rel=1e-5)
-    assert (metrics["active_units"], metrics["latent_dim"]) == (2, 2)
+    assert sum(metrics["rate_per_dim_nats_prior"]) == pytest.approx(
+        metrics["rate_nats_prior"], rel=1e-5
+    )
+    assert (metrics["active_units_posterior"], metrics["latent_dim"]) == (2, 2)
     error = np.square(np.asarray(ppca.vae()(x[rows])) - x[rows]).mean()
-    assert metrics["reconstruction_mse"] == pytest.approx(error, rel=1e-4)
-    assert "psnr_db" not in metrics
+    assert metrics["mse_reconstruction"] == pytest.approx(error, rel=1e-4)
+    assert "psnr_db_reconstruction" not in metrics
 
 
 def test_the_standard_error_is_that_of_one_draw_a_row(ppca):
     vae, x = ppca.vae(), ppca.sample(3_000)
     vae.compile(keras.optimizers.SGD(0.0))
     found = [_look(vae, x, seed=seed).metrics for seed in range(6)]
-    spread = np.std([metrics["elbo_nats"] for metrics in found], ddof=1)
-    assert 0.3 < spread / found[0]["elbo_nats_stderr"] < 2
+    spread = np.std([metrics["elbo_nats_prior"] for metrics in found], ddof=1)
+    assert 0.3 < spread / found[0]["elbo_nats_prior_stderr"] < 2
 
 
 def test_a_variance_that_is_too_large_is_so_in_any_units(ppca):
@@ -116,7 +118,7 @@ def test_a_variance_that_is_too_large_is_so_in_any_units(ppca):
     ]
     for vae, rows in zip(believes_more, (x, x * scale + 7.0), strict=True):
         doctor = _look(vae, rows)
-        assert doctor.metrics["variance_ratio"] == pytest.approx(8.0, rel=0.1)
+        assert doctor.metrics["variance_ratio_draw"] == pytest.approx(8.0, rel=0.1)
         assert "variance too large" in _problems(doctor)
 
 
@@ -124,8 +126,12 @@ def test_a_variance_that_is_too_large_is_so_in_any_units(ppca):
                                                   ("diagonal", "mixture")])  # fmt: skip
 def test_rates_of_dimensions_are_given_only_where_they_are_defined(posterior, prior):
     metrics = _look(_small_vae(posterior=posterior, prior=prior), _correlated(50)).metrics
-    assert "rate_per_dim_nats" not in metrics
-    assert {"rate_nats", "active_fraction_per_dim", "variance_ratio"} <= metrics.keys()
+    assert "rate_per_dim_nats_prior" not in metrics
+    assert {
+        "rate_nats_prior",
+        "active_fraction_per_dim_posterior",
+        "variance_ratio_draw",
+    } <= metrics.keys()
 
 
 def test_images_are_compared_with_their_mean(rng):
@@ -138,16 +144,18 @@ def test_images_are_compared_with_their_mean(rng):
 
     for rows in (x, levels):
         metrics = _look(vae, rows).metrics
-        assert metrics["psnr_db"] == pytest.approx(psnr(np.asarray(vae(x))), rel=1e-5)
+        assert metrics["psnr_db_reconstruction"] == pytest.approx(
+            psnr(np.asarray(vae(x))), rel=1e-5
+        )
         # Of each image the mean of the others.
         others = (12 * x.mean(0) - x) / 11
-        assert metrics["constant_psnr_db"] == pytest.approx(psnr(others), rel=1e-5)
+        assert metrics["psnr_db_mean_image"] == pytest.approx(psnr(others), rel=1e-5)
     assert "no better than the mean" in _look(vae, x).findings.looked_for
 
 
 def test_a_likelihood_without_a_variance_has_no_ratio():
     x = (_correlated(50) > 0).astype("float32")
-    assert "variance_ratio" not in _look(_small_vae(likelihood="bernoulli"), x).metrics
+    assert "variance_ratio_draw" not in _look(_small_vae(likelihood="bernoulli"), x).metrics
 
 
 def test_without_rows_the_history_is_looked_at(capsys):
@@ -217,7 +225,7 @@ def test_weights_that_are_not_numbers_are_told():
         weight.assign(np.full(weight.shape, np.nan))
     doctor = _look(vae, _correlated(20))
     assert _problems(doctor)[0] == "diverged"
-    assert math.isnan(doctor.metrics["elbo_nats"])
+    assert math.isnan(doctor.metrics["elbo_nats_prior"])
 
 
 def test_looking_changes_nothing_of_the_training():

@@ -1,8 +1,12 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kvae_testing import COMBINATIONS, make_vae, make_x
+from kvae_testing import COMBINATIONS, HALF_PRECISION, make_vae, make_x
 
 import kvae
 from kvae.errors import UsageError
@@ -115,8 +119,7 @@ def test_saved_and_loaded_gives_the_same_numbers(network, likelihood, prior, pos
     assert again.objective.beta.get_config() == {"target": 0.5, "warmup_steps": 10}
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize(("network", "likelihood", "prior", "posterior"), COMBINATIONS)
+@pytest.mark.parametrize(("network", "likelihood", "prior", "posterior", "policy"), HALF_PRECISION)
 def test_half_precision_keeps_the_densities_in_float32(
     network, likelihood, prior, posterior, policy
 ):
@@ -196,7 +199,8 @@ def test_evaluate_lists_each_figure_once(rng):
 
 def _seeded_vae(seed):
     keras.utils.set_random_seed(seed)
-    return kvae.build_vae((3,), latent_dim=2, prior="mixture", seed=seed)
+    options = {"prior": "mixture", "prior_components": 3, "hidden_units": (8,)}
+    return kvae.build_vae((3,), latent_dim=2, seed=seed, **options)
 
 
 def test_two_runs_with_one_seed_agree_and_another_seed_differs(rng):
@@ -351,15 +355,14 @@ def test_interpolation_runs_from_one_posterior_mean_to_the_other(small_vae):
         np.testing.assert_allclose(latent, expected, atol=1e-6)
 
 
-def test_two_replicas_take_the_steps_of_one():
-    """Batches of 50 and 13 rows: the replicas' parts are of other sizes in the last."""
-    import subprocess
-    import sys
-
-    code = """
+#: Reads a model with nothing but TensorFlow imported, then trains on one replica and on two.
+FRESH = """
+import sys
 import tensorflow as tf
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import kvae
+print("read", kvae.load_model(sys.argv[1]).sampler.kind)
 import keras, numpy as np
 from kvae_testing import make_vae
 x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
@@ -378,14 +381,29 @@ two = steps(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
 print("far", np.linalg.norm(two[1] - one[1]) / np.linalg.norm(one[1]))
 """
-    from pathlib import Path
 
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """What a process says that starts with a file alone."""
+    path = tmp_path_factory.mktemp("fresh") / "m.keras"
+    make_vae((3,)).with_sampler(SecondStage(make_vae((2,)))).save(path)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
+        [sys.executable, "-c", FRESH, str(path)],
+        cwd=Path(__file__).parent, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    return dict(line.split() for line in done.stdout.splitlines() if line[:4] in ("read", "far "))
+
+
+def test_two_replicas_take_the_steps_of_one(fresh):
+    """Batches of 50 and 13 rows: the replicas' parts are of other sizes in the last."""
     # Other noise would be 0.3 away, summed gradients 1.
-    assert float(done.stdout.split("far ")[1].split()[0]) < 1e-3
+    assert float(fresh["far"]) < 1e-3
+
+
+def test_a_second_stage_is_read_where_nothing_else_was_imported(fresh):
+    assert fresh["read"] == "second-stage"
 
 
 def test_parts_that_do_not_fit_together_are_refused():
@@ -633,16 +651,6 @@ def test_a_second_stage_is_saved_with_its_vae(tmp_path):
     vae.save(tmp_path / "m.keras")
     again = kvae.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(again.generate(4), vae.generate(4), rtol=1e-5)
-
-
-def test_a_second_stage_is_read_where_nothing_else_was_imported(tmp_path):
-    import subprocess
-    import sys
-
-    make_vae((3,)).with_sampler(SecondStage(make_vae((2,)))).save(tmp_path / "m.keras")
-    code = f"import kvae; print(kvae.load_model({str(tmp_path / 'm.keras')!r}).sampler.kind)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "second-stage", done.stderr
 
 
 # Parts that images share with vectors

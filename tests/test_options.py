@@ -24,7 +24,7 @@ from kvae.probability.distributions import DiagonalNormal
 from kvae.registry import Member, declared
 from kvae.samplers import SAMPLERS
 from kvae.serving import versions
-from kvae.training import program, run
+from kvae.training import dry_run, program, run, start
 
 
 @keras.saving.register_keras_serializable(package="test_options")
@@ -202,7 +202,7 @@ def test_options_of_new_members_are_in_the_help(new_members, capsys):
 
 
 def test_a_dry_run_prints_what_applies_and_nothing_else(new_members, capsys):
-    run.dry_run(resolve({**CHOSEN, **GIVEN, "epochs": 1, "latent_dim": 2}))
+    dry_run.dry_run(resolve({**CHOSEN, **GIVEN, "epochs": 1, "latent_dim": 2}))
     printed = dict(re.findall(r"^  (\w+) +(\S+)$", capsys.readouterr().out, re.MULTILINE))
     assert {name: str(value) for name, value in GIVEN.items()}.items() <= printed.items()
     assert not {"hidden_units", "variance", "prior_components", "gmm_dim", "width"} & {*printed}
@@ -359,7 +359,7 @@ def test_what_a_preset_says_of_other_parts_is_left_out():
 
 def test_epochs_of_a_schedule_become_steps_and_all_else_stays():
     config = resolve({"kl_warmup_epochs": 3, "beta": 2})
-    told = run._model_options(config, 7)
+    told = start._model_options(config, 7)
     assert (told["kl_warmup_steps"], told["beta"]) == (21, 2.0)
     assert told["linear_path"] is True
     assert "kl_warmup_epochs" not in told

@@ -25,6 +25,7 @@ import numpy as np
 
 from kvae.client.inputs import Misfit, checked
 from kvae.client.transports import (
+    Call,
     Folder,
     Grpc,
     NotServed,
@@ -33,6 +34,7 @@ from kvae.client.transports import (
     Signature,
     Transport,
 )
+from kvae.data.rows import joined, slices
 from kvae.errors import UsageError
 
 __all__ = ["Client", "ServingError"]
@@ -202,16 +204,10 @@ class Client:
         # A version that is published meanwhile must not answer the rest.
         version = self._newest() if count > size else None
         parts = []
-        for start in range(0, count, size):
-            batch = {name: values[start : start + size] for name, values in rows.items()}
-            part = self._way.call(signature, batch, wanted, version)
-            if part.keys() != wanted.keys():
-                raise ServingError(
-                    f"{signature} answered {', '.join(part) or 'without names'} instead of "
-                    f"{', '.join(wanted)}: another version is served now, call again"
-                )
-            parts.append(part)
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for part in slices(count, size):
+            batch = {name: values[part] for name, values in rows.items()}
+            parts.append(self._way.call(Call(signature, batch, wanted, version)))
+        return joined(parts)
 
     def _newest(self) -> int:
         available = self._way.available(self._timeout)

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from kvae.client.transports import Tensor
 from kvae.data.images.decoding import MAX_SERVED_PIXELS, plain
-from kvae.data.images.pixels import ROUNDING
+from kvae.data.images.pixels import ROUNDING, as_unit_interval
 from kvae.errors import UsageError
 
 _FILES = ("JPEG", "PNG")
@@ -60,7 +60,7 @@ def _as_floats(name: str, tensor: Tensor, value: Any) -> np.ndarray:
         raise UsageError(f"{name} must be numbers, received {array.dtype}")
     _check_shape(name, tensor, array)
     if images and array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
+        return as_unit_interval(array)
     with np.errstate(over="ignore"):
         numbers = array.astype(np.float32)
     finite = np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)

@@ -2,9 +2,10 @@
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import requests
@@ -49,30 +50,29 @@ class Signature(NamedTuple):
     outputs: dict[str, Tensor]
 
 
-class Transport(Protocol):
-    """What the client needs of a way."""
+class Call(NamedTuple):
+    """A signature's name, arrays for it, what it should give, and the version that is to answer.
 
+    Of version None the one that the client was told.
+    """
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    wanted: dict[str, Tensor]
+    version: int | None
+
+
+class Transport(ABC):
+    """A way to a model, of its own: how to ask, and `_told`, the words for what was raised."""
+
+    _timeout = 0.0  # seconds that an answer is waited for; of no meaning without a server
+    _errors: Any  # what its library raises
+
+    @abstractmethod
     def signatures(self) -> dict[str, Signature]:
         """What the model answers."""
-        ...
 
-    def call(
-        self,
-        signature: str,
-        inputs: dict[str, np.ndarray],
-        wanted: dict[str, Tensor],
-        version: int | None,
-    ) -> dict[str, np.ndarray]:
-        """Run a signature on one batch.
-
-        Args:
-            signature: its name.
-            inputs: arrays by name.
-            wanted: what it should give.
-            version: which version is to answer; None: as the client was told.
-        """
-        ...
-
+    @abstractmethod
     def available(self, timeout: float, *, repeat: bool = True) -> list[int]:
         """Numbers of the versions that can be called now.
 
@@ -80,14 +80,40 @@ class Transport(Protocol):
             timeout: seconds for the answer.
             repeat: whether to ask again while the server is unavailable.
         """
-        ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a folder has none)
         """Give up connections."""
-        ...
+
+    def call(self, call: Call) -> dict[str, np.ndarray]:
+        """Run a signature on one batch: arrays by the names of what is wanted.
+
+        Raises:
+            ServingError: the model cannot be reached, or answers with an error or something else.
+        """
+        found = self._answer(call)
+        if found.keys() != call.wanted.keys():
+            raise ServingError(
+                f"{call.signature} answered {', '.join(found) or 'without names'} instead of "
+                f"{', '.join(call.wanted)}: another version is served now, call again"
+            )
+        return found
+
+    @abstractmethod
+    def _answer(self, call: Call) -> dict[str, np.ndarray]: ...
+
+    def _asked(self, place: str, ask: Callable[[float], Any], timeout: float | None = None) -> Any:
+        """What `ask` gives within some seconds."""
+        timeout = timeout or self._timeout
+        try:
+            return ask(timeout)
+        except self._errors as error:
+            raise self._told(place, error, f"no answer within {timeout:g} seconds") from error
+
+    @abstractmethod
+    def _told(self, place: str, error: Any, late: str) -> ServingError: ...
 
 
-class Folder:
+class Folder(Transport):
     """A version in a folder, through its signatures."""
 
     def __init__(self, path: str, batch_size: int):
@@ -112,9 +138,6 @@ class Folder:
         """See `Transport`."""
         return [self._version.number]
 
-    def close(self) -> None:
-        """See `Transport`."""
-
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
         return _described(
@@ -122,20 +145,15 @@ class Folder:
             lambda one: Tensor(one["dtype"], (None, *one["shape"][1:])),
         )
 
-    def call(
-        self,
-        signature: str,
-        inputs: dict[str, np.ndarray],
-        wanted: dict[str, Tensor],
-        version: int | None,
-    ) -> dict[str, np.ndarray]:
-        """See `Transport`."""
+    def _answer(self, call: Call) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
-        try:
-            return self._served.call(signature, **inputs)
-        except tf.errors.OpError as error:
-            raise ServingError(f"{signature}: {' '.join(str(error.message).split())}") from error
+        self._errors = tf.errors.OpError
+        ask = self._served.call
+        return self._asked(call.signature, lambda _: ask(call.signature, **call.inputs))
+
+    def _told(self, place: str, error: Any, late: str) -> ServingError:
+        return ServingError(f"{place}: {_line(error.message)}")
 
 
 class _Repeating(Retry):
@@ -151,13 +169,15 @@ class _Repeating(Retry):
         return super().increment(*arguments, error=error, **named)
 
 
-class Rest:
+class Rest(Transport):
     """TF Serving's REST interface."""
 
+    _errors = requests.RequestException
+
     def __init__(self, target: str, model: str, version: int | None, timeout: float, retries: int):
-        self._model_url = f"{target.rstrip('/')}/v1/models/{model}"
-        self._url = self._url_of(version)
         self._timeout = timeout
+        self._model_url = f"{target.rstrip('/')}/v1/models/{model}"
+        self._version = version
         # Which of the two sessions repeats: waiting looks again by itself.
         self._sessions = {True: requests.Session(), False: requests.Session()}
         policy = _Repeating(
@@ -169,7 +189,7 @@ class Rest:
 
     def available(self, timeout: float, *, repeat: bool = True) -> list[int]:
         """See `Transport`."""
-        answer = self._ask("GET", self._url, timeout=timeout, repeat=repeat)
+        answer = self._ask("GET", self._url_of(), timeout=timeout, repeat=repeat)
         found = answer["model_version_status"]
         return [int(one["version"]) for one in found if one["state"] == _READY]
 
@@ -180,7 +200,7 @@ class Rest:
 
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
-        metadata = self._ask("GET", f"{self._url}/metadata")["metadata"]
+        metadata = self._ask("GET", f"{self._url_of()}/metadata")["metadata"]
         found = metadata["signature_def"]["signature_def"]
 
         return _described(
@@ -191,19 +211,12 @@ class Rest:
             ),
         )
 
-    def call(
-        self,
-        signature: str,
-        inputs: dict[str, np.ndarray],
-        wanted: dict[str, Tensor],
-        version: int | None,
-    ) -> dict[str, np.ndarray]:
-        """See `Transport`."""
+    def _answer(self, call: Call) -> dict[str, np.ndarray]:
         body = {
-            "signature_name": signature,
-            "inputs": {name: _json_of(value) for name, value in inputs.items()},
+            "signature_name": call.signature,
+            "inputs": {name: _json_of(value) for name, value in call.inputs.items()},
         }
-        url = self._url if version is None else self._url_of(version)
+        url, wanted = self._url_of(call.version), call.wanted
         outputs = self._ask("POST", f"{url}:predict", body)["outputs"]
         if not isinstance(outputs, dict):  # of one output the server leaves the name out
             outputs = dict.fromkeys(wanted, outputs) if len(wanted) == 1 else {}
@@ -212,45 +225,47 @@ class Rest:
             for name, value in outputs.items()
         }
 
-    def _url_of(self, version: int | None) -> str:
+    def _url_of(self, version: int | None = None) -> str:
+        version = self._version if version is None else version
         return self._model_url + (f"/versions/{version}" if version is not None else "")
 
     def _ask(
         self, method: str, url: str, body: Any = None, timeout: float | None = None,
         repeat: bool = True,
     ) -> dict[str, Any]:  # fmt: skip
-        timeout = timeout or self._timeout
-        try:
-            answer = self._sessions[repeat].request(
-                method, url, timeout=timeout,
-                data=None if body is None else json.dumps(body),
-                headers={"Content-Type": "application/json"},
-            )  # fmt: skip
-        except requests.Timeout as error:
-            raise ServingError(f"{url}: no answer within {timeout:g} seconds") from error
-        except requests.RequestException as error:
-            raise ServingError(f"{url} cannot be reached: {_reason(error)}") from error
+        sent = {
+            "data": None if body is None else json.dumps(body),
+            "headers": {"Content-Type": "application/json"},
+        }
+        request = self._sessions[repeat].request
+        answer = self._asked(
+            url, lambda seconds: request(method, url, timeout=seconds, **sent), timeout
+        )
         try:
             found = answer.json()
         except ValueError:
             found = None
         if answer.status_code != 200:
             said = found.get("error") if isinstance(found, dict) else answer.text[:200]
-            kind = NotServed if answer.status_code == 404 else ServingError
-            raise kind(f"{url} answered {answer.status_code}: {' '.join(str(said).split())}")
+            raise _refusal(url, answer.status_code, said, is_gone=answer.status_code == 404)
         if not isinstance(found, dict):
             raise ServingError(f"{url} is no server of TensorFlow models: it answered no JSON")
         return found
 
+    def _told(self, place: str, error: Any, late: str) -> ServingError:
+        if isinstance(error, requests.Timeout):
+            return ServingError(f"{place}: {late}")
+        return ServingError(f"{place} cannot be reached: {_reason(error)}")
 
-class Grpc:
+
+class Grpc(Transport):
     """TF Serving's gRPC interface."""
 
     def __init__(self, address: str, model: str, version: int | None, timeout: float, retries: int):
         import grpc
 
-        self._grpc, self._address, self._timeout = grpc, address, timeout
-        self._model, self._version = model, version
+        self._codes, self._errors, self._timeout = grpc.StatusCode, grpc.RpcError, timeout
+        self._place, self._model, self._version = f"grpc://{address}", model, version
         policy = {
             "maxAttempts": retries + 1, "initialBackoff": f"{_BACKOFF}s", "maxBackoff": "5s",
             "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"],
@@ -302,20 +317,13 @@ class Grpc:
             ),
         )
 
-    def call(
-        self,
-        signature: str,
-        inputs: dict[str, np.ndarray],
-        wanted: dict[str, Tensor],
-        version: int | None,
-    ) -> dict[str, np.ndarray]:
-        """See `Transport`."""
+    def _answer(self, call: Call) -> dict[str, np.ndarray]:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest(
-            model_spec=self._spec(signature, version),
-            inputs={name: tf.make_tensor_proto(value) for name, value in inputs.items()},
+            model_spec=self._spec(call.signature, call.version),
+            inputs={name: tf.make_tensor_proto(value) for name, value in call.inputs.items()},
         )
         answer = self._ask(self._stub.Predict, request)
         return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
@@ -336,19 +344,24 @@ class Grpc:
         return spec
 
     def _ask(self, method: Callable[..., Any], request: Any, timeout: float | None = None) -> Any:
-        grpc, timeout = self._grpc, timeout or self._timeout
-        try:
-            return method(request, timeout=timeout)
-        except grpc.RpcError as error:
-            code, said = error.code(), " ".join(str(error.details()).split())
-            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                message = f"no answer within {timeout:g} seconds"
-            elif code == grpc.StatusCode.UNAVAILABLE:  # no connection, or too much to do
-                message = f"cannot be reached, or is overloaded: {said}"
-            else:
-                message = f"answered {code.name}: {said}"
-            kind = NotServed if code == grpc.StatusCode.NOT_FOUND else ServingError
-            raise kind(f"grpc://{self._address} {message}") from error
+        return self._asked(self._place, lambda seconds: method(request, timeout=seconds), timeout)
+
+    def _told(self, place: str, error: Any, late: str) -> ServingError:
+        code, said = error.code(), error.details()
+        if code == self._codes.DEADLINE_EXCEEDED:
+            return ServingError(f"{place} {late}")
+        if code == self._codes.UNAVAILABLE:  # no connection, or too much to do
+            return ServingError(f"{place} cannot be reached, or is overloaded: {_line(said)}")
+        return _refusal(place, code.name, said, is_gone=code == self._codes.NOT_FOUND)
+
+
+def _refusal(place: str, code: object, said: object, *, is_gone: bool) -> ServingError:
+    kind = NotServed if is_gone else ServingError
+    return kind(f"{place} answered {code}: {_line(said)}")
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())
 
 
 def _described(

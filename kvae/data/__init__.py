@@ -139,6 +139,11 @@ def _arrays() -> Any:
 
 GMM_WEIGHTS = ("random", "steep")
 
+#: Where images are kept unless told otherwise, for `--help`.
+CACHE_FOLDERS = (
+    "~/.cache/kvae; on macOS ~/Library/Caches/kvae, on Windows %LOCALAPPDATA%\\kvae\\Cache"
+)
+
 # A version remembers where its data were, whichever folder it is evaluated from.
 _PATH = Kind("a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()))
 _DATA_DIR = Option(
@@ -151,7 +156,7 @@ _LABELS_FILE = Option(
     "path or name and its labels", _PATH, metavar="FILE",
 )  # fmt: skip
 _CACHE_DIR = Option(
-    "cache_dir", None, "where decoded or drawn images are kept, else in ~/.cache/kvae", _PATH,
+    "cache_dir", None, f"where decoded or drawn images are kept, else in {CACHE_FOLDERS}", _PATH,
     metavar="DIR",
 )  # fmt: skip
 _CACHE = Option(

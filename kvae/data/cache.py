@@ -13,21 +13,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import platformdirs
 from tqdm import tqdm
 
 from kvae.errors import DataError
+from kvae.files import sync
 
 _ORPHAN_SECONDS = 24 * 3600
 _PARTIAL = re.compile(r"\..+\.npy\.[0-9a-f]{32}\.tmp")
 
 
 def default_cache_dir() -> Path:
-    """The cache folder: $KVAE_CACHE_DIR, else $XDG_CACHE_HOME/kvae, else ~/.cache/kvae."""
+    r"""The cache folder: $KVAE_CACHE_DIR, else kvae's among the user's caches.
+
+    That is ~/.cache/kvae, or $XDG_CACHE_HOME/kvae, on Linux; ~/Library/Caches/kvae on macOS;
+    %LOCALAPPDATA%\kvae\Cache on Windows.
+    """
     if chosen := os.environ.get("KVAE_CACHE_DIR"):
         return Path(chosen)
-    if xdg := os.environ.get("XDG_CACHE_HOME"):
-        return Path(xdg) / "kvae"
-    return Path("~/.cache/kvae").expanduser()
+    return platformdirs.user_cache_path("kvae", appauthor=False)
 
 
 class Cached(NamedTuple):
@@ -144,11 +148,21 @@ def _build(
             _write_header(partial, (shape[0] - len(left_out), *shape[1:]), "r+b")
             # Behind the array, so that both are one file. Its end shows that nothing is missing.
             _append(partial, json.dumps(left_out).encode())
-            _sync(partial)
-            partial.replace(path)
+            sync(partial)
+            _move(partial, path, shape)
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _move(partial: Path, path: Path, shape: tuple[int, ...]) -> None:
+    """Give a complete file its name."""
+    try:
+        partial.replace(path)
+    except PermissionError:
+        # Windows replaces no file that is mapped: another process was sooner with the same array.
+        if _open_valid(path, shape) is None:
+            raise
 
 
 def _remove_orphans(folder: Path) -> None:
@@ -180,11 +194,6 @@ def _append(path: Path, content: bytes | memoryview) -> None:
     # each batch, so that what fails in closing is blamed on the folder too.
     with path.open("ab") as file:
         file.write(content)
-
-
-def _sync(path: Path) -> None:
-    with path.open("ab") as file:
-        os.fsync(file.fileno())
 
 
 def _checked(

@@ -11,6 +11,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from kvae.data import GMM_WEIGHTS, Dataset, Split
+from kvae.data.rows import slices
 from kvae.errors import UsageError
 from kvae.probability.streams import generator
 
@@ -18,7 +19,7 @@ NUM_TRAIN, NUM_VALID, NUM_TEST = 50_000, 10_000, 10_000
 SMALLEST_STDDEV, LARGEST_STDDEV = 0.4, 1.0
 MAX_COMPONENTS, MAX_DIM, MAX_SEPARATION, MAX_WARP = 50, 32, 1000.0, 5.0
 STEEP_SMALLEST_WEIGHT = 0.01
-_ROWS_AT_ONCE = 65_536
+_BLOCK = 65_536  # rows whose pairs with all components are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +91,10 @@ class Mixture:
         return self.means.shape[1]
 
     def _chunks(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        if np.ndim(x) != 2 or np.shape(x)[1] != self.dim:
-            raise ValueError(f"x must be (rows, {self.dim}): received {np.shape(x)}")
-        for start in range(0, len(x), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise ValueError(f"x must be (rows, {self.dim}): received {x.shape}")
+        for rows in slices(len(x), _BLOCK):
             yield rows, np.asarray(x[rows], np.float64)
 
     def _shear(self, x: np.ndarray, k: int, sign: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from kvae.data import celeba, folder
 from kvae.data.celeba.copies import ALIGNED, JpegCopy, find_copy
 from kvae.data.images.decoding import Unreadable, fit, read
 from kvae.data.images.sets import Source, in_order
+from kvae.data.rows import random_rows
 from kvae.data.splits import SPLITS
 from kvae.errors import KvaeError, UsageError
 from kvae.probability.streams import generator
@@ -84,7 +85,8 @@ def inspect(
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
-    chosen = generator(_SHEET_SEED, "sheet of images").permutation(len(places))[:_SHEET_IMAGES]
+    rng = generator(_SHEET_SEED, "sheet of images")
+    chosen = random_rows(len(places), _SHEET_IMAGES, rng)
     seen = list(_look(source, set(chosen.tolist())))
     images = [one.small for one in seen if isinstance(one, _Seen) and one.small is not None]
     title = (

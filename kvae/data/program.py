@@ -49,7 +49,7 @@ def inspect(
     report, images, title = inspection.inspect(data_dir, **options)
     _print(report)
     if json_file is not None:
-        Path(json_file).write_text(json.dumps(report, indent=1))
+        Path(json_file).write_text(json.dumps(report, indent=1), encoding="utf-8")
         _say(f"{'report':12}{json_file}")
     if len(images):
         from kvae.data.images.pixels import as_unit_interval
@@ -101,9 +101,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
         help="write the report there (.json), with every unreadable image",
     )  # fmt: skip
     cli.add_debug(parser)
-    given = vars(parser.parse_args(argv))
-    given.pop("debug")
-    return given
+    return cli.parsed(parser, argv)
 
 
 def _check_output(option: str, path: str | Path, data_dir: str | None, suffix: str) -> None:

@@ -1,34 +1,73 @@
 """Some rows of many, and many rows a part at a time; of a memory map each is one pass."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+_MOST_VECTORS, _MOST_IMAGES = 2_000, 250
+MOST_NUMBERS = 2**24  # of the rows that are held at once: 64 MB as float32
 
-def random_rows(count: int, most: int, rng: np.random.Generator) -> np.ndarray:
+
+def random_rows(
+    count: int, most: int, rng: np.random.Generator, *, always: bool = False
+) -> np.ndarray:
     """Places of random rows, in order.
 
     Args:
         count: of rows there are.
         most: rows wanted; all, where there are no more.
         rng: of the choice.
+        always: draw where all rows are taken too: what `rng` gives next is then the same
+            whatever `most` is.
     """
-    if count <= most:
+    if count <= most and not always:
         return np.arange(count)
     return np.sort(rng.permutation(count)[:most])
 
 
+def chosen_rows(count: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """As `random_rows`, but other ones: kept networks and figures depend on which they are."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(rng.choice(count, most, replace=False))
+
+
 def some_of(x: Any, most: int, rng: np.random.Generator) -> Any:
-    """Random rows of x, in order; x itself where there are no more. Arguments as above."""
+    """Random rows of x, in order; x itself where there are no more. See `random_rows`."""
     return x if len(x) <= most else x[random_rows(len(x), most, rng)]
 
 
+def rows_at_once(x: Any) -> int:
+    """How many rows of x are held as floats, or go through a network, at once.
+
+    Args:
+        x: vectors `(rows, features)` or images `(rows, height, width, channels)`.
+
+    Returns:
+        2,000 of vectors, 250 of images; fewer, but 1 at least, where those were more than 2^24
+        numbers.
+    """
+    most = _MOST_VECTORS if x.ndim == 2 else _MOST_IMAGES
+    return max(1, min(most, MOST_NUMBERS // max(1, math.prod(x.shape[1:]))))
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` of `count` rows, in order; the last one ends at `count`."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
 def in_parts(x: Any, size: int) -> Iterator[Any]:
-    """Slices of at most `size` rows of x, in order."""
-    return (x[start : start + size] for start in range(0, len(x), size))
+    """At most `size` rows of x at a time, in order."""
+    return (x[rows] for rows in slices(len(x), size))
 
 
 def parts_at(x: Any, rows: np.ndarray, size: int) -> Iterator[Any]:
     """The rows of x at these places, at most `size` at once: of many, no copy of all is made."""
     return (x[part] for part in in_parts(rows, size))
+
+
+def joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays by name of all rows, from those of their parts: one part or more, of one's names."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

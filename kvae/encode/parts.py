@@ -1,17 +1,17 @@
 """A parquet file written in parts: what is done stays, and the file appears when it is whole."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kvae.data.rows import slices
 from kvae.errors import DataError, UsageError
-from kvae.files import replace_text
+from kvae.files import alone, replace_text
 
 _JOB, _LOCK = "job.json", ".lock"
 
@@ -107,32 +107,31 @@ class Parts:
         self._output, self._folder = output, output.with_name(f"{output.name}.parts")
         self._job = {**job, "part_rows": part_rows}
         self._metadata = {f"kvae.{key}": str(value) for key, value in job.items()}
-        self._outputs = outputs
+        self._outputs, self._held, self._is_merged = outputs, ExitStack(), False
 
     def __enter__(self) -> "Parts":
         _check_output(self._output)
         pyarrow()
         try:
             self._folder.mkdir(exist_ok=True)
-            self._lock = (self._folder / _LOCK).open("w")
+            busy = f"another process writes {self._output}: wait for it"
+            self._held.enter_context(alone(self._folder / _LOCK, busy))
         except OSError as error:
             raise UsageError(f"cannot write to {self._folder}: {error.strerror}") from error
         try:
             self._take_over()
-        except UsageError:
-            self._lock.close()
+        except BaseException:
+            self._held.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        self._held.close()
+        if self._is_merged:  # Windows keeps the file of a lock that is held
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _take_over(self) -> None:
-        """See that the parts are this job's, and nobody else's now."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"another process writes {self._output}: wait for it") from None
+        """See that the parts are this job's."""
         _check_output(self._output)  # it may have been written while this process came here
         for left in self._folder.glob("*.new"):
             left.unlink()
@@ -140,7 +139,7 @@ class Parts:
         text = json.dumps(self._job, indent=1)
         if not path.is_file():
             replace_text(path, text)
-        elif path.read_text() != text:
+        elif path.read_text(encoding="utf-8") != text:
             raise UsageError(
                 f"{self._folder} holds parts of another job (another model, signature or source): "
                 "remove it, or choose another --output"
@@ -151,9 +150,9 @@ class Parts:
         """First row and the row after the last of each part that is not there yet."""
         rows, size = self._job["rows"], self._job["part_rows"]
         return [
-            (start, min(start + size, rows))
-            for start in range(0, rows, size)
-            if not self._part(start).is_file()
+            (part.start, part.stop)
+            for part in slices(rows, size)
+            if not self._part(part.start).is_file()
         ]
 
     def _part(self, start: int) -> Path:
@@ -201,6 +200,7 @@ class Parts:
                 writer.write_table(part.cast(writer.schema))
         new.replace(self._output)
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._is_merged = True
         return faults
 
 

@@ -39,9 +39,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.encode") -> dict[
         help="rows handed to the model at a time (default: 256)",
     )  # fmt: skip
     cli.add_debug(parser)
-    given = vars(parser.parse_args(argv))
-    given.pop("debug")
-    return given
+    return cli.parsed(parser, argv)
 
 
 def add_signature(parser: argparse.ArgumentParser) -> None:

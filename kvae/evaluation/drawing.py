@@ -40,7 +40,7 @@ def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], 
         draw_images(folder, observation, rng)
     else:
         _vector_figures(folder, observation, rng)
-        if "bound_curve" in metrics:
+        if "bound_curve_prior" in metrics:
             title = f"{name}: the bound on log p(x) rises with the number of importance draws"
             curves = _by_model(observation, metrics, "bound_curve")
             save_bound(folder / "bound.png", curves, title)
@@ -65,9 +65,9 @@ def _source(observation):
     return "from the prior" if sampler == "none" else f"through the {sampler} sampler"
 
 
-def _by_model(observation, metrics, key):
+def _by_model(observation, metrics, key, first="_prior"):
     """A metric of the prior, and of the sampler where it has one."""
-    found = {_PRIOR: metrics[key]}
+    found = {_PRIOR: metrics[key + first]}
     if f"{key}_sampler" in metrics:
         found[f"{observation.sampler} sampler"] = metrics[f"{key}_sampler"]
     return found
@@ -75,8 +75,8 @@ def _by_model(observation, metrics, key):
 
 def _rates(folder, observation, metrics):
     """What each latent dimension carries, and where rate and distortion went."""
-    name, active = observation.name, np.array(metrics["active_fraction_per_dim"])
-    shown, unit = metrics.get("rate_per_dim_nats"), "rate, nats"
+    name, active = observation.name, np.array(metrics["active_fraction_per_dim_posterior"])
+    shown, unit = metrics.get("rate_per_dim_nats_prior"), "rate, nats"
     if shown is None:
         shown, unit = active, "part of the spread that the data explain"
     save_rates(
@@ -86,7 +86,7 @@ def _rates(folder, observation, metrics):
     history = observation.served.metadata["history"]
     save_rate_distortion(
         folder / "rate_distortion.png",
-        {"test": (metrics["rate_nats"], metrics["distortion_nats"])},
+        {"test": (metrics["rate_nats_prior"], metrics["distortion_nats_posterior"])},
         {key: history[key] for key in ("val_rate", "val_distortion") if key in history},
         f"{name}: rate and distortion over training, on the valid split",
     )
@@ -132,7 +132,7 @@ def _density(folder, observation):
     ends = np.cumsum([len(part) for part in points])[:-1]
     models = {
         name: np.split(np.asarray(values, np.float64), ends)
-        for name, values in _by_model(observation, found, "log_likelihood").items()
+        for name, values in _by_model(observation, found, "log_likelihood", first="").items()
     }
     where = "" if len(slices) == 1 else " on slices"
     save_density(

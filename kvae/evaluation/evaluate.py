@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from kvae import data
 from kvae.data import MIN_SPLIT_ROWS, Dataset
 from kvae.data.conditions import Conditions, conditioned, conditions_of
+from kvae.data.rows import rows_at_once
 from kvae.errors import DataError, UsageError
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
@@ -20,7 +21,6 @@ from kvae.files import writable_folder
 from kvae.serving.versions import Version, find_version, read_metadata
 
 METRICS_FILE = "metrics.json"
-_BATCH = {"vectors": 2_000, "images": 250}
 
 
 class Job(NamedTuple):
@@ -119,7 +119,7 @@ def evaluate(
             "dataset are vectors"
         )
     given = job.conditions.of(dataset.test.labels) if job.conditions.dim else None
-    served = ServedModel(job.version, _BATCH[dataset.kind], given)
+    served = ServedModel(job.version, rows_at_once(dataset.test.x), given)
     train = None
     if dataset.kind == "images":
         net = feature_net(
@@ -143,7 +143,7 @@ def evaluate(
     }
     text = json.dumps(whole, indent=1, allow_nan=False)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
-        (Path(workshop) / METRICS_FILE).write_text(text)
+        (Path(workshop) / METRICS_FILE).write_text(text, encoding="utf-8")
         written = _move_all(Path(workshop), folder)
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")

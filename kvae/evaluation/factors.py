@@ -45,7 +45,7 @@ def disentanglement(observation: Observation) -> tuple[dict[str, float], dict[st
     means, variances = (np.concatenate(parts) for parts in zip(*posteriors, strict=True))
     unit = np.sqrt(means.var(axis=0) + variances.mean(axis=0))
     train, test = (posterior.mean / unit for posterior in posteriors)
-    metrics = {"mig": mutual_information_gap(train, factors[0])}
+    metrics = {"mig_posterior": mutual_information_gap(train, factors[0])}
     metrics |= dci(train, factors[0], test, factors[1], seed=seed)
     size, names = dataset.test.x.shape[1], list(FACTORS)
 
@@ -58,8 +58,8 @@ def disentanglement(observation: Observation) -> tuple[dict[str, float], dict[st
         fixed_codes, len(names), means.var(axis=0) / unit**2,
         num_train=_TRAIN_VOTES, num_test=_TEST_VOTES, seed=seed,
     )  # fmt: skip
-    share = metrics["factor_vae"]
-    metrics["factor_vae_stderr"] = math.sqrt(share * (1.0 - share) / _TEST_VOTES)
+    share = metrics["factor_vae_posterior"]
+    metrics["factor_vae_posterior_stderr"] = math.sqrt(share * (1.0 - share) / _TEST_VOTES)
     protocol = {
         "disentanglement": (
             f"posterior means in standard deviations of all posterior draws, against {len(names)} "

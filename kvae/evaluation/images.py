@@ -39,7 +39,7 @@ def measure_images(observation: Observation) -> tuple[dict[str, Any], dict[str, 
         Metrics and their protocol, JSON values.
     """
     metrics, protocol = _calibration(observation)
-    metrics["constant_psnr_db"] = constant_psnr(observation.dataset)
+    metrics["psnr_db_mean_image"] = constant_psnr(observation.dataset)
     if observation.has_factors:
         found, how = disentanglement(observation)
         metrics, protocol = metrics | found, protocol | how
@@ -53,17 +53,17 @@ def _calibration(observation):
     """Whether the likelihood's variance is that of its errors."""
     variance, squared_error = observation.calibration
     error = float(squared_error.mean())
-    metrics: dict[str, Any] = {"squared_error_at_draws": error}
+    metrics: dict[str, Any] = {"mse_draw": error}
     protocol = {}
     if error:
-        metrics["variance_ratio"] = float(variance.mean()) / error
-        protocol["variance_ratio"] = (
+        metrics["variance_ratio_draw"] = float(variance.mean()) / error
+        protocol["variance_ratio_draw"] = (
             "the likelihood's mean variance over the mean squared error, both at one posterior "
-            f"draw of {len(variance):,} test images; 1 is calibrated; variance_ratio_interval: 95% "
-            "bootstrap over the images"
+            f"draw of {len(variance):,} test images; 1 is calibrated; "
+            "variance_ratio_draw_interval: 95% bootstrap over the images"
         )
     if squared_error.all():
-        metrics["variance_ratio_interval"] = list(
+        metrics["variance_ratio_draw_interval"] = list(
             bootstrap_interval(variance, over=squared_error, seed=observation.seed)
         )
     return metrics, protocol
@@ -76,7 +76,7 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
         observation: of images, with what judges them.
 
     Returns:
-        Metrics and their protocol, JSON values. For `reconstructions`, `prior`, `sampler` (where
+        Metrics and their protocol, JSON values. For `reconstruction`, `prior`, `sampler` (where
         there is one) and `floor` (train images): the Frechet distance as `<net.key>_<name>`, and
         `precision_<name>`, `recall_<name>`, `density_<name>`, `coverage_<name>`. Of prior and
         sampler these are means over five independent sets, with `<key>_range`, [least, greatest];
@@ -94,7 +94,7 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
     judge = _Judge(net, parts_at(dataset.test.x, sets.test_rows, IMAGES_AT_ONCE), sets.kept)
     floor = parts_at(dataset.train.x, sets.train_rows, IMAGES_AT_ONCE)
     metrics = judge.compare("floor", judge.features_of(floor))
-    metrics |= judge.compare("reconstructions", reconstructions)
+    metrics |= judge.compare("reconstruction", reconstructions)
     fresh = None
     if len(judge.real.kept) >= MIN_MEMORISATION_ROWS:
         fresh = memorisation.train_distances(judge.real.kept, train.features)

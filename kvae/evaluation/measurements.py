@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae.data.rows import random_rows, some_of
 from kvae.evaluation.images import measure_images
+from kvae.evaluation.naming import DENSITIES, NAMES, of
 from kvae.evaluation.observation import Observation, reconstructed
-from kvae.evaluation.suffixes import DENSITIES, SUFFIXES, suffixed
 from kvae.evaluation.vectors import measure_vectors
 from kvae.evaluation.yardstick import reference_sizes
 from kvae.metrics.curve import bound_curves
@@ -36,6 +36,7 @@ from kvae.probability.streams import generator
 _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
 _ELBO_DRAWS = 4
 _MAX_TRAIN_ROWS = 5_000
+_OUTPUTS = ("", "_sampler")  # ends of the names of what a density answers
 _MOMENT_ROWS = 10  # rows a dimension: of fewer, chance is as large as what is looked for
 _BITS = "minus the bound of the probability of all 256 levels, over the values of an image and ln 2"
 
@@ -48,8 +49,8 @@ def measure(observation: Observation, *, num_draws: int) -> tuple[dict[str, Any]
         num_draws: importance draws of the log-likelihood, at least 1.
 
     Returns:
-        The metrics, and the protocol that they were taken by; JSON values. Keys with the suffix
-        `_sampler`: see `kvae.evaluation.suffixes`.
+        The metrics, under names that `kvae.evaluation.naming` explains, and the protocol that they
+        were taken by; JSON values.
     """
     # The threads of NumPy, SciPy and scikit-learn cost more than they gain at these sizes;
     # TensorFlow keeps its own.
@@ -94,16 +95,16 @@ def _elbo(served, x, seed):
     elbo, stderr = mean_and_stderr(
         np.mean([draw["log_weight"] for draw in draws], axis=0), "the ELBO (prior)"
     )
-    metrics = {"elbo_nats": elbo, "elbo_nats_stderr": stderr}
-    for name in ("distortion", "rate"):
+    metrics = {"elbo_nats_prior": elbo, "elbo_nats_prior_stderr": stderr}
+    for name, subject in (("distortion", "posterior"), ("rate", "prior")):
         rows = np.mean([draw[name] for draw in draws], axis=0, dtype=np.float64)
         mean, stderr = mean_and_stderr(rows, f"the {name}")
-        metrics |= {f"{name}_nats": mean, f"{name}_nats_stderr": stderr}
+        metrics |= of(subject, {f"{name}_nats": mean, f"{name}_nats_stderr": stderr})
     if "log_weight_sampler" in draws[0]:
         # Both densities at the same draws: what the weights differ by is their log ratio.
         ratio = [draw["log_weight_sampler"] - draw["log_weight"] for draw in draws]
         gap, stderr = mean_and_stderr(np.mean(ratio, axis=0), "the prior gap")
-        metrics |= {"prior_gap_nats": gap, "prior_gap_nats_stderr": stderr}
+        metrics |= {"aggregate_gap_nats_prior": gap, "aggregate_gap_nats_prior_stderr": stderr}
     return metrics
 
 
@@ -111,9 +112,9 @@ def _latents(observation):
     """What the latents carry, and how far their aggregate is from the prior."""
     mean, variance = observation.posterior
     metrics = {
-        "active_units": active_units(mean, variance),
+        "active_units_posterior": active_units(mean, variance),
         "latent_dim": mean.shape[1],
-        "active_fraction_per_dim": active_fraction(mean, variance).tolist(),
+        "active_fraction_per_dim_posterior": active_fraction(mean, variance).tolist(),
     }
     if observation.served.metadata.get("config", {}).get("posterior") != "diagonal":
         return metrics
@@ -122,7 +123,7 @@ def _latents(observation):
         mean, variance, draws, standard_normal_prior=normal, seed=choice_seed
     )
     if normal:
-        metrics["rate_per_dim_nats"] = rate_per_dim(mean, variance).tolist()
+        metrics["rate_per_dim_nats_prior"] = rate_per_dim(mean, variance).tolist()
         if len(draws) >= _MOMENT_ROWS * draws.shape[1]:
             metrics |= gaussian_prior_gap(draws)
     return metrics
@@ -140,9 +141,8 @@ def _train_side(observation):
         for part, reconstruction in reconstructed(served, train)
     ]
     return {
-        "train_elbo_nats": found["elbo_nats"],
-        "train_elbo_nats_stderr": found["elbo_nats_stderr"],
-        "train_reconstruction_mse": float(np.concatenate(mse).mean()),
+        **of("train", {key: found[key] for key in ("elbo_nats_prior", "elbo_nats_prior_stderr")}),
+        "mse_reconstruction_train": float(np.concatenate(mse).mean()),
     }
 
 
@@ -151,7 +151,7 @@ def _asker(served, signature):
 
     def ask(x, seed):
         found = served.call(signature, x=x, seed=seed)
-        return np.stack([found[signature + s] for s in SUFFIXES if signature + s in found])
+        return np.stack([found[signature + s] for s in _OUTPUTS if signature + s in found])
 
     return ask
 
@@ -164,16 +164,14 @@ def _likelihood(served, x, truth, num_draws, curve, seed):
         only_last=not curve, names=DENSITIES,
     )  # fmt: skip
     metrics = {"num_draws": num_draws}
-    for suffix, points in zip(SUFFIXES, curves, strict=False):
+    for density, points in zip(DENSITIES, curves, strict=False):
         last = next(point for point in points if point["num_draws"] == num_draws)
-        metrics |= suffixed(_headline(last), suffix)
+        metrics |= of(density, _headline(last))
         if curve:
-            metrics["bound_curve" + suffix] = points
+            metrics[f"bound_curve_{density}"] = points
     if truth is not None:
         mean, stderr = mean_and_stderr(truth, "the true log-likelihood")
-        metrics |= {"true_log_likelihood_nats": mean, "true_log_likelihood_nats_stderr": stderr}
-        # The same number under the name that stands beside the density of generated points.
-        metrics |= {"test_true_log_density_nats": mean, "test_true_log_density_nats_stderr": stderr}
+        metrics |= {"true_log_density_nats_test": mean, "true_log_density_nats_test_stderr": stderr}
     return metrics
 
 
@@ -183,11 +181,11 @@ def _bits(served, x, metrics):
         return {}
     scale = math.prod(x.shape[1:]) * math.log(2.0)
     found = {}
-    for suffix in SUFFIXES:
-        key = f"log_likelihood_nats{suffix}"
+    for density in DENSITIES:
+        key = f"log_likelihood_nats_{density}"
         if key in metrics:
-            found[f"bits_per_dim_bound{suffix}"] = -metrics[key] / scale
-            found[f"bits_per_dim_bound{suffix}_stderr"] = metrics[f"{key}_stderr"] / scale
+            found[f"bits_per_dim_bound_{density}"] = -metrics[key] / scale
+            found[f"bits_per_dim_bound_{density}_stderr"] = metrics[f"{key}_stderr"] / scale
     return found
 
 
@@ -211,8 +209,8 @@ def _effective_sample(served, x, seed):
     ask = _asker(served, "log_weight")
     draws = [ask(x, rng.integers(2**63, size=len(x))) for _ in range(WEIGHT_DRAWS)]
     metrics = {}
-    for suffix, log_weights in zip(SUFFIXES, np.stack(draws, axis=1), strict=False):
-        metrics |= suffixed(effective_sample_metrics(log_weights), suffix)
+    for density, log_weights in zip(DENSITIES, np.stack(draws, axis=1), strict=False):
+        metrics |= of(density, effective_sample_metrics(log_weights))
     return metrics
 
 
@@ -230,12 +228,12 @@ def _protocol(observation, metrics, num_rows):
         "split": "test",
         "rows": counts,
         "sampler": observation.sampler,
-        "suffix_sampler": "of the sampler fitted after training; keys without: the training prior",
+        "names": NAMES,
         **_given(served),
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
         **references,
-        **({"bits_per_dim_bound": _BITS} if "bits_per_dim_bound" in metrics else {}),
+        **({"bits_per_dim_bound_prior": _BITS} if "bits_per_dim_bound_prior" in metrics else {}),
         **descriptions(
             metrics,
             known_truth=mixture is not None,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kvae import backend, cli
+from kvae.data import CACHE_FOLDERS
 from kvae.errors import UsageError
 from kvae.features import AUTO, FEATURES
 from kvae.options import MAX_SEED
@@ -48,7 +49,8 @@ def arguments(
     )
     parser.add_argument(
         "--cache-dir", metavar="DIR",
-        help="where decoded images are kept (default: ~/.cache/kvae, wherever training kept them)",
+        help="where decoded images are kept, wherever training kept them (default: "
+        f"{CACHE_FOLDERS.replace('%', '%%')})",
     )  # fmt: skip
     parser.add_argument(
         "--output",
@@ -83,8 +85,7 @@ def arguments(
         help="of all draws (default: 0)",
     )
     cli.add_debug(parser)
-    given = vars(parser.parse_args(argv))
-    given.pop("debug")
+    given = cli.parsed(parser, argv)
     weights = given["inception_weights"]
     if weights and given["features"] not in (AUTO, "inception"):
         raise UsageError(

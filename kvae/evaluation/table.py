@@ -3,63 +3,72 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kvae.evaluation.naming import DENSITIES, PRIOR, SAMPLER
 from kvae.metrics.likelihood import BUG_STDERRS
 
 # Group by group: the key, its title, how it is written, and the key that it is out of.
 _SHOWN = {
     "test points, nats": (
-        ("elbo_nats", "ELBO", "{:.4f}", None),
-        ("distortion_nats", "distortion", "{:.4f}", None),
-        ("rate_nats", "rate", "{:.4f}", None),
-        ("log_likelihood_nats", "log-likelihood, bound", "{:.4f}", None),
-        ("true_log_likelihood_nats", "log-likelihood, true", "{:.4f}", None),
-        ("bits_per_dim_bound", "bits per dimension, bound", "{:.4f}", None),
-        ("gap_nats", "gap, true minus bound", "{:.4f}", None),
+        ("elbo_nats_prior", "ELBO", "{:.4f}", None),
+        ("distortion_nats_posterior", "distortion", "{:.4f}", None),
+        ("rate_nats_prior", "rate", "{:.4f}", None),
+        ("log_likelihood_nats_prior", "log-likelihood, bound", "{:.4f}", None),
+        ("true_log_density_nats_test", "log-likelihood, true", "{:.4f}", None),
+        ("bits_per_dim_bound_prior", "bits per dimension, bound", "{:.4f}", None),
+        ("gap_nats_prior", "gap, true minus bound", "{:.4f}", None),
     ),
     "importance weights": (
         (
-            "effective_sample_fraction",
+            "effective_sample_fraction_prior",
             "effective share of {effective_sample_draws} draws",
             "{:.3f}",
             None,
         ),
-        ("effective_sample_fraction_p5", "the same, 5% quantile over rows", "{:.3f}", None),
+        ("effective_sample_fraction_prior_p5", "the same, 5% quantile over rows", "{:.3f}", None),
     ),
     "reconstruction and latents": (
-        ("reconstruction_mse", "reconstruction MSE", "{:.6f}", None),
-        ("psnr_db", "reconstruction PSNR, dB", "{:.2f}", None),
-        ("ssim", "reconstruction SSIM", "{:.4f}", None),
-        ("variance_ratio", "likelihood's variance over the error", "{:.3f}", None),
-        ("active_units", "active units", "{}", "latent_dim"),
-        ("mutual_information_nats", "mutual information of x and z, nats", "{:.3f}", None),
-        ("total_correlation_nats", "total correlation, nats", "{:.3f}", None),
-        ("prior_gap_nats", "gap from the posteriors to the prior", "{:.3f}", None),
+        ("mse_reconstruction", "reconstruction MSE", "{:.6f}", None),
+        ("psnr_db_reconstruction", "reconstruction PSNR, dB", "{:.2f}", None),
+        ("ssim_reconstruction", "reconstruction SSIM", "{:.4f}", None),
+        ("variance_ratio_draw", "likelihood's variance over the error", "{:.3f}", None),
+        ("active_units_posterior", "active units", "{}", "latent_dim"),
+        (
+            "mutual_information_nats_posterior",
+            "mutual information of x and z, nats",
+            "{:.3f}",
+            None,
+        ),
+        ("total_correlation_nats_posterior", "total correlation, nats", "{:.3f}", None),
+        ("aggregate_gap_nats_prior", "gap from the posteriors to the prior", "{:.3f}", None),
     ),
     "disentanglement": (
-        ("mig", "MIG", "{:.3f}", None),
-        ("dci_disentanglement", "DCI disentanglement", "{:.3f}", None),
-        ("dci_completeness", "DCI completeness", "{:.3f}", None),
-        ("dci_informativeness", "DCI informativeness", "{:.3f}", None),
-        ("factor_vae", "FactorVAE score", "{:.3f}", None),
+        ("mig_posterior", "MIG", "{:.3f}", None),
+        ("dci_disentanglement_posterior", "DCI disentanglement", "{:.3f}", None),
+        ("dci_completeness_posterior", "DCI completeness", "{:.3f}", None),
+        ("dci_informativeness_posterior", "DCI informativeness", "{:.3f}", None),
+        ("factor_vae_posterior", "FactorVAE score", "{:.3f}", None),
     ),
     "generated points": (
-        ("modes_captured", "modes captured", "{}", "num_modes"),
-        ("largest_relative_weight_error", "largest relative weight error", "{:.3f}", None),
-        ("weights_kl_nats", "KL(shares, weights), nats", "{:.5f}", None),
-        ("outlier_fraction", "outliers", "{:.4f}", None),
-        ("true_outlier_fraction", "outliers among test points", "{:.4f}", None),
-        ("generated_true_log_density_nats", "true log-density, nats", "{:.4f}", None),
-        ("test_true_log_density_nats", "true log-density of test points", "{:.4f}", None),
-        ("sliced_wasserstein", "sliced Wasserstein distance", "{:.4f}", None),
-        ("sliced_wasserstein_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
-        ("energy_distance", "energy distance", "{:.5f}", None),
-        ("energy_distance_ratio", "its ratio, 1 is perfect", "{:.2f}", None),
+        ("modes_captured_prior", "modes captured", "{}", "num_modes"),
+        ("largest_relative_weight_error_prior", "largest relative weight error", "{:.3f}", None),
+        ("weights_kl_nats_prior", "KL(shares, weights), nats", "{:.5f}", None),
+        ("outlier_fraction_prior", "outliers", "{:.4f}", None),
+        ("outlier_fraction_test", "outliers among test points", "{:.4f}", None),
+        ("true_log_density_nats_prior", "true log-density, nats", "{:.4f}", None),
+        ("true_log_density_nats_test", "true log-density of test points", "{:.4f}", None),
+        ("sliced_wasserstein_prior", "sliced Wasserstein distance", "{:.4f}", None),
+        ("sliced_wasserstein_ratio_prior", "its ratio, 1 is perfect", "{:.2f}", None),
+        ("energy_distance_prior", "energy distance", "{:.5f}", None),
+        ("energy_distance_ratio_prior", "its ratio, 1 is perfect", "{:.2f}", None),
     ),
 }
 # Where every draw tells its row, the one is a lower and the other an upper bound.
-_SATURATING = {"mutual_information_nats": "over ", "total_correlation_nats": "under "}
+_SATURATING = {
+    "mutual_information_nats_posterior": "over ",
+    "total_correlation_nats_posterior": "under ",
+}
 _SEPARATION = (
-    ("k-NN accuracy", ("knn_accuracy_latent", "knn_accuracy_x", "bayes_accuracy")),
+    ("k-NN accuracy", ("knn_accuracy_latent", "knn_accuracy_x", "accuracy_bayes")),
     ("silhouette", ("silhouette_latent", "silhouette_x", "")),
     ("adjusted Rand index of a fit", ("ari_latent", "ari_x", "ari_bayes")),
 )
@@ -73,17 +82,18 @@ def print_table(metrics: Mapping[str, Any]) -> None:
     """
     # Not every sampler has a density, but all have samples.
     keys = (key for shown in _SHOWN.values() for key, *_ in shown)
-    columns = ("", "_sampler") if any(f"{key}_sampler" in metrics for key in keys) else ("",)
+    has_sampler = any(_of(SAMPLER, key) in metrics for key in keys)
+    columns = DENSITIES if has_sampler else (PRIOR,)
     if len(columns) > 1:
         print(f"\n  {'':38}{'prior':>12}{'sampler':>26}", end="")
     for group, shown in _SHOWN.items():
         rows = [
             (
                 title.format_map(metrics),
-                [_cell(metrics, key, suffix, form, whole) for suffix in columns],
+                [_cell(metrics, _of(density, key), form, whole) for density in columns],
             )
             for key, title, form, whole in shown
-            if any(key + suffix in metrics for suffix in columns)
+            if any(_of(density, key) in metrics for density in columns)
         ]
         _print_rows(group, rows)
         if group == "test points, nats":
@@ -92,7 +102,7 @@ def print_table(metrics: Mapping[str, Any]) -> None:
             print("    one draw has nearly all the weight: the bound is far below log p(x)")
     _print_separation(metrics)
     _print_samples(metrics)
-    if metrics.get("gap_is_a_bug") or metrics.get("gap_is_a_bug_sampler"):
+    if metrics.get("gap_is_a_bug_prior") or metrics.get("gap_is_a_bug_sampler"):
         print(
             "\n  BUG: the model's bound lies above the true log-likelihood by over "
             f"{BUG_STDERRS} standard\n  errors, more than chance explains. Please report it."
@@ -101,30 +111,35 @@ def print_table(metrics: Mapping[str, Any]) -> None:
 
 def _rests_on_one_draw(metrics):
     draws = metrics.get("effective_sample_draws")
-    return draws is not None and metrics["effective_sample_fraction"] * draws < 1.5
+    return draws is not None and metrics["effective_sample_fraction_prior"] * draws < 1.5
 
 
-def _cell(metrics, key, suffix, form, whole=None):
-    if key + suffix not in metrics:
+def _of(density, key):
+    """The key of a column: what is of neither density stands in the first alone."""
+    return key if density == PRIOR else key.replace("_prior", f"_{density}") * ("_prior" in key)
+
+
+def _cell(metrics, key, form, whole=None):
+    if key not in metrics:
         return ""
-    value = metrics[key + suffix]
+    value = metrics[key]
     text = f"{form.format(value):>12}"
     if whole:
         return f"{text} of {metrics[whole]}"
-    if key in _SATURATING and metrics.get("mutual_information_saturated"):
+    if key in _SATURATING and metrics.get("mutual_information_saturated_posterior"):
         return f"{_SATURATING[key]}{form.format(value).strip()}".rjust(12)
-    stderr = metrics.get(f"{key}{suffix}_stderr")
+    stderr = metrics.get(f"{key}_stderr")
     return text if stderr is None else f"{text} ± {form.format(stderr)}"
 
 
 def _curve(metrics, columns):
     """The gap, or without a truth the bound, against the number of draws."""
-    curves = [metrics.get("bound_curve" + suffix, []) for suffix in columns]
+    curves = [metrics.get(f"bound_curve_{density}", []) for density in columns]
     key = "gap_nats" if any("gap_nats" in point for point in curves[0]) else "bound_nats"
     rows = []
     for which, point in enumerate(curves[0]):
         title = f"K = {point['num_draws']:,} on {point['rows']:,} rows"
-        cells = [_cell(curve[which], key, "", "{:.4f}") if curve else "" for curve in curves]
+        cells = [_cell(curve[which], key, "{:.4f}") if curve else "" for curve in curves]
         rows.append((title, cells))
     return f"{key.removesuffix('_nats')} with K draws, nats", rows
 
@@ -139,16 +154,16 @@ def _print_rows(group, rows):
 def _print_separation(metrics):
     if "knn_accuracy_latent" not in metrics:
         return
-    truth = "true posterior" if "bayes_accuracy" in metrics else ""
+    truth = "true posterior" if "accuracy_bayes" in metrics else ""
     print(f"\n  {'labels apart':38}{'latent':>12}{'data':>12}{truth:>16}".rstrip())
     for title, keys in _SEPARATION:
-        latent, data_, best = (_cell(metrics, key, "", "{:.4f}") for key in keys)
+        latent, data_, best = (_cell(metrics, key, "{:.4f}") for key in keys)
         print(f"    {title:36}{latent:>12}{data_:>12}{best:>16}".rstrip())
 
 
 _AGAINST = (
     ("floor", "train images"),
-    ("reconstructions", "reconstructions"),
+    ("reconstruction", "reconstructions"),
     ("prior", "prior"),
     ("sampler", "sampler"),
 )

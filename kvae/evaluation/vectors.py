@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from kvae.evaluation.naming import of
 from kvae.evaluation.observation import Observation
-from kvae.evaluation.suffixes import SUFFIXES, suffixed
 from kvae.evaluation.yardstick import unit_of
 from kvae.metrics.modes import mode_metrics, outlier_fraction, true_log_density
 from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
@@ -25,7 +25,7 @@ def measure_vectors(observation: Observation) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     if observation.mixture is not None:
         x = np.asarray(observation.dataset.test.x)
-        metrics["true_outlier_fraction"] = outlier_fraction(x, observation.mixture)
+        metrics["outlier_fraction_test"] = outlier_fraction(x, observation.mixture)
     return metrics | _samples(observation) | _separation(observation)
 
 
@@ -35,13 +35,13 @@ def _samples(observation):
     between = TwoSample(yardstick.test, seed=yardstick.direction_seed)
     perfect = [between.distances(reference) for reference in yardstick.references]
     metrics: dict[str, Any] = {"num_generated": len(yardstick.sample_seeds)}
-    for suffix, generated in zip(SUFFIXES, observation.samples.values(), strict=False):
+    for density, generated in observation.samples.items():
         some = generated[: NUM_COMPARED * len(yardstick.test)]
         parts = np.split(some / yardstick.unit, NUM_COMPARED)
         found = compare([between.distances(part) for part in parts], perfect)
         if mixture is not None:
             found |= mode_metrics(generated, mixture) | true_log_density(generated, mixture)
-        metrics |= suffixed(found, suffix)
+        metrics |= of(density, found)
     return metrics
 
 

@@ -11,7 +11,6 @@ different features cannot be held against each other.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,6 @@ if TYPE_CHECKING:  # the command line's --help lists the features, and needs no 
 
 AUTO = "auto"
 _LEAST_SKILL = 0.1  # what has learned less of its labels knows nothing of images
-_MAX_NUMBERS = 2**24  # pixels times channels of a batch: 64 MB as float32
 WEIGHTS_NAME = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
@@ -139,16 +137,17 @@ def default_inception_weights() -> Path:
 def extractor(
     net: Callable[[np.ndarray], np.ndarray],
     num_features: int,
-    rows_at_once: int,
     image_shape: tuple[int, ...] | None = None,
+    *,
+    most: int | None = None,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Make `FeatureNet.extract` of a network that takes one batch of uint8 images.
 
     Args:
         net: uint8 `(rows, height, width, channels)` to `(rows, num_features)`.
         num_features: d.
-        rows_at_once: the largest batch; of large images it is smaller, to bound the memory.
         image_shape: the only (height, width, channels) that it takes; None for any.
+        most: images of a batch that its memory allows; None: as `kvae.data.rows.rows_at_once`.
 
     Returns:
         A function that raises ValueError for images of another shape or type, and for values, of
@@ -156,14 +155,14 @@ def extractor(
     """
     import numpy as np
 
+    from kvae.data.rows import rows_at_once, slices
     from kvae.metrics import require_finite
 
     def extract(images: np.ndarray) -> np.ndarray:
         _check_images(images, image_shape)
         features = np.empty((len(images), num_features), np.float32)
-        step = max(1, min(rows_at_once, _MAX_NUMBERS // math.prod(images.shape[1:])))
-        for start in range(0, len(images), step):
-            rows = slice(start, start + step)
+        size = rows_at_once(images)
+        for rows in slices(len(images), min(size, most or size)):
             features[rows] = net(_as_uint8(images[rows]))
             require_finite("features", features[rows])
         return features
@@ -192,10 +191,11 @@ def _check_images(images: np.ndarray, image_shape: tuple[int, ...] | None) -> No
 def _as_uint8(images: np.ndarray) -> np.ndarray:
     import numpy as np
 
+    from kvae.data.images.pixels import as_levels
     from kvae.metrics import require_finite
 
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images
     require_finite("images", images)
-    return np.rint(np.clip(images.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+    return as_levels(images)

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from kvae.data import Dataset, Split
 from kvae.data.cache import default_cache_dir
+from kvae.data.rows import chosen_rows, rows_at_once, slices
 from kvae.errors import KvaeError, UsageError
 from kvae.features import FeatureNet, extractor
 from kvae.probability.streams import generator
@@ -30,7 +31,6 @@ _MAX_TRAIN_ROWS, _MAX_VALID_ROWS = 30_000, 5_000
 _BATCH, _STEPS, _MAX_EPOCHS = 128, 2000, 20
 _LEARNING_RATE, _WEIGHT_DECAY = 1e-3, 1e-4
 _SMALLEST, _MAX_FILTERS = 4, 128
-_ROWS_AT_ONCE = 128
 
 
 class Head(NamedTuple):
@@ -126,7 +126,7 @@ def make(
     return FeatureNet(
         "frechet_attributes",
         _describe(found, heads, train, valid),
-        extractor(_forward(found.body), NUM_FEATURES, _ROWS_AT_ONCE, shape),
+        extractor(_forward(found.body), NUM_FEATURES, shape),
         (found.accuracy - found.baseline) / max(1e-9, 1 - found.baseline),
     )
 
@@ -166,10 +166,8 @@ class _Rows:
     """Random rows of a split, read when they are asked for: all may be more than memory holds."""
 
     def __init__(self, split: Split, heads: list[Head], limit: int, seed: int):
-        count = min(len(split.x), limit)
-        rng = generator(seed, "feature rows")
         self.x = split.x
-        self.rows = np.sort(rng.choice(len(split.x), count, replace=False))
+        self.rows = chosen_rows(len(split.x), limit, generator(seed, "feature rows"))
         self.y = np.stack(
             [head.targets(np.asarray(split.labels[head.name])[self.rows]) for head in heads], axis=1
         )
@@ -177,9 +175,8 @@ class _Rows:
     def images(self, places: np.ndarray | slice) -> np.ndarray:
         return np.asarray(self.x[self.rows[places]])
 
-    def batches(self) -> list[slice]:
-        starts = range(0, len(self.rows), _ROWS_AT_ONCE)
-        return [slice(start, start + _ROWS_AT_ONCE) for start in starts]
+    def batches(self) -> Iterator[slice]:
+        return slices(len(self.rows), rows_at_once(self.x))
 
 
 def _key(train: _Rows, valid: _Rows, heads: list[Head], seed: int) -> str:

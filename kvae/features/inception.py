@@ -22,7 +22,7 @@ from kvae.features import (
 SIZE = 299
 PUBLISHED_IN = "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
 PUBLISHED_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
-_ROWS_AT_ONCE = 32
+_MOST_ROWS = 32  # of 299x299, whatever the size of the images
 
 
 def make(
@@ -92,7 +92,7 @@ def make(
         f"shrinks them), scaled to [-1, 1]; {num_features:,} features, the mean over the last map"
     )
     key = "fid_keras_inception" if published else "frechet_inception"
-    return FeatureNet(key, description, extractor(net, num_features, _ROWS_AT_ONCE))
+    return FeatureNet(key, description, extractor(net, num_features, most=_MOST_ROWS))
 
 
 def _network() -> Any:

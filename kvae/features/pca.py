@@ -7,13 +7,14 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from kvae.data import Dataset
+from kvae.data.images.pixels import as_unit_interval
+from kvae.data.rows import chosen_rows
 from kvae.features import FeatureNet, extractor
 from kvae.probability.streams import generator
 
 MAX_FEATURES = 64
 MAX_ROWS = 10_000
 _MAX_NUMBERS = 2**27  # of the fit, 512 MB: fewer rows of large images
-_ROWS_AT_ONCE = 256
 
 
 def make(
@@ -39,9 +40,10 @@ def make(
     del inception_weights, cache_dir
     x = dataset.train.x
     shape = x.shape[1:]
-    count = min(len(x), MAX_ROWS, max(2, _MAX_NUMBERS // int(np.prod(shape))))
-    rows = np.sort(generator(seed, "pca rows").choice(len(x), count, replace=False))
-    flat = x[rows].reshape(count, -1).astype(np.float32) / np.float32(255)
+    most = min(MAX_ROWS, max(2, _MAX_NUMBERS // int(np.prod(shape))))
+    rows = chosen_rows(len(x), most, generator(seed, "pca rows"))
+    count = len(rows)
+    flat = as_unit_interval(x[rows]).reshape(count, -1)
     fit = PCA(
         min(MAX_FEATURES, count - 1, flat.shape[1]), svd_solver="randomized", random_state=seed
     ).fit(flat)
@@ -49,7 +51,7 @@ def make(
     mean = np.asarray(fit.mean_, np.float64)
 
     def net(images: np.ndarray) -> np.ndarray:
-        return (images.reshape(len(images), -1) / 255.0 - mean) @ components.T
+        return (as_unit_interval(images).reshape(len(images), -1) - mean) @ components.T
 
     digest = hashlib.sha256(mean.tobytes() + components.tobytes()).hexdigest()[:16]
     description = (
@@ -58,6 +60,4 @@ def make(
         f"images as uint8 over 255, {shape[0]}x{shape[1]}x{shape[2]}, not resized; no network, so "
         "fine detail does not count"
     )
-    return FeatureNet(
-        "frechet_pca", description, extractor(net, len(components), _ROWS_AT_ONCE, shape)
-    )
+    return FeatureNet("frechet_pca", description, extractor(net, len(components), shape))

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from kvae.data.images.pixels import as_levels
 from kvae.figures import style
 from kvae.metrics import require_finite
 
@@ -37,7 +38,7 @@ def as_colours(name: str, images: np.ndarray, layout: str = IMAGES) -> np.ndarra
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"{name} must be floats in [0, 1]: received {images.dtype}")
     require_finite(name, images)
-    levels = np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
+    levels = as_levels(images)
     return np.broadcast_to(levels, (*levels.shape[:-1], 3))
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from kvae.data.rows import chosen_rows
 from kvae.figures import style
 from kvae.figures.labels import name_groups
 from kvae.metrics import require_finite
@@ -22,9 +23,7 @@ _LONGEST_NAME = 24
 
 def shown_rows(count: int, seed: int) -> np.ndarray:
     """Give the rows that `save_tsne` draws: all, or 2,000 at random in their order."""
-    if count <= MAX_POINTS:
-        return np.arange(count)
-    return np.sort(generator(seed, "map rows").choice(count, MAX_POINTS, replace=False))
+    return chosen_rows(count, MAX_POINTS, generator(seed, "map rows"))
 
 
 def save_tsne(

@@ -13,6 +13,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from kvae.data.rows import chosen_rows
 from kvae.probability.streams import generator
 
 DPI = 150
@@ -158,9 +159,7 @@ def legend(figure: Figure, handles: list, title: str = "") -> None:
 
 def sparse(count: int, limit: int) -> np.ndarray:
     """Give at most `limit` of `count` rows, in order; always the same ones."""
-    if count <= limit:
-        return np.arange(count)
-    return np.sort(generator(0, "points shown").choice(count, limit, replace=False))
+    return chosen_rows(count, limit, generator(0, "points shown"))
 
 
 def write(figure: Figure, path: str | Path) -> None:

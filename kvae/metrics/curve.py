@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from kvae.data.rows import random_rows
 from kvae.metrics.likelihood import PerRow, gap, importance_bounds, mean_and_stderr
 from kvae.probability.streams import generator
 
@@ -64,7 +65,7 @@ def bound_curves(
     points = [(count, everything, bound) for count, bound in found.items()]
     most = CURVE_DRAWS[-1]
     if not only_last and most <= num_draws < LONG_DRAWS:
-        some = np.sort(rng.permutation(len(x))[:LONG_ROWS])
+        some = random_rows(len(x), LONG_ROWS, rng, always=True)
         if len(some) < len(x):
             points.append((most, some, found[most][:, some]))
         points.append((LONG_DRAWS, some, bounds(some, {LONG_DRAWS})[LONG_DRAWS]))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
+from kvae.data.rows import in_parts
 from kvae.metrics import require_finite
 from kvae.probability.streams import generator
 
@@ -133,10 +134,11 @@ def dci(
         seed: of the forests, in [0, 2^32).
 
     Returns:
-        `dci_disentanglement`: see `disentanglement`. `dci_completeness`: see `completeness`.
-        `dci_informativeness`: the mean over factors of the accuracy on the test rows.
-        `dci_informativeness_train`: on the training rows.
-        `dci_informativeness_chance`: on the test rows, of always the commonest training value.
+        `dci_disentanglement_posterior`: see `disentanglement`. `dci_completeness_posterior`: see
+        `completeness`. `dci_informativeness_posterior`: the mean over factors of the accuracy on
+        the test rows. `dci_informativeness_posterior_train`: on the training rows.
+        `dci_informativeness_posterior_chance`: on the test rows, of always the commonest training
+        value.
 
     Raises:
         ValueError: a code is not finite, a factor is not of whole numbers or has one training
@@ -170,11 +172,11 @@ def dci(
         chance.append((hidden == values[counts.argmax()]).mean())
     importance = np.stack(importances, axis=1)
     return {
-        "dci_disentanglement": disentanglement(importance),
-        "dci_completeness": completeness(importance),
-        "dci_informativeness": float(np.mean(test)),
-        "dci_informativeness_train": float(np.mean(train)),
-        "dci_informativeness_chance": float(np.mean(chance)),
+        "dci_disentanglement_posterior": disentanglement(importance),
+        "dci_completeness_posterior": completeness(importance),
+        "dci_informativeness_posterior": float(np.mean(test)),
+        "dci_informativeness_posterior_train": float(np.mean(train)),
+        "dci_informativeness_posterior_chance": float(np.mean(chance)),
     }
 
 
@@ -256,9 +258,9 @@ def factor_vae_score(
         seed: of the factors chosen and of the generator given on, 0 or more.
 
     Returns:
-        `factor_vae`: the accuracy on the test votes; 0 if no dimension takes part. Chance is about
-        1 / num_factors. `factor_vae_train`: on the training votes. `factor_vae_dimensions`: how
-        many take part.
+        `factor_vae_posterior`: the accuracy on the test votes; 0 if no dimension takes part. Chance
+        is about 1 / num_factors. `factor_vae_posterior_train`: on the training votes.
+        `factor_vae_dimensions_posterior`: how many take part.
 
     Raises:
         ValueError: a code or variance is not finite, a variance is negative, codes do not have the
@@ -278,14 +280,17 @@ def factor_vae_score(
         )
     takes_part = np.sqrt(variances) >= MIN_STDDEV
     if not takes_part.any():
-        return {"factor_vae": 0.0, "factor_vae_train": 0.0, "factor_vae_dimensions": 0}
+        return {
+            "factor_vae_posterior": 0.0,
+            "factor_vae_posterior_train": 0.0,
+            "factor_vae_dimensions_posterior": 0,
+        }
     rng = generator(seed, "factor votes")
 
     def votes(count: int) -> tuple[np.ndarray, np.ndarray]:
         factors = rng.integers(num_factors, size=count)
         least = []
-        for start in range(0, count, BATCHES_AT_ONCE):
-            some = factors[start : start + BATCHES_AT_ONCE]
+        for some in in_parts(factors, BATCHES_AT_ONCE):
             within = _variances_within(fixed_codes(some, rng), len(some), len(variances))
             least.append((within[:, takes_part] / variances[takes_part]).argmin(1))
         return factors, np.concatenate(least)
@@ -297,9 +302,9 @@ def factor_vae_score(
     train = (stands_for[least] == factors).mean()
     factors, least = votes(num_test)
     return {
-        "factor_vae": float((stands_for[least] == factors).mean()),
-        "factor_vae_train": float(train),
-        "factor_vae_dimensions": table.shape[1],
+        "factor_vae_posterior": float((stands_for[least] == factors).mean()),
+        "factor_vae_posterior_train": float(train),
+        "factor_vae_dimensions_posterior": table.shape[1],
     }
 
 

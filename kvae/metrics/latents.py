@@ -5,13 +5,14 @@ import math
 import numpy as np
 from scipy.special import digamma
 
+from kvae.data.rows import random_rows, slices
 from kvae.metrics import require_finite
 from kvae.probability.streams import generator
 
 ACTIVE_FRACTION = 0.01
 MAX_AGGREGATE_ROWS = 2_000
 SATURATED_WITHIN_NATS = 0.5
-_ROWS_AT_ONCE = 50
+_BLOCK = 50  # rows whose pairs with all others are held at once, in the processor's cache
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -70,7 +71,25 @@ def rate_per_dim(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """
     mean, variance = _checked(mean, variance)
     _refuse_zero(variance)
-    return 0.5 * (np.square(mean) + variance - 1.0 - np.log(variance)).mean(0)
+    return kl_to_standard_normal(mean[..., None], variance[..., None], np.log(variance)).mean(0)
+
+
+def kl_to_standard_normal(
+    mean: np.ndarray, variance: np.ndarray, log_det: np.ndarray | float
+) -> np.ndarray:
+    """Give KL(q, Normal(0, I)) of normal distributions q.
+
+    With one last axis of size 1, each element is a distribution of its own.
+
+    Args:
+        mean: `(..., dim)`.
+        variance: marginal, of that shape.
+        log_det: log of the determinant of the covariance, `(...)`.
+
+    Returns:
+        `(...)`, nats.
+    """
+    return 0.5 * ((np.square(mean) + variance - 1.0).sum(-1) - log_det)
 
 
 def aggregate_metrics(
@@ -102,12 +121,12 @@ def aggregate_metrics(
         seed: of the choice of rows.
 
     Returns:
-        `mutual_information_nats`: E[log q(z given x) - log q(z)].
-        `mutual_information_limit_nats`: log n.
-        `mutual_information_saturated`: whether the two are within 0.5 nats of one another.
-        `total_correlation_nats`: E[log q(z) - sum_j log q(z_j)].
-        With a standard normal prior `dimension_wise_kl_nats`: sum_j of E[log q(z_j) - log p(z_j)];
-        the three sum to the rate at these draws.
+        `mutual_information_nats_posterior`: E[log q(z given x) - log q(z)].
+        `mutual_information_limit_nats_posterior`: log n.
+        `mutual_information_saturated_posterior`: whether the two are within 0.5 nats of one
+        another. `total_correlation_nats_posterior`: E[log q(z) - sum_j log q(z_j)].
+        With a standard normal prior `dimension_wise_kl_nats_prior`: sum_j of E[log q(z_j) - log
+        p(z_j)]; the three sum to the rate at these draws.
 
     Raises:
         ValueError: the shapes do not fit, there is one row, a value is not finite, or a variance
@@ -125,20 +144,20 @@ def aggregate_metrics(
             f"received {draws.shape} and {mean.shape}"
         )
     require_finite("draws", draws)
-    rows = generator(seed, "aggregate rows").permutation(len(mean))[:MAX_AGGREGATE_ROWS]
+    rows = random_rows(len(mean), MAX_AGGREGATE_ROWS, generator(seed, "aggregate rows"))
     mean, variance, draws = mean[rows], variance[rows], draws[rows]
     own = _log_normal(draws, mean, variance).sum(1)
     joint, marginals = _log_aggregate(mean, variance, draws)
     information, limit = float((own - joint).mean()), math.log(len(mean))
     metrics: dict[str, float | bool] = {
-        "mutual_information_nats": information,
-        "mutual_information_limit_nats": limit,
-        "mutual_information_saturated": information > limit - SATURATED_WITHIN_NATS,
-        "total_correlation_nats": float((joint - marginals.sum(1)).mean()),
+        "mutual_information_nats_posterior": information,
+        "mutual_information_limit_nats_posterior": limit,
+        "mutual_information_saturated_posterior": information > limit - SATURATED_WITHIN_NATS,
+        "total_correlation_nats_posterior": float((joint - marginals.sum(1)).mean()),
     }
     if standard_normal_prior:
         divergence = (marginals - _log_normal(draws, 0.0, 1.0)).mean(0)
-        metrics["dimension_wise_kl_nats"] = float(divergence.sum())
+        metrics["dimension_wise_kl_nats_prior"] = float(divergence.sum())
     return metrics
 
 
@@ -155,7 +174,7 @@ def gaussian_prior_gap(draws: np.ndarray) -> dict[str, float]:
         draws: `(n, latent_dim)`, from the posteriors of independent rows, n > latent_dim.
 
     Returns:
-        `prior_moments_kl_nats`.
+        `moments_kl_nats_prior`.
 
     Raises:
         ValueError: another shape, a value is not finite, or the draws lie in a subspace.
@@ -167,12 +186,12 @@ def gaussian_prior_gap(draws: np.ndarray) -> dict[str, float]:
         )
     require_finite("draws", draws)
     mean, covariance = draws.mean(0), np.cov(draws, rowvar=False, bias=True)
-    sign, log_det = np.linalg.slogdet(np.atleast_2d(covariance))
+    covariance = np.atleast_2d(covariance)
+    sign, log_det = np.linalg.slogdet(covariance)
     if sign <= 0:
         raise ValueError("draws lie in a subspace: their covariance has no inverse")
-    squared = np.square(mean).sum() + np.trace(np.atleast_2d(covariance))
-    divergence = 0.5 * (squared - draws.shape[1] - log_det)
-    return {"prior_moments_kl_nats": float(divergence - _by_chance(*draws.shape))}
+    divergence = kl_to_standard_normal(mean, covariance.diagonal(), log_det)
+    return {"moments_kl_nats_prior": float(divergence - _by_chance(*draws.shape))}
 
 
 def _by_chance(count: int, dim: int) -> float:
@@ -212,8 +231,7 @@ def _log_aggregate(mean, variance, draws):
     """log q(z) at each draw, `(n,)`, and log q(z_j) of each dimension, `(n, latent_dim)`."""
     joint, marginals = np.empty(len(draws)), np.empty(draws.shape)
     constant = -0.5 * (_LOG_2PI + np.log(variance))
-    for start in range(0, len(draws), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
+    for rows in slices(len(draws), _BLOCK):
         total = np.zeros((len(draws[rows]), len(mean)))
         for dim in range(draws.shape[1]):
             # In place: there are n^2 pairs of each dimension.

@@ -61,13 +61,13 @@ def true_log_density(generated: np.ndarray, mixture: Mixture) -> dict[str, float
         mixture: the truth, of D dimensions.
 
     Returns:
-        `generated_true_log_density_nats` and its `_stderr`.
+        `true_log_density_nats` and its `_stderr`.
 
     Raises:
         ValueError: a sample is not finite, there are fewer than two, or D differs.
     """
     require_finite("generated", np.asarray(generated, np.float64))
-    name = "generated_true_log_density_nats"
+    name = "true_log_density_nats"
     mean, stderr = mean_and_stderr(
         mixture.log_prob(generated), "the true log-density of the samples"
     )

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kvae.data.rows import slices
 from kvae.metrics import require_finite
 
 NUM_NEIGHBOURS = 5
-_ROWS_AT_ONCE = 1024
+_BLOCK = 1024  # rows of either side: all their pairs are held at once
 # Largest error of a squared distance from a matrix product, relative to the squared norms.
 _ROUNDING = 1e-13
 
@@ -114,7 +115,7 @@ def nearest(
             np.concatenate([index[rows], numbers], axis=1), chosen, axis=1
         )
     distance = np.empty((len(points), k))
-    for rows in _slices(len(points)):
+    for rows in slices(len(points), _BLOCK):
         for place in range(k):  # one at a time: all at once could fill the memory
             apart = np.subtract(points[rows], references[index[rows, place]], dtype=np.float64)
             distance[rows, place] = np.linalg.norm(apart, axis=1)
@@ -140,11 +141,6 @@ def _require_k(k: int, **counts: int) -> None:
         )
 
 
-def _slices(count: int) -> list[slice]:
-    starts = range(0, count, _ROWS_AT_ONCE)
-    return [slice(start, min(start + _ROWS_AT_ONCE, count)) for start in starts]
-
-
 def _blocks(
     a: np.ndarray, b: np.ndarray, centre: np.ndarray
 ) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
@@ -153,10 +149,10 @@ def _blocks(
     |a|^2 + |b|^2 - 2 a.b loses the digits that the norms have over the distance: the norms are
     about a centre, in float64.
     """
-    for rows in _slices(len(a)):
+    for rows in slices(len(a), _BLOCK):
         left = np.subtract(a[rows], centre, dtype=np.float64)
         left_norm = np.square(left).sum(1)
-        for columns in _slices(len(b)):
+        for columns in slices(len(b), _BLOCK):
             right = np.subtract(b[columns], centre, dtype=np.float64)
             norms = left_norm[:, np.newaxis] + np.square(right).sum(1)
             squared = np.maximum(norms - 2 * (left @ right.T), 0)

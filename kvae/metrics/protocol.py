@@ -21,55 +21,59 @@ from kvae.metrics.two_sample import (
 )
 
 _HOW = {
-    "gap_nats": (
+    "gap_nats_prior": (
         "mean over test rows of the true log p(x) minus the bound; the error is that of the paired "
         f"differences. gap_is_a_bug: below zero by over {BUG_STDERRS} of them"
     ),
-    "bound_curve": (
+    "bound_curve_prior": (
         "the bound at other numbers of draws; those on all rows share their draws. "
         f"{LONG_DRAWS:,} draws, of their own, of {LONG_ROWS:,} random rows or all if fewer, beside "
         f"{CURVE_DRAWS[-1]:,} draws of the same rows"
     ),
-    "effective_sample_fraction": (
+    "effective_sample_fraction_prior": (
         "(sum w)^2 / sum w^2 over the number of draws w of a row, mean and "
         f"{LOW_QUANTILE:.0%} quantile over at most {MAX_WEIGHT_ROWS:,} random rows"
     ),
-    "active_units": f"latent dimensions of which the data explain over {ACTIVE_FRACTION:.0%}",
-    "prior_gap_nats": (
+    "active_units_posterior": (
+        f"latent dimensions of which the data explain over {ACTIVE_FRACTION:.0%}"
+    ),
+    "aggregate_gap_nats_prior": (
         "mean of log r(z) - log p(z), r the sampler and p the training prior, at four posterior "
         "draws of each test row: a lower bound of the divergence of the posteriors together from p"
     ),
-    "rate_per_dim_nats": "KL(posterior, standard normal) of each latent dimension, mean over rows",
-    "mutual_information_nats": (
+    "rate_per_dim_nats_prior": (
+        "KL(posterior, standard normal) of each latent dimension, mean over rows"
+    ),
+    "mutual_information_nats_posterior": (
         f"of x and z, within at most {MAX_AGGREGATE_ROWS:,} test rows, so at most the log "
         "of their number; total_correlation_nats and dimension_wise_kl_nats with the same draws"
     ),
-    "prior_moments_kl_nats": (
+    "moments_kl_nats_prior": (
         "KL(N(m, S), N(0, I)), m and S the moments of one posterior draw a test row, less "
         "what chance adds: about d (d + 3) / (4 n) for n rows of d latents"
     ),
-    "train_elbo_nats": (
+    "elbo_nats_prior_train": (
         "the ELBO of random train rows, at most 5,000; train_reconstruction_mse: of the same"
     ),
-    "ssim": (
+    "ssim_reconstruction": (
         "tf.image.ssim, mean over images; *_interval: 95% bootstrap of the mean over test rows"
     ),
-    "modes_captured": (
+    "modes_captured_prior": (
         "a mode's share is the mean of its true responsibility over the samples, captured within "
         f"{RELATIVE_TOLERANCE:.0%} of its weight; weights_kl_nats is KL(shares, weights)"
     ),
-    "outlier_fraction": (
+    "outlier_fraction_prior": (
         "samples farther from every component than a point of its own is with a chance of "
         f"{OUTLIER_PROBABILITY:g}"
     ),
-    "generated_true_log_density_nats": (
+    "true_log_density_nats_prior": (
         "mean true log-density of the samples; test_true_log_density_nats: of the test points"
     ),
-    "sliced_wasserstein": (
+    "sliced_wasserstein_prior": (
         f"mean exact 1-D Wasserstein-1 distance over {NUM_DIRECTIONS} random directions (one in "
         f"1-D), between as many samples as test points, at most {MAX_COMPARED_ROWS:,}"
     ),
-    "energy_distance": (
+    "energy_distance_prior": (
         "2 E|X - Y| - E|X - X'| - E|Y - Y'|, V-statistic of at most "
         f"{MAX_ENERGY_ROWS:,} points each, no root"
     ),
@@ -102,7 +106,7 @@ def descriptions(
         Sentences by key; keys that belong together share one.
     """
     found = {name: text for name, text in _HOW.items() if name in keys}
-    if "sliced_wasserstein" in found:
+    if "sliced_wasserstein_prior" in found:
         reference = (
             "fresh true points"
             if known_truth

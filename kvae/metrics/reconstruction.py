@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from kvae.data.rows import rows_at_once, slices
 from kvae.metrics import require_finite
 from kvae.metrics.bootstrap import bootstrap_interval
 
 SMALLEST_MSE = 1e-10
 WINDOW_SIDE, WINDOW_STDDEV = 11, 1.5
-_ROWS_AT_ONCE = 256
-_IMAGES_AT_ONCE = 64
 
 
 def mean_errors(rows: dict[str, np.ndarray], *, seed: int) -> dict[str, Any]:
@@ -21,21 +20,25 @@ def mean_errors(rows: dict[str, np.ndarray], *, seed: int) -> dict[str, Any]:
         seed: of the bootstrap, 0 or more.
 
     Returns:
-        JSON values. `reconstruction_mse`, and for images `psnr_db` and `ssim`: means over rows. For
-        each `<name>_interval`, [low, high] of `bootstrap_interval`, holds the true mean in 95% of
-        draws. For images `psnr_db_p5` and `psnr_db_p95`, quantiles over images.
+        JSON values. `mse_reconstruction`, and for images `psnr_db_reconstruction` and
+        `ssim_reconstruction`: means over rows. For each `<name>_interval`, [low, high] of
+        `bootstrap_interval`, holds the true mean in 95% of draws. For images
+        `psnr_db_reconstruction_p5` and `psnr_db_reconstruction_p95`, quantiles over images.
 
     Raises:
         ValueError: there are fewer than two rows.
     """
     metrics: dict[str, Any] = {}
     for name, values in rows.items():
-        key = "reconstruction_mse" if name == "mse" else name
+        key = f"{name}_reconstruction"
         metrics[key] = float(values.mean())
         metrics[f"{key}_interval"] = list(bootstrap_interval(values, seed=seed))
     if "psnr_db" in rows:
         low, high = np.quantile(rows["psnr_db"], [0.05, 0.95])
-        metrics |= {"psnr_db_p5": float(low), "psnr_db_p95": float(high)}
+        metrics |= {
+            "psnr_db_reconstruction_p5": float(low),
+            "psnr_db_reconstruction_p95": float(high),
+        }
     return metrics
 
 
@@ -93,8 +96,7 @@ def psnr_of(mse: np.ndarray) -> np.ndarray:
 def _mse_of_rows(x: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
     """Give `(n,)` float64, a few rows at a time: many images in float64 would not fit."""
     mse = np.empty(len(x))
-    for start in range(0, len(x), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
+    for rows in slices(len(x), rows_at_once(x)):
         error = np.subtract(x[rows], reconstruction[rows], dtype=np.float64)
         mse[rows] = np.square(error).reshape(len(error), -1).mean(1)
     return mse
@@ -110,8 +112,7 @@ def _ssim_of_rows(x: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
     # A variance is a difference of means of squares: of 10 bits nothing would be left.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
-        for start in range(0, len(x), _IMAGES_AT_ONCE):
-            rows = slice(start, start + _IMAGES_AT_ONCE)
+        for rows in slices(len(x), rows_at_once(x)):
             ssim[rows] = tf.image.ssim(
                 x[rows].astype(np.float32),
                 np.clip(reconstruction[rows], 0, 1).astype(np.float32),

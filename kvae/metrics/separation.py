@@ -85,7 +85,7 @@ def bayes_metrics(x: np.ndarray, component: np.ndarray, mixture: Mixture) -> dic
         mixture: the truth.
 
     Returns:
-        `bayes_accuracy`: the fraction of rows whose likeliest component is their own.
+        `accuracy_bayes`: the fraction of rows whose likeliest component is their own.
         `ari_bayes`: the adjusted Rand index between the likeliest components and the true ones.
 
     Raises:
@@ -95,7 +95,7 @@ def bayes_metrics(x: np.ndarray, component: np.ndarray, mixture: Mixture) -> dic
 
     likeliest = mixture.responsibilities(x).argmax(1)
     return {
-        "bayes_accuracy": float((likeliest == component).mean()),
+        "accuracy_bayes": float((likeliest == component).mean()),
         "ari_bayes": float(adjusted_rand_score(component, likeliest)),
     }
 

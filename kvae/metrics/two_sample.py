@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
+from kvae.data.rows import in_parts
 from kvae.metrics import require_finite
 from kvae.metrics.likelihood import mean_and_stderr
 from kvae.probability.streams import generator
@@ -14,7 +15,7 @@ NUM_DIRECTIONS = 256
 MAX_ENERGY_ROWS = 3_000
 MAX_COMPARED_ROWS = 10_000
 NUM_COMPARED, MAX_REFERENCES = 5, 10
-_ROWS_AT_ONCE = 256
+_BLOCK = 256  # rows whose pairs with all others are held at once
 
 
 class TwoSample:
@@ -115,7 +116,7 @@ def compare(
 
 def _mean_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Give the mean Euclidean distance over all pairs, a few rows at a time."""
-    total = sum(cdist(a[i : i + _ROWS_AT_ONCE], b).sum() for i in range(0, len(a), _ROWS_AT_ONCE))
+    total = sum(cdist(part, b).sum() for part in in_parts(a, _BLOCK))
     return float(total / (len(a) * len(b)))
 
 

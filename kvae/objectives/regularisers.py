@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from kvae.probability.distributions import kl_to_standard_normal
+
 
 def rate_per_dim(posterior):
     """KL(posterior, standard normal) of each latent dimension, `(batch, latent_dim)`, nats.
@@ -12,8 +14,8 @@ def rate_per_dim(posterior):
         posterior: a `kvae.probability.distributions.DiagonalNormal`.
     """
     ops = keras.ops
-    mean, variance = posterior.mean(), posterior.variance()
-    return 0.5 * (ops.square(mean) + variance - 1.0 - ops.log(variance))
+    moments = (ops.expand_dims(each, -1) for each in (posterior.mean(), posterior.variance()))
+    return kl_to_standard_normal(*moments, posterior.entropy_per_element())
 
 
 def free_bits_rate(posterior, free_bits):

@@ -92,6 +92,11 @@ def mean_log_prob(density, rows):
     return float(np.mean(np.concatenate(found)))
 
 
+def start_places(count, components, rng):
+    """Random places of `count` rows, at which components start; some twice where rows are fewer."""
+    return rng.choice(count, size=components, replace=count < components)
+
+
 def log_weights(logits):
     """Logs of weights that sum to one, `(components,)`; of one component too."""
     return logits - keras.ops.logsumexp(logits)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kvae.priors.base import Prior, draw_component, log_weights
+from kvae.priors.base import Prior, draw_component, log_weights, start_places
 from kvae.probability.distributions import log_prob_of_pairs
 from kvae.probability.streams import generator
 
@@ -73,8 +73,7 @@ class Mixture(Prior):
         """Start the means at random latents, each component as wide as the cloud of them."""
         del x
         rng = generator(self.seed, "mixture start")
-        short = len(latents) < self.num_components
-        chosen = rng.choice(len(latents), size=self.num_components, replace=short)
+        chosen = start_places(len(latents), self.num_components, rng)
         self.means.assign(latents[chosen])
         # Between the whole cloud's width and that of one of num_components equal parts of it.
         stddev = latents.std(axis=0) * self.num_components ** (-0.5 / self._latent_dim)

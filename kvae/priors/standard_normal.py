@@ -3,7 +3,7 @@
 import keras
 
 from kvae.priors.base import Prior
-from kvae.probability.distributions import LOG_2PI, sum_event
+from kvae.probability.distributions import LOG_2PI, kl_to_standard_normal, sum_event
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -31,6 +31,5 @@ class StandardNormal(Prior):
         return noise.normal("latent", self._latent_dim)
 
     def rate(self, posterior, draw):
-        """KL in closed form; Kingma & Welling, arXiv:1312.6114, appendix B."""
-        second_moment = keras.ops.square(posterior.mean()) + posterior.variance()
-        return 0.5 * sum_event(LOG_2PI + second_moment) - posterior.entropy()
+        """KL in closed form, see `kl_to_standard_normal`: `(batch,)`, nats."""
+        return kl_to_standard_normal(posterior.mean(), posterior.variance(), posterior.entropy())

@@ -2,7 +2,7 @@
 
 import keras
 
-from kvae.priors.base import Prior, draw_component, log_weights
+from kvae.priors.base import Prior, draw_component, log_weights, start_places
 from kvae.probability.streams import generator
 
 
@@ -62,9 +62,8 @@ class Vamp(Prior):
     def initialize(self, latents, x):
         """Start at random rows of x."""
         del latents
-        short = len(x) < self.num_components
         rng = generator(self.seed, "vamp start")
-        chosen = rng.choice(len(x), size=self.num_components, replace=short)
+        chosen = start_places(len(x), self.num_components, rng)
         self.pseudo_inputs.assign(x[chosen])
 
     def get_config(self):

@@ -105,7 +105,8 @@ def publish(
             metadata["directions"] = directions.to_json()
         if condition is not None:
             metadata["condition"] = condition
-        (built / versions.METADATA).write_text(json.dumps(metadata, indent=1, allow_nan=False))
+        text = json.dumps(metadata, indent=1, allow_nan=False)
+        (built / versions.METADATA).write_text(text, encoding="utf-8")
         published = claim(built, save / name)
     tell_server(published)
     return published

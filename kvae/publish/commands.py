@@ -8,6 +8,7 @@ from typing import Any
 from kvae import backend
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.errors import DataError, UsageError
+from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.publish import publish, repository
 from kvae.serving import versions
 
@@ -32,8 +33,8 @@ def from_keras(
     path = Path(file)
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
-    if Path(name).name != name or name.startswith(".") or not name:
-        raise UsageError(f"--name must be a plain name, received {name!r}")
+    if not is_folder_name(name):
+        raise UsageError(f"--name must be {FOLDER_NAME}; received {name!r}")
     if crop is not None and not is_crop(crop):
         raise UsageError(f"--crop takes {WANTED}; received {crop!r}")
     own = path.resolve().parent.parent
@@ -172,7 +173,7 @@ def config(save: str, *, root: str | None) -> None:
     if not Path(save).is_dir():
         raise UsageError(f"no such folder: {save}")
     path = repository.update_models_config(Path(save), root)
-    print(f"{path}:\n{path.read_text()}", end="")
+    print(f"{path}:\n{path.read_text(encoding='utf-8')}", end="")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

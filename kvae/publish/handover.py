@@ -43,12 +43,13 @@ def publish_in_child(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         vae.save(folder / _MODEL)
-        (folder / _REST).write_text(json.dumps({"save": str(save.resolve()), "name": name, **rest}))
+        rest = {"save": str(save.resolve()), "name": name, **rest}
+        (folder / _REST).write_text(json.dumps(rest), encoding="utf-8")
         status = _run_child(folder)
         answer = folder / _ANSWER
         if not answer.is_file():
             raise DataError(f"publishing under TensorFlow ended with status {status}")
-        found = json.loads(answer.read_text())
+        found = json.loads(answer.read_text(encoding="utf-8"))
     if "number" not in found:
         raise (UsageError if found["is_usage"] else DataError)(found["error"])
     return versions.Version(save / name / str(found["number"]), name, found["number"])
@@ -80,7 +81,7 @@ def _publish(folder: Path) -> dict[str, Any]:
         from kvae.build import load_model
         from kvae.directions import Directions
 
-        rest = json.loads((folder / _REST).read_text())
+        rest = json.loads((folder / _REST).read_text(encoding="utf-8"))
         directions = rest.pop("directions")
         version = publish.publish(
             load_model(folder / _MODEL),
@@ -98,4 +99,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and ends this process
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     target = Path(sys.argv[1])
-    (target / _ANSWER).write_text(json.dumps(_publish(target)))
+    (target / _ANSWER).write_text(json.dumps(_publish(target)), encoding="utf-8")

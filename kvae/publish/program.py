@@ -72,6 +72,5 @@ def arguments(
     )  # fmt: skip
     for one in commands.choices.values():
         cli.add_debug(one)
-    given = vars(parser.parse_args(argv))
-    given.pop("debug")
+    given = cli.parsed(parser, argv)
     return given.pop("command"), given

@@ -96,7 +96,7 @@ def claim(built: Path, model: Path) -> versions.Version:
     try:
         _settle(built)
         with files.alone(model / f"{_LAST}.lock"):
-            before = last.read_text() if last.is_file() else ""
+            before = last.read_text(encoding="utf-8") if last.is_file() else ""
             number = max(int(before) + 1 if before.isdigit() else 1, versions.next_number(model))
             target = model / str(number)
             # First: a number that is not used harms nobody.
@@ -143,7 +143,7 @@ def roll_back(version: versions.Version) -> versions.Version:
         try:
             shutil.copytree(version.path, built)
             metadata["rolled_back_to"] = version.number
-            (built / versions.METADATA).write_text(json.dumps(metadata, indent=1))
+            (built / versions.METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
         except (OSError, shutil.Error) as error:
             raise UsageError(f"cannot copy {version.path}: {error}") from error
         published = claim(built, model)
@@ -185,7 +185,10 @@ def prune(model: Path, keep: int) -> list[versions.Version]:
     old = [version for version in found[:-keep] if version.number not in pinned]
     for version in old:
         with suppress(FileNotFoundError):  # somebody else prunes too
-            version.path.rename(model / f"{_PRUNED}{version.number}")
+            try:
+                version.path.rename(model / f"{_PRUNED}{version.number}")
+            except PermissionError as error:  # Windows, of a version that is being read
+                raise UsageError(f"cannot remove {version.path}: {error.strerror}") from error
     for left in model.glob(f"{_PRUNED}*"):
         shutil.rmtree(left, ignore_errors=True)
     remain = [str(left) for left in model.glob(f"{_PRUNED}*")]
@@ -219,7 +222,7 @@ def update_models_config(save: Path, root: str | None = None) -> Path:
             config = _read_config(path)
             _fit(config, save, root)
             text = text_format.MessageToString(config)
-            if not path.is_file() or path.read_text() != text:
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 files.replace_text(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
@@ -268,7 +271,7 @@ def _read_config(path: Path) -> Any:
     if not path.is_file():
         return ModelServerConfig()
     try:
-        return text_format.Parse(path.read_text(), ModelServerConfig())
+        return text_format.Parse(path.read_text(encoding="utf-8"), ModelServerConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no configuration of TF Serving: {error}") from error
 

@@ -19,6 +19,7 @@ from PIL import Image
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from kvae.data.images.crops import least_size
+from kvae.data.images.pixels import as_levels
 from kvae.errors import DataError
 from kvae.model import VAE
 from kvae.probability.noise import SeededNoise
@@ -195,7 +196,7 @@ def _rows(twin: VAE, signatures: dict[str, Endpoint], crop: str) -> dict[str, np
 
 def _png(image: np.ndarray, crop: str) -> bytes:
     """A file of the image, enlarged to what a crop needs."""
-    levels = np.round(image * 255).astype(np.uint8)
+    levels = as_levels(image)
     drawn = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
     width, height = least_size(crop)
     file = io.BytesIO()

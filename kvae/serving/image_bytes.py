@@ -13,6 +13,7 @@ import tensorflow as tf
 from kvae.data.images.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS, box_of, is_crop
 from kvae.data.images.decoding import MAX_SERVED_PIXELS
 from kvae.errors import UsageError
+from kvae.inputs import as_float
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 # In the first chunk: width and height (four bytes each, the high one first), bits, kind of colour.
@@ -64,7 +65,7 @@ def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
 
     spec = tf.TensorSpec((image_size, image_size, channels), tf.uint8)
     levels = tf.map_fn(one, content, fn_output_signature=spec, parallel_iterations=_AT_ONCE)
-    return tf.cast(levels, tf.float32) / 255.0
+    return as_float(levels)
 
 
 def _read(content):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kvae.data.conditions import Conditioned, companion
 from kvae.data.images.pixels import as_unit_interval
+from kvae.data.rows import joined, slices
 from kvae.errors import UsageError
 from kvae.serving.versions import Version, read_metadata
 
@@ -53,13 +54,12 @@ class ServedModel:
         function = self._model.signatures[signature]
         parts: list[dict[str, np.ndarray]] = []
         num_rows = len(next(iter(inputs.values())))
-        for start in range(0, num_rows, self.batch_size):
-            rows = {
-                name: tf.constant(_as_input(name, values[start : start + self.batch_size]))
-                for name, values in inputs.items()
+        for rows in slices(num_rows, self.batch_size):
+            given = {
+                name: tf.constant(_as_input(name, values[rows])) for name, values in inputs.items()
             }
-            parts.append({name: value.numpy() for name, value in function(**rows).items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            parts.append({name: value.numpy() for name, value in function(**given).items()})
+        return joined(parts)
 
     def _expanded(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         """The inputs with every condition under its own name."""

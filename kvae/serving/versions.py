@@ -41,7 +41,7 @@ def read_metadata(version: Version) -> dict[str, Any]:
     """
     path = version.path / METADATA
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):

@@ -1,9 +1,11 @@
 """What to type for what a program advises."""
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
+from kvae import backend, files
 from kvae.config import Config, default_of, resolve
 from kvae.options import flag
 
@@ -20,7 +22,8 @@ def program(name: str) -> list[str]:
 
 def training_command(config: Config) -> str:
     """What to type for a run with these options."""
-    usual = resolve({"dataset": config.dataset})
+    # What the variable of a shell says there, nobody knows here.
+    usual = resolve({"dataset": config.dataset, "backend": backend.TENSORFLOW})
     words = [*program("train"), "--dataset", config.dataset]
     for name, value in config.to_dict().items():
         if value == usual.get(name, default_of(config.option(name))):
@@ -30,4 +33,4 @@ def training_command(config: Config) -> str:
         else:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [flag(name), text]
-    return shlex.join(words)
+    return subprocess.list2cmdline(words) if files.WINDOWS else shlex.join(words)

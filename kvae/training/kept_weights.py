@@ -6,10 +6,12 @@ weights says which figure chose it, so that nothing takes the place of what is b
 """
 
 import csv
+import errno
 import hashlib
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -145,8 +147,10 @@ def _commands(path: Path, config: Config) -> list[str]:
     try:
         then = config if path.name == BEST else Config(read(path).config)
         then = then.replaced(save=config.save, name=config.name, init_from=str(path))
-        lines = [f"publish: {training_command(then.replaced(epochs=0))}"]
-        return ([f"go on:   {training_command(then)}"] if then.epochs else []) + lines
+        publish = training_command(then.replaced(epochs=0))
+        if not then.epochs:
+            return [f"publish: {publish}"]
+        return [f"go on:      {training_command(then)}", f"or publish: {publish}"]
     except Exception:  # no record, or one of another kvae: whatever it holds, it is but advice
         return ["--init-from takes them, with the options that they were trained with"]
 
@@ -306,12 +310,14 @@ def _reserve(path, model):
     Raises:
         OSError: it does not.
     """
-    if not hasattr(os, "posix_fallocate"):
-        return
     optimizer = getattr(model, "optimizer", None)  # of one that is published as it is: none
     variables = [*model.variables, *(optimizer.variables if optimizer else ())]
     size = sum(4 * math.prod(one.shape) + _HEADER for one in variables)
     path.unlink(missing_ok=True)
+    if not hasattr(os, "posix_fallocate"):  # Linux alone keeps room for it
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
 
@@ -334,7 +340,7 @@ class History(keras.callbacks.Callback):
         self._rows.append({"epoch": epoch, **dict(sorted((logs or {}).items()))})
         rows, mode = (self._rows[-1:], "a") if self._is_whole else (self._rows, "w")
         try:
-            with self._path.open(mode, newline="") as file:
+            with self._path.open(mode, newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, list(self._rows[0]))
                 if not self._is_whole:
                     writer.writeheader()

@@ -83,7 +83,7 @@ def policy_for_cpu(flags: set[str]) -> tuple[str, str]:
 
 def _cpu_flags() -> set[str]:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return set()
     return {flag for line in lines if line.startswith("flags") for flag in line.split()[2:]}

@@ -16,18 +16,17 @@ _Owners = dict[str, dict[str, Option]]
 
 def main(argv: Sequence[str], prog: str = "train.py") -> None:
     """Read the arguments, then train (or only describe) what they ask for."""
-    config, dry_run = arguments(argv, prog)
+    config, dry_only = arguments(argv, prog)
     backend.use(config.backend)
     from kvae.training import preflight
 
-    preflight.check(config, dry_run=dry_run)
+    preflight.check(config, dry_run=dry_only)
     # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
-    dataset = None if dry_run else preflight.load(config)
-    run = backend.quiet_import("kvae.training.run")
-    if dry_run:
-        run.dry_run(config)
+    dataset = None if dry_only else preflight.load(config)
+    if dry_only:
+        backend.quiet_import("kvae.training.dry_run").dry_run(config)
     else:
-        run.train(config, dataset)
+        backend.quiet_import("kvae.training.run").train(config, dataset)
 
 
 def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool]:
@@ -65,8 +64,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         help="print the configuration, the model and the time of an epoch, and stop",
     )  # fmt: skip
     cli.add_debug(other)
-    given = vars(parser.parse_args(argv))
-    given.pop("debug", None)
+    given = cli.parsed(parser, argv)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
     return resolve(given, preset), dry_run
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kvae.config import AUTO_SAMPLER, NO_SAMPLER
 from kvae.data import Dataset
+from kvae.data.rows import in_parts, rows_at_once
 from kvae.errors import KvaeError
 from kvae.inputs import as_float
 from kvae.metrics.frechet import frechet_distance, moments
@@ -22,7 +23,7 @@ from kvae.samplers import SAMPLERS
 from kvae.steps import DEVICE_ERRORS
 
 _MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
-_ROWS_AT_ONCE = {"vectors": 5000, "images": 250}
+_PART_ROWS = {2: 5000, 4: 250}  # a row's noise is that of its place among these parts
 _FAILURES = (
     KvaeError, ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError, *DEVICE_ERRORS,
 )  # fmt: skip
@@ -104,7 +105,7 @@ def _frechet(density, valid, seed):
     seeds = generator(seed, "sampler distance").integers(2**63, size=len(valid))
     parts = [
         keras.ops.convert_to_numpy(density.sample(SeededNoise(part)))
-        for part in np.array_split(seeds, -(-len(seeds) // 5000))
+        for part in in_parts(seeds, rows_at_once(valid))
     ]
     if not all(np.isfinite(part).all() for part in parts):
         return np.inf
@@ -122,8 +123,7 @@ def some_rows(
         most: rows in all.
     """
     rows = rng.permutation(len(x))[:most]
-    size = _ROWS_AT_ONCE["vectors" if x.ndim == 2 else "images"]
-    for part in np.array_split(rows, -(-len(rows) // size)):
+    for part in np.array_split(rows, -(-len(rows) // _PART_ROWS[x.ndim])):
         yield x[np.sort(part)]
 
 

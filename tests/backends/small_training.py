@@ -47,6 +47,7 @@ def main(name, folder):
     points = [
         *common, "--dataset", "gmm", "--gmm-components", "2", "--condition", "component",
         "--hidden-units", "8", "--batch-size", "100", "--prior-components", "2",
+        "--posterior", "diagonal", "--variance", "shared",
     ]  # fmt: skip
     with (
         mock.patch.multiple(gmm, NUM_TRAIN=400, NUM_VALID=200, NUM_TEST=200),
@@ -59,7 +60,7 @@ def main(name, folder):
         )
         from kvae.training import run
 
-        run._consult = lambda config, fitted: None  # seconds, and the points have had it
+        run.consult = lambda config, fitted: None  # seconds, and the points have had it
         train.main(
             [*common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
              "--latent-dim", "2", "--prior", "standard_normal"]

@@ -34,7 +34,7 @@ def expected(models):
     return backend_numbers.numbers(models)
 
 
-@pytest.fixture(scope="module", params=["jax", "torch"])
+@pytest.fixture(scope="module", params=["jax", pytest.param("torch", marks=pytest.mark.slow)])
 def found(request, models):
     backend = request.param
     if importlib.util.find_spec(backend) is None:
@@ -83,7 +83,9 @@ def test_steps_lead_to_the_same_weights(found, expected, name):
 
 
 def test_a_block_of_steps_is_single_steps(found):
-    for ours, theirs in zip(found["in_a_block"], found["trained"]["full"]["weights"], strict=True):
+    for ours, theirs in zip(
+        found["in_a_block"], found["trained"]["optimal"]["weights"], strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -94,7 +96,11 @@ def test_what_one_backend_saves_another_reads(found, models):
 
 def test_calibration_and_the_doctors_numbers_are_equal(found, expected):
     assert found["calibrated"] == pytest.approx(expected["calibrated"], rel=1e-5)
-    assert expected["doctor"].keys() >= {"elbo_nats", "rate_nats", "variance_ratio"}
+    assert expected["doctor"].keys() >= {
+        "elbo_nats_prior",
+        "rate_nats_prior",
+        "variance_ratio_draw",
+    }
     assert found["doctor"] == pytest.approx(expected["doctor"], rel=1e-4)
 
 

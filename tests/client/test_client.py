@@ -8,11 +8,10 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from kvae_testing import make_vae, make_x, png
+from kvae_testing import make_x, png
 from PIL import Image, ImageOps
 from serving_testing import Session, grpc_server, rest_server
 
-from kvae import publish
 from kvae.client import Client, ServingError
 from kvae.errors import UsageError
 
@@ -21,10 +20,8 @@ ROWS = 5
 
 
 @pytest.fixture(scope="module")
-def version(tmp_path_factory):
-    vae = make_vae((8, 8, 1), network="mlp")
-    empty = {"config": {}, "card": {}, "history": {}}
-    return publish.publish(vae, tmp_path_factory.mktemp("saved"), "m", **empty)
+def version(version_of_images):
+    return version_of_images
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +32,16 @@ def targets(version):
         yield {"folder": (version.path,), "rest": (rest, "m"), "grpc": (grpc, "m")}, services
 
 
+@pytest.fixture(scope="module")
+def in_folder(targets):
+    """Loaded once: the tests that are given it change nothing of it."""
+    return Client(*targets[0]["folder"], batch_size=2)
+
+
 @pytest.fixture(params=WAYS)
-def client(request, targets):
-    return Client(*targets[0][request.param], batch_size=2)
+def client(request, targets, in_folder):
+    way = request.param
+    return in_folder if way == "folder" else Client(*targets[0][way], batch_size=2)
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +59,12 @@ def given():
         "seed": np.array([0, 1, -1, 2**63 - 1, -(2**63)]),
         "latent": rng.normal(size=(ROWS, 2)).astype("float32"),
         "image_bytes": np.array([png(image) for image in x], object),
+        "attribute_strength": rng.normal(size=(ROWS, 1)).astype("float32"),
     }  # fmt: skip
 
 
 def test_every_signature_answers_what_the_session_does(client, session, given):
-    assert len(client.signatures) == 12
+    assert len(client.signatures) == 13
     for name, signature in client.signatures.items():
         inputs = {key: given[key] for key in signature.inputs}
         found, expected = client.call(name, **inputs), session(name, inputs)
@@ -93,8 +98,8 @@ def test_large_inputs_are_sent_in_batches(targets, given):
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_photos_from_pil_are_as_upright_as_their_files(targets, orientation):
-    client, exif = Client(*targets[0]["folder"]), Image.Exif()
+def test_photos_from_pil_are_as_upright_as_their_files(in_folder, orientation):
+    client, exif = in_folder, Image.Exif()
     exif[0x0112] = orientation
     levels = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
     file = io.BytesIO()
@@ -182,8 +187,8 @@ def test_a_folder_whose_weights_are_cut_is_said(version, tmp_path):
         Client(tmp_path / "m").call("encode", x=X)
 
 
-def test_levels_that_were_computed_may_be_rounded(targets):
-    client = Client(*targets[0]["folder"])
+def test_levels_that_were_computed_may_be_rounded(in_folder):
+    client = in_folder
     one, more = (client.call("encode", x=np.ones((1, 8, 8, 1)) * f)["mean"] for f in (1, 1 + 1e-6))
     np.testing.assert_array_equal(one, more)
 
@@ -224,8 +229,8 @@ def test_a_grpc_server_that_comes_late_is_found(version):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "P"])
-def test_transparency_and_deep_greys_are_seen_as_in_training(targets, mode):
-    client = Client(*targets[0]["folder"])
+def test_transparency_and_deep_greys_are_seen_as_in_training(in_folder, mode):
+    client = in_folder
     levels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     if mode == "I;16":
         image = Image.fromarray(levels.astype(np.uint16) * 257)
@@ -264,7 +269,7 @@ X = np.zeros((2, 8, 8, 1), "float32")
 @pytest.mark.parametrize(
     ("signature", "inputs", "message"),
     [
-        ("missing", {"x": X}, "no signature 'missing': it has decode, encode"),
+        ("missing", {"x": X}, "no signature 'missing': it has decode, edit, encode"),
         ("encode", {}, "encode takes x; received nothing"),
         ("encode", {"y": X}, "encode takes x; received y"),
         ("encode", {"x": X, "seed": [1, 2]}, "received seed, x"),

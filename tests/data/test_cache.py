@@ -1,10 +1,12 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +181,7 @@ def test_a_killed_build_leaves_no_wrong_cache(tmp_path):
     np.testing.assert_array_equal(_cached(tmp_path), CONTENT)
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_leave_no_wrong_cache(tmp_path):
     rng = np.random.default_rng(0)
     wanted = np.repeat(np.arange(3000) % 251, 1000).astype(np.uint8).reshape(3000, 1000)
@@ -277,6 +280,29 @@ def test_an_error_of_the_source_is_not_blamed_on_the_cache(tmp_path):
 
     with pytest.raises(OSError, match="the source is unreadable"):
         _cached(tmp_path, unreadable)
+
+
+def test_a_file_that_another_process_built_and_maps_is_taken(tmp_path, monkeypatch):
+    """Windows replaces no file that is mapped."""
+
+    def refuse(partial, path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refuse)
+        with pytest.raises(DataError, match=r"cannot write the cache folder .*Permission denied"):
+            _cached(tmp_path)
+    assert _files(tmp_path) == []
+    found = _cached(tmp_path)
+
+    def sooner(partial, path):
+        shutil.copyfile(partial, path)
+        refuse(partial, path)
+
+    monkeypatch.setattr(Path, "replace", sooner)
+    other = tmp_path / "other"
+    np.testing.assert_array_equal(_cached(other), found)
+    assert _files(other) == ONE
 
 
 def test_the_default_folder_follows_the_environment(tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def test_chunks_give_what_one_pass_gives(monkeypatch):
     mixture = gmm.random_mixture(4, 3, 0.5, seed=0)
     x, _ = mixture.sample(1000, rng())
     whole = mixture.log_prob(x), mixture.responsibilities(x), mixture.mahalanobis(x)
-    monkeypatch.setattr(gmm, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(gmm, "_BLOCK", 7)
     parts = mixture.log_prob(x), mixture.responsibilities(x), mixture.mahalanobis(x)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-300)

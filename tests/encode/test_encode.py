@@ -276,6 +276,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(vectors, tmp_path, monkey
     assert calls == []
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on(images, tmp_path):
     write_images(tmp_path / "photos", png_files(400))
     code = (

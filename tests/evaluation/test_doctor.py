@@ -9,7 +9,8 @@ import pytest
 
 from kvae.config import PARTS, resolve
 from kvae.evaluation import doctor
-from kvae.evaluation.doctor import FEATURES, PROBLEMS, SURE, Diagnosis, Finding, diagnose, report
+from kvae.evaluation.doctor import PROBLEMS, SURE, Diagnosis, Finding, diagnose, report
+from kvae.evaluation.doctor.case import FEATURES
 from kvae.options import flag
 from kvae.registry import declared
 
@@ -17,25 +18,25 @@ ROOT = Path(__file__).parents[2]
 EPOCHS = 50
 
 METRICS = {
-    "rate_nats": 120.0,
-    "distortion_nats": -9_000.0,
-    "elbo_nats": 8_880.0,
-    "elbo_nats_stderr": 3.0,
-    "train_elbo_nats": 8_885.0,
-    "reconstruction_mse": 0.02,
-    "train_reconstruction_mse": 0.010,
-    "active_units": 30,
+    "rate_nats_prior": 120.0,
+    "distortion_nats_posterior": -9_000.0,
+    "elbo_nats_prior": 8_880.0,
+    "elbo_nats_prior_stderr": 3.0,
+    "elbo_nats_prior_train": 8_885.0,
+    "mse_reconstruction": 0.02,
+    "mse_reconstruction_train": 0.010,
+    "active_units_posterior": 30,
     "latent_dim": 32,
-    "active_fraction_per_dim": [0.97] * 20 + [0.6] * 10 + [0.001] * 2,
-    "rate_per_dim_nats": [5.0] * 20 + [2.0] * 10 + [0.0] * 2,
-    "variance_ratio": 1.02,
-    "psnr_db": 22.0,
-    "constant_psnr_db": 11.0,
-    "prior_gap_nats": 1.0,
+    "active_fraction_per_dim_posterior": [0.97] * 20 + [0.6] * 10 + [0.001] * 2,
+    "rate_per_dim_nats_prior": [5.0] * 20 + [2.0] * 10 + [0.0] * 2,
+    "variance_ratio_draw": 1.02,
+    "psnr_db_reconstruction": 22.0,
+    "psnr_db_mean_image": 11.0,
+    "aggregate_gap_nats_prior": 1.0,
     **{
         f"{feature}_{kind}": value
         for feature in FEATURES
-        for kind, value in {"reconstructions": 50, "prior": 60, "sampler": 55, "floor": 3}.items()
+        for kind, value in {"reconstruction": 50, "prior": 60, "sampler": 55, "floor": 3}.items()
     },
     "memorised_fraction_sampler": 0.012,
     "memorised_fraction_prior": 0.008,
@@ -103,7 +104,7 @@ FIRST_EPOCHS = {name: values[:3] for name, values in HISTORY.items()}
 NO_SAMPLER = {"sampler": None, **{f"{f}_sampler": None for f in FEATURES}}
 OWN_PRIOR = {"sampler": "none"}
 # As of a model that goes on from its last epoch: nobody measured the training rows.
-LAST_WEIGHTS = {"train_elbo_nats": None}
+LAST_WEIGHTS = {"elbo_nats_prior_train": None}
 
 
 def _all(kind, value):
@@ -113,29 +114,30 @@ def _all(kind, value):
 # The problem that is found first, how surely, and the one change of a healthy model behind it.
 CHANGES = {
     "not finite": ("diverged", "certain", {"history": HISTORY | {"loss": [1.0, float("nan")]}}),
-    "elbo not finite": ("diverged", "certain", {"metrics": {"elbo_nats": float("-inf")}}),
+    "elbo not finite": ("diverged", "certain", {"metrics": {"elbo_nats_prior": float("-inf")}}),
     "fell": ("diverged", "likely", {
         "history": _history(_saturating(9_000, 2_000), _saturating(8_900, 1_950)),
-        "metrics": {"elbo_nats": 1_950.0, "train_elbo_nats": 1_955.0},
+        "metrics": {"elbo_nats_prior": 1_950.0, "elbo_nats_prior_train": 1_955.0},
     }),
-    "no unit": ("posterior collapse", "certain", {"metrics": {"active_units": 0}}),
-    "no rate": ("posterior collapse", "certain", {"metrics": {"rate_nats": 0.09}}),
-    "mean": ("no better than the mean", "likely", {"metrics": {"psnr_db": 11.4}}),
+    "no unit": ("posterior collapse", "certain", {"metrics": {"active_units_posterior": 0}}),
+    "no rate": ("posterior collapse", "certain", {"metrics": {"rate_nats_prior": 0.09}}),
+    "mean": ("no better than the mean", "likely", {"metrics": {"psnr_db_reconstruction": 11.4}}),
     "mean, no rate to speak of": ("no better than the mean", "certain", {
-        "metrics": {"psnr_db": 11.4, "rate_nats": 0.9, "prior_gap_nats": 0.0},
+        "metrics": {"psnr_db_reconstruction": 11.4, "rate_nats_prior": 0.9,
+                    "aggregate_gap_nats_prior": 0.0},
     }),
     "copies": ("memorisation", "likely", {"metrics": {"memorised_fraction_sampler": 0.06}}),
     "copies of many rows": ("memorisation", "possible", {
         "metrics": {"memorised_fraction_sampler": 0.016, "nearest_train_share": 0.125},
     }),
     "prior copies": ("memorisation", "certain", {"metrics": {"memorised_fraction_prior": 0.3}}),
-    "train above": ("overfitting", "certain", {"metrics": {"train_elbo_nats": 8_880 + 30.0}}),
+    "train above": ("overfitting", "certain", {"metrics": {"elbo_nats_prior_train": 8_880 + 30.0}}),
     "error a little above": ("overfitting", "possible", {
-        "metrics": {"train_elbo_nats": 8_880 + 30.0, "reconstruction_mse": 0.0126},
+        "metrics": {"elbo_nats_prior_train": 8_880 + 30.0, "mse_reconstruction": 0.0126},
         "config": {"variance": "optimal"},
     }),
     "scale overfitted": ("overfitting", "certain", {
-        "metrics": {"train_elbo_nats": 8_880 + 30.0, "reconstruction_mse": 0.0105},
+        "metrics": {"elbo_nats_prior_train": 8_880 + 30.0, "mse_reconstruction": 0.0105},
         "config": {"variance": "heteroscedastic"},
     }),
     "long past": ("overfitting", "likely", {
@@ -153,10 +155,10 @@ CHANGES = {
     "warm-up": ("training too short", "certain", {"config": {"kl_warmup_epochs": EPOCHS}}),
     "beta 4": ("beta far from 1", "certain", {"config": {"beta": 4.0}}),
     "beta 0.1": ("beta far from 1", "certain", {"config": {"beta": 0.1}}),
-    "variance 3": ("variance too large", "likely", {"metrics": {"variance_ratio": 3.0}}),
-    "variance 8": ("variance too large", "certain", {"metrics": {"variance_ratio": 8.0}}),
-    "variance 1/3": ("variance too small", "likely", {"metrics": {"variance_ratio": 1 / 3}}),
-    "variance 1/8": ("variance too small", "certain", {"metrics": {"variance_ratio": 1 / 8}}),
+    "variance 3": ("variance too large", "likely", {"metrics": {"variance_ratio_draw": 3.0}}),
+    "variance 8": ("variance too large", "certain", {"metrics": {"variance_ratio_draw": 8.0}}),
+    "variance 1/3": ("variance too small", "likely", {"metrics": {"variance_ratio_draw": 1 / 3}}),
+    "variance 1/8": ("variance too small", "certain", {"metrics": {"variance_ratio_draw": 1 / 8}}),
     "not fitted": ("dead sampler", "certain", {"metrics": {"sampler": "none"}}),
     "sampler as the prior": ("dead sampler", "likely", {
         "metrics": _all("sampler", 90.0) | _all("prior", 90.0),
@@ -171,7 +173,7 @@ CHANGES = {
         "metrics": {"not_finite_samples_prior": 3, **NO_SAMPLER}, "config": {"sampler": "none"},
     }),
     "moments far from the prior": ("prior gap", "likely", {
-        "metrics": {"prior_moments_kl_nats": 7.0, "prior_gap_nats": None, **NO_SAMPLER},
+        "metrics": {"moments_kl_nats_prior": 7.0, "aggregate_gap_nats_prior": None, **NO_SAMPLER},
         "config": {"sampler": "none"},
     }),
     "sampler covers less than training rows": ("dead sampler", "possible", {
@@ -185,22 +187,25 @@ CHANGES = {
         "metrics": {"coverage_sampler": 0.3} | _all("sampler", 60.0),
     }),
     "gap": ("prior gap", "likely", {
-        "metrics": {"prior_gap_nats": 7.0, **NO_SAMPLER}, "config": {"sampler": "none"},
+        "metrics": {"aggregate_gap_nats_prior": 7.0, **NO_SAMPLER}, "config": {"sampler": "none"},
     }),
     "gap in samples": ("prior gap", "likely", {
         "metrics": NO_SAMPLER | _all("prior", 80.0), "config": {"sampler": "none"},
     }),
     "bridged gap": ("prior gap", "possible", {"metrics": _all("prior", 90.0)}),
-    "bridged gap in nats": ("prior gap", "possible", {"metrics": {"prior_gap_nats": 7.0}}),
+    "bridged gap in nats": (
+        "prior gap", "possible", {"metrics": {"aggregate_gap_nats_prior": 7.0}},
+    ),
     "spike": ("unstable training", "likely", {"history": _history(SPIKE, HISTORY["val_elbo"])}),
     "few rates": ("few units", "likely", {
-        "metrics": {"rate_per_dim_nats": [60.0, 60.0] + [0.0] * 30},
+        "metrics": {"rate_per_dim_nats_prior": [60.0, 60.0] + [0.0] * 30},
     }),
-    "few active": ("few units", "possible", {"metrics": {"active_units": 8}}),
+    "few active": ("few units", "possible", {"metrics": {"active_units_posterior": 8}}),
     "all full": ("latent space too small", "likely", {
         "metrics": {
-            "active_fraction_per_dim": [0.95] * 4, "latent_dim": 4, "active_units": 4,
-            "rate_per_dim_nats": [30.0] * 4, "psnr_db": 18.0,
+            "active_fraction_per_dim_posterior": [0.95] * 4, "latent_dim": 4,
+            "active_units_posterior": 4,
+            "rate_per_dim_nats_prior": [30.0] * 4, "psnr_db_reconstruction": 18.0,
         },
         "config": {"latent_dim": 4},
     }),
@@ -219,7 +224,7 @@ def test_one_change_of_a_healthy_model_is_one_finding(case):
 def test_a_sampler_is_of_use_where_it_is_far_nearer_than_the_prior(sampler, is_dead):
     """Twice the reconstructions' distance is far, but not if the prior's is ten times theirs."""
     key = "frechet_attributes_"
-    metrics = {f"{key}reconstructions": 6.0, f"{key}floor": 6.0, f"{key}prior": 60.0}
+    metrics = {f"{key}reconstruction": 6.0, f"{key}floor": 6.0, f"{key}prior": 60.0}
     metrics[f"{key}sampler"] = 6.0 * sampler
     found = _changed(
         metrics={name: None for name in METRICS if name.startswith(FEATURES)} | metrics
@@ -242,8 +247,8 @@ def test_every_problem_is_brought_about_above():
 @pytest.mark.parametrize(
     "change",
     [
-        {"metrics": {"rate_nats": 0.11, "prior_gap_nats": 0.0, "train_elbo_nats": None}},
-        {"metrics": {"psnr_db": 11.51}},
+        {"metrics": {"rate_nats_prior": 0.11, "aggregate_gap_nats_prior": 0.0,
+        "elbo_nats_prior_train": None}}, {"metrics": {"psnr_db_reconstruction": 11.51}},
         {"metrics": {"memorised_fraction_sampler": 0.05}},
         {"metrics": {"memorised_fraction_sampler": 0.014, "nearest_train_share": 0.125}},
         # Few test rows: the bound that 1% of them keep is chance.
@@ -251,18 +256,18 @@ def test_every_problem_is_brought_about_above():
                      "nearest_train_share": 0.125}},
         # A calibrated variance makes hundreds of nats of a small difference in error.
         {
-            "metrics": {"train_elbo_nats": 8_880 + 300.0, "reconstruction_mse": 0.0125},
+            "metrics": {"elbo_nats_prior_train": 8_880 + 300.0, "mse_reconstruction": 0.0125},
             "config": {"variance": "optimal"},
         },
-        {"metrics": {"train_elbo_nats": 8_880 + 30.0, "train_elbo_nats_stderr": 6.0}},
+        {"metrics": {"elbo_nats_prior_train": 8_880 + 30.0, "elbo_nats_prior_train_stderr": 6.0}},
         # Chance puts even perfect samples as far from few test rows as other data are.
-        {"metrics": _all("floor", 60) | _all("reconstructions", 5) | _all("prior", 66)},
+        {"metrics": _all("floor", 60) | _all("reconstruction", 5) | _all("prior", 66)},
         {"metrics": {"not_finite_samples_sampler": 0}},
         {"config": {"kl_cycle_epochs": 2 * EPOCHS - 2}},
         # Within 5 standard errors of the difference, 4.24 nats each; then within a tenth of the
         # rate, though beyond chance.
-        {"metrics": {"train_elbo_nats": 8_880 + 21.0}},
-        {"metrics": {"train_elbo_nats": 8_880 + 11.9, "elbo_nats_stderr": 0.1}},
+        {"metrics": {"elbo_nats_prior_train": 8_880 + 21.0}},
+        {"metrics": {"elbo_nats_prior_train": 8_880 + 11.9, "elbo_nats_prior_stderr": 0.1}},
         # A peak past 60% of the run; a loss of 5% of the gain at most; training that fell too.
         {"history": _history(RISING_TRAIN, _bent(30, 600.0))},
         {"history": _history(RISING_TRAIN, _bent(20, 300.0))},
@@ -270,20 +275,20 @@ def test_every_problem_is_brought_about_above():
         {"history": {n: v[:5] for n, v in _history([5.0] * 5, [5.0] * 5).items()}},
         {"config": {"beta": 2.0}},
         {"config": {"beta": 0.5}},
-        {"metrics": {"variance_ratio": 2.0}},
-        {"metrics": {"variance_ratio": 0.5}},
-        {"metrics": {"prior_gap_nats": 6.0}},
-        {"metrics": {"prior_gap_nats": 3.0, "rate_nats": 10.0}},
+        {"metrics": {"variance_ratio_draw": 2.0}},
+        {"metrics": {"variance_ratio_draw": 0.5}},
+        {"metrics": {"aggregate_gap_nats_prior": 6.0}},
+        {"metrics": {"aggregate_gap_nats_prior": 3.0, "rate_nats_prior": 10.0}},
         {"metrics": _all("prior", 75.0)},
         {"metrics": _all("sampler", 66.0)},
         # A sampler is not to blame for reconstructions that are as bad.
-        {"metrics": _all("sampler", 99.0) | _all("prior", 100.0) | _all("reconstructions", 90.0)},
+        {"metrics": _all("sampler", 99.0) | _all("prior", 100.0) | _all("reconstruction", 90.0)},
         {"metrics": {"coverage_sampler": 0.325} | _all("sampler", 60.0)},
         # Reconstructions cover what their images do; and few samples of the prior may hit more.
-        {"metrics": {"coverage_sampler": 0.3, "coverage_reconstructions": 0.95}},
+        {"metrics": {"coverage_sampler": 0.3, "coverage_reconstruction": 0.95}},
         {"metrics": {"coverage_sampler": 0.3, "coverage_prior": 0.65}},
         {"metrics": {"coverage_sampler": 0.4, "coverage_floor": 0.8}},
-        {"metrics": {"active_units": 9}},
+        {"metrics": {"active_units_posterior": 9}},
         {"history": _history(np.array(SPIKE) + [690.0 * (i == 30) for i in range(EPOCHS)], LINE)
          | {"val_elbo": HISTORY["val_elbo"], "val_loss": HISTORY["val_loss"]}},
     ],
@@ -297,21 +302,25 @@ def test_what_is_within_the_bounds_is_no_finding(change):
 
 def test_the_last_active_units_of_a_small_space_are_not_full_when_the_error_is_small():
     full = dict(CHANGES["all full"][2]["metrics"])
-    for healthy in ({"psnr_db": 19.0}, {"active_fraction_per_dim": [0.95, 0.95, 0.95, 0.89]}):
+    for healthy in (
+        {"psnr_db_reconstruction": 19.0},
+        {"active_fraction_per_dim_posterior": [0.95, 0.95, 0.95, 0.89]},
+    ):
         assert _names(_changed(metrics=full | healthy)) == []
     large = full | {
-        "active_fraction_per_dim": [0.95] * 9, "latent_dim": 9, "active_units": 9,
-        "rate_per_dim_nats": [13.0] * 9,
+        "active_fraction_per_dim_posterior": [0.95] * 9, "latent_dim": 9,
+        "active_units_posterior": 9,
+        "rate_per_dim_nats_prior": [13.0] * 9,
     }  # fmt: skip
     assert [finding.sure for finding in _changed(metrics=large)] == ["possible"]
 
 
 # What no other metric tells of.
 ALONE = {
-    "active_fraction_per_dim": {"latent space too small"},
-    "variance_ratio": {"variance too large", "variance too small"},
-    "psnr_db": {"latent space too small", "no better than the mean"},
-    "constant_psnr_db": {"latent space too small", "no better than the mean"},
+    "active_fraction_per_dim_posterior": {"latent space too small"},
+    "variance_ratio_draw": {"variance too large", "variance too small"},
+    "psnr_db_reconstruction": {"latent space too small", "no better than the mean"},
+    "psnr_db_mean_image": {"latent space too small", "no better than the mean"},
 }
 
 
@@ -329,7 +338,7 @@ def test_without_any_number_nothing_is_looked_for():
 
 
 def test_a_check_without_its_number_is_not_named():
-    found = diagnose({"rate_nats": 3.0}, config={}, history={})
+    found = diagnose({"rate_nats_prior": 3.0}, config={}, history={})
     assert found.looked_for == ("diverged", "posterior collapse")
     assert report(found) == "nothing wrong found; looked for: diverged, posterior collapse"
 
@@ -337,7 +346,7 @@ def test_a_check_without_its_number_is_not_named():
 def test_the_participation_ratio_is_that_of_the_rates():
     # (9 + 3)^2 / (81 + 3 * 1) = 12^2 / 84: 1.7 dimensions.
     rates = [9.0, 1.0, 1.0, 1.0] + [0.0] * 16
-    found = _changed(metrics={"rate_per_dim_nats": rates, "active_units": None})
+    found = _changed(metrics={"rate_per_dim_nats_prior": rates, "active_units_posterior": None})
     assert _names(found) == ["few units"]
     assert "About 1.7 of 20 latent dimensions" in found[0].evidence
     assert "--latent-dim 4" in found[0].advice
@@ -347,7 +356,7 @@ def test_the_first_feature_measured_is_the_one_that_counts():
     attributes = "frechet_attributes"
     better = FEATURES[: FEATURES.index(attributes)]
     assert _names(_changed(metrics={f"{attributes}_prior": 300.0})) == []
-    kinds = ("reconstructions", "prior", "sampler")
+    kinds = ("reconstruction", "prior", "sampler")
     taken = {f"{feature}_{kind}": None for feature in better for kind in kinds}
     found = _changed(metrics={**taken, f"{attributes}_prior": 300.0})
     assert _names(found) == ["prior gap"]
@@ -356,8 +365,9 @@ def test_the_first_feature_measured_is_the_one_that_counts():
 
 def test_a_collapse_by_beta_is_blamed_on_beta_and_comes_first():
     found = _changed(
-        metrics={"active_units": 0, "rate_nats": 0.01, "psnr_db": 11.1,
-                 "rate_per_dim_nats": [0.0003] * 32, "prior_gap_nats": 0.0},
+        metrics={"active_units_posterior": 0, "rate_nats_prior": 0.01, "psnr_db_reconstruction":
+        11.1,
+                 "rate_per_dim_nats_prior": [0.0003] * 32, "aggregate_gap_nats_prior": 0.0},
         config={"beta": 50.0, "variance": 0.1},
     )  # fmt: skip
     assert _names(found) == ["posterior collapse", "no better than the mean", "beta far from 1"]
@@ -367,7 +377,7 @@ def test_a_collapse_by_beta_is_blamed_on_beta_and_comes_first():
 
 
 def test_a_model_that_was_hardly_trained_is_told_to_go_on():
-    asleep = {"active_units": 0}
+    asleep = {"active_units_posterior": 0}
     assert "--epochs" not in _changed(metrics=asleep)[0].advice
     found = _changed(metrics=asleep, history=FIRST_EPOCHS, config={"epochs": 3})
     assert _names(found) == ["posterior collapse", "training too short"]
@@ -381,7 +391,7 @@ def test_a_model_that_was_hardly_trained_is_told_to_go_on():
 def test_little_training_was_too_little_where_only_the_mean_was_learned(change):
     sure = {}
     for gain in (0.4, 0.6):
-        found = _changed(metrics={"psnr_db": 11.0 + gain}, **change)
+        found = _changed(metrics={"psnr_db_reconstruction": 11.0 + gain}, **change)
         sure[gain] = {one.problem: one.sure for one in found}["training too short"]
     assert sure == {0.4: "likely", 0.6: "possible"}
 
@@ -394,12 +404,12 @@ def test_beta_and_a_fixed_variance_are_one_number():
 
 
 def test_a_fixed_variance_is_told_what_it_should_be():
-    (found,) = _changed(metrics={"variance_ratio": 8.0}, config={"variance": 0.08})
+    (found,) = _changed(metrics={"variance_ratio_draw": 8.0}, config={"variance": 0.08})
     assert found.advice == "Try --variance optimal, or --variance 0.01 in place of 0.08."
-    (found,) = _changed(metrics={"variance_ratio": 8.0}, config={"variance": "shared"})
+    (found,) = _changed(metrics={"variance_ratio_draw": 8.0}, config={"variance": "shared"})
     assert "--variance optimal" in found.advice
     for learned in ("optimal", "heteroscedastic"):
-        (found,) = _changed(metrics={"variance_ratio": 8.0}, config={"variance": learned})
+        (found,) = _changed(metrics={"variance_ratio_draw": 8.0}, config={"variance": learned})
         assert "--variance" not in found.advice
 
 
@@ -416,12 +426,12 @@ def test_a_fixed_variance_is_told_what_it_should_be():
     ],
 )
 def test_nothing_is_advised_that_is_there_already_or_refused(option, value, absent):
-    (found,) = _changed(metrics={"active_units": 0}, config={option: value})
+    (found,) = _changed(metrics={"active_units_posterior": 0}, config={option: value})
     assert absent not in found.advice
 
 
 def test_a_gap_that_no_sampler_bridged_is_left_to_the_prior():
-    metrics = {"prior_gap_nats": 7.0, "sampler": "none"}
+    metrics = {"aggregate_gap_nats_prior": 7.0, "sampler": "none"}
     (found,) = _changed(metrics=metrics, config={"sampler": "auto"})
     assert (found.problem, found.sure) == ("prior gap", "likely")
     assert found.advice == "Try --prior vamp or --prior flow."
@@ -430,7 +440,10 @@ def test_a_gap_that_no_sampler_bridged_is_left_to_the_prior():
 
 
 def test_other_likelihoods_have_no_variance_to_set():
-    change = {"metrics": {"variance_ratio": 8.0}, "config": {"likelihood": "discretized-logistic"}}
+    change = {
+        "metrics": {"variance_ratio_draw": 8.0},
+        "config": {"likelihood": "discretized-logistic"},
+    }
     found = _changed(**change)
     assert found == []
     assert not any(name.startswith("variance") for name in found.looked_for)
@@ -530,8 +543,8 @@ def test_the_best_epoch_is_named():
 
 def test_what_is_only_possible_stands_last():
     found = _changed(
-        metrics={"active_units": 8, "variance_ratio": 8.0, "prior_gap_nats": 7.0},
-        history=FIRST_EPOCHS, config={"epochs": 3},
+        metrics={"active_units_posterior": 8, "variance_ratio_draw": 8.0,
+        "aggregate_gap_nats_prior": 7.0}, history=FIRST_EPOCHS, config={"epochs": 3},
     )  # fmt: skip
     assert _names(found) == ["variance too large", "training too short", "prior gap", "few units"]
     assert [finding.sure for finding in found] == ["certain", "possible", "possible", "possible"]
@@ -546,7 +559,7 @@ def test_an_epoch_that_was_kept_is_no_overfitting():
     (found,) = _changed(history=_history(RISING_TRAIN, _bent(20, 600.0)))
     assert found.evidence.endswith("; the weights are not overfitted.")
     assert found.advice == "Try --epochs 21: it takes less time."
-    far = {"train_elbo_nats": 8_880 + 30.0}
+    far = {"elbo_nats_prior_train": 8_880 + 30.0}
     (found,) = _changed(history=_history(RISING_TRAIN, _bent(20, 600.0)), metrics=far)
     assert found.sure == "certain"
     assert "of training rows is 30 nats above" in found.evidence
@@ -558,8 +571,8 @@ def test_beta_0_has_no_fixed_variance_of_the_same_means():
 
 
 WORKING_SAMPLER = {
-    **_all("prior", 228.7), **_all("sampler", 21.4), **_all("reconstructions", 19.6),
-    "coverage_prior": 0.10, "coverage_sampler": 0.40, "coverage_reconstructions": 0.85,
+    **_all("prior", 228.7), **_all("sampler", 21.4), **_all("reconstruction", 19.6),
+    "coverage_prior": 0.10, "coverage_sampler": 0.40, "coverage_reconstruction": 0.85,
 }  # fmt: skip
 
 
@@ -588,12 +601,12 @@ def test_a_sampler_between_prior_and_reconstructions_is_alive():
 
 def test_a_figure_that_is_not_finite_is_as_good_as_missing():
     rates = [60.0, float("nan")] + [0.0] * 30
-    for metrics in ({"rate_per_dim_nats": rates}, {"variance_ratio": float("inf")}):
+    for metrics in ({"rate_per_dim_nats_prior": rates}, {"variance_ratio_draw": float("inf")}):
         assert _changed(metrics=metrics) == []
 
 
 def test_the_surer_of_two_signs_is_told_whichever_comes_first():
-    few = {"rate_per_dim_nats": [20.0] * 7 + [0.0] * 25, "active_units": 2}
+    few = {"rate_per_dim_nats_prior": [20.0] * 7 + [0.0] * 25, "active_units_posterior": 2}
     (found,) = _changed(metrics=few)
     assert (found.problem, found.sure) == ("few units", "likely")
     metrics = _all("sampler", 200.0)
@@ -618,9 +631,13 @@ def test_the_words_name_options_that_exist(case):
             assert sentence[0].isupper() or sentence.startswith("--") or sentence[0].isdigit()
 
 
+def _texts():
+    """The files of the doctor."""
+    return [path.read_text() for path in Path(doctor.__file__).parent.glob("*.py")]
+
+
 def test_every_option_that_may_be_advised_exists():
-    text = Path(doctor.__file__).read_text()
-    strings = [node.value for node in ast.walk(ast.parse(text))
+    strings = [node.value for text in _texts() for node in ast.walk(ast.parse(text))
                if isinstance(node, ast.Constant) and isinstance(node.value, str)]  # fmt: skip
     named = {found for string in strings for found in FLAG.findall(string)}
     assert len(named) > 10
@@ -628,7 +645,9 @@ def test_every_option_that_may_be_advised_exists():
 
 
 def test_a_report_is_numbered_and_narrow():
-    found = _changed(metrics={"active_units": 0, "variance_ratio": 8.0}, config={"beta": 50.0})
+    found = _changed(
+        metrics={"active_units_posterior": 0, "variance_ratio_draw": 8.0}, config={"beta": 50.0}
+    )
     text = report(found)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 88
@@ -657,7 +676,7 @@ def test_a_report_takes_a_plain_list_too():
 
 
 def test_the_thresholds_say_why():
-    lines = Path(doctor.__file__).read_text().splitlines()
+    lines = "\n".join(_texts()).splitlines()
     constants = [line for line in lines if re.match(r"[A-Z][A-Z_, ]+ = \d", line)]
     assert len(constants) > 20
     assert all("  # " in line for line in constants)

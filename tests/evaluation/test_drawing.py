@@ -56,17 +56,25 @@ def dataset(mixture, *, known=True, label_names=None):
 
 def curve(gap=None):
     point = {"num_draws": 1, "rows": 60, "bound_nats": -3.0, "bound_nats_stderr": 0.1}
-    return [point if gap is None else point | {"gap_nats": gap, "gap_nats_stderr": 0.01}]
+    return [
+        point if gap is None else point | {"gap_nats_prior": gap, "gap_nats_prior_stderr": 0.01}
+    ]
 
 
-LATENT = {"active_fraction_per_dim": [0.9], "rate_nats": 2.1, "distortion_nats": 2.9}
+LATENT = {
+    "active_fraction_per_dim_posterior": [0.9],
+    "rate_nats_prior": 2.1,
+    "distortion_nats_posterior": 2.9,
+}
 
 
 def metrics_of(mixture, *suffixes):
     found = {"num_generated": 10_000, **LATENT}
-    for suffix in ("", *suffixes):
+    for suffix in ("_prior", *suffixes):
         found[f"bound_curve{suffix}"] = curve(0.5)
-        found[f"mode_shares{suffix}"] = (mixture.weights * (0.9 if suffix else 1.0)).tolist()
+        found[f"mode_shares{suffix}"] = (
+            mixture.weights * (0.9 if suffix == "_sampler" else 1.0)
+        ).tolist()
         found[f"mode_captured{suffix}"] = [True] * mixture.num_components
     return found
 
@@ -124,7 +132,10 @@ def test_a_mixture_gets_all_figures_the_same_ones_each_time(tmp_path, mixture):
 
 def test_data_without_a_truth_get_no_figures_of_one(tmp_path, mixture, asked):
     draw(
-        tmp_path, Served(mixture), dataset(mixture, known=False), LATENT | {"bound_curve": curve()}
+        tmp_path,
+        Served(mixture),
+        dataset(mixture, known=False),
+        LATENT | {"bound_curve_prior": curve()},
     )
     assert asked.keys() == VECTOR_FIGURES | {"bound.png"}
     (true_x, component, generated, likeliest, _), _ = asked["generation.png"]
@@ -191,13 +202,18 @@ def test_the_map_is_coloured_by_the_label_with_the_names_of_its_classes(tmp_path
 
 
 def test_the_dimensions_are_drawn_by_rate_where_that_is_known(tmp_path, mixture, asked):
-    metrics = metrics_of(mixture) | {"active_fraction_per_dim": [0.9, 0.005]}
+    metrics = metrics_of(mixture) | {"active_fraction_per_dim_posterior": [0.9, 0.005]}
     draw(tmp_path, Served(mixture), dataset(mixture), metrics)
     shown, active, _, unit = asked["rates.png"][0]
     np.testing.assert_array_equal(shown, [0.9, 0.005])
     np.testing.assert_array_equal(active, [True, False])
     assert "spread" in unit
-    draw(tmp_path, Served(mixture), dataset(mixture), metrics | {"rate_per_dim_nats": [2.0, 0.1]})
+    draw(
+        tmp_path,
+        Served(mixture),
+        dataset(mixture),
+        metrics | {"rate_per_dim_nats_prior": [2.0, 0.1]},
+    )
     shown, _, _, unit = asked["rates.png"][0]
     np.testing.assert_array_equal(shown, [2.0, 0.1])
     assert unit == "rate, nats"

@@ -111,7 +111,7 @@ def test_each_set_is_held_against_the_test_images(known):
     # Only the mean moves, by 68 levels in both features.
     assert metrics["frechet_known_prior"] == pytest.approx(2 * (68 / 255) ** 2, rel=0.1)
     darker = 2 * (0.1 * 128 / 255) ** 2
-    assert metrics["frechet_known_reconstructions"] == pytest.approx(darker, rel=0.2)
+    assert metrics["frechet_known_reconstruction"] == pytest.approx(darker, rel=0.2)
     assert metrics["precision_sampler"] > 0.9 > 0.3 > metrics["precision_prior"]
     assert metrics["coverage_sampler"] > 0.9 > 0.3 > metrics["coverage_prior"]
     assert protocol["features"] == "brightness and slope"
@@ -219,7 +219,7 @@ def test_fewer_samples_are_held_against_as_few_test_images():
 def test_parts_of_a_set_make_the_same_moments(monkeypatch, known):
     at_once(monkeypatch, 70)
     metrics, _ = measured(Served(), data())
-    for key in ("frechet_known_reconstructions", "frechet_known_floor"):
+    for key in ("frechet_known_reconstruction", "frechet_known_floor"):
         assert metrics[key] == pytest.approx(known[0][key], rel=1e-6, abs=1e-12)
 
 
@@ -360,5 +360,5 @@ def test_the_rows_whose_neighbours_are_looked_for_are_of_all_classes(monkeypatch
     test = Split(np.concatenate([dark, bright]))  # sorted by class
     dataset = Dataset("images", test, dataset.valid, test, {})
     metrics, _ = measured(Served(), dataset)
-    assert metrics["coverage_reconstructions"] > 0.2
+    assert metrics["coverage_reconstruction"] > 0.2
     assert metrics["recall_floor"] > 0.8

@@ -86,63 +86,70 @@ def truth_and_less():
 
 def test_the_truth_has_no_gap_and_its_bound_rises_as_its_weights_say(truth_and_less):
     metrics, _ = truth_and_less
-    curve = metrics["bound_curve"]
+    curve = metrics["bound_curve_prior"]
     assert [(p["num_draws"], p["rows"]) for p in curve] == [
         (1, 1200), (10, 1200), (100, 1200), (500, 1200), (500, 1000), (5000, 1000)
     ]  # fmt: skip
     assert curve[0]["gap_nats"] == pytest.approx(SPREAD**2 / 2, abs=4 * curve[0]["gap_nats_stderr"])
-    assert metrics["gap_nats"] == curve[3]["gap_nats"]
-    assert metrics["gap_nats_stderr"] == curve[3]["gap_nats_stderr"]
-    assert metrics["gap_nats"] == pytest.approx(
-        np.expm1(SPREAD**2) / 1000, abs=4 * metrics["gap_nats_stderr"]
+    assert metrics["gap_nats_prior"] == curve[3]["gap_nats"]
+    assert metrics["gap_nats_prior_stderr"] == curve[3]["gap_nats_stderr"]
+    assert metrics["gap_nats_prior"] == pytest.approx(
+        np.expm1(SPREAD**2) / 1000, abs=4 * metrics["gap_nats_prior_stderr"]
     )
-    assert metrics["log_likelihood_nats"] == curve[3]["bound_nats"]
-    assert metrics["gap_is_a_bug"] is False
-    assert metrics["elbo_nats"] == pytest.approx(
-        metrics["true_log_likelihood_nats"] - SPREAD**2 / 2, abs=0.03
+    assert metrics["log_likelihood_nats_prior"] == curve[3]["bound_nats"]
+    assert metrics["gap_is_a_bug_prior"] is False
+    assert metrics["elbo_nats_prior"] == pytest.approx(
+        metrics["true_log_density_nats_test"] - SPREAD**2 / 2, abs=0.03
     )
-    assert metrics["distortion_nats"] == pytest.approx(-metrics["elbo_nats"] - 0.75)
+    assert metrics["distortion_nats_posterior"] == pytest.approx(-metrics["elbo_nats_prior"] - 0.75)
     # The rate is the same everywhere: all that varies is in the distortion.
-    assert metrics["distortion_nats_stderr"] == pytest.approx(metrics["elbo_nats_stderr"])
-    assert metrics["rate_nats_stderr"] == 0
+    assert metrics["distortion_nats_posterior_stderr"] == pytest.approx(
+        metrics["elbo_nats_prior_stderr"]
+    )
+    assert metrics["rate_nats_prior_stderr"] == 0
 
 
 def test_the_share_of_the_draws_that_count(truth_and_less):
     # E[w]^2 / E[w^2] of log-normal weights.
     metrics, _ = truth_and_less
     assert metrics["effective_sample_draws"] == 64
-    assert metrics["effective_sample_fraction"] == pytest.approx(np.exp(-(SPREAD**2)), rel=0.03)
-    assert metrics["effective_sample_fraction_p5"] < metrics["effective_sample_fraction"] - 0.05
+    assert metrics["effective_sample_fraction_prior"] == pytest.approx(
+        np.exp(-(SPREAD**2)), rel=0.03
+    )
+    assert (
+        metrics["effective_sample_fraction_prior_p5"]
+        < metrics["effective_sample_fraction_prior"] - 0.05
+    )
     assert metrics["effective_sample_fraction_sampler"] == pytest.approx(1)
-    assert metrics["effective_sample_fraction_p5_sampler"] == pytest.approx(1)
+    assert metrics["effective_sample_fraction_sampler_p5"] == pytest.approx(1)
     equal, _ = measured(Fake(TRUTH, spread=0.0), num_draws=2)
-    assert equal["effective_sample_fraction_p5"] == pytest.approx(1)
+    assert equal["effective_sample_fraction_prior_p5"] == pytest.approx(1)
 
 
 def test_samples_of_the_prior_and_of_the_sampler_are_never_mixed(truth_and_less):
     metrics, protocol = truth_and_less
-    assert (metrics["modes_captured"], metrics["modes_captured_sampler"]) == (4, 0)
+    assert (metrics["modes_captured_prior"], metrics["modes_captured_sampler"]) == (4, 0)
     assert metrics["mode_shares_sampler"][1] < 1e-3
-    assert metrics["mode_shares"] == pytest.approx(TRUTH.weights, abs=0.02)
+    assert metrics["mode_shares_prior"] == pytest.approx(TRUTH.weights, abs=0.02)
     weight = TRUTH.weights[1]
     assert metrics["weights_kl_nats_sampler"] == pytest.approx(-np.log1p(-weight), rel=0.01)
     assert metrics["largest_relative_weight_error_sampler"] == pytest.approx(1, abs=1e-3)
     for name in ("sliced_wasserstein_ratio", "energy_distance_ratio"):
-        assert 0.4 < metrics[name] < 2
+        assert 0.4 < metrics[f"{name}_prior"] < 2
         assert metrics[f"{name}_sampler"] > 4
         assert metrics[f"{name}_sampler_stderr"] > 0
     assert metrics["gap_nats_sampler"] > 10 * metrics["gap_nats_sampler_stderr"] > 0
-    assert metrics["gap_nats"] < 0.01
+    assert metrics["gap_nats_prior"] < 0.01
     assert metrics["bound_curve_sampler"][3]["gap_nats"] == metrics["gap_nats_sampler"]
     assert protocol["sampler"] == "flow"
 
 
 def test_the_log_density_of_samples_stands_beside_that_of_test_points(truth_and_less):
     metrics, _ = truth_and_less
-    found, error = (metrics[f"generated_true_log_density_nats{end}"] for end in ("", "_stderr"))
-    expected = metrics["test_true_log_density_nats"]
-    assert expected == metrics["true_log_likelihood_nats"]
-    both = np.hypot(error, metrics["test_true_log_density_nats_stderr"])
+    found, error = (metrics[f"true_log_density_nats_prior{end}"] for end in ("", "_stderr"))
+    expected = metrics["true_log_density_nats_test"]
+    assert expected == metrics["true_log_density_nats_test"]
+    both = np.hypot(error, metrics["true_log_density_nats_test_stderr"])
     assert found == pytest.approx(expected, abs=4 * both)
 
 
@@ -151,7 +158,7 @@ def test_latents_that_are_the_data_separate_labels_as_well_as_the_data(truth_and
     for name in ("knn_accuracy", "silhouette", "ari"):
         assert metrics[f"{name}_latent"] == metrics[f"{name}_x"]
     assert metrics["knn_accuracy_latent"] > 0.99
-    assert metrics["bayes_accuracy"] > 0.999
+    assert metrics["accuracy_bayes"] > 0.999
     assert metrics["ari_bayes"] > 0.999
 
 
@@ -173,7 +180,7 @@ def test_without_a_sampler_no_key_speaks_of_one():
     metrics, protocol = measured(Fake(TRUTH), num_draws=20)
     assert not [name for name in metrics if "sampler" in name]
     assert protocol["sampler"] == "none"
-    assert [point["num_draws"] for point in metrics["bound_curve"]] == [1, 10, 20]
+    assert [point["num_draws"] for point in metrics["bound_curve_prior"]] == [1, 10, 20]
 
 
 def test_a_sampler_without_a_density_has_samples_alone():
@@ -184,19 +191,19 @@ def test_a_sampler_without_a_density_has_samples_alone():
         "energy_distance_sampler", "energy_distance_ratio_sampler",
         "modes_captured_sampler", "outlier_fraction_sampler", "weights_kl_nats_sampler",
         "largest_relative_weight_error_sampler", "mode_shares_sampler", "mode_captured_sampler",
-        "generated_true_log_density_nats_sampler",
+        "true_log_density_nats_sampler",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("shift", "is_a_bug"), [(0.5, True), (-0.5, False)])
 def test_a_gap_far_below_zero_is_found(shift, is_a_bug):
     metrics, _ = measured(Fake(TRUTH, without(TRUTH, 1), shift=shift), num_draws=100)
-    assert metrics["gap_nats"] == pytest.approx(-shift, abs=0.02)
-    assert metrics["gap_is_a_bug"] is is_a_bug
+    assert metrics["gap_nats_prior"] == pytest.approx(-shift, abs=0.02)
+    assert metrics["gap_is_a_bug_prior"] is is_a_bug
     # The component that is missing costs far more than the shift.
     assert metrics["gap_is_a_bug_sampler"] is False
     metrics, _ = measured(Fake(without(TRUTH, 1), TRUTH, shift=shift), num_draws=100)
-    assert metrics["gap_is_a_bug"] is False
+    assert metrics["gap_is_a_bug_prior"] is False
     assert metrics["gap_is_a_bug_sampler"] is is_a_bug
 
 
@@ -209,15 +216,15 @@ def test_a_table_has_distances_and_labels_but_no_truth():
     assert not [
         name for name in metrics if name.startswith("gap") or "true" in name or "mode" in name
     ]
-    assert "bayes_accuracy" not in metrics
-    assert sorted(metrics["bound_curve"][0]) == [
+    assert "accuracy_bayes" not in metrics
+    assert sorted(metrics["bound_curve_prior"][0]) == [
         "bound_nats", "bound_nats_stderr", "num_draws", "rows"
     ]  # fmt: skip
     assert len(metrics["bound_curve_sampler"]) == 6
-    assert 0.4 < metrics["sliced_wasserstein_ratio"] < 2
+    assert 0.4 < metrics["sliced_wasserstein_ratio_prior"] < 2
     assert metrics["energy_distance_ratio_sampler"] > 4
     assert metrics["knn_accuracy_x"] > 0.99
-    assert metrics["sliced_wasserstein"] < 1
+    assert metrics["sliced_wasserstein_prior"] < 1
     assert "train rows" in protocol["two_sample_ratio"]
     assert protocol["rows"]["generated"] == 5 * 1200
 
@@ -226,10 +233,11 @@ def test_every_number_is_explained(truth_and_less):
     _, protocol = truth_and_less
     assert protocol["rows"] == {"test": 1200, "log_likelihood": 1200, "generated": 10_000}
     for name in (
-        "gap_nats", "bound_curve", "effective_sample_fraction", "active_units", "modes_captured",
-        "outlier_fraction", "generated_true_log_density_nats", "sliced_wasserstein",
-        "energy_distance", "two_sample_ratio", "knn_accuracy_latent", "silhouette_latent",
-        "ari_latent", "suffix_sampler", "elbo_distortion_rate", "log_likelihood",
+        "gap_nats_prior", "bound_curve_prior", "effective_sample_fraction_prior",
+        "active_units_posterior", "modes_captured_prior",
+        "outlier_fraction_prior", "true_log_density_nats_prior", "sliced_wasserstein_prior",
+        "energy_distance_prior", "two_sample_ratio", "knn_accuracy_latent", "silhouette_latent",
+        "ari_latent", "names", "elbo_distortion_rate", "log_likelihood",
     ):  # fmt: skip
         assert len(protocol[name]) > 20
     assert "fresh true points" in protocol["two_sample_ratio"]
@@ -261,13 +269,13 @@ def test_images_have_one_bound_and_no_distances():
     assert "log_likelihood_nats_sampler_stderr" in metrics
     assert not [name for name in metrics if "curve" in name or "wasserstein" in name]
     assert not [name for name in metrics if "knn" in name or name.startswith("gap")]
-    assert metrics["psnr_db"] == 100
+    assert metrics["psnr_db_reconstruction"] == 100
     # The likelihood believes its squared error twice as large as it is.
-    assert metrics["squared_error_at_draws"] == pytest.approx(0.04, rel=1e-4)
-    assert metrics["variance_ratio"] == pytest.approx(2, rel=1e-4)
-    assert metrics["variance_ratio_interval"] == pytest.approx([2, 2], rel=1e-4)
+    assert metrics["mse_draw"] == pytest.approx(0.04, rel=1e-4)
+    assert metrics["variance_ratio_draw"] == pytest.approx(2, rel=1e-4)
+    assert metrics["variance_ratio_draw_interval"] == pytest.approx([2, 2], rel=1e-4)
     constant = np.square(x / 255 - (x / 255).mean(axis=0)).mean(axis=(1, 2, 3))
-    assert metrics["constant_psnr_db"] == pytest.approx((-10 * np.log10(constant)).mean())
+    assert metrics["psnr_db_mean_image"] == pytest.approx((-10 * np.log10(constant)).mean())
     assert not [name for name in metrics if "precision" in name]  # nothing that judges was given
 
 
@@ -278,8 +286,10 @@ def test_the_gap_between_posteriors_and_prior_is_the_mean_log_ratio_of_densities
     x = dataset.test.x
     # The fake's log-weights have noise, whose exponential has mean 1, for the prior alone.
     expected = (fake.sampler.log_prob(x) - TRUTH.log_prob(x)).mean() + SPREAD**2 / 2
-    assert metrics["prior_gap_nats"] == pytest.approx(expected, abs=4 * SPREAD / np.sqrt(1200))
-    assert "prior_gap_nats" not in measured(Fake(TRUTH), dataset, num_draws=2)[0]
+    assert metrics["aggregate_gap_nats_prior"] == pytest.approx(
+        expected, abs=4 * SPREAD / np.sqrt(1200)
+    )
+    assert "aggregate_gap_nats_prior" not in measured(Fake(TRUTH), dataset, num_draws=2)[0]
 
 
 def test_rates_by_dimension_are_given_where_they_mean_something():
@@ -296,13 +306,13 @@ def test_rates_by_dimension_are_given_where_they_mean_something():
     ):  # fmt: skip
         fake.metadata["config"] = {"prior": prior, "posterior": posterior}
         metrics, _ = measured(fake, dataset, num_draws=2)
-        assert ("rate_per_dim_nats" in metrics) == is_given
-        assert ("mutual_information_nats" in metrics) == (posterior == "diagonal")
+        assert ("rate_per_dim_nats_prior" in metrics) == is_given
+        assert ("mutual_information_nats_posterior" in metrics) == (posterior == "diagonal")
     fake.metadata["config"] = {"prior": "standard_normal", "posterior": "diagonal"}
     metrics, _ = measured(fake, dataset, num_draws=2)
     expected = 0.5 * (np.square(dataset.test.x).mean(axis=0) + 1e-4 - 1 - np.log(1e-4))
-    np.testing.assert_allclose(metrics["rate_per_dim_nats"], expected, rtol=1e-4)
-    assert len(metrics["active_fraction_per_dim"]) == metrics["latent_dim"] == 2
+    np.testing.assert_allclose(metrics["rate_per_dim_nats_prior"], expected, rtol=1e-4)
+    assert len(metrics["active_fraction_per_dim_posterior"]) == metrics["latent_dim"] == 2
 
 
 def test_the_elbo_of_train_rows_is_of_train_rows():
@@ -310,15 +320,15 @@ def test_the_elbo_of_train_rows_is_of_train_rows():
     far = dataset.train.x + 30
     moved = Dataset("vectors", Split(far), dataset.valid, dataset.test, dataset.card, "component")
     metrics, _ = measured(Fake(TRUTH), moved, num_draws=2)
-    assert metrics["train_elbo_nats"] == pytest.approx(TRUTH.log_prob(far).mean(), rel=0.02)
-    assert metrics["train_elbo_nats"] < metrics["elbo_nats"] - 100
+    assert metrics["elbo_nats_prior_train"] == pytest.approx(TRUTH.log_prob(far).mean(), rel=0.02)
+    assert metrics["elbo_nats_prior_train"] < metrics["elbo_nats_prior"] - 100
 
 
 def test_one_label_and_few_test_points_are_measured_too():
     metrics, _ = measured(Fake(without_all_but_one()), mixture_data(without_all_but_one(), 10), 2)
     assert "knn_accuracy_latent" not in metrics
-    assert metrics["modes_captured"] == 1
-    assert np.isfinite(metrics["energy_distance_ratio"])
+    assert metrics["modes_captured_prior"] == 1
+    assert np.isfinite(metrics["energy_distance_ratio_prior"])
 
 
 def without_all_but_one():
@@ -330,7 +340,12 @@ def test_one_seed_gives_the_same_numbers_and_another_others():
     first = measured(fake, dataset, 20)[0]
     assert measured(fake, dataset, 20)[0] == first
     other = measured(fake, dataset, 20, seed=1)[0]
-    for name in ("elbo_nats", "gap_nats", "sliced_wasserstein", "mode_shares"):
+    for name in (
+        "elbo_nats_prior",
+        "gap_nats_prior",
+        "sliced_wasserstein_prior",
+        "mode_shares_prior",
+    ):
         assert other[name] != first[name]
 
 
@@ -351,7 +366,7 @@ def test_the_error_of_the_elbo_is_that_of_rows_whose_draws_average_out(spread):
     dataset = mixture_data(num_test=2000)
     metrics, _ = measured(Fake(TRUTH, spread=spread), dataset, 2)
     variance = TRUTH.log_prob(dataset.test.x).var(ddof=1) + spread**2 / 4  # of four draws a row
-    assert metrics["elbo_nats_stderr"] == pytest.approx(
+    assert metrics["elbo_nats_prior_stderr"] == pytest.approx(
         np.sqrt(variance / 2000), rel=0.1 if spread else 1e-9
     )
 
@@ -402,9 +417,9 @@ def test_with_as_many_test_as_train_rows_a_ratio_has_no_error():
     assert protocol["num_references"] == 1
     assert "of 1 reference samples" in protocol["two_sample_ratio"]
     for name in ("sliced_wasserstein", "energy_distance"):
-        for suffix in ("", "_sampler"):
-            assert metrics[f"{name}_ratio{suffix}"] > 0
-            assert f"{name}_ratio{suffix}_stderr" not in metrics
+        for density in ("prior", "sampler"):
+            assert metrics[f"{name}_ratio_{density}"] > 0
+            assert f"{name}_ratio_{density}_stderr" not in metrics
     assert protocol["data_card"] == {"name": "arrays", "counts": {"test": 200}}
 
 
@@ -413,7 +428,7 @@ def test_a_large_test_split_is_measured_on_some_random_rows(monkeypatch):
     dataset = mixture_data(num_test=300)
     metrics, protocol = measured(Fake(TRUTH), dataset, 2)
     assert protocol["rows"]["log_likelihood"] == 70
-    assert {point["rows"] for point in metrics["bound_curve"]} == {70}
+    assert {point["rows"] for point in metrics["bound_curve_prior"]} == {70}
     truth = TRUTH.log_prob(dataset.test.x)
-    assert metrics["true_log_likelihood_nats"] != pytest.approx(truth[:70].mean(), abs=1e-6)
-    assert metrics["true_log_likelihood_nats"] == pytest.approx(truth.mean(), abs=1)
+    assert metrics["true_log_density_nats_test"] != pytest.approx(truth[:70].mean(), abs=1e-6)
+    assert metrics["true_log_density_nats_test"] == pytest.approx(truth.mean(), abs=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kvae import features
-from kvae.data import Dataset, Split
+from kvae.data import Dataset, Split, rows
 from kvae.errors import UsageError
 from kvae.features import FEATURES, FeatureNet, attributes, feature_net, inception
 from kvae.registry import Member
@@ -90,13 +90,13 @@ def test_learned_features_are_of_images_of_one_size(net):
 
 
 def test_features_that_are_not_finite_are_an_error():
-    extract = features.extractor(lambda x: np.full((len(x), 2), np.inf), 2, 4)
+    extract = features.extractor(lambda x: np.full((len(x), 2), np.inf), 2, most=4)
     with pytest.raises(ValueError, match="features must be finite"):
         extract(np.zeros((5, 8, 8, 1), np.uint8))
 
 
 def test_batches_are_smaller_where_images_are_larger(monkeypatch):
-    monkeypatch.setattr(features, "_MAX_NUMBERS", 1000)
+    monkeypatch.setattr(rows, "MOST_NUMBERS", 1000)
     sizes = []
 
     def first_pixel(x):
@@ -107,7 +107,8 @@ def test_batches_are_smaller_where_images_are_larger(monkeypatch):
         sizes.clear()
         x = np.zeros((12, size, size, 1), np.uint8)
         x[:, 0, 0, 0] = np.arange(12)
-        np.testing.assert_array_equal(features.extractor(first_pixel, 1, 5)(x)[:, 0], np.arange(12))
+        extract = features.extractor(first_pixel, 1, most=5)
+        np.testing.assert_array_equal(extract(x)[:, 0], np.arange(12))
         assert sizes == batches
 
 

@@ -139,38 +139,43 @@ def halves(codes, factors):
 
 def test_ideal_codes_are_used_alone():
     found = dci(*halves(ideal(FACTORS), FACTORS), seed=0)
-    for part in ("disentanglement", "completeness", "informativeness", "informativeness_train"):
-        assert found[f"dci_{part}"] == pytest.approx(1, abs=1e-6)
+    for part in ("disentanglement", "completeness", "informativeness"):
+        assert found[f"dci_{part}_posterior"] == pytest.approx(1, abs=1e-6)
+    assert found["dci_informativeness_posterior_train"] == pytest.approx(1, abs=1e-6)
 
 
 def test_codes_that_carry_nothing_are_not_used():
     noise = np.random.default_rng(1).standard_normal((len(FACTORS), 12))
     found = dci(*halves(np.hstack([noise, ideal(FACTORS)]), FACTORS), seed=0)
-    assert found["dci_disentanglement"] > 0.99 and found["dci_completeness"] > 0.99
+    assert (
+        found["dci_disentanglement_posterior"] > 0.99 and found["dci_completeness_posterior"] > 0.99
+    )
 
 
 def test_codes_given_twice_are_disentangled_but_not_complete():
     factors = grid(4, 4, repeats=25)
     found = dci(*halves(np.hstack([factors, factors]), factors), seed=0)
-    assert found["dci_disentanglement"] == pytest.approx(1, abs=1e-6)
+    assert found["dci_disentanglement_posterior"] == pytest.approx(1, abs=1e-6)
     # Each factor is served by two of four codes.
-    assert found["dci_completeness"] == pytest.approx(0.5, abs=0.03)
+    assert found["dci_completeness_posterior"] == pytest.approx(0.5, abs=0.03)
 
 
 def test_turned_codes_are_informative_but_not_disentangled():
     factors = grid(5, 5, repeats=20)
     found = dci(*halves(turned(factors), factors), seed=0)
-    assert found["dci_informativeness"] == 1
-    assert found["dci_disentanglement"] < 0.05 and found["dci_completeness"] < 0.05
+    assert found["dci_informativeness_posterior"] == 1
+    assert (
+        found["dci_disentanglement_posterior"] < 0.05 and found["dci_completeness_posterior"] < 0.05
+    )
 
 
 def test_constant_codes_tell_no_more_than_chance():
     known, hidden = np.array([[0, 0]] * 6 + [[1, 2]] * 4), np.array([[0, 0]] * 3 + [[1, 1]] * 7)
     found = dci(np.ones((10, 4)), known, np.ones((10, 4)), hidden, seed=0)
-    assert found["dci_disentanglement"] == found["dci_completeness"] == 0
-    assert found["dci_informativeness_chance"] == pytest.approx(0.3)
-    assert found["dci_informativeness"] == pytest.approx(0.3)
-    assert found["dci_informativeness_train"] == pytest.approx(0.6)
+    assert found["dci_disentanglement_posterior"] == found["dci_completeness_posterior"] == 0
+    assert found["dci_informativeness_posterior_chance"] == pytest.approx(0.3)
+    assert found["dci_informativeness_posterior"] == pytest.approx(0.3)
+    assert found["dci_informativeness_posterior_train"] == pytest.approx(0.6)
 
 
 def test_informativeness_is_that_of_the_test_rows():
@@ -178,8 +183,12 @@ def test_informativeness_is_that_of_the_test_rows():
     wrong = factors.copy()
     wrong[:, 0] = 1 - wrong[:, 0]
     found = dci(factors, factors, factors, wrong, seed=0)
-    assert found["dci_informativeness_train"] == 1
-    assert found["dci_informativeness"] == found["dci_informativeness_chance"] == 0.5
+    assert found["dci_informativeness_posterior_train"] == 1
+    assert (
+        found["dci_informativeness_posterior"]
+        == found["dci_informativeness_posterior_chance"]
+        == 0.5
+    )
 
 
 def test_dci_of_random_codes_from_its_definition():
@@ -196,11 +205,11 @@ def test_dci_of_random_codes_from_its_definition():
         for j in range(2)
     ]
     matrix = np.stack([forest.feature_importances_ for forest in forests], axis=1)
-    assert found["dci_disentanglement"] == disentanglement(matrix)
-    assert found["dci_completeness"] == completeness(matrix)
+    assert found["dci_disentanglement_posterior"] == disentanglement(matrix)
+    assert found["dci_completeness_posterior"] == completeness(matrix)
     right = [forests[j].predict(codes[250:]) == factors[250:, j] for j in range(2)]
-    assert found["dci_informativeness"] == pytest.approx(np.mean(right))
-    assert 0.05 < found["dci_disentanglement"] < 0.95
+    assert found["dci_informativeness_posterior"] == pytest.approx(np.mean(right))
+    assert 0.05 < found["dci_disentanglement_posterior"] < 0.95
     assert found == dci(*split, seed=3) != dci(*split, seed=4)
 
 
@@ -228,13 +237,21 @@ def test_ideal_codes_always_vote_right():
         return [4.0, 1.0, 1.0] * ideal(factors)
 
     found = voted(batches_of(encode, 4, 3, 5), 3, encode(FACTORS).var(0))
-    assert found == {"factor_vae": 1, "factor_vae_train": 1, "factor_vae_dimensions": 3}
+    assert found == {
+        "factor_vae_posterior": 1,
+        "factor_vae_posterior_train": 1,
+        "factor_vae_dimensions_posterior": 3,
+    }
 
     def twice(factors):
         return np.hstack([encode(factors), -encode(factors), np.full((len(factors), 1), 0.5)])
 
     found = voted(batches_of(twice, 4, 3, 5), 3, twice(FACTORS).var(0))
-    assert found == {"factor_vae": 1, "factor_vae_train": 1, "factor_vae_dimensions": 6}
+    assert found == {
+        "factor_vae_posterior": 1,
+        "factor_vae_posterior_train": 1,
+        "factor_vae_dimensions_posterior": 6,
+    }
 
 
 def test_codes_without_the_factors_vote_by_chance():
@@ -242,17 +259,19 @@ def test_codes_without_the_factors_vote_by_chance():
     found = voted(
         lambda chosen, _: noise.standard_normal((len(chosen), 16, 3)), 4, np.ones(3), 400, 400
     )
-    assert found["factor_vae"] == pytest.approx(0.25, abs=0.09)
+    assert found["factor_vae_posterior"] == pytest.approx(0.25, abs=0.09)
 
 
 def test_dimensions_that_hardly_vary_take_no_part():
     codes = batches_of(ideal, 4, 3, 5)
-    assert voted(codes, 3, [0.0, 0.0499**2, 0.0])["factor_vae"] == 0
-    assert voted(codes, 3, [0.0, 0.0499**2, 0.0])["factor_vae_dimensions"] == 0
-    assert voted(codes, 3, [0.0, 0.0501**2, 0.0])["factor_vae_dimensions"] == 1
+    assert voted(codes, 3, [0.0, 0.0499**2, 0.0])["factor_vae_posterior"] == 0
+    assert voted(codes, 3, [0.0, 0.0499**2, 0.0])["factor_vae_dimensions_posterior"] == 0
+    assert voted(codes, 3, [0.0, 0.0501**2, 0.0])["factor_vae_dimensions_posterior"] == 1
     # Two of the three factors are known, the third is guessed.
     found = voted(codes, 3, [0.0, *ideal(FACTORS).var(0)[1:]], 300, 300)
-    assert found["factor_vae_dimensions"] == 2 and 0.6 < found["factor_vae"] < 0.9
+    assert (
+        found["factor_vae_dimensions_posterior"] == 2 and 0.6 < found["factor_vae_posterior"] < 0.9
+    )
 
 
 def test_votes_from_their_definition():
@@ -274,9 +293,9 @@ def test_votes_from_their_definition():
             votes.append((min(ratios, key=ratios.get), factor))
     train, test = votes[:120], votes[120:]
     best = {d: max(range(3), key=lambda k: train.count((d, k))) for d in (0, 1, 3, 4)}
-    for name, some in (("factor_vae_train", train), ("factor_vae", test)):
+    for name, some in (("factor_vae_posterior_train", train), ("factor_vae_posterior", test)):
         assert found[name] == pytest.approx(np.mean([best[d] == k for d, k in some]))
-    assert 0.35 < found["factor_vae"] < 0.95
+    assert 0.35 < found["factor_vae_posterior"] < 0.95
     chosen = np.bincount([factor for _, factor in votes], minlength=3)
     # Six standard errors of 190 thirds.
     assert np.abs(chosen - 190 / 3).max() < 6 * math.sqrt(190 * 2 / 9)

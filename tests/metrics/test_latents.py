@@ -95,10 +95,10 @@ def test_a_linear_gaussian_encoder_has_the_closed_forms(rng):
     information = 0.5 * (log_det - np.log(variance).sum())
     correlation = 0.5 * (np.log(diagonal).sum() - log_det)
     divergence = 0.5 * (diagonal - 1 - np.log(diagonal)).sum()
-    assert metrics["mutual_information_nats"] == pytest.approx(information, abs=0.05)
-    assert metrics["total_correlation_nats"] == pytest.approx(correlation, abs=0.05)
-    assert metrics["dimension_wise_kl_nats"] == pytest.approx(divergence, abs=0.05)
-    assert metrics["mutual_information_saturated"] is False
+    assert metrics["mutual_information_nats_posterior"] == pytest.approx(information, abs=0.05)
+    assert metrics["total_correlation_nats_posterior"] == pytest.approx(correlation, abs=0.05)
+    assert metrics["dimension_wise_kl_nats_prior"] == pytest.approx(divergence, abs=0.05)
+    assert metrics["mutual_information_saturated_posterior"] is False
     assert min(information, correlation, divergence) > 0.1
 
 
@@ -107,15 +107,19 @@ def test_the_three_parts_are_the_whole_rate_at_the_draws(rng):
     metrics, draws = _aggregate(mean, variance, rng=rng)
     log_q = -0.5 * (np.log(variance) + (draws - mean) ** 2 / variance)
     rate = (log_q + 0.5 * draws**2).sum(1).mean()
-    parts = ("mutual_information_nats", "total_correlation_nats", "dimension_wise_kl_nats")
+    parts = (
+        "mutual_information_nats_posterior",
+        "total_correlation_nats_posterior",
+        "dimension_wise_kl_nats_prior",
+    )
     assert sum(metrics[name] for name in parts) == pytest.approx(rate)
 
 
 def test_identical_independent_posteriors_tell_nothing(rng):
     metrics, _ = _aggregate(np.full((60, 3), 0.7), np.array([0.2, 1.0, 3.0]), rng=rng)
-    assert metrics["mutual_information_nats"] == pytest.approx(0, abs=1e-12)
-    assert metrics["total_correlation_nats"] == pytest.approx(0, abs=1e-12)
-    assert not metrics["mutual_information_saturated"]
+    assert metrics["mutual_information_nats_posterior"] == pytest.approx(0, abs=1e-12)
+    assert metrics["total_correlation_nats_posterior"] == pytest.approx(0, abs=1e-12)
+    assert not metrics["mutual_information_saturated_posterior"]
 
 
 @pytest.mark.parametrize(
@@ -128,11 +132,11 @@ def test_posteriors_far_apart_tell_the_group_and_no_more(rng, group, saturated):
     # The entropy of the groups; each pair lacks a quarter of log 2 of the log 8 of eight rows.
     shares = np.unique(group, return_counts=True)[1] / 8
     entropy = -(shares * np.log(shares)).sum()
-    assert metrics["mutual_information_nats"] == pytest.approx(entropy)
-    assert metrics["mutual_information_limit_nats"] == pytest.approx(math.log(8))
-    assert metrics["mutual_information_saturated"] is saturated
+    assert metrics["mutual_information_nats_posterior"] == pytest.approx(entropy)
+    assert metrics["mutual_information_limit_nats_posterior"] == pytest.approx(math.log(8))
+    assert metrics["mutual_information_saturated_posterior"] is saturated
     # Each dimension tells the group, so that knowing one leaves nothing of the other.
-    assert metrics["total_correlation_nats"] == pytest.approx(entropy)
+    assert metrics["total_correlation_nats_posterior"] == pytest.approx(entropy)
 
 
 def test_at_most_two_thousand_random_rows_are_taken(rng):
@@ -142,13 +146,13 @@ def test_at_most_two_thousand_random_rows_are_taken(rng):
     metrics, _ = _aggregate(mean, 1.0, rng=rng)
     share = 500 / count
     entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
-    assert metrics["mutual_information_limit_nats"] == pytest.approx(math.log(2_000))
-    assert metrics["mutual_information_nats"] == pytest.approx(entropy, rel=0.1)
+    assert metrics["mutual_information_limit_nats_posterior"] == pytest.approx(math.log(2_000))
+    assert metrics["mutual_information_nats_posterior"] == pytest.approx(entropy, rel=0.1)
 
 
 def test_another_prior_has_no_dimension_wise_divergence(rng):
     metrics, _ = _aggregate(np.zeros((9, 1)), 1.0, rng=rng, standard_normal_prior=False)
-    assert "dimension_wise_kl_nats" not in metrics
+    assert "dimension_wise_kl_nats_prior" not in metrics
 
 
 def test_impossible_draws_are_an_error():
@@ -182,14 +186,14 @@ def test_the_moments_of_the_prior_are_no_gap(rng):
     # Far from normal, and yet without a gap: only the moments count.
     signs = np.array([[-1.0], [1.0]] * 10)
     for some in (draws, signs):
-        found = gaussian_prior_gap(some)["prior_moments_kl_nats"]
+        found = gaussian_prior_gap(some)["moments_kl_nats_prior"]
         assert found == pytest.approx(-_by_chance(*some.shape), rel=0.1)
 
 
 def test_the_gap_is_the_divergence_of_two_normals(rng):
     root = np.array([[2.0, 0, 0], [0.5, 1.0, 0], [0.0, -0.3, 0.4]])
     shift = np.array([0.5, -1.0, 2.0])
-    found = gaussian_prior_gap(_whitened(rng) @ root.T + shift)["prior_moments_kl_nats"]
+    found = gaussian_prior_gap(_whitened(rng) @ root.T + shift)["moments_kl_nats_prior"]
     covariance = root @ root.T
     truth = 0.5 * (np.trace(covariance) + shift @ shift - 3 - np.linalg.slogdet(covariance)[1])
     assert found + _by_chance(500, 3) == pytest.approx(truth, abs=1e-3)
@@ -198,7 +202,7 @@ def test_the_gap_is_the_divergence_of_two_normals(rng):
 @pytest.mark.parametrize(("rows", "dim"), [(400, 10), (60, 20)])
 def test_chance_is_taken_off(rng, rows, dim):
     found = [
-        gaussian_prior_gap(rng.standard_normal((rows, dim)))["prior_moments_kl_nats"]
+        gaussian_prior_gap(rng.standard_normal((rows, dim)))["moments_kl_nats_prior"]
         for _ in range(200)
     ]
     assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(200) < 0.1 * _by_chance(rows, dim)

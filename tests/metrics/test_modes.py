@@ -152,8 +152,8 @@ def test_the_true_log_density_of_samples_by_hand():
     # 0 and one standard deviation away: half a nat less; their mean has a quarter as its error.
     assert found == pytest.approx(
         {
-            "generated_true_log_density_nats": at - 0.25,
-            "generated_true_log_density_nats_stderr": 0.25,
+            "true_log_density_nats": at - 0.25,
+            "true_log_density_nats_stderr": 0.25,
         }
     )
 
@@ -163,9 +163,9 @@ def test_true_samples_have_minus_the_entropy_and_narrow_ones_more():
     points = mixture.sample(100_000, np.random.default_rng(0))[0]
     entropy = 1 + np.log(2 * np.pi) + np.log(3)
     found = true_log_density(points, mixture)
-    error = found["generated_true_log_density_nats_stderr"]
-    assert found["generated_true_log_density_nats"] == pytest.approx(-entropy, abs=4 * error)
-    narrow = true_log_density(0.5 * points, mixture)["generated_true_log_density_nats"]
+    error = found["true_log_density_nats_stderr"]
+    assert found["true_log_density_nats"] == pytest.approx(-entropy, abs=4 * error)
+    narrow = true_log_density(0.5 * points, mixture)["true_log_density_nats"]
     # The squared distance, 2 on average, shrinks to a quarter: 0.75 nats.
     assert narrow == pytest.approx(-entropy + 0.75, abs=0.02)
     with pytest.raises(ValueError, match="generated must be finite: 1 of 4"):

@@ -69,7 +69,7 @@ def test_distances_that_differ_by_rounding_alone_are_equal():
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_it_is_the_dense_computation(monkeypatch, k, shift):
-    monkeypatch.setattr(neighbours, "_ROWS_AT_ONCE", 32)
+    monkeypatch.setattr(neighbours, "_BLOCK", 32)
     real, fake = normal(150), 0.8 * normal(97, mean=shift, seed=1)
     assert manifold_metrics(real, fake, k=k) == pytest.approx(dense(real, fake, k))
     assert manifold_metrics(fake, real, k=k) == pytest.approx(dense(fake, real, k))
@@ -90,7 +90,7 @@ def test_one_manifold_judges_many_sets():
 
 
 def test_blocks_smaller_than_k_lose_no_neighbour(monkeypatch):
-    monkeypatch.setattr(neighbours, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(neighbours, "_BLOCK", 4)
     real, fake = normal(30), normal(21, seed=1)
     assert manifold_metrics(real, fake, k=6) == pytest.approx(dense(real, fake, 6))
 
@@ -146,7 +146,7 @@ def test_an_offset_that_dwarfs_the_distances_changes_nothing(dtype, offset):
 
 @pytest.mark.parametrize("k", [1, 5, 101])
 def test_the_nearest_are_those_of_all_blocks(monkeypatch, k):
-    monkeypatch.setattr(neighbours, "_ROWS_AT_ONCE", 16)
+    monkeypatch.setattr(neighbours, "_BLOCK", 16)
     points, references = normal(70), normal(101, seed=1)
     distance, index = nearest(points, references, k)
     between = cdist(points, references)

@@ -8,14 +8,20 @@ from kvae.metrics import protocol
 @pytest.mark.parametrize(
     ("module", "constant", "value", "key", "words"),
     [
-        ("curve", "LONG_DRAWS", 777, "bound_curve", "777 draws, of their own"),
-        ("curve", "CURVE_DRAWS", (1, 77), "bound_curve", "beside 77 draws of the same rows"),
-        ("likelihood", "BUG_STDERRS", 7, "gap_nats", "by over 7 of them"),
-        ("likelihood", "LOW_QUANTILE", 0.07, "effective_sample_fraction", "7% quantile"),
-        ("likelihood", "MAX_WEIGHT_ROWS", 77, "effective_sample_fraction", "at most 77 random"),
+        ("curve", "LONG_DRAWS", 777, "bound_curve_prior", "777 draws, of their own"),
+        ("curve", "CURVE_DRAWS", (1, 77), "bound_curve_prior", "beside 77 draws of the same rows"),
+        ("likelihood", "BUG_STDERRS", 7, "gap_nats_prior", "by over 7 of them"),
+        ("likelihood", "LOW_QUANTILE", 0.07, "effective_sample_fraction_prior", "7% quantile"),
+        (
+            "likelihood",
+            "MAX_WEIGHT_ROWS",
+            77,
+            "effective_sample_fraction_prior",
+            "at most 77 random",
+        ),
         ("separation", "MAX_NEIGHBOUR_ROWS", 77, "knn_accuracy_latent", "at most 77 random"),
         ("separation", "NUM_INITS", 7, "ari_latent", "best of 7 starts"),
-        ("two_sample", "MAX_COMPARED_ROWS", 77, "sliced_wasserstein", "points, at most 77"),
+        ("two_sample", "MAX_COMPARED_ROWS", 77, "sliced_wasserstein_prior", "points, at most 77"),
         ("two_sample", "NUM_COMPARED", 7, "two_sample_ratio", "of 7 generated samples"),
     ],
 )
@@ -23,7 +29,7 @@ def test_the_words_follow_the_constants(module, constant, value, key, words, mon
     with monkeypatch.context() as patch:
         patch.setattr(f"kvae.metrics.{module}.{constant}", value)
         changed = importlib.reload(protocol)
-        keys = {key, "sliced_wasserstein"}
+        keys = {key, "sliced_wasserstein_prior"}
         found = changed.descriptions(keys, known_truth=True, num_references=3)
     importlib.reload(protocol)
     assert words in found[key]

@@ -18,28 +18,34 @@ def test_an_error_of_a_tenth_everywhere_is_20_db():
     metrics = reconstruction_metrics(x, x + 0.1, images=True)
     # Flat images: no covariance, (2 a b + C1) / (a^2 + b^2 + C1) of their levels is left.
     ssim = (2 * 0.5 * 0.6 + 1e-4) / (0.5**2 + 0.6**2 + 1e-4)
-    expected = {"reconstruction_mse": 0.01, "psnr_db": 20, "ssim": ssim}
+    expected = {
+        "mse_reconstruction": 0.01,
+        "psnr_db_reconstruction": 20,
+        "ssim_reconstruction": ssim,
+    }
     for name, value in expected.items():
-        rounding = 3e-4 if name == "ssim" else 1e-12
+        rounding = 3e-4 if name == "ssim_reconstruction" else 1e-12
         assert metrics.pop(name) == pytest.approx(value, abs=rounding)
         assert metrics.pop(f"{name}_interval") == pytest.approx([value, value], abs=rounding)
-    assert metrics == pytest.approx({"psnr_db_p5": 20, "psnr_db_p95": 20})
+    assert metrics == pytest.approx(
+        {"psnr_db_reconstruction_p5": 20, "psnr_db_reconstruction_p95": 20}
+    )
 
 
 def test_psnr_is_the_mean_over_images_not_the_psnr_of_the_mean():
     x = np.full((2, 4, 4, 1), 0.5)
     errors = np.array([0.1, 0.01]).reshape(2, 1, 1, 1)
     metrics = reconstruction_metrics(x, x + errors, images=True)
-    assert metrics["psnr_db"] == pytest.approx((20 + 40) / 2)
-    assert metrics["reconstruction_mse"] == pytest.approx((0.01 + 0.0001) / 2)
+    assert metrics["psnr_db_reconstruction"] == pytest.approx((20 + 40) / 2)
+    assert metrics["mse_reconstruction"] == pytest.approx((0.01 + 0.0001) / 2)
 
 
 def test_an_exact_copy_counts_100_db():
     x = images(2)
     half = x.copy()
     half[0] = np.clip(x[0], 0, 0)
-    assert reconstruction_metrics(x, x, images=True)["psnr_db"] == 100
-    assert reconstruction_metrics(x, half, images=True)["psnr_db"] == pytest.approx(
+    assert reconstruction_metrics(x, x, images=True)["psnr_db_reconstruction"] == 100
+    assert reconstruction_metrics(x, half, images=True)["psnr_db_reconstruction"] == pytest.approx(
         50 - 5 * np.log10(np.square(x[0].astype(np.float64)).mean())
     )
 
@@ -47,9 +53,9 @@ def test_an_exact_copy_counts_100_db():
 def test_vectors_have_a_squared_error_in_their_own_units_and_no_psnr():
     x = np.array([[0.0, 100.0], [3.0, 4.0]])
     metrics = reconstruction_metrics(x, np.zeros((2, 2)), images=False)
-    assert metrics.pop("reconstruction_mse") == (10_000 + 9 + 16) / 4
+    assert metrics.pop("mse_reconstruction") == (10_000 + 9 + 16) / 4
     # Of two rows 500 of 1,000 resamples take both, 250 each one twice.
-    assert metrics == {"reconstruction_mse_interval": [12.5, 5000]}
+    assert metrics == {"mse_reconstruction_interval": [12.5, 5000]}
 
 
 def test_many_rows_in_float32_lose_nothing():
@@ -58,7 +64,7 @@ def test_many_rows_in_float32_lose_nothing():
     reconstruction[0] = 1e4
     expected = (1e8 + 3000 * np.float64(np.float32(0.1)) ** 2) / 3001
     metrics = reconstruction_metrics(x, reconstruction, images=False)
-    assert metrics["reconstruction_mse"] == pytest.approx(expected, rel=1e-12)
+    assert metrics["mse_reconstruction"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_bytes_ranges_shapes_and_nan_are_errors():
@@ -160,15 +166,15 @@ def test_means_intervals_and_quantiles_are_those_of_the_rows():
     rows = row_errors(x, worse, images=True)
     metrics = reconstruction_metrics(x, worse, images=True, seed=5)
     for name in ("mse", "psnr_db", "ssim"):
-        key = "reconstruction_mse" if name == "mse" else name
+        key = f"{name}_reconstruction"
         assert metrics[key] == rows[name].mean()
         assert metrics[f"{key}_interval"] == list(bootstrap_interval(rows[name], seed=5))
         assert metrics[f"{key}_interval"][0] < metrics[key] < metrics[f"{key}_interval"][1]
     ordered = np.sort(rows["psnr_db"])
-    assert ordered[1] <= metrics["psnr_db_p5"] <= ordered[2]
-    assert ordered[-3] <= metrics["psnr_db_p95"] <= ordered[-2]
+    assert ordered[1] <= metrics["psnr_db_reconstruction_p5"] <= ordered[2]
+    assert ordered[-3] <= metrics["psnr_db_reconstruction_p95"] <= ordered[-2]
     again = reconstruction_metrics(x, worse, images=True, seed=6)
-    assert again["ssim_interval"] != metrics["ssim_interval"]
+    assert again["ssim_reconstruction_interval"] != metrics["ssim_reconstruction_interval"]
 
 
 def test_the_rounding_of_float32_is_as_it_was_afterwards():

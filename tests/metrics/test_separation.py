@@ -51,7 +51,7 @@ def test_two_overlapping_normals_come_near_their_bayes_rate():
     limit = bayes_metrics(x, component, mixture)
     # The boundary is 0, the error Phi(-1); the ARI of equal halves with accuracy a is (2a - 1)^2.
     accuracy = norm.cdf(1)
-    assert limit["bayes_accuracy"] == pytest.approx(accuracy, abs=0.01)
+    assert limit["accuracy_bayes"] == pytest.approx(accuracy, abs=0.01)
     assert limit["ari_bayes"] == pytest.approx((2 * accuracy - 1) ** 2, abs=0.02)
     found = separation_metrics(x, component, seed=0)
     assert accuracy - 0.03 < found["knn_accuracy"] < accuracy + 0.005

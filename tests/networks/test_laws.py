@@ -1,12 +1,14 @@
 """Laws that every kind of network obeys, at every size."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
 
 import kvae
 from kvae.errors import UsageError
-from kvae.networks import NETWORKS, facts
+from kvae.networks import NETWORKS, conv_large, facts
 from kvae.options import arguments
 
 SHAPES = [(8, 8, 1), (9, 13, 3), (28, 28, 1), (33, 47, 2), (64, 64, 3), (100, 75, 3)]
@@ -18,12 +20,14 @@ PAIRS = [
 ]
 
 
-def _pair(name, shape, extra=0, dtype="float32", **options):
+def _pair(name, shape, extra=0, dtype="float32", filters=(4, 8, 8, 16), **options):
+    """Encoder and decoder; the large network with few filters, unless they are given."""
     nets, declared = NETWORKS[name].load(), NETWORKS[name].options
     values = {option.name: option.default for option in declared}
     options = {**values, "hidden_units": (16,), "width": 8, **options}
     own = {**arguments(declared, options), "dtype": dtype}
-    return nets.encoder(shape, 5, 10, **own), nets.decoder(5, shape, shape[-1] + extra, **own)
+    with mock.patch.object(conv_large, "_FILTERS", filters):
+        return nets.encoder(shape, 5, 10, **own), nets.decoder(5, shape, shape[-1] + extra, **own)
 
 
 def _small(name):
@@ -103,7 +107,7 @@ def test_conv_at_64_is_the_network_of_the_report():
 
 
 def test_conv_large_at_64_is_the_network_of_the_papers():
-    encoder, decoder = _pair("conv-large", (64, 64, 3))
+    encoder, decoder = _pair("conv-large", (64, 64, 3), filters=conv_large._FILTERS)
     assert _sizes(encoder, keras.layers.Conv2D) == [
         (32, 32, 128), (16, 16, 256), (8, 8, 512), (4, 4, 1024)
     ]  # fmt: skip

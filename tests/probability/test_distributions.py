@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from kvae.metrics import latents
 from kvae.probability.distributions import (
     Affine,
     Bernoulli,
@@ -12,6 +13,7 @@ from kvae.probability.distributions import (
     FullNormal,
     below_diagonal,
     event_size,
+    kl_to_standard_normal,
     lower_triangular,
     sum_event,
 )
@@ -156,6 +158,34 @@ def test_a_full_normal_is_scipys(rng):
     np.testing.assert_allclose(full.entropy(), [e.entropy() for e in expected], rtol=1e-4)
     log_prob = [e.logpdf(row) for e, row in zip(expected, x, strict=True)]
     np.testing.assert_allclose(full.log_prob(x), log_prob, rtol=1e-4)
+
+
+def test_the_kl_to_a_standard_normal_is_one_with_numpys(rng):
+    full, expected = _full(rng)
+    moments = full.mean(), full.variance()
+    found = kl_to_standard_normal(*moments, full.entropy())
+    log_dets = [np.linalg.slogdet(e.cov)[1] for e in expected]
+    numpys = latents.kl_to_standard_normal(*(np.asarray(each) for each in moments), log_dets)
+    np.testing.assert_allclose(found, numpys, rtol=1e-5)
+    for place, normal in enumerate(expected):
+        draws = normal.rvs(20_000, random_state=place)
+        ratio = normal.logpdf(draws) - stats.norm.logpdf(draws).sum(axis=1)
+        stderr = ratio.std() / math.sqrt(len(draws))
+        assert numpys[place] == pytest.approx(ratio.mean(), abs=5 * stderr)
+
+
+def test_each_element_has_its_kl_to_a_standard_normal(rng):
+    mean, variance = _normal(rng, shape=(4,))
+    normal = DiagonalNormal(mean, variance)
+    parts = kl_to_standard_normal(
+        mean[..., None], variance[..., None], normal.entropy_per_element()
+    )
+    assert parts.shape == mean.shape
+    whole = kl_to_standard_normal(mean, variance, normal.entropy())
+    np.testing.assert_allclose(sum_event(parts), whole, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.mean(parts, axis=0), latents.rate_per_dim(mean, variance), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_draws_of_a_full_normal_have_its_covariance_and_their_own_density(rng):

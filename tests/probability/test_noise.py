@@ -71,7 +71,7 @@ def numbers():
     return found["numbers"]
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)])
 def test_every_backend_gives_the_same_numbers(backend, numbers):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")

@@ -64,7 +64,7 @@ def test_a_keras_file_of_the_users_own_takes_the_card_that_is_named(save, tmp_pa
     ("arguments", "message"),
     [
         (["from-keras", "{save}/none.keras", "--name", "b"], "no such file"),
-        (["from-keras", "{keras}", "--name", "../b"], "plain name"),
+        (["from-keras", "{keras}", "--name", "../b"], "folder name"),
         (["from-keras", "{keras}", "--name", "b", "--crop", "round"], "--crop takes"),
         (["from-keras", "{keras}", "--name", "b", "--crop", "none"], "cannot be chosen"),
         (["from-keras", "{keras}"], "--name"),

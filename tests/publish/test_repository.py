@@ -185,13 +185,6 @@ def test_a_publication_that_cannot_be_numbered_is_none(tmp_path, monkeypatch):
     assert versions.next_number(tmp_path / "a") == 1
 
 
-def test_a_lock_of_somebody_else_is_no_hindrance(tmp_path):
-    lock = tmp_path / ".lock"
-    lock.touch(0o444)
-    with files.alone(lock):
-        pass
-
-
 def test_a_number_is_not_given_again_when_its_version_is_gone(tmp_path):
     def claimed():
         with repository.workshop(tmp_path / "a") as folder:
@@ -206,6 +199,20 @@ def test_a_number_is_not_given_again_when_its_version_is_gone(tmp_path):
     # A file that says nothing is no reason to lose a model.
     (tmp_path / "a" / ".last_number").write_text("")
     assert claimed() == 4
+
+
+def test_a_version_that_is_in_use_stays_and_is_named(tmp_path, monkeypatch):
+    """Windows renames no folder that a server reads."""
+    _version(tmp_path, "a", 1)
+    _version(tmp_path, "a", 2)
+
+    def refuse(path, target):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UsageError, match=r"cannot remove .*a/1: Permission denied"):
+        prune(tmp_path / "a", keep=1)
+    assert [version.number for version in versions.versions(tmp_path / "a")] == [1, 2]
 
 
 def test_nothing_to_prune_is_said(tmp_path):

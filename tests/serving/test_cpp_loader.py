@@ -7,11 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from kvae_testing import make_vae
 from tensorflow.core.protobuf.named_tensor_pb2 import NamedTensorProto
 
-from kvae import publish
-from kvae.directions import Directions
 from kvae.publish import warmup
 from kvae.serving.versions import PROBE
 
@@ -35,11 +32,8 @@ def program(tmp_path_factory):
     return path
 
 
-def test_every_signature_runs_in_cpp_as_in_python(program, tmp_path):
-    directions = Directions(("Smiling",), np.ones((1, 2), np.float32), np.array([0.9]), ((),), ())
-    version = publish.publish(
-        make_vae((8, 8, 3)), tmp_path, "m", config={}, card={}, history={}, directions=directions
-    )
+def test_every_signature_runs_in_cpp_as_in_python(program, version_of_images, tmp_path):
+    version = version_of_images
     with np.load(version.path / PROBE) as probe:  # what Python answered at publication
         expected = {tuple(key.split("/")): probe[key] for key in probe}
     with tf.io.TFRecordWriter(str(tmp_path / "in")) as writer:

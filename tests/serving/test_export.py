@@ -1,3 +1,5 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +13,13 @@ from kvae.probability.noise import SeededNoise
 from kvae.serving import export, signatures
 
 ROWS = 7
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_draws():
+    """The bound takes most of the time."""
+    with mock.patch.object(signatures, "NUM_DRAWS", 4):
+        yield
 
 
 def _inputs(vae, likelihood="gaussian", rows=ROWS):
@@ -78,8 +87,7 @@ def test_the_session_loader_answers_what_keras_does(served, small_vae, signature
 
 # Each part at least once; the model's own laws cover all combinations.
 @pytest.mark.parametrize(("network", "likelihood", "prior", "posterior"), COVER)
-def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path, monkeypatch):
-    monkeypatch.setattr(signatures, "NUM_DRAWS", 4)  # the bound takes most of the time
+def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path):
     options = {"network": network, "likelihood": likelihood, "prior": prior}
     vae = make_vae((8, 8, 1), **options, posterior=posterior)
     # Image files take the same way into every network.
@@ -169,6 +177,7 @@ def test_ppca_bounds_are_the_evidence(ppca, tmp_path):
 
 
 def test_draws_in_chunks_are_the_draws_at_once(small_vae, monkeypatch):
+    monkeypatch.setattr(signatures, "NUM_DRAWS", 64)
     given = _inputs(small_vae)
     at_once = signatures._Draws(small_vae)
     monkeypatch.setattr(signatures, "_CHUNK_ELEMENTS", 40)  # 8 draws of the 5 outputs each

@@ -4,11 +4,10 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from kvae_testing import make_vae, make_x, png
+from kvae_testing import make_x, png
 from serving_testing import grpc_server, keras_answers
 from tensorflow_serving.apis import predict_pb2
 
-from kvae import publish
 from kvae.serving import export
 
 COUNT = 1000
@@ -21,16 +20,14 @@ _METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 
 @pytest.fixture(scope="module")
-def vae():
-    return make_vae((8, 8, 1), network="mlp")
+def vae(of_images):
+    return of_images[0]
 
 
 @pytest.fixture(scope="module")
-def predict(vae, tmp_path_factory):
+def predict(version_of_images):
     """Bytes of a request -> bytes of the answer, past any client that would know better."""
-    saved = tmp_path_factory.mktemp("saved")
-    version = publish.publish(vae, saved, "m", config={}, card={}, history={})
-    with grpc_server("m", version.path) as (address, services):
+    with grpc_server("m", version_of_images.path) as (address, services):
         channel = grpc.insecure_channel(address.removeprefix("grpc://"))
         yield channel.unary_unary(_METHOD), services.session
         channel.close()
@@ -44,6 +41,7 @@ def _inputs(rng):
         "seed": rng.integers(-(2**63), 2**63 - 1, rows),
         "latent": rng.normal(size=(rows, 2)).astype("float32"),
         "image_bytes": np.array([png(image) for image in x], object),
+        "attribute_strength": rng.normal(size=(rows, 1)).astype("float32"),
     }  # fmt: skip
 
 
@@ -76,7 +74,8 @@ def _spoilt(rng, value):
 
 def _mutated(rng, signatures):
     """A request's bytes, signature, inputs (None: they cannot be told), and whether it is whole."""
-    name = sorted(name for name in signatures if not name.startswith("__"))[rng.integers(12)]
+    names = sorted(name for name in signatures if not name.startswith("__"))
+    name = names[rng.integers(len(names))]
     given = _inputs(rng)
     inputs = {key: given[key] for key in signatures[name].inputs}
     victim = sorted(inputs)[rng.integers(len(inputs))]

@@ -14,7 +14,7 @@ from kvae_testing import small_mixtures
 from kvae.config import PRESETS
 from kvae.data import DATASETS, TFDS
 from kvae.networks import NETWORKS, conv_large
-from kvae.training import run
+from kvae.training import dry_run
 
 LAYER = re.compile(r"  (\S+) +(\w+) +(\([\d, ]+\)) +([\d,]+)")
 SMALL = ["--batch-size", "2", "--no-jit-compile"]
@@ -86,7 +86,7 @@ def test_every_network_can_be_tried_dry(network, main, capsys):
 def test_a_network_with_an_operation_can_be_shown(capsys):
     x = keras.Input((3,))
     h = keras.layers.Dense(3)(x) + x
-    run._print_layers(keras.Model(x, keras.layers.Dense(2)(h), name="encoder"))
+    dry_run._print_layers(keras.Model(x, keras.layers.Dense(2)(h), name="encoder"))
     text = capsys.readouterr().out
     assert text.startswith("encoder: 20 parameters\n")
     assert f"\n    of {h.name}\n" in text

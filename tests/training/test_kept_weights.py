@@ -5,10 +5,12 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import h5py
@@ -25,13 +27,13 @@ from kvae.training import kept_weights, program, run
 from kvae.training.command import training_command
 
 ROOT = Path(__file__).parents[2]
-QUICK = {"epochs": 1, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
-QUICK |= {"sampler": "none", "jit_compile": False}
+QUICK = {"epochs": 1, "batch_size": 5000, "hidden_units": "8", "prior": "standard_normal"}
+QUICK |= {"posterior": "diagonal", "variance": "shared", "sampler": "none", "jit_compile": False}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    with few_signatures("encode", "serving_default"), small_mixtures():
+    with few_signatures("encode"), small_mixtures():
         yield
 
 
@@ -106,10 +108,12 @@ def _train_until(words, seen, how):
 
 def test_a_kill_in_the_first_epoch_of_the_next_run_costs_nothing(tmp_path):
     words = ["--save", str(tmp_path), "--no-jit-compile", "--batch-size", "5000"]
-    words += ["--hidden-units", "8", "--sampler", "none", "--epochs", "500"]
+    words += ["--hidden-units", "8", "--prior", "standard_normal", "--posterior", "diagonal"]
+    words += ["--sampler", "none", "--epochs", "500"]
     status, errors = _train_until(words, "Epoch 3/", signal.SIGTERM)
     assert status == 143
     assert errors.strip().endswith("interrupted: nothing half-made was published")
+    assert re.search(r"best weights so far: .*best\.weights\.h5 \(epoch \d+", errors)
     folder = tmp_path / "gmm" / "training"
     best, aside = folder / "best.weights.h5", folder / "earlier-1.weights.h5"
     content = best.read_bytes()
@@ -119,10 +123,12 @@ def test_a_kill_in_the_first_epoch_of_the_next_run_costs_nothing(tmp_path):
 
     again = shlex.split(training_command(advised["go on"]))[2:]
     _train_until(again, "Epoch 1/", signal.SIGKILL)
+    assert versions.versions(tmp_path / "gmm") == []
     assert aside.read_bytes() == content
     assert (folder / "earlier-1.csv").read_text().startswith("epoch,")
 
-    # Of the same data as those processes; of fewer rows the figure would not count.
+    # The lock of the dead process is gone. Of the same data as those processes; of fewer rows
+    # the figure would not count.
     with mock.patch.multiple(gmm, NUM_TRAIN=50_000, NUM_VALID=10_000, NUM_TEST=10_000):
         version = run.train(advised["publish"].replaced(init_from=str(aside)))
     assert versions.read_metadata(version)["history"] == {}
@@ -233,7 +239,7 @@ def test_the_record_of_another_kvae_hides_nothing(tmp_path, vae, capsys, change)
     ("place", "error"),
     [
         ("with_sampler", MemoryError),
-        ("_directions", KeyboardInterrupt),
+        ("attribute_directions", KeyboardInterrupt),
         ("publish.publish", OSError),
     ],
 )
@@ -366,6 +372,19 @@ def test_weights_that_do_not_fit_leave_those_before_and_one_line(tmp_path, vae, 
     assert len(capfd.readouterr().err.splitlines()) == 1
     kept.rescue()
     assert _left(tmp_path) == [0.0]
+
+
+def test_where_room_cannot_be_kept_it_is_looked_at_before(tmp_path, vae, monkeypatch, capsys):
+    monkeypatch.delattr(os, "posix_fallocate")
+    kept = _keeper(tmp_path, vae)
+    kept.on_epoch_end(0, {"val_elbo": -3.0})
+    assert _left(tmp_path) == [-3.0]
+    full = SimpleNamespace(free=1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: full)
+        kept.on_epoch_end(1, {"val_elbo": -2.0})
+    assert _left(tmp_path) == [-3.0]
+    assert "best.weights.h5: No space left on device; training" in capsys.readouterr().err
 
 
 def test_a_history_is_whole_once_there_is_space_again(tmp_path, monkeypatch, capsys):

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import re
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
 
@@ -22,7 +24,18 @@ from kvae.data import Dataset, Split
 from kvae.errors import KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
 from kvae.serving import versions
-from kvae.training import kept_weights, run, sampler_fitting
+from kvae.training import (
+    announcement,
+    attributes,
+    dry_run,
+    glance,
+    init_from,
+    kept_weights,
+    run,
+    sampler_fitting,
+    start,
+)
+from kvae.training.attributes import attribute_directions
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"epochs": 2, "batch_size": 5000, "hidden_units": "8", "prior_components": 5}
@@ -59,7 +72,7 @@ def _weights(version):
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    with few_signatures("encode", "decode", "generate", "serving_default"), small_mixtures():
+    with few_signatures("encode", "generate"), small_mixtures():
         yield
 
 
@@ -69,8 +82,16 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def first(saved):
-    return _train(saved)
+def told(saved):
+    """A version, and what was said on the way to it."""
+    text = io.StringIO()
+    with redirect_stdout(text):
+        return _train(saved), text.getvalue()
+
+
+@pytest.fixture(scope="module")
+def first(told):
+    return told[0]
 
 
 def test_a_run_publishes_its_configuration_history_and_data_card(first, saved):
@@ -86,9 +107,8 @@ def test_a_run_publishes_its_configuration_history_and_data_card(first, saved):
     assert [float(row["val_elbo"]) for row in rows] == pytest.approx(history["val_elbo"])
 
 
-def test_it_says_what_it_does_and_what_to_type_next(tmp_path, capsys):
-    version = _train(tmp_path)
-    text = capsys.readouterr().out
+def test_it_says_what_it_does_and_what_to_type_next(told):
+    version, text = told
     assert "5,000 train, 1,000 valid, 1,000 test" in text
     assert f"published {version.path}" in text
     assert text.rstrip().endswith(f"python evaluate.py --model {version.path}")
@@ -215,7 +235,7 @@ def test_one_name_has_one_training_at_a_time(tmp_path):
 
 def test_standardising_uses_the_train_split_in_float64():
     x = np.random.default_rng(0).normal(1e6, 3.0, size=(4000, 2)).astype("float32")
-    mean, stddev = run._moments(x)
+    mean, stddev = start._moments(x)
     np.testing.assert_allclose(mean, 1e6, atol=0.3)
     np.testing.assert_allclose(stddev, 3.0, rtol=0.05)
 
@@ -231,7 +251,7 @@ def test_mixed_precision_trains_and_is_served_in_float32(tmp_path, mode):
 
 
 def test_a_dry_run_describes_and_publishes_nothing(tmp_path, capsys):
-    run.dry_run(resolve({"save": str(tmp_path), "epochs": 7}, "digits"))
+    dry_run.dry_run(resolve({"save": str(tmp_path), "epochs": 7}, "digits"))
     text = capsys.readouterr().out
     assert "latent_dim" in text and "learning_rate" in text
     assert "conv2d" in text
@@ -257,6 +277,7 @@ def _end(process, how):
     raise AssertionError(f"signal {how} does not end a training")
 
 
+@pytest.mark.slow  # test_kept_weights.py ends runs by SIGTERM and SIGKILL
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_path, how):
     command = [
@@ -432,20 +453,20 @@ def test_weights_that_mean_something_else_are_refused(ppca, tmp_path):
     other = kvae.build_vae((3,), latent_dim=1, posterior="full")
     assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
     with pytest.raises(UsageError, match="posterior: full here, diagonal there"):
-        run._init_from(other, tmp_path / "m.keras")
+        init_from.read_weights(other, tmp_path / "m.keras")
 
 
 def test_what_is_kept_with_a_moving_average_is_the_average(tmp_path, monkeypatch):
     """With a momentum near one the average stays where the weights began, though they move."""
-    kept = {}
+    kept, plain = {}, {"prior": "standard_normal", "posterior": "diagonal", "variance": "shared"}
     for momentum in (0.0, 0.9999999):
-        fitted = _fit(tmp_path, ema_momentum=momentum, epochs=2, prior="standard_normal")
+        fitted = _fit(tmp_path, ema_momentum=momentum, epochs=2, **plain)
         kept[momentum] = fitted.vae.encoder.get_weights()
     keras.utils.set_random_seed(0)
-    config = _config({**QUICK, "jit_compile": False}, {"prior": "standard_normal"})
-    start = run._build(config, data.load("gmm"), "float32").encoder.get_weights()
+    config = _config({**QUICK, "jit_compile": False}, plain)
+    first = start.build(config, data.load("gmm"), "float32").encoder.get_weights()
     for name, near in ((0.9999999, True), (0.0, False)):
-        distance = max(np.abs(a - b).max() for a, b in zip(start, kept[name], strict=True))
+        distance = max(np.abs(a - b).max() for a, b in zip(first, kept[name], strict=True))
         # Keras's average begins with the first step, which moves a weight by 0.003.
         assert (distance < 3.5e-3) == near
 
@@ -486,7 +507,7 @@ def test_small_batches_of_a_total_correlation_are_said(options, is_said, capsys)
     config = resolve({**plain, **options})
     dataset = data.load("gmm")
     vae = kvae.build_vae((3,), latent_dim=3)
-    run._announce(config, dataset, vae, "float32")
+    announcement.announce(config, dataset, vae, "float32")
     text = " ".join(capsys.readouterr().out.split())
     assert (f"batches of {config.batch_size} are too few to tell" in text) == is_said
 
@@ -509,11 +530,11 @@ def test_a_healthy_run_was_looked_at(ppca, capsys):
     dataset = Dataset("vectors", *(Split(part) for part in np.split(x, 3)))
     history = {f"{split}{name}": [-5.0] * 9 for split in ("", "val_") for name in ("elbo", "loss")}
     fitted = run.Fitted(ppca.vae(), {}, history, dataset=dataset)
-    run._consult(resolve({"sampler": "none", "variance": "0.3"}), fitted)
+    glance.consult(resolve({"sampler": "none", "variance": "0.3"}), fitted)
     said = " ".join(capsys.readouterr().out.split())
     assert "nothing wrong found; looked for: diverged, posterior collapse, overfitting" in said
     # A sampler that was asked for and could not be fitted is told, too.
-    run._consult(resolve({"sampler": "flow", "variance": "0.3"}), fitted)
+    glance.consult(resolve({"sampler": "flow", "variance": "0.3"}), fitted)
     assert "1. dead sampler (certain)" in capsys.readouterr().out
 
 
@@ -522,17 +543,18 @@ def test_a_large_model_is_looked_at_in_few_rows(ppca, weights, rows):
     split = Split(ppca.sample(300))
     dataset = Dataset("vectors", split, split, split)
     model = mock.Mock(count_params=lambda: weights)
-    assert run._rows_of_a_glance(model, dataset) == rows
+    assert glance._rows_of_a_glance(model, dataset) == rows
     few = Dataset("vectors", split, Split(split.x[:9]), split)
-    assert run._rows_of_a_glance(model, few) == 9
+    assert glance._rows_of_a_glance(model, few) == 9
 
 
 def test_what_is_too_little_to_be_looked_at_is_said(ppca, capsys):
     split = Split(ppca.sample(9))
     dataset = Dataset("vectors", split, split, split)
-    run._consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    glance.consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
     assert "NO report: 9 validation rows are too few" in capsys.readouterr().out
-    assert "9 test rows are too few for evaluate.py" in run._few_steps(resolve({}), dataset)["note"]
+    note = announcement._few_steps(resolve({}), dataset)["note"]
+    assert "9 test rows are too few for evaluate.py" in note
 
 
 @pytest.mark.parametrize(
@@ -547,17 +569,17 @@ def test_what_is_too_little_to_be_looked_at_is_said(ppca, capsys):
 )
 def test_the_objective_is_said(options, said):
     plain = {"prior": "standard_normal", "posterior": "diagonal"}
-    assert said in run._objective(resolve({**plain, **options}))
+    assert said in announcement._objective(resolve({**plain, **options}))
 
 
 def test_a_doctor_that_fails_does_not_lose_the_training(ppca, monkeypatch, capsys):
     def fail(*_, **__):
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(run, "measure", fail)
+    monkeypatch.setattr(glance, "measure", fail)
     split = Split(ppca.sample(20))
     dataset = Dataset("vectors", split, split, split)
-    run._consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    glance.consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
     assert "NO report: no such luck" in capsys.readouterr().out
 
 
@@ -569,23 +591,23 @@ def test_labelled_images_get_directions_and_others_none(tmp_path):
     vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
     vae.compile(keras.optimizers.Adam(0.01))
     vae.fit(x, epochs=20, verbose=0)
-    found = run._directions(vae, Dataset("images", split, split, split), resolve({}))
+    found = attribute_directions(vae, Dataset("images", split, split, split), resolve({}))
     assert found.names == ("Bright",)
     assert found.accuracy[0] > 0.95
     moved = np.asarray(vae.encode(x[~bright])[0]) + found.vectors[0]
     before = np.asarray(vae(x[~bright])).mean()
     assert np.asarray(vae.decode(moved).mean()).mean() > before + 0.2
     plain = Split(x, {"digit": np.arange(300) % 3})
-    assert run._directions(vae, Dataset("images", plain, plain, plain), resolve({})) is None
+    assert attribute_directions(vae, Dataset("images", plain, plain, plain), resolve({})) is None
 
 
 def test_directions_that_fail_do_not_lose_the_training(monkeypatch, capsys):
     def fail(*_, **__):
         raise ValueError("not finite")
 
-    monkeypatch.setattr(run, "fit_directions", fail)
+    monkeypatch.setattr(attributes, "fit_directions", fail)
     x = np.zeros((30, 8, 8, 1), "uint8")
     split = Split(x, {"Odd": np.arange(30) % 2 == 1})
     vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
-    assert run._directions(vae, Dataset("images", split, split, split), resolve({})) is None
+    assert attribute_directions(vae, Dataset("images", split, split, split), resolve({})) is None
     assert "not finite" in capsys.readouterr().out

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +21,7 @@ from kvae.data.cache import cached_array
 from kvae.data.cores import num_cores
 from kvae.data.faces import drawing
 from kvae.data.faces.factors import FACTORS, check_factors, describe_factors, sample_factors
+from kvae.data.rows import slices
 from kvae.errors import DataError, UsageError
 from kvae.probability.streams import generator
 
@@ -33,6 +33,8 @@ MIN_SIZE, MAX_SIZE = 32, 256
 ROWS_PER_TASK = 128
 # Below this starting processes costs more than it saves.
 ROWS_FOR_PROCESSES = 2000
+# Windows waits for no more at once.
+_MAX_PROCESSES = 61
 # 32 pictures of 64 pixels: the planes of a batch stay in the processor's cache.
 PIXELS_PER_BATCH = 32 * 64 * 64
 
@@ -53,9 +55,7 @@ def draw(factors: Mapping[str, np.ndarray], image_size: int) -> np.ndarray:
     _check_size(image_size)
     count = check_factors(factors)
     images = np.empty((count, image_size, image_size, 3), np.uint8)
-    step = max(1, PIXELS_PER_BATCH // image_size**2)
-    for start in range(0, count, step):
-        rows = slice(start, start + step)
+    for rows in slices(count, max(1, PIXELS_PER_BATCH // image_size**2)):
         images[rows] = drawing.draw(_take(factors, rows), image_size)
     return images
 
@@ -77,11 +77,8 @@ def draw_batches(
     count = check_factors(factors)
     if num_processes is None:
         large = count >= ROWS_FOR_PROCESSES and _can_spawn()
-        num_processes = num_cores() if large else 1
-    tasks = (
-        _take(factors, slice(start, start + ROWS_PER_TASK))
-        for start in range(0, count, ROWS_PER_TASK)
-    )
+        num_processes = min(num_cores(), _MAX_PROCESSES) if large else 1
+    tasks = (_take(factors, rows) for rows in slices(count, ROWS_PER_TASK))
     if num_processes == 1:
         yield from (draw(task, image_size) for task in tasks)
     else:
@@ -93,7 +90,7 @@ def _draw_in_processes(
 ) -> Iterator[np.ndarray]:
     # Spawned, because a forked copy of a process that runs TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_processes, context, _end_with, (os.getpid(),))
+    pool = ProcessPoolExecutor(num_processes, context, _end_with_parent)
     pending: deque[Future[np.ndarray]] = deque()
     try:
         for task in tasks:
@@ -111,12 +108,13 @@ def _draw_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """Let a worker end when its parent was killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kvae.data.text import utf8
 from kvae.errors import DataError
 
 #: Bytes of the largest file that is read: an image or a list.
@@ -212,8 +213,4 @@ def text_at(path: Path) -> str:
 def _text(content: bytes, place: str) -> str:
     if content.lstrip().startswith(b"<"):
         raise DataError(f"{place} {_DRIVE}")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{place}, line {line}: not UTF-8 text, save it as UTF-8") from error
+    return utf8(content, place)

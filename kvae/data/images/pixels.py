@@ -1,4 +1,4 @@
-"""Grey levels and numbers."""
+"""Grey levels 0 to 255 of uint8, and floats in [0, 1]; `kvae.inputs.as_float` in a graph."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,3 +34,8 @@ def as_unit_interval(x: Any) -> Any:
         return Conditioned(as_unit_interval(x.x), x.condition)
     x = np.asarray(x)
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+
+
+def as_levels(images: np.ndarray) -> np.ndarray:
+    """Floats as the nearest uint8 levels; what is outside [0, 1] is clipped."""
+    return np.rint(np.clip(images.astype(np.float64), 0, 1) * 255).astype(np.uint8)

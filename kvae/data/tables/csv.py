@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.data.tables.table import SPLIT_OF, Table
+from kvae.data.text import utf8
 from kvae.errors import DataError
 
 _SPLIT_COLUMN = "split"
@@ -74,7 +75,7 @@ def read_csv(path: Path, label_column: str) -> Table:
     Raises:
         DataError: lines of different lengths, no such column, an unknown split, not such a file.
     """
-    file, text = path.name, _text(path)
+    file, text = path.name, utf8(path.read_bytes(), path.name)
     records = _records(file, text)
     line, cells = next(records, (0, []))
     if not cells:
@@ -99,15 +100,6 @@ def read_csv(path: Path, label_column: str) -> Table:
         body.text,
         tuple(NUMBERS_ROWS.format(file, i + 1) for i in columns.unnamed),
     )
-
-
-def _text(path: Path) -> str:
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path.name}, line {line}: not UTF-8 text, save it as UTF-8") from error
 
 
 def _records(file: str, text: str) -> Iterator[tuple[int, list[str]]]:

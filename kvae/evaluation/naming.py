@@ -1,0 +1,33 @@
+"""The names of metrics: quantity and unit, then subject, then statistic.
+
+`elbo_nats_prior_stderr` is the standard error of the ELBO, in nats, under the training prior.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+#: What latents are drawn from, and densities are of: the training prior, and what was fitted after.
+PRIOR, SAMPLER = DENSITIES = ("prior", "sampler")
+#: What metrics.json says of its keys.
+NAMES = (
+    "quantity, unit, subject, statistic; prior: the density of training, sampler: the one fitted "
+    "after it, posterior: q(z given x), reconstruction: from posterior means, draw: from a "
+    "posterior draw, floor: train images in place of samples, bayes: the data's own density"
+)
+_STATISTICS = ("_stderr", "_interval", "_range", "_p5", "_p95")
+_SETTINGS = {"num_generated", "num_modes", "effective_sample_draws"}
+
+
+def of(subject: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics under their names with a subject; settings keep theirs.
+
+    Args:
+        subject: "prior", "reconstruction", ...
+        metrics: by quantity, unit and statistic.
+    """
+    named = {}
+    for name, value in metrics.items():
+        statistic = next((end for end in _STATISTICS if name.endswith(end)), "")
+        stem = name.removesuffix(statistic)
+        named[name if name in _SETTINGS else f"{stem}_{subject}{statistic}"] = value
+    return named

@@ -1,0 +1,83 @@
+"""--dry-run: the configuration, the model and the time of an epoch, and no training."""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae.config import Config
+from kvae.data.conditions import conditioned, conditions_of
+from kvae.inputs import as_float
+from kvae.training.precision import choose_policy
+from kvae.training.preflight import outline
+from kvae.training.start import build, compile_for, steps_of
+
+
+def dry_run(config: Config) -> None:
+    """Print the configuration, the model and the estimated time of an epoch.
+
+    Args:
+        config: all options.
+    """
+    policy, reason = choose_policy(config.mixed_precision)
+    dataset = outline(config)
+    dataset = conditioned(dataset, conditions_of(dataset, config.condition))
+    vae = build(config, dataset, policy)
+    for name, value in config.to_dict().items():
+        print(f"  {name:24}{value}")
+    print(f"  {'precision':24}{policy}: {reason}\n")
+    for network in (vae.encoder, vae.decoder):
+        _print_layers(network)
+    print(f"parameters: {vae.count_params():,} (prior and likelihood included)")
+    seconds = _epoch_seconds(config, dataset, vae)
+    steps = steps_of(config, dataset)
+    print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
+    print(f"{config.epochs} epochs: about {_duration(seconds * config.epochs)}, without validation")
+
+
+def _print_layers(network: keras.Model) -> None:
+    """Print each layer: name, kind, output shape, parameters; its inputs if not the layer above.
+
+    Not Keras's summary, which at 80 columns cuts the names of a graph that is no chain.
+    """
+    print(f"{network.name}: {network.count_params():,} parameters")
+    makers = {id(layer.output): layer.name for layer in network.layers}
+    above: list[str] = []
+    for layer in network.layers:
+        kind, shape = type(layer).__name__, str(layer.output.shape[1:])
+        print(f"  {layer.name:23} {kind:20} {shape:19} {layer.count_params():12,}")
+        # What an operation in the graph makes (h + x) is no layer's.
+        sources = [makers.get(id(t), t.name) for t in keras.tree.flatten(layer.input)]
+        if sources not in (above, [layer.name]):
+            print(f"    of {', '.join(sources)}")
+        above = [layer.name]
+    print()
+
+
+def _epoch_seconds(config, dataset, vae):
+    """Time a few steps on stand-in data, after the one that compiles."""
+    steps = steps_of(config, dataset)
+    compile_for(config, vae, steps)
+    block = dataset.kind == "vectors"
+    trial = min(steps, 64 if block else 3)
+    blocks = (1, trial) if block else (trial,)
+    stand_in = tf.data.Dataset.from_tensor_slices(
+        keras.tree.map_structure(
+            lambda row: np.broadcast_to(
+                keras.ops.convert_to_numpy(row), (*blocks, config.batch_size, *row.shape[1:])
+            ),
+            as_float(dataset.train.x[:1]),
+        )
+    )
+    vae.fit(stand_in, verbose=0)
+    start = time.perf_counter()
+    vae.fit(stand_in, verbose=0)
+    return (time.perf_counter() - start) / trial * steps
+
+
+def _duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

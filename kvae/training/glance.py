@@ -1,0 +1,52 @@
+"""What the doctor says of a model that has just been trained."""
+
+from kvae.callbacks import MAX_ROWS, measure
+from kvae.config import NO_SAMPLER
+from kvae.data import MIN_SPLIT_ROWS
+from kvae.data.rows import some_of
+from kvae.evaluation import doctor
+from kvae.evaluation.naming import of
+from kvae.probability.streams import generator
+
+_LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one split
+
+
+def consult(config, fitted):
+    """Print what looks wrong with a published model: a glance, which `evaluate.py` goes beyond.
+
+    Nothing that goes wrong here is an error: it is printed in place of a report.
+
+    Args:
+        config: all options.
+        fitted: `kvae.training.run.Fitted`, with its dataset.
+    """
+    rows = _rows_of_a_glance(fitted.vae, fitted.dataset)
+    if rows < MIN_SPLIT_ROWS:
+        print(f"doctor    NO report: {rows} validation rows are too few")
+        return
+    try:
+        findings = _diagnosis(config, fitted, rows)
+    except Exception as error:  # whatever it is, the training was not in vain
+        print(f"doctor    NO report: {error}")
+        return
+    print(f"doctor    on {rows} validation rows (evaluate.py measures more)")
+    print(f"{doctor.report(findings)}\n")
+
+
+def _rows_of_a_glance(vae, dataset):
+    """How many rows of each split are looked at: fewer of larger models, for some seconds' work."""
+    rows = max(_LEAST_ROWS, min(MAX_ROWS, _GLANCE_WEIGHTS // vae.count_params()))
+    return min(rows, len(dataset.valid.x), len(dataset.train.x))
+
+
+def _diagnosis(config, fitted, rows):
+    vae, dataset = fitted.vae, fitted.dataset
+    metrics, of_train = (
+        measure(vae, some_of(x, rows, generator(config.seed, "rows of a glance")), config.seed)
+        for x in (dataset.valid.x, dataset.train.x)
+    )
+    # Those that say whether it is the training rows that it knows.
+    names = {"elbo_nats_prior", "elbo_nats_prior_stderr", "mse_reconstruction"} & of_train.keys()
+    metrics |= of("train", {name: of_train[name] for name in names})
+    metrics["sampler"] = vae.sampler.kind if vae.has_sampler else NO_SAMPLER
+    return doctor.diagnose(metrics, config=config.to_dict(), history=fitted.history)

@@ -1,0 +1,113 @@
+"""A model as training starts from it, and what trains it."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae import backend, data
+from kvae.build import build_vae
+from kvae.config import MODEL_PARTS, Config
+from kvae.data.conditions import Conditioned
+from kvae.data.rows import in_parts, some_of
+from kvae.errors import DataError
+from kvae.model import VAE
+from kvae.probability.streams import generator
+from kvae.registry import options_of
+from kvae.training.init_from import read_weights
+from kvae.training.preflight import check_values, latent_dim, start_rows
+
+if keras.backend.backend() != backend.TENSORFLOW:
+    tf.config.set_visible_devices([], "GPU")  # it feeds data alone: their memory is another's
+
+
+def build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
+    """The model, its prior started where the encoder puts data, older weights read.
+
+    Keras's own random numbers start at the seed.
+
+    Args:
+        config: all options.
+        dataset: its rows as the model takes them.
+        policy: Keras's name of the precision, see `kvae.training.precision.choose_policy`.
+
+    Raises:
+        DataError: a feature that is to be standardised is constant.
+        UsageError: options that do not suit the data, or weights of --init-from that do not fit.
+    """
+    keras.utils.set_random_seed(config.seed)
+    rows = dataset.train.x
+    x = np.asarray(rows)  # of a memory map a view, still on disk
+    for split in (dataset.train, dataset.valid):
+        for part in in_parts(np.asarray(split.x), 1000):
+            check_values(config, part)
+    shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
+    vae = build_vae(
+        x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
+        **{kind: getattr(config, kind) for kind in MODEL_PARTS}, posterior=config.posterior,
+        shift=shift, scale=scale, dtype=policy, seed=config.seed,
+        **_model_options(config, steps_of(config, dataset)),
+    )  # fmt: skip
+    count = max(2000, start_rows(config))
+    some = some_of(rows, count, generator(config.seed, "prior start rows"))
+    if config.init_from:
+        read_weights(vae, config.init_from)
+        if hasattr(vae.objective, "first_step"):
+            vae.objective.first_step = int(vae.step)
+    else:
+        vae.start_prior(some)
+    return vae
+
+
+def _model_options(config, steps):
+    """What the parts of the model are told; epochs, of so many steps, as steps."""
+    members = [registry[getattr(config, kind)] for kind, registry in MODEL_PARTS.items()]
+    values = config.to_dict()
+    return {
+        option.model_name: steps * values[name] if option.steps_name else values[name]
+        for name, option in options_of(members).items()
+    }
+
+
+def _condition_dim(rows):
+    return rows.condition.shape[1] if isinstance(rows, Conditioned) else 0
+
+
+def _moments(x):
+    """Mean and standard deviation of each feature over the rows."""
+    mean, stddev = x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
+    constant = np.flatnonzero(stddev == 0)
+    if len(constant):
+        raise DataError(
+            f"--standardize: {len(constant)} features are constant over the train split, "
+            f"the first is number {constant[0]}"
+        )
+    return mean, stddev
+
+
+def steps_of(config, dataset):
+    """Gradient steps of an epoch.
+
+    Args:
+        config: all options.
+        dataset: its rows as the model takes them.
+    """
+    return dataset.train.steps(config.batch_size)
+
+
+def compile_for(config, vae, steps):
+    """Give a model the optimizer of a run.
+
+    Args:
+        config: all options.
+        vae: the model.
+        steps: of an epoch; a learning rate that falls does so over all epochs.
+    """
+    rate = config.learning_rate
+    if config.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate, max(1, config.epochs) * steps, alpha=1e-3
+        )
+    momentum = config.ema_momentum
+    optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99)
+    jit_compile = {backend.JAX: True, backend.TORCH: False}
+    vae.compile(optimizer, jit_compile=jit_compile.get(keras.backend.backend(), config.jit_compile))

@@ -1,0 +1,147 @@
+"""Locks between processes, and names of folders."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import pytest
+
+from kvae import files
+from kvae.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+HOLD = """
+import sys
+from pathlib import Path
+from kvae import files
+with files.alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def _held(lock):
+    """Another process has the lock."""
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def _free(lock):
+    try:
+        with files.alone(lock, "somebody is here"):
+            return True
+    except UsageError as error:
+        assert str(error) == "somebody is here"
+        return False
+
+
+def test_one_process_at_a_time_has_a_lock_and_a_killed_one_has_it_no_more(tmp_path):
+    lock = tmp_path / ".lock"
+    with _held(lock) as process:
+        assert not _free(lock)
+        process.kill()
+        process.wait()
+        assert _free(lock)
+    assert lock.is_file()
+
+
+def test_who_waits_gets_the_lock_when_the_other_process_is_done(tmp_path):
+    lock, entered = tmp_path / ".lock", threading.Event()
+
+    def wait():
+        with files.alone(lock):
+            entered.set()
+
+    with _held(lock) as process:
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        assert not entered.wait(0.3)
+        process.stdin.close()
+        assert entered.wait(20.0)
+        thread.join()
+
+
+def test_a_lock_is_free_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.alone(tmp_path / ".lock", "busy"):
+        raise ZeroDivisionError
+    assert _free(tmp_path / ".lock")
+
+
+@contextmanager
+def _nobody():
+    """A folder as a user without rights sees it."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    user = os.geteuid()
+    try:
+        yield folder, lambda: os.seteuid(65534) if user == 0 else None
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(folder)
+
+
+def test_a_lock_that_may_not_be_written_locks_all_the_same():
+    with _nobody() as (folder, become):
+        lock = folder / ".lock"
+        lock.touch(0o444)
+        with _held(lock):
+            become()
+            assert not os.access(lock, os.W_OK, effective_ids=True)
+            assert not _free(lock)
+        assert _free(lock)
+
+
+def test_where_no_lock_may_be_made_that_is_said():
+    with _nobody() as (folder, become):
+        folder.chmod(0o555)
+        become()
+        with pytest.raises(PermissionError, match="Permission denied"), files.alone(folder / "a"):
+            pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_work_goes_on_and_a_note_says_so(tmp_path, monkeypatch, capsys, number):
+    def refuse(*_, **__):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
+    assert _free(tmp_path / ".lock")
+    assert f"note: {tmp_path} is on a file system without locks (no locks)" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_lock_that_fails_otherwise_is_an_error(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(filelock, "lock_descriptor", fail)
+    with pytest.raises(OSError, match="the disk is gone"), files.alone(tmp_path / ".lock"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["gmm", "b c", "déjà", "console", "a.b", "-", "tfds-mnist-3.0.1"])
+def test_folder_names(name):
+    assert files.is_folder_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".a", "a.", "a ", "a/b", "a\\b", "C:", "a?", "a\nb", "con", "Nul.txt", "COM1"],
+)
+def test_names_that_some_system_does_not_take(name):
+    assert not files.is_folder_name(name)
