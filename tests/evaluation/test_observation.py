@@ -1,6 +1,7 @@
 """What an evaluation asks a model for, how often, and that figures show what numbers are of."""
 
 import math
+import weakref
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -273,6 +274,32 @@ def test_of_reconstructed_images_those_that_figures_show_are_kept_and_no_more():
     assert {name: len(values) for name, values in found.errors.items()} == dict.fromkeys(
         ("mse", "psnr_db", "ssim"), NUM_TEST
     )
+
+
+def test_one_part_of_reconstructed_images_is_in_memory_at_a_time(monkeypatch):
+    monkeypatch.setattr(observation, "IMAGES_AT_ONCE", 20)
+    dataset = images()
+    served = Served(dataset)
+    parts, alive = [], []
+
+    def serving_default(x):
+        alive.append(sum(part() is not None for part in parts))
+        found = x * np.float32(0.9)
+        parts.append(weakref.ref(found))
+        return {"reconstruction": found}
+
+    served.serving_default = serving_default
+    served.answers["serving_default"] = None  # which the fake would else keep
+    assert len(np.unique(Observation(served, dataset, seed=0).reconstruction.worst.rows // 20)) > 5
+    assert len(alive) == NUM_TEST // 20
+    assert max(alive) <= 1
+
+
+def test_the_features_of_a_set_are_those_of_its_parts():
+    x, kept = _floats(images().test.x), np.arange(NUM_TEST) % 3 == 0
+    found = judging.features_of(NET, (x[:100], x[100:130], x[130:]), kept)
+    np.testing.assert_array_equal(found.kept, NET.extract(x)[kept])
+    np.testing.assert_allclose(found.moments.mean, NET.extract(x).mean(axis=0), rtol=1e-5)
 
 
 def test_what_comes_first_decides_nothing():
