@@ -17,6 +17,7 @@ from kvae.likelihoods import LIKELIHOODS
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.networks import NETWORKS, conv_large
 from kvae.priors import PRIORS
+from kvae.priors.flow import Flow
 from kvae.priors.standard_normal import StandardNormal
 from kvae.probability.distributions import below_diagonal
 from kvae.probability.posteriors import POSTERIORS
@@ -140,7 +141,10 @@ def make_vae(shape, **options):
     small = {name: value for name, value in small.items() if name in known}
     options = {"latent_dim": 2, **small, **parts, **options}
     keras.utils.set_random_seed(0)
-    with mock.patch.object(conv_large, "_FILTERS", (4, 8, 8, 16)):  # of 26 million weights else
+    with (
+        mock.patch.object(conv_large, "_FILTERS", (4, 8, 8, 16)),  # of 26 million weights else
+        mock.patch.object(Flow.__init__, "__defaults__", (2,)),  # layers
+    ):
         vae = kvae.build_vae(shape, **options)
     rng = np.random.default_rng(1)
     flow = {id(weight) for weight in vae.prior.weights if vae.prior.kind == "flow"}

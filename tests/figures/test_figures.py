@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -473,12 +470,3 @@ def test_latents_that_cannot_be_drawn_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\(4, 2\) and labels \(4,\)"):
         latent.save_tsne(path, np.zeros((4, 2)), np.zeros(4), "g", "t", seed=0)
     assert not path.exists()
-
-
-def test_pyplot_is_never_imported():
-    code = (
-        "import sys; from kvae.figures import bound, calibration, density, images, "
-        "latent, rates, recall, vectors; "
-        "sys.exit(any(name in sys.modules for name in ('matplotlib.pyplot', 'tensorflow')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
