@@ -33,20 +33,23 @@ DATA = {"separated": [], "overlapping": ["--gmm-separation", "0"]}
 
 
 def cell(rows, key, form):
-    """The mean over the seeds; a dash where there is no such figure."""
+    """The mean over the seeds; a dash where no run has a sampler."""
     values = [row[key] for row in rows if key in row]
+    if not values and not key.endswith("_sampler"):
+        raise KeyError(f"no run has {key}")
     return format(sum(values) / len(values), form) if values else "-"
 
 
 def stderr_cell(rows, key, form):
     """The standard error of the mean over the seeds, whose own errors are independent."""
-    errors = [row[key] for row in rows if key in row]
-    return format(math.hypot(*errors) / len(errors), form) if errors else "-"
+    errors = [row[key] for row in rows]
+    return format(math.hypot(*errors) / len(errors), form)
 
 
 def line(name, rows):
     """A row of the Markdown table, for one kind of data."""
-    gap = f"{cell(rows, 'gap_nats', '.4f')} ± {stderr_cell(rows, 'gap_nats_stderr', '.4f')}"
+    gap = cell(rows, "gap_nats_prior", ".4f")
+    gap = f"{gap} ± {stderr_cell(rows, 'gap_nats_prior_stderr', '.4f')}"
     cells = [
         gap, cell(rows, "gap_nats_sampler", ".4f"),
         cell(rows, "modes_captured_prior", ".3g"), cell(rows, "modes_captured_sampler", ".3g"),

@@ -28,8 +28,11 @@ def main(argv: Sequence[str]) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
-    command = parser.parse_args(argv[:1]).command
-    import_module(COMMANDS[command][0]).main(argv[1:], f"kvae {command}")
+    cli.add_debug(parser)
+    place = next((place for place, word in enumerate(argv) if word != cli.DEBUG), len(argv))
+    command = parser.parse_args(argv[: place + 1]).command
+    rest = [*argv[:place], *argv[place + 1 :]]
+    import_module(COMMANDS[command][0]).main(rest, f"kvae {command}")
 
 
 def run() -> int:

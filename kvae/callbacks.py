@@ -165,7 +165,7 @@ def measure(vae, x, seed=0):
         seed: of the posterior draws.
 
     Returns:
-        Metrics by name; `{"elbo_nats": nan}` alone where the model gives what is not finite.
+        Metrics by name; `{"elbo_nats_prior": nan}` alone where the model gives what is not finite.
     """
     seeds = generator(seed, "doctor draws").integers(2**63, size=len(x))
     parts = [_measure_rows(vae, x[rows], seeds[rows]) for rows in slices(len(x), rows_at_once(x))]

@@ -44,8 +44,9 @@ def run(main: Callable[[list[str]], None]) -> int:
         main: takes the arguments.
 
     Returns:
-        The exit status: 0; 1 for a failure, 2 for wrong usage, 130 for an interruption, 143 for
-        SIGTERM. An error is one line on standard error; with --debug it is raised instead.
+        The exit status: 0; 1 for a failure, 2 for wrong usage, 130 for an interruption, 141 for a
+        reader that has gone, 143 for SIGTERM. An error is one line on standard error; with --debug
+        it is raised instead.
     """
     argv = sys.argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":

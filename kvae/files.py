@@ -3,10 +3,13 @@
 import errno
 import os
 import re
+import shlex
+import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kvae.errors import UsageError
@@ -53,12 +56,24 @@ def is_folder_name(name: str) -> bool:
     )
 
 
+def command_line(words: Sequence[str]) -> str:
+    """A command as it is typed on this system, quoted."""
+    return subprocess.list2cmdline(words) if WINDOWS else shlex.join(words)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file anew: whoever reads it meanwhile finds the old text or the new one, whole."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text, encoding="utf-8", newline="\n")
-    sync(new)
-    new.replace(path)
+    try:
+        new.write_text(text, encoding="utf-8", newline="\n")
+        if path.exists():
+            shutil.copymode(path, new)
+        sync(new)
+        new.replace(path)
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -119,6 +134,9 @@ def _locked(descriptor: int, lock: Path, *, wait: bool) -> bool:
     try:
         return lock_descriptor(descriptor, blocking=wait)
     except OSError as error:
+        if error.errno == errno.EBADF:  # NFS, and it may only be read
+            reason = os.strerror(errno.EACCES)
+            raise PermissionError(errno.EACCES, reason, str(lock)) from error
         if error.errno not in (*_NOT_HERE, errno.ENOLCK):
             raise
         print(

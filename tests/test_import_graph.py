@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import kvae
+
 ROOT = Path(__file__).parents[1]
 KVAE = ROOT / "kvae"
 
@@ -30,7 +32,7 @@ ORDER = (
 LINE = {part: line for line, parts in enumerate(ORDER) for part in parts}
 MAY_IMPORT = {
     "tensorflow": {
-        "data", "steps", "metrics", "features", "serving", "client", "encode", "publish",
+        "backend", "data", "steps", "metrics", "features", "serving", "client", "encode", "publish",
         "training", "programs",
     },
     "jax": {"steps", "training"},
@@ -53,14 +55,20 @@ def _part(path):
 
 
 def _imports(path):
-    """The modules that a file names in its imports, wherever they stand."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """The modules that a file names in its imports, wherever they stand and by whatever means."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in ("import_module", "quiet_import", "__import__"):
+                yield node.args[0].value
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
+                if node.module == "kvae" and alias.name in kvae._HOMES:
+                    name = kvae._HOMES[alias.name]
                 yield name if _file(name) else node.module
 
 

@@ -28,7 +28,7 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
     Args:
         data_dir: the file. `.npy`: a 2-D array. `.npz`: one 2-D array, or one each of train, valid
             (or val) and test, or x_train, ...; labels in y or labels, or y_train, .... `.csv`: see
-            `csv_tables.read_csv`; a column "split" holds train, valid or test.
+            `kvae.data.tables.csv.read_csv`; a column "split" holds train, valid or test.
         label_column: name, or number from 1, of the column of labels, which is left out of x.
         split_seed: of the division, 0 or more; not used where the file has all three splits.
 

@@ -50,7 +50,7 @@ def load(
         labels_file: table with commas and a header; one column, as a rule the first, holds paths
             below `data_dir`, or names, each other one labels: -1, 0, 1, true and false alone, or
             names of classes. pandas' index (columns at the left without a name) is left out.
-        crop: see `crops.box_of`.
+        crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.

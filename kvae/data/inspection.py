@@ -68,7 +68,7 @@ def inspect(
         data_dir: folder, zip or file.
         dataset: "celeba", "folder" or "tfds:NAME"; "": celeba where its layout is recognised, else
             folder.
-        crop: see `crops.box_of`; "": that of the dataset's preset.
+        crop: see `kvae.data.images.crops.box_of`; "": that of the dataset's preset.
         image_size: of the images to look at, pixels.
         labels_file: see `folder.load`.
         channels: 1 (grey) or 3 (RGB).

@@ -66,7 +66,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     """Read the arguments of python -m kvae.data.
 
     Returns:
-        Keyword arguments of `kvae.data.inspection.inspect`.
+        Keyword arguments of `inspect`.
 
     Raises:
         UsageError: an unknown option or a value that is not allowed.

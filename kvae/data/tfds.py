@@ -36,7 +36,7 @@ def load(
     Args:
         tfds_name: as for `tfds.builder`: "cifar10", "mnist", "celeb_a:2.1.0", ....
         data_dir: where it is prepared; None for TFDS's own, ~/tensorflow_datasets.
-        crop: see `crops.box_of`.
+        crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.

@@ -11,7 +11,7 @@ import numpy as np
 
 from kvae.data.rows import slices
 from kvae.errors import DataError, UsageError
-from kvae.files import alone, replace_text
+from kvae.files import WINDOWS, alone, replace_text
 
 _JOB, _LOCK = "job.json", ".lock"
 
@@ -126,8 +126,12 @@ class Parts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # While the lock is held, or what is removed may be another job's. Windows keeps the file of
+        # a held lock, and with it the folder.
+        if self._is_merged:
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._held.close()
-        if self._is_merged:  # Windows keeps the file of a lock that is held
+        if self._is_merged and WINDOWS:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _take_over(self) -> None:
@@ -199,7 +203,6 @@ class Parts:
                 faults += len(part) - part["error"].null_count
                 writer.write_table(part.cast(writer.schema))
         new.replace(self._output)
-        shutil.rmtree(self._folder, ignore_errors=True)
         self._is_merged = True
         return faults
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from kvae.evaluation.image_drawing import draw_images, interpolations
+from kvae.evaluation.naming import PRIOR
 from kvae.evaluation.observation import Observation
+from kvae.evaluation.yardstick import unit_of
 from kvae.figures import latent as latent_figures
 from kvae.figures import vectors as vector_figures
 from kvae.figures.bound import save_bound
@@ -18,7 +20,6 @@ from kvae.figures.slices import slices_of
 from kvae.metrics.latents import ACTIVE_FRACTION
 from kvae.probability.streams import generator
 
-_PRIOR = "prior"
 _MOST_GENERATED = 5_000
 
 
@@ -67,7 +68,7 @@ def _source(observation):
 
 def _by_model(observation, metrics, key, first="_prior"):
     """A metric of the prior, and of the sampler where it has one."""
-    found = {_PRIOR: metrics[key + first]}
+    found = {PRIOR: metrics[key + first]}
     if f"{key}_sampler" in metrics:
         found[f"{observation.sampler} sampler"] = metrics[f"{key}_sampler"]
     return found
@@ -102,7 +103,7 @@ def _vector_figures(folder, observation, rng):
         mixture.responsibilities(generated).argmax(axis=1) if mixture else alone[: len(generated)]
     )
     # Columns of a table have units of their own; in those, one column would be all that is seen.
-    unit = 1.0 if mixture else np.asarray(dataset.train.x).std(axis=0)
+    unit = 1.0 if mixture else unit_of(np.asarray(dataset.train.x))
     scaled = "" if mixture else "; columns over their standard deviation"
     words = "true points, and ones generated " if mixture else "test points, and ones generated "
     likeliest = ", in the colour of the likeliest component" if mixture else ""

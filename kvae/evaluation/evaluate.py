@@ -131,6 +131,8 @@ def evaluate(
         train = train_features(net, dataset, seed)
     dataset = conditioned(dataset, job.conditions)
     print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
+    # Before the numbers: the checkout may be another when they are done.
+    made_by = origin(served.metadata["versions"], seed=seed, command=command)
     observation = Observation(served, dataset, seed=seed, train=train, num_samples=num_samples)
     metrics, protocol = measurements.measure(observation, num_draws=num_draws)
     metadata = served.metadata
@@ -139,7 +141,7 @@ def evaluate(
         config=metadata["config"], history=metadata["history"],
     )  # fmt: skip
     whole = {
-        "origin": origin(metadata["versions"], seed=seed, command=command),
+        "origin": made_by,
         **metrics,
         "findings": [finding._asdict() for finding in diagnosis],
         "protocol": protocol,

@@ -113,6 +113,8 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
             if fresh is not None:
                 near = memorisation.train_distances(features.kept, train.features)
                 found = memorisation.compared(near, fresh)
+                # Of the test rows, whatever the source.
+                metrics["nearest_train_distance_test"] = found.pop("nearest_train_distance_test")
                 judged[-1] |= {f"{key}_{name}": value for key, value in found.items()}
         metrics[f"not_finite_samples_{name}"] = sum(wrong)
         if any(wrong):

@@ -12,7 +12,9 @@ PRIOR, SAMPLER = DENSITIES = ("prior", "sampler")
 NAMES = (
     "quantity, unit, subject, statistic; prior: the density of training, sampler: the one fitted "
     "after it, posterior: q(z given x), reconstruction: from posterior means, draw: from a "
-    "posterior draw, floor: train images in place of samples, bayes: the data's own density"
+    "posterior draw, floor: train images in place of samples, bayes: the data's own density, "
+    "mean_image: the mean train image as every answer, latent, x: in that space, test, train: of "
+    "those rows (others are of test rows), chance: of always the commonest answer"
 )
 _STATISTICS = ("_stderr", "_interval", "_range", "_p5", "_p95")
 _SETTINGS = {"num_generated", "num_modes", "effective_sample_draws"}

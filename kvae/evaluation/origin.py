@@ -1,7 +1,7 @@
 """What made a metrics.json: it stands at its head."""
 
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,20 @@ def origin(trained: dict[str, str], *, seed: int, command: str | None) -> dict[s
         JSON values: `command`, `seed`, `commit` (of a checkout of kvae that git knows, with "+"
         where files differ from it; else None), `versions` of training and evaluation.
     """
-    evaluated = {"kvae": kvae.__version__, **{name: version(name) for name in _PACKAGES}}
+    evaluated = {"kvae": kvae.__version__, **{name: _version(name) for name in _PACKAGES}}
     return {
         "command": command,
         "seed": seed,
         "commit": _commit(Path(kvae.__file__).parents[1]),
         "versions": {"trained": trained, "evaluated": evaluated},
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # installed under another name, as tensorflow-cpu is
+        return None
 
 
 def _commit(checkout: Path) -> str | None:

@@ -1,11 +1,10 @@
 """evaluate.py and its options."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kvae import backend, cli
+from kvae import backend, cli, files
 from kvae.data import CACHE_FOLDERS
 from kvae.errors import UsageError
 from kvae.features import AUTO, FEATURES
@@ -20,7 +19,7 @@ def main(argv: Sequence[str], prog: str = "evaluate.py") -> None:
 
     job = evaluate.prepare(**where)
     backend.quiet_import("kvae.serving.served")
-    evaluate.evaluate(job, command=shlex.join([*prog.split(), *argv]), **draws)
+    evaluate.evaluate(job, command=files.command_line([*prog.split(), *argv]), **draws)
 
 
 def arguments(

@@ -36,7 +36,7 @@ def compared(from_samples: np.ndarray, from_test: np.ndarray) -> dict[str, float
         from_test: `(m, k)`, those of test rows.
 
     Returns:
-        `nearest_train_distance_samples`, `nearest_train_distance_test`: medians of the Euclidean
+        `nearest_train_distance`, `nearest_train_distance_test`: medians of the Euclidean
         distances to the nearest training row, in the features' unit.
         `nearest_train_distance_ratio`: the first over the second: 1 for fresh data, above it for
         samples away from all data, below it for copies and for samples that vary too little.
@@ -47,12 +47,12 @@ def compared(from_samples: np.ndarray, from_test: np.ndarray) -> dict[str, float
         copy and always counts.
     """
     metrics = {
-        "nearest_train_distance_samples": float(np.median(from_samples[:, 0])),
+        "nearest_train_distance": float(np.median(from_samples[:, 0])),
         "nearest_train_distance_test": float(np.median(from_test[:, 0])),
     }
     if metrics["nearest_train_distance_test"] > 0:
         metrics["nearest_train_distance_ratio"] = (
-            metrics["nearest_train_distance_samples"] / metrics["nearest_train_distance_test"]
+            metrics["nearest_train_distance"] / metrics["nearest_train_distance_test"]
         )
     close = _relative(from_samples) < np.quantile(_relative(from_test), CLOSE_QUANTILE)
     return {**metrics, "memorised_fraction": float((close | (from_samples[:, 0] == 0)).mean())}

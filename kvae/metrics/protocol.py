@@ -23,7 +23,7 @@ from kvae.metrics.two_sample import (
 _HOW = {
     "gap_nats_prior": (
         "mean over test rows of the true log p(x) minus the bound; the error is that of the paired "
-        f"differences. gap_is_a_bug: below zero by over {BUG_STDERRS} of them"
+        f"differences. gap_is_a_bug_prior: below zero by over {BUG_STDERRS} of them"
     ),
     "bound_curve_prior": (
         "the bound at other numbers of draws; those on all rows share their draws. "
@@ -46,28 +46,29 @@ _HOW = {
     ),
     "mutual_information_nats_posterior": (
         f"of x and z, within at most {MAX_AGGREGATE_ROWS:,} test rows, so at most the log "
-        "of their number; total_correlation_nats and dimension_wise_kl_nats with the same draws"
+        "of their number; total_correlation_nats_posterior and dimension_wise_kl_nats_prior with "
+        "the same draws"
     ),
     "moments_kl_nats_prior": (
         "KL(N(m, S), N(0, I)), m and S the moments of one posterior draw a test row, less "
         "what chance adds: about d (d + 3) / (4 n) for n rows of d latents"
     ),
     "elbo_nats_prior_train": (
-        "the ELBO of random train rows, at most 5,000; train_reconstruction_mse: of the same"
+        "the ELBO of random train rows, at most 5,000; mse_reconstruction_train: of the same"
     ),
     "ssim_reconstruction": (
         "tf.image.ssim, mean over images; *_interval: 95% bootstrap of the mean over test rows"
     ),
     "modes_captured_prior": (
         "a mode's share is the mean of its true responsibility over the samples, captured within "
-        f"{RELATIVE_TOLERANCE:.0%} of its weight; weights_kl_nats is KL(shares, weights)"
+        f"{RELATIVE_TOLERANCE:.0%} of its weight; weights_kl_nats_prior is KL(shares, weights)"
     ),
     "outlier_fraction_prior": (
         "samples farther from every component than a point of its own is with a chance of "
         f"{OUTLIER_PROBABILITY:g}"
     ),
     "true_log_density_nats_prior": (
-        "mean true log-density of the samples; test_true_log_density_nats: of the test points"
+        "mean true log-density of the samples; true_log_density_nats_test: of the test points"
     ),
     "sliced_wasserstein_prior": (
         f"mean exact 1-D Wasserstein-1 distance over {NUM_DIRECTIONS} random directions (one in "
@@ -80,7 +81,7 @@ _HOW = {
     "knn_accuracy_latent": (
         f"vote of the {NUM_NEIGHBOURS} nearest of a random half of the test points (at most "
         f"{MAX_NEIGHBOUR_ROWS:,} random ones), on the other half; *_latent at the posterior means, "
-        "*_x at the points; bayes_accuracy, ari_bayes: of the truly likeliest component, the limit "
+        "*_x at the points; accuracy_bayes, ari_bayes: of the truly likeliest component, the limit "
         "of accuracy"
     ),
     "silhouette_latent": f"mean over at most {MAX_SILHOUETTE_ROWS:,} random test points",

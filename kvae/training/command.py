@@ -1,7 +1,5 @@
 """What to type for what a program advises."""
 
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -33,4 +31,4 @@ def training_command(config: Config) -> str:
         else:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [flag(name), text]
-    return subprocess.list2cmdline(words) if files.WINDOWS else shlex.join(words)
+    return files.command_line(words)

@@ -1,7 +1,6 @@
 """A training run, from a configuration to a published version."""
 
 import math
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -86,7 +85,8 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
         print(f"\npublished {version.path}", flush=True)
         kept_weights.published(folder, config, fitted.record)
     consult(config, fitted)
-    print(f"next:     {shlex.join([*program('evaluate'), '--model', str(version.path)])}")
+    words = [*program("evaluate"), "--model", str(version.path)]
+    print(f"next:     {files.command_line(words)}")
     return version
 
 

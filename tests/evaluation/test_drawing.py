@@ -56,9 +56,7 @@ def dataset(mixture, *, known=True, label_names=None):
 
 def curve(gap=None):
     point = {"num_draws": 1, "rows": 60, "bound_nats": -3.0, "bound_nats_stderr": 0.1}
-    return [
-        point if gap is None else point | {"gap_nats_prior": gap, "gap_nats_prior_stderr": 0.01}
-    ]
+    return [point if gap is None else point | {"gap_nats": gap, "gap_nats_stderr": 0.01}]
 
 
 LATENT = {

@@ -18,7 +18,7 @@ def _metrics(samples, test, train):
 def test_copies_of_training_rows_are_all_memorised():
     copies = np.random.default_rng(2).permutation(TRAIN)[:400]
     found = _metrics(copies, TEST, TRAIN)
-    assert found["nearest_train_distance_ratio"] == found["nearest_train_distance_samples"] == 0
+    assert found["nearest_train_distance_ratio"] == found["nearest_train_distance"] == 0
     assert found["memorised_fraction"] == 1
     assert found["nearest_train_distance_test"] > 0.1
 
@@ -61,7 +61,7 @@ def test_by_hand():
     found = _metrics(samples, test, train)
     assert found == pytest.approx(
         {
-            "nearest_train_distance_samples": (1.005 + 1.02) / 2,
+            "nearest_train_distance": (1.005 + 1.02) / 2,
             "nearest_train_distance_test": 1.5,
             "nearest_train_distance_ratio": (1.005 + 1.02) / 3,
             "memorised_fraction": 2 / 4,
@@ -90,7 +90,7 @@ def test_samples_exactly_as_far_as_all_test_rows_are_not_memorised():
 def test_where_test_rows_are_copies_too_there_is_no_ratio_but_copies_count():
     found = _metrics(np.array([[0.0], [1.0]]), np.zeros((4, 1)), np.zeros((4, 1)))
     assert found == {
-        "nearest_train_distance_samples": 0.5,
+        "nearest_train_distance": 0.5,
         "nearest_train_distance_test": 0.0,
         "memorised_fraction": 0.5,
     }

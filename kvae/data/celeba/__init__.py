@@ -34,8 +34,9 @@ def load(
     theirs).
 
     Args:
-        data_dir: a copy in any of the layouts of `celeba_copies.ACCEPTED`; nothing is written to.
-        crop: see `crops.box_of`.
+        data_dir: a copy in any of the layouts of `kvae.data.celeba.copies.ACCEPTED`; nothing is
+            written to.
+        crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.

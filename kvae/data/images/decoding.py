@@ -37,7 +37,7 @@ def decode(content: bytes, crop: str, image_size: int, channels: int = 3) -> np.
 
     Args:
         content: of a JPEG, PNG, WebP, BMP or GIF file.
-        crop: see `crops.box_of`.
+        crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels.
         channels: 1 (grey) or 3 (RGB).
 

@@ -28,7 +28,7 @@ class ImageOptions(NamedTuple):
     """How images are made and kept.
 
     Args:
-        crop: see `crops.box_of`.
+        crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 or 3.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.

@@ -91,7 +91,7 @@ def diagnose(
             `rate_per_dim_nats_prior`; `variance_ratio_draw`, the likelihood's variance over the
             mean squared error at posterior draws; `psnr_db_reconstruction`, and
             `psnr_db_mean_image` of the mean image; `aggregate_gap_nats_prior`, a lower bound of
-            KL(aggregate posterior, prior); for F in `FEATURES` `F_reconstructions`, `F_prior`,
+            KL(aggregate posterior, prior); for F in `FEATURES` `F_reconstruction`, `F_prior`,
             `F_sampler`, Fréchet distances, and `F_floor` of training rows; for S `sampler` and
             `prior` `memorised_fraction_S` (0.01 is expected, `memorised_fraction_stderr` its
             error), held against the `nearest_train_share` of training rows, `coverage_S` and
