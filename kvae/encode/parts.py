@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from kvae import files
 from kvae.data.rows import slices
 from kvae.errors import DataError, UsageError
-from kvae.files import WINDOWS, alone, replace_text
+from kvae.files import alone, replace_text
 
 _JOB, _LOCK = "job.json", ".lock"
 
@@ -131,7 +132,7 @@ class Parts:
         if self._is_merged:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._held.close()
-        if self._is_merged and WINDOWS:
+        if self._is_merged and files.WINDOWS:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _take_over(self) -> None:

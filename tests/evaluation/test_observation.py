@@ -277,7 +277,7 @@ def test_of_reconstructed_images_those_that_figures_show_are_kept_and_no_more():
 
 
 def test_one_part_of_reconstructed_images_is_in_memory_at_a_time(monkeypatch):
-    monkeypatch.setattr(observation, "IMAGES_AT_ONCE", 20)
+    monkeypatch.setattr(observation, "rows_at_once", lambda x: 20)
     dataset = images()
     served = Served(dataset)
     parts, alive = [], []
