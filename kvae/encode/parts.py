@@ -12,7 +12,6 @@ import numpy as np
 from kvae import files
 from kvae.data.rows import slices
 from kvae.errors import DataError, UsageError
-from kvae.files import alone, replace_text
 
 _JOB, _LOCK = "job.json", ".lock"
 
@@ -116,7 +115,7 @@ class Parts:
         try:
             self._folder.mkdir(exist_ok=True)
             busy = f"another process writes {self._output}: wait for it"
-            self._held.enter_context(alone(self._folder / _LOCK, busy))
+            self._held.enter_context(files.alone(self._folder / _LOCK, busy))
         except OSError as error:
             raise UsageError(f"cannot write to {self._folder}: {error.strerror}") from error
         try:
@@ -143,7 +142,7 @@ class Parts:
         path = self._folder / _JOB
         text = json.dumps(self._job, indent=1)
         if not path.is_file():
-            replace_text(path, text)
+            files.replace_text(path, text)
         elif path.read_text(encoding="utf-8") != text:
             raise UsageError(
                 f"{self._folder} holds parts of another job (another model, signature or source): "

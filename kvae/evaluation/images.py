@@ -16,6 +16,7 @@ from kvae.evaluation.judging import (
     SetFeatures,
     features_of,
 )
+from kvae.evaluation.naming import of
 from kvae.evaluation.observation import Observation
 from kvae.features import FeatureNet
 from kvae.metrics import memorisation
@@ -115,7 +116,7 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
                 found = memorisation.compared(near, fresh)
                 # Of the test rows, whatever the source.
                 metrics["nearest_train_distance_test"] = found.pop("nearest_train_distance_test")
-                judged[-1] |= {f"{key}_{name}": value for key, value in found.items()}
+                judged[-1] |= of(name, found)
         metrics[f"not_finite_samples_{name}"] = sum(wrong)
         if any(wrong):
             continue
@@ -167,11 +168,8 @@ class _Judge:
 
     def compare(self, name: str, features: SetFeatures) -> dict[str, float]:
         """The distance of a set, and how the two sets cover one another."""
-        manifold = self._manifold.metrics(features.kept)
-        return {
-            f"{self._net.key}_{name}": frechet_distance(features.moments, self.real.moments),
-            **{f"{key}_{name}": value for key, value in manifold.items()},
-        }
+        distance = frechet_distance(features.moments, self.real.moments)
+        return of(name, {self._net.key: distance, **self._manifold.metrics(features.kept)})
 
 
 def _over_sets(sets: list[dict[str, float]]) -> dict[str, Any]:

@@ -115,8 +115,10 @@ def _rests_on_one_draw(metrics):
 
 
 def _of(density, key):
-    """The key of a column: what is of neither density stands in the first alone."""
-    return key if density == PRIOR else key.replace("_prior", f"_{density}") * ("_prior" in key)
+    """The key of a column, "" for none: what is of neither density stands in the first alone."""
+    if density == PRIOR:
+        return key
+    return key.replace("_prior", f"_{density}") if "_prior" in key else ""
 
 
 def _cell(metrics, key, form, whole=None):

@@ -21,12 +21,12 @@ def main(argv: Sequence[str], prog: str = "train.py") -> None:
     from kvae.training import preflight
 
     preflight.check(config, dry_run=dry_only)
-    # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
-    dataset = None if dry_only else preflight.load(config)
     if dry_only:
         backend.quiet_import("kvae.training.dry_run").dry_run(config)
-    else:
-        backend.quiet_import("kvae.training.run").train(config, dataset)
+        return
+    # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
+    dataset = preflight.load(config)
+    backend.quiet_import("kvae.training.run").train(config, dataset)
 
 
 def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool]:
