@@ -1,23 +1,28 @@
 """Names to models: the one place where parts of all kinds meet."""
 
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kvae import networks, priors
+from kvae.border import UNIT
 from kvae.config import MODEL_PARTS
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
-from kvae.model import VAE
+from kvae.model import CONDITION_DIM, VAE
 from kvae.networks import NETWORKS
 from kvae.objectives import OBJECTIVES
-from kvae.options import arguments
+from kvae.options import POSITIVE_COUNT, Option, arguments
 from kvae.priors import PRIORS, check_density
 from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import find, member_of, options_of, refuse_others
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import KERAS_MODEL, find_version
+
+_LATENT_DIM = Option("latent_dim", 50, "dimensions of z", POSITIVE_COUNT)
 
 
 def build_vae(
@@ -32,6 +37,7 @@ def build_vae(
     objective="elbo",
     shift=0.0,
     scale=1.0,
+    value_range=UNIT,
     dtype="float32",
     seed=0,
     **options,
@@ -49,6 +55,7 @@ def build_vae(
         objective: a key of `kvae.objectives.OBJECTIVES`.
         shift: see `VAE`.
         scale: see `VAE`.
+        value_range: see `VAE`.
         dtype: the Keras dtype policy of the hidden layers.
         seed: of the noise and of the prior's start; initial weights of the networks follow
             `keras.utils.set_random_seed`, as everywhere in Keras.
@@ -77,8 +84,8 @@ def build_vae(
             not allowed, or a shape that the network does not take.
     """
     element_shape = _shape(element_shape)
-    if latent_dim != int(latent_dim) or latent_dim < 1:
-        raise UsageError(f"latent_dim must be a whole number of at least 1, received {latent_dim}")
+    latent_dim = _LATENT_DIM.read(latent_dim, "latent_dim")
+    condition_dim = CONDITION_DIM.read(condition_dim, "condition_dim")
     names = {
         "network": network or ("conv" if len(element_shape) == 3 else "mlp"),
         "likelihood": likelihood,
@@ -102,16 +109,18 @@ def build_vae(
     family = find(POSTERIORS, posterior, "posterior")
     *places, channels = element_shape
     layers = {**own["network"], "dtype": dtype}
-    encoder = nets.encoder(
-        (*places, channels + condition_dim), latent_dim, family.num_params(latent_dim), **layers
-    )
-    decoder = nets.decoder(
-        latent_dim + condition_dim, element_shape, likelihood.num_outputs(channels), **layers
-    )
+    with _channels_last():
+        encoder = nets.encoder(
+            (*places, channels + condition_dim), latent_dim, family.num_params(latent_dim), **layers
+        )
+        decoder = nets.decoder(
+            latent_dim + condition_dim, element_shape, likelihood.num_outputs(channels), **layers
+        )
     return VAE(
         encoder, decoder, likelihood, find(PRIORS, prior, "prior").make(seed=seed, **own["prior"]),
-        posterior=posterior, condition_dim=condition_dim, shift=shift, scale=scale, seed=seed,
-        dtype=dtype, objective=find(OBJECTIVES, objective, "objective").make(**own["objective"]),
+        posterior=posterior, condition_dim=condition_dim, shift=shift, scale=scale,
+        value_range=value_range, seed=seed, dtype=dtype,
+        objective=find(OBJECTIVES, objective, "objective").make(**own["objective"]),
     )  # fmt: skip
 
 
@@ -127,6 +136,17 @@ def _read(names, members, options):
     }
 
 
+@contextmanager
+def _channels_last():
+    """Layers made within take images as (height, width, channels), whatever Keras is told."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
+
+
 def _shape(element_shape):
     try:
         sizes = tuple(int(size) for size in element_shape)
@@ -139,17 +159,19 @@ def _shape(element_shape):
     return sizes
 
 
-def load_model(path):
-    """Read a `.keras` file that holds a VAE; needs no custom objects, keeps Keras's safe mode.
+def load_model(path, custom_objects=None, safe_mode=True):
+    """Read a `.keras` file that holds a VAE; kvae's own parts need no custom objects.
 
     Args:
         path: the file, or the folder of a published version.
+        custom_objects: name -> class or function, of parts of your own; as in Keras.
+        safe_mode: whether a file with code of its own, a Lambda layer, is refused; as in Keras.
 
     Returns:
         `kvae.VAE`.
 
     Raises:
-        UsageError: there is no such file, or it holds something else.
+        UsageError: there is no such file, it holds something else, or weights that are not finite.
     """
     # Every class that can stand in the file comes with a member.
     for registry in (NETWORKS, LIKELIHOODS, PRIORS, SAMPLERS, OBJECTIVES):
@@ -162,12 +184,50 @@ def load_model(path):
     if not zipfile.is_zipfile(path):
         raise UsageError(f"{path} is not a .keras file, or damaged: it is no zip archive")
     try:
-        model = keras.saving.load_model(path)
+        model = keras.saving.load_model(path, custom_objects=custom_objects, safe_mode=safe_mode)
     except (ValueError, OSError, TypeError, KeyError) as error:
-        raise UsageError(f"{path} cannot be read as a VAE: {str(error)[:200]}") from error
+        raise UsageError(f"{path} cannot be read as a VAE: {_cause(error)}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
+    _check_finite(path, model)
     if getattr(model, "optimizer", None) is not None and not int(model.step):
         # Of kvae 0.1, which counted steps in the optimizer alone.
         model.step.assign(int(model.optimizer.iterations))
     return model
+
+
+def _cause(error):
+    """What Keras says of a file, without the configs around it, which may be pages long."""
+    text = str(error).rpartition("Exception encountered:")[2]
+    return " ".join(text.partition("Full object config")[0].split())
+
+
+def _check_finite(path, model):
+    """Refuse a model that would answer NaN to everything; the weights are named."""
+    wrong = [
+        variable.path
+        for variable in model.variables
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
+    ]
+    if wrong:
+        raise UsageError(
+            f"{path}: {len(wrong)} of {len(model.variables)} weights are not finite: "
+            f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
+        )
+
+
+def _export(vae, folder):
+    """See `VAE.export`."""
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            "export writes for TensorFlow: under another backend save the model, and "
+            "`kvae publish from-keras` makes a version of it"
+        )
+    if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
+        raise UsageError(f"{folder} holds something: a SavedModel is written to a new folder")
+    from kvae.serving.export import export
+
+    export(vae, Path(folder))
+
+
+VAE.exporter = _export

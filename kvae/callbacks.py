@@ -10,7 +10,6 @@ from kvae.data.rows import joined, random_rows, rows_at_once, slices
 from kvae.errors import UsageError
 from kvae.evaluation import doctor
 from kvae.inputs import as_float
-from kvae.likelihoods import accepts
 from kvae.metrics.latents import active_fraction, active_units, rate_per_dim
 from kvae.metrics.likelihood import mean_and_stderr
 from kvae.metrics.reconstruction import psnr_of, row_errors
@@ -59,7 +58,7 @@ class Doctor(keras.callbacks.Callback):
         if not isinstance(model, VAE):
             raise UsageError(f"Doctor is for a kvae.VAE, received {type(model).__name__}")
         if self._x is not None:
-            _check_rows(self._x, model)
+            model.border.check(self._x)
         super().set_model(model)
 
     def on_train_begin(self, logs=None):
@@ -103,21 +102,6 @@ def _some_rows(x, seed):
             f"channels): received shape {x.shape} of {x.dtype}"
         )
     return x[random_rows(len(x), MAX_ROWS, generator(seed, "doctor rows"))]
-
-
-def _check_rows(x, vae):
-    if x.shape[1:] != vae.element_shape:
-        raise UsageError(
-            f"Doctor's x must be of shape (rows, *{vae.element_shape}), received {x.shape}"
-        )
-    vae.condition_of(x)  # refuses rows without one, and rows with one too many
-    x, kind = np.asarray(x), vae.likelihood.kind
-    if not accepts(kind, x):
-        raise UsageError(f"the likelihood {kind!r} has no density for some values of Doctor's x")
-    if x.ndim == 4 and x.dtype.kind == "f" and not 0 <= x.min() <= x.max() <= 1:
-        raise UsageError(
-            f"images are uint8, or floats in [0, 1]: Doctor received {x.min():g} to {x.max():g}"
-        )
 
 
 def _config_of(vae, first_step, steps):

@@ -1,6 +1,7 @@
 """x as a model takes it: floats, uint8 images, and pairs (x, condition)."""
 
 import keras
+import numpy as np
 
 from kvae.data.conditions import Conditioned
 from kvae.errors import UsageError
@@ -61,6 +62,8 @@ def checked_condition(condition, dim, count=None):
     ops = keras.ops
     if condition is None and not dim:
         return None
+    if condition is not None and not hasattr(condition, "shape"):
+        condition = _numbers(condition)
     if condition is not None and dim:
         condition = ops.cast(condition, "float32")
         if count and condition.shape == (dim,):
@@ -73,3 +76,11 @@ def checked_condition(condition, dim, count=None):
         if dim
         else "this model is not conditional (condition_dim 0), but received a condition"
     )
+
+
+def _numbers(given):
+    """A list of numbers, or one number, as an array."""
+    try:
+        return np.asarray(given, "float32")
+    except (TypeError, ValueError):
+        raise UsageError(f"a condition is an array of numbers, received {given!r}") from None

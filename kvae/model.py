@@ -3,62 +3,27 @@
 Source: Kingma & Welling, "Auto-encoding variational Bayes", arXiv:1312.6114.
 """
 
-from typing import NamedTuple
-
 import keras
 import numpy as np
 
-from kvae.data.conditions import Conditioned
-from kvae.data.rows import in_parts, rows_at_once
+from kvae.border import UNIT, Border, as_broadcast, read_range
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
 from kvae.objectives.base import Objective
 from kvae.objectives.elbo import Elbo
 from kvae.older_files import with_objective
-from kvae.options import read_seed
+from kvae.options import COUNT, Option, read_seed
 from kvae.probability.distributions import Affine
 from kvae.probability.noise import SeededNoise
 from kvae.probability.noise import row_seeds as hashed_seeds
 from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import find
-from kvae.shapes import check_array, check_parts
+from kvae.shapes import check_parts, halves
 from kvae.steps import Steps
+from kvae.terms import Drawn, ElboTerms, WeightTerms
 
+CONDITION_DIM = Option("condition_dim", 0, "numbers in the condition of a row", COUNT)
 _PARTS = ("encoder", "decoder", "likelihood", "prior", "objective")
-
-
-class ElboTerms(NamedTuple):
-    """The two parts of the negative ELBO, per example.
-
-    Args:
-        distortion: -log p(x given z) at z ~ q, `(batch,)`, nats.
-        rate: KL(posterior, prior), `(batch,)`, nats.
-    """
-
-    distortion: keras.KerasTensor
-    rate: keras.KerasTensor
-
-    @property
-    def elbo(self):
-        """-(distortion + rate): one draw's estimate of the ELBO."""
-        return -(self.distortion + self.rate)
-
-
-class WeightTerms(NamedTuple):
-    """The two parts of a log-weight, per example, both at the same draw.
-
-    Args:
-        distortion: -log p(x given z), `(batch,)`, nats.
-        rate: log q(z given x) - log p(z), `(batch,)`, nats.
-    """
-
-    distortion: keras.KerasTensor
-    rate: keras.KerasTensor
-
-    @property
-    def log_weight(self):
-        """log p(x, z) - log q(z given x)."""
-        return -(self.distortion + self.rate)
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -92,6 +57,8 @@ class VAE(Steps, keras.Model):
         shift: what is subtracted from x, a number or an array that broadcasts to one x; the
             encoder and the likelihood see `(x - shift) / scale`. Densities stay those of x.
         scale: what x is then divided by, positive.
+        value_range: what floats of images lie in, (0, 1); None: anywhere, such as spectrograms or
+            standardised images. Of vectors it says nothing.
         seed: of the noise in training and in `evaluate`, 0 to 2^32 - 1.
 
     Raises:
@@ -102,12 +69,13 @@ class VAE(Steps, keras.Model):
     def __init__(
         self, encoder, decoder, likelihood, prior, *,
         sampler=None, posterior="diagonal", objective=None, condition_dim=0,
-        shift=0.0, scale=1.0, seed=0, _step=None, **kwargs,
+        shift=0.0, scale=1.0, value_range=UNIT, seed=0, _step=None, **kwargs,
     ):  # fmt: skip
+        half = {"dtype": "mixed_float16"} if halves((encoder, decoder)) else {}
         # Casting x to a half-precision policy would cast the likelihood's targets too.
-        super().__init__(**{"name": "vae", "autocast": False, **kwargs})
+        super().__init__(**{"name": "vae", "autocast": False, **half, **kwargs})
         self._posterior_family = find(POSTERIORS, posterior, "posterior")
-        self.condition_dim = int(condition_dim)
+        self.condition_dim = CONDITION_DIM.read(condition_dim, "condition_dim")
         check_parts(encoder, decoder, likelihood, prior, self._posterior_family, self.condition_dim)
         self.objective = Elbo() if objective is None else objective
         if not isinstance(self.objective, Objective):
@@ -123,9 +91,13 @@ class VAE(Steps, keras.Model):
         if self.has_sampler:
             sampler.trainable = False
         self.posterior_kind = posterior
-        self.shift = np.asarray(shift, "float32")
-        self.scale = np.asarray(scale, "float32")
+        self.shift = as_broadcast("shift", shift, self.element_shape)
+        self.scale = as_broadcast("scale", scale, self.element_shape)
+        if not (self.scale > 0).all():
+            raise UsageError(f"scale must be positive, received {scale!r}")
+        self.value_range = read_range(value_range)
         self.seed = read_seed(seed)
+        self.prior_started = False
         self.step = _step  # of the model that it shares its weights with
         self.make_figures()
         self.build((None, *self.element_shape))
@@ -165,6 +137,13 @@ class VAE(Steps, keras.Model):
         return (*places, channels - self.condition_dim)
 
     @property
+    def border(self):
+        """What x, conditions and weights it takes, `kvae.border.Border`."""
+        return Border(
+            self.element_shape, self.condition_dim, self.likelihood.kind, self.value_range
+        )
+
+    @property
     def latent_dim(self):
         """The number of dimensions of z."""
         return self.decoder.input_shape[-1] - self.condition_dim
@@ -179,7 +158,8 @@ class VAE(Steps, keras.Model):
         return self._posterior_of_standardised(seen, training)
 
     def _posterior_of_standardised(self, x, training=False):
-        return self._posterior_family.from_params(self.encoder(x, training=training))
+        params = self.encoder(x, training=training)
+        return self._posterior_family.from_params(keras.ops.cast(params, "float32"))
 
     def decode(self, z, condition=None, training=False):
         """p(x given z), for z `(batch, latent_dim)`; a distribution in the units of x.
@@ -187,10 +167,23 @@ class VAE(Steps, keras.Model):
         A conditional model needs a condition `(batch, condition_dim)`; UsageError without one.
         """
         z = beside(z, checked_condition(condition, self.condition_dim))
-        params = self.decoder(z, training=training)
-        return Affine(self.likelihood.distribution(params), self.shift, self.scale)
+        params = keras.ops.cast(self.decoder(z, training=training), "float32")
+        distribution = self.likelihood.distribution(params)
+        return Affine(distribution, self.shift, self.scale, self.element_shape)
 
-    def elbo_terms(self, x, noise, training=False, posterior=None):
+    def draw(self, x, noise, training=False, posterior=None):
+        """A draw from the posterior, decoded; arguments as for `elbo_terms`.
+
+        Returns:
+            `Drawn`.
+        """
+        posterior = self.posterior(x, training) if posterior is None else posterior
+        x, condition = self._parts(x)
+        latent = posterior.draw(noise, "posterior")
+        decoded = self.decode(latent.value, condition, training)
+        return Drawn(latent, decoded, -decoded.log_prob(x))
+
+    def elbo_terms(self, x, noise, training=False, posterior=None, drawn=None):
         """Distortion and rate at one draw from the posterior.
 
         Args:
@@ -198,15 +191,18 @@ class VAE(Steps, keras.Model):
             noise: a source of noise for `batch` rows, see `kvae.probability.noise`.
             training: as in Keras.
             posterior: q(z given x), where it is known already.
+            drawn: what `draw` gave, where it is known already.
 
         Returns:
             `ElboTerms`.
         """
         posterior = self.posterior(x, training) if posterior is None else posterior
-        draw, distortion = self._draw(x, noise, training, posterior)
-        return ElboTerms(distortion, self.prior.rate(posterior, draw))
+        drawn = drawn or self.draw(x, noise, training, posterior)
+        return ElboTerms(drawn.distortion, self.prior.rate(posterior, drawn.latent))
 
-    def weight_terms(self, x, noise, training=False, posterior=None, densities=None):
+    def weight_terms(
+        self, x, noise, training=False, posterior=None, densities=None, drawn=None
+    ):  # fmt: skip
         """Distortion and rate at one draw, the rate as log q(z given x) - log p(z) at that z.
 
         Their negative sum is the log-weight. The closed-form rate has no place in one.
@@ -217,22 +213,17 @@ class VAE(Steps, keras.Model):
             training: as in Keras.
             posterior: q(z given x), where it is known already.
             densities: the p(z) to take; None: the prior alone.
+            drawn: what `draw` gave, where it is known already.
 
         Returns:
             `WeightTerms` for each density, all at the same draw.
         """
-        posterior = self.posterior(x, training) if posterior is None else posterior
-        draw, distortion = self._draw(x, noise, training, posterior)
+        drawn = drawn or self.draw(x, noise, training, posterior)
+        latent = drawn.latent
         return [
-            WeightTerms(distortion, draw.log_prob - density.log_prob(draw.value))
+            WeightTerms(drawn.distortion, latent.log_prob - density.log_prob(latent.value))
             for density in densities or (self.prior,)
         ]
-
-    def _draw(self, x, noise, training, posterior):
-        """A draw from the posterior, and -log p(x given it)."""
-        x, condition = self._parts(x)
-        draw = posterior.draw(noise, "posterior")
-        return draw, -self.decode(draw.value, condition, training).log_prob(x)
 
     def log_weight(self, x, noise):
         """log p(x given z) + log p(z) - log q(z given x) at one draw z from the posterior.
@@ -251,11 +242,10 @@ class VAE(Steps, keras.Model):
         return self._parts(x)[1]
 
     def _parts(self, x):
-        """x and its condition or None, both float32."""
-        x = tuple(x) if self.condition_dim and isinstance(x, list) else x
-        if is_pair(x) != (self.condition_dim > 0):
-            wanted = "a pair (x, condition)" if self.condition_dim else "x without a condition"
-            raise UsageError(f"{wanted} is wanted by a model of condition_dim {self.condition_dim}")
+        """x and its condition or None, both float32, as the border lets them in."""
+        if isinstance(x, list):
+            x = tuple(x) if self.condition_dim else np.asarray(x)
+        self.border.check(x)
         x = as_float(x)
         return (x[0], checked_condition(x[1], self.condition_dim)) if is_pair(x) else (x, None)
 
@@ -324,28 +314,34 @@ class VAE(Steps, keras.Model):
             condition = (1.0 - fraction) * ends[0] + fraction * ends[1]
         return self.decode(latent, condition).mean(), latent
 
-    def start_prior(self, x):
-        """Start a mixture, a VampPrior or a flow where the encoder puts data, before training.
+    # Saving
 
-        Else they start as if latents were standard normal and x about 0. A standard normal prior
-        has nothing to start.
+    #: Writes it as a SavedModel, (model, folder) -> None: `kvae.build` puts it here, because what
+    #: is served stands above the model.
+    exporter = None
+
+    def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
+        """As `keras.Model.export`: a SavedModel of kvae's signatures, and `serve`, as `predict`.
 
         Args:
-            x: some rows as an array, uint8 or float32; of a conditional model a pair with their
-                conditions. Of fewer than the prior has components some start at the same row.
+            filepath: a new or an empty folder.
+            format: "tf_saved_model".
+            verbose: not read; nothing is printed.
+            **kwargs: none.
 
         Raises:
-            UsageError: rows that `fit` would refuse.
+            UsageError: another format or option, the folder holds something, or the backend is not
+                TensorFlow.
         """
-        if isinstance(x, tuple):
-            x = Conditioned(*(np.asarray(part) for part in x))
-        check_array(np.asarray(x), self.element_shape, self.likelihood)
-        as_numpy = keras.ops.convert_to_numpy
-        latents = [as_numpy(self.encode(part)[0]) for part in in_parts(x, rows_at_once(x))]
-        standardised = (as_numpy(as_float(np.asarray(x))) - self.shift) / self.scale
-        self.prior.initialize(np.concatenate(latents), standardised)
-
-    # Saving
+        del verbose
+        if format != "tf_saved_model" or any(value is not None for value in kwargs.values()):
+            raise UsageError(
+                "a VAE is exported with its own signatures, in the format 'tf_saved_model': "
+                f"received {format!r} and {kwargs}"
+            )
+        if self.exporter is None:
+            raise UsageError("export needs what writes it: import kvae.build")
+        self.exporter(filepath)
 
     def save_weights(self, filepath, *args, **kwargs):
         """As `keras.Model.save_weights`, of what `fit` trains: not of a sampler."""
@@ -375,6 +371,7 @@ class VAE(Steps, keras.Model):
             "condition_dim": self.condition_dim,
             "shift": self.shift,
             "scale": self.scale,
+            "value_range": self.value_range,
             "seed": self.seed,
         }
 

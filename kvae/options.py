@@ -29,8 +29,13 @@ def _checked(value: Any, allowed: bool) -> Any:
 
 
 def _whole(given: Any) -> int:
-    value = int(given)
+    value = int(_no_switch(given))
     return _checked(value, isinstance(given, str) or value == given)
+
+
+def _no_switch(given: Any) -> Any:
+    """True is 1 to Python, and to nobody who gives it."""
+    return _checked(given, not isinstance(given, bool))
 
 
 def whole_number(wanted: str, allowed: Callable[[int], bool]) -> Kind:
@@ -42,7 +47,7 @@ def number(wanted: str, allowed: Callable[[float], bool]) -> Kind:
     """The kind of finite numbers that are allowed."""
 
     def read(given: Any) -> float:
-        value = float(given)
+        value = float(_no_switch(given))
         return _checked(value, math.isfinite(value) and allowed(value))
 
     return Kind(wanted, read)
@@ -72,7 +77,9 @@ POSITIVE = number("a positive number", lambda value: value > 0)
 NOT_NEGATIVE = number("a number of at least 0", lambda value: value >= 0)
 UNITS = Kind(
     "whole numbers of at least 1 with commas between",
-    lambda given: tuple(POSITIVE_COUNT.read(part) for part in _parts(given)),
+    lambda given: _checked(
+        tuple(POSITIVE_COUNT.read(part) for part in _parts(given)), len(_parts(given)) > 0
+    ),
 )
 NAMES = Kind("names with commas between, none of them twice", _read_names)
 

@@ -1,10 +1,9 @@
-"""Whether the parts of a model fit together, and arrays fit a model."""
+"""Whether the parts of a model fit together."""
 
-import numpy as np
+import keras
 
-from kvae import likelihoods, priors
+from kvae import priors
 from kvae.errors import UsageError
-from kvae.likelihoods import LIKELIHOODS, accepts
 from kvae.priors import PRIORS
 from kvae.priors.base import Prior
 
@@ -32,6 +31,8 @@ def check_parts(encoder, decoder, likelihood, prior, posterior_family, condition
         raise UsageError(
             f"the prior {prior.kind!r} is not for conditions: its pseudo-inputs have none"
         )
+    for name, network in (("encoder", encoder), ("decoder", decoder)):
+        _check_network(name, network)
     latent_dim = decoder.input_shape[-1] - condition_dim
     *places, channels = encoder.input_shape[1:]
     shape = (*places, channels - condition_dim)
@@ -53,32 +54,50 @@ def check_parts(encoder, decoder, likelihood, prior, posterior_family, condition
             )
 
 
-def check_array(x, element_shape, likelihood):
-    """Refuse a NumPy array that a model has no density for.
-
-    Args:
-        x: `(rows, ...)`, without its condition.
-        element_shape: of one x.
-        likelihood: a member of `kvae.likelihoods`.
-
-    Raises:
-        UsageError: another shape, or values that the likelihood has no density for.
-    """
-    if x.shape[1:] != element_shape:
-        raise UsageError(f"x must be of shape (rows, *{element_shape}), received {x.shape}")
-    if not accepts(likelihood.kind, x):
-        kind = likelihood.kind
-        takes = likelihoods.facts(kind).takes if kind in LIKELIHOODS else "finite numbers"
+def _check_network(name, network):
+    """Refuse what is no network of one input and one output, both of known shapes."""
+    try:
+        shapes = {"input": network.input_shape, "output": network.output_shape}
+    except (AttributeError, ValueError):  # not built, or subclassed
         raise UsageError(
-            f"the likelihood {kind!r} has no density for some values of x: it is for {takes}"
+            f"the {name} must be a Keras model whose input and output shapes are known, functional "
+            "or a Sequential that begins with keras.Input: received a "
+            f"{type(network).__name__}. A model of a class of its own becomes one by "
+            "keras.Model(x, model(x)) with x = keras.Input(shape)"
+        ) from None
+    for what, shape in shapes.items():
+        if not isinstance(shape, tuple) or any(isinstance(part, tuple | list) for part in shape):
+            count = len(keras.tree.flatten(getattr(network, f"{what}s")))
+            raise UsageError(
+                f"the {name} must have one {what}, a tensor: received {count}. "
+                + (
+                    "Of an encoder that is the posterior's parameters side by side, means and then "
+                    "variances before their softplus, with no draw from it"
+                    if (name, what) == ("encoder", "output")
+                    else "A condition follows on its last axis"
+                )
+            )
+        if None in shape[1:]:
+            raise UsageError(f"the {name}'s {what} must be of a known shape, received {shape}")
+    if first := next(_channels_first(network), None):
+        raise UsageError(
+            f"images are (height, width, channels): the {name}'s layer {first!r} has the "
+            "data_format 'channels_first'; give it data_format='channels_last'"
         )
 
 
-def check_condition_array(condition, shape):
-    """Refuse a condition that is not `shape` and finite: UsageError."""
-    found = np.shape(condition)
-    if found != shape or not np.isfinite(np.asarray(condition, "float64")).all():
-        raise UsageError(
-            f"the condition must be of shape {shape} and finite, received "
-            f"{'none' if condition is None else found}"
-        )
+def _channels_first(network):
+    """Names of the layers, inner ones too, that take the channels before the places."""
+    for layer in getattr(network, "layers", ()):
+        if getattr(layer, "data_format", None) == "channels_first":
+            yield layer.name
+        yield from _channels_first(layer)
+
+
+def halves(networks):
+    """Whether a layer of some networks computes in float16, whose gradients need a scaled loss."""
+    return any(
+        layer.compute_dtype == "float16" or halves([layer])
+        for network in networks
+        for layer in getattr(network, "layers", ())
+    )

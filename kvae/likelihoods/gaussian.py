@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from kvae.errors import UsageError
 from kvae.likelihoods import LEARNED_VARIANCES
 from kvae.likelihoods.base import Likelihood
 from kvae.probability.distributions import LOG_2PI, DiagonalNormal, PrecisionNormal, below_diagonal
@@ -49,11 +50,11 @@ class Gaussian(Likelihood):
     def __init__(self, variance=0.1, *, initial_variance=0.1, variance_floor=1e-6, **kwargs):
         super().__init__(**{"name": "gaussian", **kwargs})
         if variance not in LEARNED_VARIANCES and not float(variance) > 0.0:
-            raise ValueError(
+            raise UsageError(
                 f"variance must be positive or one of {LEARNED_VARIANCES}, received {variance!r}"
             )
         if not initial_variance > variance_floor > 0.0:
-            raise ValueError(
+            raise UsageError(
                 "a learned variance starts above its floor, and both are positive: received "
                 f"initial_variance={initial_variance}, variance_floor={variance_floor}"
             )
@@ -112,23 +113,30 @@ class Gaussian(Likelihood):
         """Whether training steps must call `update`."""
         return self.variance == "optimal"
 
-    def update(self, distortion):
+    def update(self, distortion, weight=None):
         """Follow the mean squared error of a batch; for the variance "optimal" alone.
 
         Args:
             distortion: of rows under the current variance, `(batch,)`, nats, in the squared units
                 that the decoder speaks. The squared error is read off it, exactly.
+            weight: of each row, `(batch,)`; None: 1. A batch whose weights are all 0 changes
+                nothing.
         """
         before = keras.ops.convert_to_tensor(self.mean_squared_error)
-        after = _MOMENTUM * before + (1.0 - _MOMENTUM) * self.mean_squared_error_of(distortion)
+        now = self.mean_squared_error_of(distortion, weight)
+        after = _MOMENTUM * before + (1.0 - _MOMENTUM) * now
         # An error that is not finite, of a step that overflowed in half precision, would stay.
         finite = keras.ops.where(keras.ops.isfinite(after), after, before)
         self.mean_squared_error.assign(finite)
 
-    def mean_squared_error_of(self, distortion):
+    def mean_squared_error_of(self, distortion, weight=None):
         """The mean squared error of a batch of which only the distortion is known; see `update`."""
         variance = self.current_variance()
-        per_element = 2.0 * keras.ops.mean(distortion) / self._event_size
+        if weight is None:
+            mean = keras.ops.mean(distortion)
+        else:
+            mean = keras.ops.sum(weight * distortion) / keras.ops.sum(weight)
+        per_element = 2.0 * mean / self._event_size
         return variance * (per_element - LOG_2PI - keras.ops.log(variance))
 
     def distribution(self, params):

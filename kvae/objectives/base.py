@@ -12,6 +12,7 @@ class Outcome(NamedTuple):
         distortion: -log p(x given z) at the draw, likewise.
         rate: KL(posterior, prior), or its estimate at the draw, likewise.
         estimates: further figures by name, `(batch,)`.
+        decoded: p(x given z) at the draws, a distribution; metrics of `compile` see its mean.
     """
 
     loss: Any
@@ -19,6 +20,7 @@ class Outcome(NamedTuple):
     distortion: Any
     rate: Any
     estimates: dict[str, Any]
+    decoded: Any = None
 
 
 class Objective:

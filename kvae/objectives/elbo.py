@@ -2,7 +2,7 @@
 
 import keras
 
-from kvae.objectives import BETA, check_elbo, check_schedules
+from kvae.objectives import BETA, FREE_BITS, TC_WEIGHT, check_elbo, check_schedules
 from kvae.objectives.base import Objective, Outcome
 from kvae.objectives.regularisers import free_bits_rate, total_correlation
 from kvae.probability.schedules import Cyclical, LinearWarmup
@@ -28,7 +28,8 @@ class Elbo(Objective):
     def __init__(self, beta=1.0, free_bits=0.0, tc_weight=1.0, first_step=0):
         self.beta = beta if callable(beta) else BETA.read(beta, "beta")
         self.first_step = int(first_step)
-        self.free_bits, self.tc_weight = float(free_bits), float(tc_weight)
+        self.free_bits = FREE_BITS.read(free_bits, "free_bits")
+        self.tc_weight = TC_WEIGHT.read(tc_weight, "tc_weight")
 
     @classmethod
     def make(cls, beta, kl_warmup_steps, kl_cycle_steps, free_bits, tc_weight):
@@ -61,7 +62,8 @@ class Elbo(Objective):
     def __call__(self, model, x, noise, step, training=False):
         """See `Objective`."""
         posterior = model.posterior(x, training)
-        terms = model.elbo_terms(x, noise, training, posterior)
+        drawn = model.draw(x, noise, training, posterior)
+        terms = model.elbo_terms(x, noise, training, posterior, drawn)
         rate, estimates = terms.rate, {}
         if self.free_bits:
             rate = free_bits_rate(posterior, self.free_bits)
@@ -74,7 +76,7 @@ class Elbo(Objective):
         if callable(beta):
             beta = beta(keras.ops.maximum(step - self.first_step, 0))
         loss = terms.distortion + beta * rate
-        return Outcome(loss, terms.elbo, terms.distortion, terms.rate, estimates)
+        return Outcome(loss, terms.elbo, terms.distortion, terms.rate, estimates, drawn.decoded)
 
     def get_config(self):
         """Arguments of the constructor."""

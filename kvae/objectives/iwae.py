@@ -41,10 +41,11 @@ class Iwae(Objective):
         x = as_float(x)
         posterior = model.posterior(x, training).repeat(self.draws)
         copies = repeat_rows(x, self.draws)
-        terms = model.weight_terms(copies, noise, training, posterior)[0]
+        drawn = model.draw(copies, noise, training, posterior)
+        terms = model.weight_terms(copies, noise, training, posterior, drawn=drawn)[0]
         log_weight = keras.ops.reshape(terms.log_weight, (-1, self.draws))
         loss = math.log(self.draws) - keras.ops.logsumexp(log_weight, axis=1)
-        return Outcome(loss, terms.log_weight, terms.distortion, terms.rate, {})
+        return Outcome(loss, terms.log_weight, terms.distortion, terms.rate, {}, drawn.decoded)
 
     def get_config(self):
         """Arguments of the constructor."""

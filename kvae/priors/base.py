@@ -72,6 +72,16 @@ class Prior(keras.layers.Layer):
             element_shape: the shape of one x.
         """
 
+    @property
+    def has_start(self):
+        """Whether there is something to `initialize`."""
+        return type(self).initialize is not Prior.initialize
+
+    @property
+    def rows_to_start(self):
+        """How many rows `initialize` needs, at least, for a start better than none."""
+        return getattr(self, "num_components", 1)
+
     def initialize(self, latents, x):
         """Adapt the start to where the untrained encoder puts data; the default does nothing.
 

@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 
+from kvae.errors import UsageError
 from kvae.priors.base import Prior
 from kvae.probability.distributions import LOG_2PI, sum_event
 from kvae.probability.streams import generator
@@ -35,7 +36,7 @@ class Flow(Prior):
     def __init__(self, num_layers=8, *, hidden_units=64, seed=0, **kwargs):
         super().__init__(**{"name": "flow", **kwargs})
         if num_layers < 1 or hidden_units < 1:
-            raise ValueError(
+            raise UsageError(
                 "num_layers and hidden_units must be at least 1, "
                 f"received {num_layers} and {hidden_units}"
             )
@@ -47,7 +48,7 @@ class Flow(Prior):
         """Make the weights for z of shape `(None, latent_dim)`, latent_dim at least 2."""
         self._latent_dim = dim = int(latent_shape[-1])
         if dim < 2:
-            raise ValueError(f"a flow of coupling layers needs 2 dimensions, received {dim}")
+            raise UsageError(f"a flow of coupling layers needs 2 dimensions, received {dim}")
         self._kept = dim // 2
         self.shift = self.add_weight(name="shift", shape=(dim,), initializer="zeros")
         self.log_scale = self.add_weight(name="log_scale", shape=(dim,), initializer="zeros")

@@ -28,7 +28,7 @@ class SecondStage(Prior):
     def build(self, latent_shape):
         """The second VAE is built already; see that it fits the latents of the first."""
         if self.vae.element_shape != tuple(latent_shape[1:]):
-            raise ValueError(
+            raise UsageError(
                 f"a second stage for z of shape {tuple(latent_shape[1:])} is needed, received one "
                 f"for {self.vae.element_shape}"
             )

@@ -26,22 +26,44 @@ def write_saved_model(
 
     Args:
         twin: from `float32_twin`.
-        directory: a folder that does not exist yet.
+        directory: a new or an empty folder.
         signatures: name -> endpoint; None: `endpoints(twin)`.
 
     Returns:
         What each signature answers: name -> output name -> `tf.TensorSpec`.
     """
     archive = keras.export.ExportArchive()
+    outputs = _add(archive, signatures or endpoints(twin))
+    archive.write_out(str(directory), verbose=False)
+    return outputs
+
+
+def export(vae: VAE, directory: Path) -> None:
+    """Write a model as `VAE.export` does: its signatures, and behind them `serve`.
+
+    Args:
+        vae: the model, in any precision.
+        directory: a new or an empty folder.
+    """
+    twin = float32_twin(vae)
+    archive = keras.export.ExportArchive()
+    found = endpoints(twin)
+    _add(archive, found)
+    inputs = list(found["serving_default"].inputs)
+    archive.add_endpoint("serve", lambda *x: twin(x if len(x) > 1 else x[0]), inputs)
+    archive.write_out(str(directory), verbose=False)
+
+
+def _add(archive, signatures):
+    """Put signatures into an archive; what each of them answers."""
     outputs = {}
-    for name, endpoint in (signatures or endpoints(twin)).items():
+    for name, endpoint in signatures.items():
         traced = tf.function(
             _guarded(endpoint.function, endpoint.inputs), autograph=False
         ).get_concrete_function(*endpoint.inputs)
         # Saving traces every function a second time; this way that is one call.
         archive.add_endpoint(name, _calling(traced), list(endpoint.inputs))
         outputs[name] = traced.structured_outputs
-    archive.write_out(str(directory), verbose=False)
     return outputs
 
 

@@ -1,13 +1,13 @@
 """What training is on every backend: the loss at the noise of a step, and the figures."""
 
+import warnings
+
 import keras
-import numpy as np
 
 from kvae.errors import UsageError
-from kvae.inputs import as_float, rows_of
+from kvae.inputs import as_float, repeat_rows, rows_of
 from kvae.probability.noise import StepNoise
-from kvae.probability.streams import generator
-from kvae.shapes import check_array, check_condition_array
+from kvae.steps.doors import Doors
 
 _FIGURES = ("loss", "elbo", "distortion", "rate")
 
@@ -28,7 +28,7 @@ class RowsSeen(keras.metrics.Metric):
         return keras.ops.convert_to_tensor(self.count)
 
 
-class Steps:
+class Steps(Doors):
     """What stands before `keras.Model` among the bases of `kvae.VAE`, of which it is a part."""
 
     def make_figures(self):
@@ -44,9 +44,10 @@ class Steps:
 
         Where the likelihood learns a standard deviation of its own, that too: stddev, in units of
         x after `shift` and `scale`. With a `tc_weight` total_correlation, the estimate in the
-        loss.
+        loss. Those that `compile` was given stand behind them.
         """
-        return list(self._trackers.values())
+        given = [self._compile_metrics] if self.given_metrics else []
+        return [*self._trackers.values(), *given]
 
     @property
     def metrics_variables(self):
@@ -58,38 +59,9 @@ class Steps:
         super().reset_metrics()
         self.rows_seen.reset_state()
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """As `keras.Model.fit`, for arrays and `tf.data`; a NumPy array is looked at first.
-
-        y is the condition of a conditional model; others pass over it.
-
-        Raises:
-            UsageError: rows of another shape, or values that the likelihood has no density for:
-                they would end in a loss that is not finite.
-        """
-        rows, condition = x if self.condition_dim and isinstance(x, tuple | list) else (x, y)
-        if isinstance(rows, np.ndarray):
-            check_array(rows, self.element_shape, self.likelihood)
-            if self.condition_dim:
-                check_condition_array(condition, (len(rows), self.condition_dim))
-        if hasattr(x, "element_spec"):
-            # The order of a `tf.data` is its own; Keras would say so in a warning each time.
-            kwargs.setdefault("shuffle", False)
-        return super().fit(x, y, *args, **kwargs)
-
-    def x_of(self, data):
-        """x, or the pair, of what Keras hands to a step: x, (x,), (x, y), ((x, condition),)."""
-        if not self.condition_dim:
-            return data[0] if isinstance(data, tuple | list) else data
-        if isinstance(data, tuple | list) and len(data) == 1:
-            data = data[0]
-        if not isinstance(data, tuple | list) or len(data) < 2 or data[1] is None:
-            raise UsageError("a conditional model is given conditions: fit(x, condition)")
-        return tuple(data[:2])
-
     def predict_step(self, data):
         """Reconstructions."""
-        return self(self.x_of(data), training=False)
+        return self(self.border.batch(data).x, training=False)
 
     def outcome(self, x, rows, training):
         """The objective of a batch, at the noise of its step or of its place in a pass.
@@ -111,61 +83,79 @@ class Steps:
             step = keras.ops.maximum(step - 1, 0)
         return self.objective(self, x, noise, step, training)
 
-    def count_step(self, outcome):
-        """What a training step leaves behind beside its gradients: figures, and its number."""
+    def has_gradient(self):
+        """Whether anything trains; else a warning says so, while a step is traced."""
+        if not self.trainable_variables:
+            warnings.warn("everything in this model is frozen: nothing trains", stacklevel=2)
+        return bool(self.trainable_variables)
+
+    def is_blocks(self, x):
+        """Whether x `(steps, batch, *element_shape)` makes many steps."""
+        return len(rows_of(x).shape) == len(self.element_shape) + 2
+
+    def losses_of(self, outcome, weight):
+        """The weighed loss of each row, `(batch,)`, by Keras's convention: no sum of weights.
+
+        Args:
+            outcome: of the rows.
+            weight: of each row, `(batch,)` or `(batch, 1)`; None: 1.
+
+        Raises:
+            UsageError: weights, and the loss of a row depends on the rows beside it.
+        """
+        if weight is None:
+            return outcome.loss
+        if self.objective.compares_rows:
+            raise UsageError(
+                "weights of rows are not for free_bits or a tc_weight: the loss of a row depends "
+                "on the rows beside it"
+            )
+        return outcome.loss * _flat(weight)
+
+    def count_step(self, x, outcome, weight, penalty):
+        """What a training step leaves behind beside its gradients: figures, and its number.
+
+        Args:
+            x: its rows, a pair or not.
+            outcome: of them.
+            weight: of each row, or None.
+            penalty: the regularisation losses, a scalar.
+        """
         if getattr(self.likelihood, "is_updated", False):
-            self.likelihood.update(self.in_decoder_units(outcome.distortion))
-        self.track(outcome)
+            of_rows = () if weight is None else (_flat(weight),)
+            self.likelihood.update(self.in_decoder_units(outcome.distortion), *of_rows)
+        self.track(x, outcome, weight, penalty)
         self.step.assign(self.step + 1)
 
-    def count_rows(self, outcome, rows):
+    def count_rows(self, x, outcome, weight, rows):
         """What a validation step leaves behind: figures, and how many rows they are of."""
-        self.track(outcome)
+        self.track(x, outcome, weight, sum(self.losses))
         self.rows_seen.update_state(rows)
 
-    def track(self, outcome):
-        """Take the figures of a batch into those of the epoch."""
+    def track(self, x, outcome, weight, penalty):
+        """Take the figures of a batch into those of the epoch; see `count_step`."""
         figures = outcome._asdict() | outcome.estimates
+        figures["loss"] = self.losses_of(outcome, weight) + penalty
+        if weight is not None:
+            weight = keras.ops.repeat(_flat(weight), self.objective.draws)
+        weighed = {"elbo": weight, "distortion": weight, "rate": weight}
         if "stddev" in self._trackers:
             variance = keras.ops.mean(self.likelihood.current_variance())
             figures["stddev"] = keras.ops.sqrt(variance)
         for name, tracker in self._trackers.items():
-            tracker.update_state(figures[name])
+            tracker.update_state(figures[name], sample_weight=weighed.get(name))
+        if self.given_metrics:
+            seen = repeat_rows(as_float(rows_of(x)), self.objective.draws)
+            self.track_given(seen, outcome.decoded, weight)
 
     def results(self):
         """Name -> mean of each figure so far."""
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        return self.get_metrics_result()
 
-    def in_decoder_units(self, distortion):
-        """The distortion of x after `shift` and `scale`."""
-        log_scale = np.log(np.broadcast_to(self.scale, self.element_shape), dtype="float64")
-        return distortion - float(log_scale.sum())
 
-    def calibrate(self, batches):
-        """Set the variance "optimal" to its maximum-likelihood value; others are left alone.
-
-        `fit` leaves a moving average over its last steps there.
-
-        Args:
-            batches: of x, or of pairs; one draw from the posterior of each row is taken.
-        """
-        if not getattr(self.likelihood, "is_updated", False):
-            return
-        seed = int(generator(self.seed, "calibration").integers(2**63))
-        error = self.compile_function(
-            lambda x, rows: self._squared_error(x, StepNoise.validation(seed, rows))
-        )
-        total, count = 0.0, 0
-        for x in batches:
-            x = as_float(x)
-            rows = len(rows_of(x))
-            places = np.arange(count, count + rows, dtype="int32")
-            total, count = total + rows * float(error(x, places)), count + rows
-        self.likelihood.mean_squared_error.assign([total / count])
-
-    def _squared_error(self, x, noise):
-        terms = self.elbo_terms(x, noise)
-        return self.likelihood.mean_squared_error_of(self.in_decoder_units(terms.distortion))
+def _flat(weight):
+    """`(batch,)` float32, of `(batch, 1)` too."""
+    return keras.ops.reshape(keras.ops.cast(weight, "float32"), (-1,))
 
 
 def places(x):

@@ -15,22 +15,27 @@ class Steps(base.Steps):
 
     def train_step(self, state, data):
         """As under TensorFlow, for blocks of steps too: the figures, and the state after it."""
-        x = self.x_of(data)
-        if len(rows_of(x).shape) == len(self.element_shape) + 2:
-            state, _ = jax.lax.scan(lambda now, x: (self._gradient_step(now, x), None), state, x)
+        batch = self.border.batch(data)
+        if self.is_blocks(batch.x):
+            state, _ = jax.lax.scan(
+                lambda now, part: (self._gradient_step(now, *part), None), state, tuple(batch)
+            )
         else:
-            state = self._gradient_step(state, x)
+            state = self._gradient_step(state, *batch)
         with keras.StatelessScope(zip(self.metrics_variables, state[3], strict=True)):
             return self.results(), state
 
-    def _gradient_step(self, state, x):
+    def _gradient_step(self, state, x, weight):
         trained, others, optimizer, metrics = state
         gradient = jax.grad(self._loss, has_aux=True)
-        gradients, (found, others, metrics) = gradient(trained, others, metrics, optimizer, x)
-        trained, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trained)
+        gradients, (found, penalty, others, metrics) = gradient(
+            trained, others, metrics, optimizer, x, weight
+        )
+        if self.has_gradient():
+            trained, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trained)
         known = self._known(trained, others, metrics)
         with keras.StatelessScope(pairs(*known)) as scope:
-            self.count_step(found)
+            self.count_step(x, found, weight, penalty)
         return list(trained), after(scope, *known[1]), list(optimizer), after(scope, *known[2])
 
     def _known(self, trained, others, metrics):
@@ -39,22 +44,24 @@ class Steps(base.Steps):
             (self.metrics_variables, metrics),
         )  # fmt: skip
 
-    def _loss(self, trained, others, metrics, optimizer, x):
+    def _loss(self, trained, others, metrics, optimizer, x, weight):
         known = self._known(trained, others, metrics)
         scaling = (self.optimizer.variables, optimizer)
         with keras.StatelessScope(pairs(*known, scaling), collect_losses=True) as scope:
             found = self.outcome(x, base.places(x), training=True)
-            loss = keras.ops.mean(found.loss) + sum(self.losses)
+            penalty = sum(self.losses)
+            loss = keras.ops.mean(self.losses_of(found, weight)) + penalty
             loss = self.optimizer.scale_loss(loss)
-        return loss, (found, after(scope, *known[1]), after(scope, *known[2]))
+        return loss, (found, penalty, after(scope, *known[1]), after(scope, *known[2]))
 
     def test_step(self, state, data):
         """The same figures without a gradient step, and the state after it."""
         trained, others, metrics = state
-        x = self.x_of(data)
+        x, weight = self.border.batch(data)
         known = self._known(trained, others, metrics)
-        with keras.StatelessScope(pairs(*known)) as scope:
-            self.count_rows(self.outcome(x, base.places(x), training=False), len(rows_of(x)))
+        with keras.StatelessScope(pairs(*known), collect_losses=True) as scope:
+            found = self.outcome(x, base.places(x), training=False)
+            self.count_rows(x, found, weight, len(rows_of(x)))
             logs = self.results()
         return logs, (trained, others, after(scope, *known[2]))
 
@@ -63,7 +70,7 @@ class Steps(base.Steps):
         trained, others = state
         known = ((self.trainable_variables, trained), (self.non_trainable_variables, others))
         with keras.StatelessScope(pairs(*known)):
-            return self(self.x_of(data), training=False), others
+            return self(self.border.batch(data).x, training=False), others
 
     def compile_function(self, function):
         """A function that reads the model's weights, compiled with them as arguments."""

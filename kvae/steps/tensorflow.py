@@ -37,39 +37,41 @@ class Steps(base.Steps):
         for small models most of a step's time is the way in and out of it. Not under a
         distribution strategy of several replicas.
         """
-        x = self.x_of(data)
-        rows = rows_of(x)
-        if len(rows.shape) == len(self.element_shape) + 2:
+        x, weight = self.border.batch(data)
+        if self.is_blocks(x):
             if tf.distribute.get_strategy().num_replicas_in_sync > 1:
                 raise UsageError("blocks of steps are for one replica: give batches of rows")
-            count = tf.shape(rows)[0]
-            tf.while_loop(lambda step: step < count, lambda step: self._next_step(x, step), (0,))
+            count = tf.shape(rows_of(x))[0]
+            tf.while_loop(
+                lambda step: step < count, lambda step: self._next_step(x, weight, step), (0,)
+            )
         else:
-            self._gradient_step(x)
+            self._gradient_step(x, weight)
         return self.results()
 
-    def _next_step(self, x, step):
-        self._gradient_step(keras.tree.map_structure(lambda part: part[step], x))
+    def _next_step(self, x, weight, step):
+        self._gradient_step(*keras.tree.map_structure(lambda part: part[step], (x, weight)))
         return (step + 1,)
 
-    def _gradient_step(self, x):
+    def _gradient_step(self, x, weight):
         rows, count = places(x)
         with tf.GradientTape() as tape:
             found = self.outcome(x, rows, training=True)
             # Gradients are summed over replicas, and float16 losses scaled against underflow.
             num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            objective = tf.reduce_sum(found.loss) / tf.cast(count, "float32")
-            objective += sum(self.losses) / num_replicas
-            scaled = self.optimizer.scale_loss(objective)
-        gradients = tape.gradient(scaled, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self.count_step(found)
+            losses, penalty = self.losses_of(found, weight), sum(self.losses)
+            objective = tf.reduce_sum(losses) / tf.cast(count, "float32")
+            scaled = self.optimizer.scale_loss(objective + penalty / num_replicas)
+        if self.has_gradient():
+            gradients = tape.gradient(scaled, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self.count_step(x, found, weight, penalty)
 
     def test_step(self, data):
         """The same figures without a gradient step."""
-        x = self.x_of(data)
+        x, weight = self.border.batch(data)
         rows, count = places(x)
-        self.count_rows(self.outcome(x, rows, training=False), count)
+        self.count_rows(x, self.outcome(x, rows, training=False), weight, count)
         return self.results()
 
     def compile_function(self, function):

@@ -14,28 +14,32 @@ class Steps(base.Steps):
 
     def train_step(self, data):
         """As under TensorFlow, for blocks of steps too."""
-        x = self.x_of(data)
-        if len(rows_of(x).shape) == len(self.element_shape) + 2:
+        x, weight = self.border.batch(data)
+        if self.is_blocks(x):
             for step in range(len(rows_of(x))):
-                self._gradient_step(keras.tree.map_structure(lambda part: part[step], x))  # noqa: B023
+                self._gradient_step(*keras.tree.map_structure(lambda part: part[step], (x, weight)))  # noqa: B023
         else:
-            self._gradient_step(x)
+            self._gradient_step(x, weight)
         return self.results()
 
-    def _gradient_step(self, x):
+    def _gradient_step(self, x, weight):
         self.zero_grad()
         found = self.outcome(x, base.places(x), training=True)
-        loss = keras.ops.mean(found.loss) + sum(self.losses)
-        self.optimizer.scale_loss(loss).backward()
-        variables = self.trainable_variables
+        penalty = sum(self.losses)
+        if self.has_gradient():
+            loss = keras.ops.mean(self.losses_of(found, weight)) + penalty
+            self.optimizer.scale_loss(loss).backward()
+            variables = self.trainable_variables
+            with torch.no_grad():
+                self.optimizer.apply([variable.value.grad for variable in variables], variables)
         with torch.no_grad():
-            self.optimizer.apply([variable.value.grad for variable in variables], variables)
-            self.count_step(found)
+            self.count_step(x, found, weight, penalty)
 
     def test_step(self, data):
         """The same figures without a gradient step."""
-        x = self.x_of(data)
-        self.count_rows(self.outcome(x, base.places(x), training=False), len(rows_of(x)))
+        x, weight = self.border.batch(data)
+        found = self.outcome(x, base.places(x), training=False)
+        self.count_rows(x, found, weight, len(rows_of(x)))
         return self.results()
 
     def compile_function(self, function):
