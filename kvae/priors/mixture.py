@@ -51,8 +51,8 @@ class Mixture(Prior):
     def _precision_cholesky(self):
         """Lower-triangular L with inverse(C) = L L^T, `(components, dim, dim)`."""
         ops, dim = keras.ops, self._latent_dim
-        diagonal = ops.expand_dims(ops.exp(self.log_diagonal), -1) * ops.eye(dim)
-        return self.off_diagonal * ops.tril(ops.ones((dim, dim)), -1) + diagonal
+        diagonal = ops.expand_dims(ops.exp(self.log_diagonal), -1) * ops.eye(dim, dtype="float32")
+        return self.off_diagonal * ops.tril(ops.ones((dim, dim), "float32"), -1) + diagonal
 
     def log_prob(self, z):
         """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""

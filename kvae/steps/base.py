@@ -93,6 +93,12 @@ class Steps(Doors):
         """Whether x `(steps, batch, *element_shape)` makes many steps."""
         return len(rows_of(x).shape) == len(self.element_shape) + 2
 
+    @staticmethod
+    def part_of(x, weight, step):
+        """x, or a pair, and the weights of one step of a block; weights may be None."""
+        x = keras.tree.map_structure(lambda part: part[step], x)
+        return x, None if weight is None else weight[step]
+
     def losses_of(self, outcome, weight):
         """The weighed loss of each row, `(batch,)`, by Keras's convention: no sum of weights.
 

@@ -88,7 +88,7 @@ class BesideGradients:
             if weight.sum():
                 total += weight.sum() * float(error(x, places, weight.astype("float32")))
                 count += weight.sum()
-        if count:
+        if count and np.isfinite(total):  # else an overflow in half precision would stay
             self.likelihood.mean_squared_error.assign([total / count])
 
     def _squared_error(self, x, noise, weight):

@@ -16,8 +16,8 @@ from kvae.steps.beside import BesideGradients
 
 _START_ROWS, _CALIBRATION_ROWS = 2_000, 50_000
 # Keras begins at 2^15, with which the gradients of tens of nats already overflow: the first steps
-# would be thrown away.
-_LOSS_SCALE = 2.0**10
+# would be thrown away. It grows by itself.
+_LOSS_SCALE = 2.0**7
 #: Figure -> what a callback that watches it by mode "auto" should want.
 _DIRECTIONS = {"loss": "min", "distortion": "min", "rate": "min", "elbo": "max"}
 
@@ -61,12 +61,17 @@ class Doors(BesideGradients):
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self.given_metrics = bool(metrics or weighted_metrics)
         if self.given_metrics:
-            one = keras.ops.zeros((1, *self.element_shape))
+            one = keras.ops.zeros((1, *self.element_shape), "float32")
             with _scope(self):
                 self._compile_metrics.build(one, one)
             names = [metric.name for metric in self._compile_metrics.metrics]
             if taken := sorted({*names} & {*self._trackers}):
                 raise UsageError(f"metrics: {', '.join(taken)} is a figure that the model has")
+
+    def compile_from_config(self, config):
+        """As Keras's, which leaves it to a model whose `compile` is its own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def track_given(self, x, decoded, weight):
         """Take a batch into the metrics that `compile` was given."""
@@ -107,8 +112,8 @@ class Doors(BesideGradients):
             _direct(callback)
         if start and some:
             _tell(loud, self._start(some))
-        if hasattr(x, "element_spec"):
-            # The order of a `tf.data` is its own; Keras would say so in a warning each time.
+        if arrays_of(_pair(x)) is None:
+            # The order of a stream is its own; Keras would say so in a warning each time.
             given.setdefault("shuffle", False)
         history = super().fit(**given)
         if calibrate and getattr(self.likelihood, "is_updated", False):
@@ -193,7 +198,8 @@ class Doors(BesideGradients):
 
     def _prior_waits(self):
         """Whether a prior has a start to make."""
-        return not (self.prior_started or int(self.step)) and self.prior.has_start
+        step = int(keras.ops.convert_to_tensor(self.step))  # of replicas too
+        return not (self.prior_started or step) and self.prior.has_start
 
     def _start(self, batches):
         """Start the prior at some rows of batches; what to say of it."""

@@ -1,6 +1,5 @@
 """Steps under TensorFlow: blocks of them in the graph, and on several replicas."""
 
-import keras
 import tensorflow as tf
 
 from kvae.errors import UsageError
@@ -50,7 +49,7 @@ class Steps(base.Steps):
         return self.results()
 
     def _next_step(self, x, weight, step):
-        self._gradient_step(*keras.tree.map_structure(lambda part: part[step], (x, weight)))
+        self._gradient_step(*self.part_of(x, weight, step))
         return (step + 1,)
 
     def _gradient_step(self, x, weight):

@@ -17,7 +17,7 @@ class Steps(base.Steps):
         x, weight = self.border.batch(data)
         if self.is_blocks(x):
             for step in range(len(rows_of(x))):
-                self._gradient_step(*keras.tree.map_structure(lambda part: part[step], (x, weight)))  # noqa: B023
+                self._gradient_step(*self.part_of(x, weight, step))
         else:
             self._gradient_step(x, weight)
         return self.results()

@@ -34,13 +34,13 @@ class Affine:
 
     def log_prob(self, x):
         """Log density in the units of x, `(batch,)`, nats; UsageError for x of another shape."""
-        x = keras.ops.convert_to_tensor(x)
+        x = keras.ops.convert_to_tensor(x, "float32")
         if self._event_shape is not None and tuple(x.shape[1:]) != self._event_shape:
             raise UsageError(
                 f"a density of x of shape {self._event_shape} was given rows of shape "
                 f"{tuple(x.shape[1:])}"
             )
-        log_scale = keras.ops.log(self._scale) + keras.ops.zeros(x.shape[1:])
+        log_scale = keras.ops.log(self._scale) + keras.ops.zeros(x.shape[1:], "float32")
         return self._base.log_prob((x - self._shift) / self._scale) - keras.ops.sum(log_scale)
 
     def sample(self, noise, purpose):

@@ -213,7 +213,7 @@ class FullNormal(Rows):
         return Draw(self._from_white(white), self._log_prob_of_white(white))
 
     def _root(self):
-        eye = keras.ops.eye(self._mean.shape[-1])
+        eye = keras.ops.eye(self._mean.shape[-1], dtype="float32")
         return (self._below + eye) * keras.ops.expand_dims(self._stddev, -2)
 
     def _from_white(self, white):
@@ -272,6 +272,6 @@ class PrecisionNormal:
         return self._mean + keras.ops.einsum("...ji,...j->...i", inverse, white)
 
     def _root(self):
-        eye = keras.ops.eye(self._mean.shape[-1])
+        eye = keras.ops.eye(self._mean.shape[-1], dtype="float32")
         scale = keras.ops.exp(self._log_precision)
         return (self._below + eye) * keras.ops.expand_dims(scale, -2)

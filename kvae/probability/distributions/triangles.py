@@ -32,5 +32,7 @@ def inverse_of_triangular(root):
 
     The general inverse would stop the whole batch for one row that is not finite.
     """
-    eye = keras.ops.broadcast_to(keras.ops.eye(root.shape[-1]), keras.ops.shape(root))
+    eye = keras.ops.broadcast_to(
+        keras.ops.eye(root.shape[-1], dtype="float32"), keras.ops.shape(root)
+    )
     return keras.ops.solve_triangular(root, eye, lower=True)
