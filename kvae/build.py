@@ -190,7 +190,7 @@ def load_model(path, custom_objects=None, safe_mode=True):
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
     _check_finite(path, model)
-    if getattr(model, "optimizer", None) is not None and not int(model.step):
+    if getattr(model, "optimizer", None) is not None and not model.num_steps:
         # Of kvae 0.1, which counted steps in the optimizer alone.
         model.step.assign(int(model.optimizer.iterations))
     return model

@@ -63,13 +63,13 @@ class Doctor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Begin a history."""
-        self._history, self._first_step = {}, int(self.model.step)
+        self._history, self._first_step = {}, self.model.num_steps
 
     def on_epoch_end(self, epoch, logs=None):
         """Go on with the history; look if it is time to."""
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(float(value))
-        self._last_step = int(self.model.step)  # what restores weights at the end turns it back
+        self._last_step = self.model.num_steps  # what restores weights at the end turns it back
         epochs = self.params["epochs"]
         if self._every_epochs and (epoch + 1) % self._every_epochs == 0 and epoch + 1 < epochs:
             self._look(epochs)

@@ -39,6 +39,11 @@ class Steps(Doors):
         self.rows_seen = RowsSeen()
 
     @property
+    def num_steps(self):
+        """Training steps taken, an int; `step` is the weight that counts them."""
+        return int(keras.ops.convert_to_numpy(self.step))  # of replicas int() knows nothing
+
+    @property
     def metrics(self):
         """Means over an epoch: loss, elbo (not a loss: higher is better), distortion, rate.
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import keras
 import numpy as np
 
-from kvae.border import arrays_of, batches_of, first_batches
+from kvae.border import Batch, arrays_of, batches_of, first_batches
 from kvae.data.rows import in_parts, random_rows, rows_at_once
 from kvae.errors import UsageError
 from kvae.inputs import rows_of
@@ -110,7 +110,7 @@ class Doors(BesideGradients):
         _keep_weight(given)
         for callback in _callbacks(given.get("callbacks")):
             _direct(callback)
-        if start and some:
+        if start:
             _tell(loud, self._start(some))
         if arrays_of(_pair(x)) is None:
             # The order of a stream is its own; Keras would say so in a warning each time.
@@ -175,13 +175,17 @@ class Doors(BesideGradients):
         if hasattr(x, "element_spec"):
             spec = rows_of(border.batch(x.element_spec).x)
             border.check_tensor(spec, blocks=True)
-            if self.is_blocks(spec):  # all rows of an epoch at once: its maker has looked at them
-                return x, []
         found, x = first_batches(x, rows)
-        batches = [border.batch(batch) for batch in found]
+        batches = [self._rows_of_block(border.batch(batch)) for batch in found]
         for batch in batches:
             border.check(batch.x)
         return x, batches
+
+    def _rows_of_block(self, batch):
+        """The rows of all steps, where a batch is a block of them."""
+        if not self.is_blocks(batch.x):
+            return batch
+        return Batch(*_map(lambda part: part.reshape(-1, *part.shape[2:]), tuple(batch)))
 
     def _look_at_validation(self, given):
         data = given.get("validation_data")
@@ -198,8 +202,7 @@ class Doors(BesideGradients):
 
     def _prior_waits(self):
         """Whether a prior has a start to make."""
-        step = int(keras.ops.convert_to_tensor(self.step))  # of replicas too
-        return not (self.prior_started or step) and self.prior.has_start
+        return not (self.prior_started or self.num_steps) and self.prior.has_start
 
     def _start(self, batches):
         """Start the prior at some rows of batches; what to say of it."""
@@ -225,7 +228,8 @@ class Doors(BesideGradients):
         """The data of `fit` once more, at most so many rows: pairs of x and weights."""
         x = given["x"]
         if arrays_of(_pair(x)) is None:
-            yield from map(self.border.batch, batches_of(x, _CALIBRATION_ROWS))
+            for batch in batches_of(x, _CALIBRATION_ROWS):
+                yield self._rows_of_block(self.border.batch(batch))
             return
         data = self.border.batch((x, given.get("y"), given.get("sample_weight")))
         arrays = arrays_of(data.x)
@@ -243,7 +247,12 @@ def _pair(x):
 
 
 def _map(function, *x):
-    return keras.tree.map_structure(function, *x)
+    """A function of the parts of pairs or batches; None, a missing weight, stays."""
+    if x[0] is None:
+        return None
+    if isinstance(x[0], tuple):
+        return tuple(_map(function, *parts) for parts in zip(*x, strict=True))
+    return function(*x)
 
 
 def _keep_weight(given):

@@ -159,6 +159,8 @@ def _trained(config, dataset, vae, keeping):
             steps_per_epoch=1 if block else steps_of(config, dataset),
             validation_data=batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective)),
             epochs=config.epochs,
+            start_prior=False,  # both are done here, with rows of the run's seed
+            calibrate=False,
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),

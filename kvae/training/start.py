@@ -1,5 +1,7 @@
 """A model as training starts from it, and what trains it."""
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -52,9 +54,13 @@ def build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     if config.init_from:
         read_weights(vae, config.init_from)
         if hasattr(vae.objective, "first_step"):
-            vae.objective.first_step = int(vae.step)
+            vae.objective.first_step = vae.num_steps
     else:
-        vae.start_prior(some)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            vae.start_prior(some)
+        for each in told:
+            print(f"note: {each.message}")
     return vae
 
 
