@@ -55,10 +55,11 @@ def small_vae():
 
 @pytest.fixture(scope="session")
 def of_images():
-    """A model of small grey images, and an attribute to edit."""
+    """A model of small grey images, and attributes to edit."""
     from kvae.directions import Directions
 
-    directions = Directions(("Smiling",), np.ones((1, 2), np.float32), np.array([0.9]), ((),), ())
+    vectors = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
+    directions = Directions(("Smiling", "Male"), vectors, np.array([0.9, 0.8]), ((), ()), ())
     return make_vae((8, 8, 1)), directions
 
 

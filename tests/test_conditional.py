@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -226,6 +227,13 @@ def test_what_is_missing_or_too_much_is_said():
 
 
 # What is served
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_draws():
+    """The bound takes most of the time."""
+    with mock.patch.object(signatures, "NUM_DRAWS", 4):
+        yield
 
 
 @pytest.fixture(scope="module")

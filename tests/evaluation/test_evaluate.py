@@ -352,12 +352,12 @@ def test_data_of_another_shape_are_refused(tmp_path):
         evaluate.prepare(str(version.path))
 
 
-def _of_somebody_else(tmp_path, **config):
+def _of_somebody_else(tmp_path, card=None, **config):
     """A version whose kvae.json names a folder that nobody here has chosen."""
     path = tmp_path / "m" / "1"
     (path / versions.METADATA).parent.mkdir(parents=True)
     (path / "saved_model.pb").touch()
-    metadata = {"config": config, "data_card": {"name": "theirs"}}
+    metadata = {"config": config, "data_card": card or {"name": "theirs"}}
     metadata["model"] = {"element_shape": [8, 8, 1]}
     (path / versions.METADATA).write_text(json.dumps(metadata))
     return str(path)
@@ -376,10 +376,10 @@ def test_nothing_is_written_where_a_version_says_its_cache_is(tmp_path):
     assert not theirs.exists()
 
 
-def test_networks_that_judge_are_not_kept_where_a_version_says(tmp_path, monkeypatch):
+def test_networks_that_judge_are_not_kept_where_a_version_says(tmp_path):
     theirs = tmp_path / "theirs"
-    path = _of_somebody_else(tmp_path, dataset="digits", cache_dir=str(theirs))
-    monkeypatch.setattr(evaluate, "_check_card", lambda *_: None)
+    card = digits.load().card
+    path = _of_somebody_else(tmp_path, card, dataset="digits", cache_dir=str(theirs))
     assert evaluate.prepare(path).cache_dir is None
 
 
@@ -410,11 +410,19 @@ def test_a_test_split_too_small_to_measure_is_refused(mixture_model, monkeypatch
         evaluate.prepare(str(mixture_model.path))
 
 
-def test_a_copy_with_other_counts_is_noted(capsys):
-    evaluate._check_card({"crop": "a", "counts": {"test": 5}}, {"crop": "a", "counts": {}})
+def _prepare_with_cards(tmp_path, monkeypatch, then, now):
+    path = _of_somebody_else(tmp_path, then, dataset="digits")
+    dataset = replace(digits.load(), card=now)
+    monkeypatch.setattr("kvae.data.load", lambda *_, **__: dataset)
+    return evaluate.prepare(path)
+
+
+def test_a_copy_with_other_counts_is_noted(tmp_path, monkeypatch, capsys):
+    then, now = {"crop": "a", "counts": {"test": 5}}, {"crop": "a", "counts": {}}
+    _prepare_with_cards(tmp_path / "a", monkeypatch, then, now)
     assert "note: counts" in capsys.readouterr().out
     with pytest.raises(UsageError, match="'crop'"):
-        evaluate._check_card({"crop": "a"}, {"crop": "b"})
+        _prepare_with_cards(tmp_path / "b", monkeypatch, {"crop": "a"}, {"crop": "b"})
 
 
 def test_a_damaged_version_is_one_clear_error(mixture_model, tmp_path):
@@ -471,9 +479,11 @@ def test_a_figure_that_fails_does_not_cost_the_numbers(
     assert printed.index("gap, true minus bound") < printed.index("drawing")
 
 
-def test_a_random_split_of_other_files_is_refused():
+def test_a_random_split_of_other_files_is_refused(tmp_path, monkeypatch, capsys):
     """The same seed would deal them anew, and test would hold rows that were trained on."""
     then = {"split": "random 80/10/10", "split_of": "a", "counts": {"test": 5}}
-    evaluate._check_card(then, then)
+    _prepare_with_cards(tmp_path / "a", monkeypatch, then, then)
+    assert "note" not in capsys.readouterr().out
+    now = {**then, "split_of": "b", "counts": {"test": 6}}
     with pytest.raises(UsageError, match="the set of files has changed since training"):
-        evaluate._check_card({**then, "split_of": "b", "counts": {"test": 6}}, then)
+        _prepare_with_cards(tmp_path / "b", monkeypatch, then, now)

@@ -61,7 +61,7 @@ def fit(request, draws, normal):
     """Few steps, long ones; most of a flow's time is the tracing of its layers."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setattr(flow, "Flow", partial(flow.Flow, 4))
+        patch.setattr(flow, "Flow", partial(flow.Flow, num_layers=4))
         patch.setattr(flow, "_STEPS", 800)
         patch.setattr(second_stage, "_STEPS", 600)
         patch.setattr(second_stage, "_LEARNING_RATE", 3e-3)
@@ -164,7 +164,7 @@ def test_a_collapsed_second_stage_is_said(monkeypatch, capsys):
 
 @pytest.mark.parametrize("module", [flow, second_stage])
 def test_a_fit_that_is_not_finite_is_an_error(module, monkeypatch):
-    monkeypatch.setattr(flow, "Flow", partial(flow.Flow, 1))
+    monkeypatch.setattr(flow, "Flow", partial(flow.Flow, num_layers=1))
     monkeypatch.setattr(module, "_STEPS", 5)
     monkeypatch.setattr(module, "_LEARNING_RATE", float("nan"))
     noise = np.random.default_rng(0).normal(size=(2, 3000, 2)).astype("float32")

@@ -6,7 +6,6 @@ import tensorflow as tf
 from kvae_testing import COVER, make_vae, make_x, png
 from serving_testing import Session, keras_answers
 
-from kvae.directions import Directions
 from kvae.priors.mixture import Mixture
 from kvae.priors.second_stage import SecondStage
 from kvae.probability.noise import SeededNoise
@@ -85,15 +84,18 @@ def test_the_session_loader_answers_what_keras_does(served, small_vae, signature
         _close(found[name], expected)
 
 
+#: Those that together ask all that a part can do; the others are made of the same.
+ASKING_PARTS = ["serving_default", "encode", "generate", "score", "log_likelihood"]
+
+
 # Each part at least once; the model's own laws cover all combinations.
 @pytest.mark.parametrize(("network", "likelihood", "prior", "posterior"), COVER)
 def test_every_part_is_served(network, likelihood, prior, posterior, tmp_path):
     options = {"network": network, "likelihood": likelihood, "prior": prior}
     vae = make_vae((8, 8, 1), **options, posterior=posterior)
-    # Image files take the same way into every network.
-    session = _write(vae, tmp_path / "m", *SIGNATURES)
+    session = _write(vae, tmp_path / "m", *ASKING_PARTS)
     given = _inputs(vae, likelihood, rows=3)
-    for signature in SIGNATURES:
+    for signature in ASKING_PARTS:
         found = session(signature, given)
         assert all(np.isfinite(value).all() for value in found.values()), signature
         for name, expected in keras_answers(vae, signature, given).items():
@@ -245,29 +247,19 @@ def test_a_sampler_is_served_beside_the_prior(small_vae, tmp_path, kind):
     _close(bounds["log_likelihood_sampler"], bound - np.log(signatures.NUM_DRAWS))
 
 
-DIRECTIONS = Directions(
-    ("Smiling", "Male"),
-    np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]], np.float32),
-    np.array([0.9, 0.8]), ((), ()), (),
-)  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def edited(tmp_path_factory):
-    vae = make_vae((8, 8, 1), network="conv", latent_dim=3)
-    path = tmp_path_factory.mktemp("edited") / "m"
-    twin = export.float32_twin(vae)
-    export.write_saved_model(twin, path, signatures.endpoints(twin, DIRECTIONS))
-    return vae, Session(path)
+def edited(of_images, version_of_images):
+    vae, directions = of_images
+    return vae, directions.vectors, Session(version_of_images.path)
 
 
 def test_an_edit_decodes_the_moved_mean(edited, rng):
-    vae, session = edited
+    vae, vectors, session = edited
     names = {name for name in session.signatures if not name.startswith("__")}
     assert names == {*SIGNATURES, *BYTES, "edit"}
     x = make_x((8, 8, 1), "gaussian", rows=4)
     strength = rng.normal(size=(4, 2)).astype("float32")
-    moved = np.asarray(vae.encode(x)[0]) + strength @ DIRECTIONS.vectors
+    moved = np.asarray(vae.encode(x)[0]) + strength @ vectors
     given = {"x": x, "attribute_strength": strength}
     _close(session("edit", given)["edited"], vae.decode(moved).mean())
     given["attribute_strength"] = np.zeros_like(strength)
@@ -281,7 +273,7 @@ def test_an_edit_decodes_the_moved_mean(edited, rng):
 @pytest.mark.parametrize("rows", [1, 3, 64])
 @pytest.mark.parametrize("signature", ["edit", *BYTES])
 def test_a_batch_of_images_answers_what_its_parts_do(edited, rng, signature, rows):
-    vae, session = edited
+    vae, _, session = edited
     given = _inputs(vae, rows=rows + 2)
     given["attribute_strength"] = rng.normal(size=(rows + 2, 2)).astype("float32")
     whole = session(signature, given)
