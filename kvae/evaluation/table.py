@@ -51,6 +51,7 @@ _SHOWN = {
     "generated points": (
         ("modes_captured_prior", "modes captured", "{}", "num_modes"),
         ("largest_relative_weight_error_prior", "largest relative weight error", "{:.3f}", None),
+        ("largest_relative_weight_error_bayes", "that of a perfect sample", "{:.3f}", None),
         ("weights_kl_nats_prior", "KL(shares, weights), nats", "{:.5f}", None),
         ("outlier_fraction_prior", "outliers", "{:.4f}", None),
         ("outlier_fraction_test", "outliers among test points", "{:.4f}", None),

@@ -7,7 +7,12 @@ import numpy as np
 from kvae.evaluation.naming import of
 from kvae.evaluation.observation import Observation
 from kvae.evaluation.yardstick import unit_of
-from kvae.metrics.modes import mode_metrics, outlier_fraction, true_log_density
+from kvae.metrics.modes import (
+    mode_metrics,
+    outlier_fraction,
+    true_log_density,
+    weight_error_of_truth,
+)
 from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
 from kvae.metrics.two_sample import NUM_COMPARED, TwoSample, compare
 
@@ -42,6 +47,10 @@ def _samples(observation):
         if mixture is not None:
             found |= mode_metrics(generated, mixture) | true_log_density(generated, mixture)
         metrics |= of(density, found)
+    if mixture is not None:
+        metrics["largest_relative_weight_error_bayes"] = weight_error_of_truth(
+            mixture, metrics["num_generated"], seed=observation.seed
+        )
     return metrics
 
 

@@ -60,8 +60,14 @@ _HOW = {
         "tf.image.ssim, mean over images; *_interval: 95% bootstrap of the mean over test rows"
     ),
     "modes_captured_prior": (
-        "a mode's share is the mean of its true responsibility over the samples, captured within "
-        f"{RELATIVE_TOLERANCE:.0%} of its weight; weights_kl_nats_prior is KL(shares, weights)"
+        "a mode's share is the mean of its true responsibility over the samples; captured if that "
+        f"of the samples within the radius that {1 - OUTLIER_PROBABILITY:g} of its own are within "
+        f"is {RELATIVE_TOLERANCE:.0%}, or three standard errors of a true sample, from "
+        f"{1 - OUTLIER_PROBABILITY:g} of its weight at most; weights_kl_nats_prior is KL(shares, "
+        "weights)"
+    ),
+    "largest_relative_weight_error_bayes": (
+        "the mean of the largest error over true samples of as many points"
     ),
     "outlier_fraction_prior": (
         "samples farther from every component than a point of its own is with a chance of "
