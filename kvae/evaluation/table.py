@@ -180,7 +180,7 @@ _JUDGED = (
     ("density", "density", "{:.3f}"),
     ("coverage", "coverage", "{:.3f}"),
     ("nearest_train_distance_ratio", "nearest train image, over test's", "{:.3f}"),
-    ("memorised_fraction", "memorised, 0.01 expected", "{:.3f}"),
+    ("memorised_fraction", "memorised, 0.01 at most expected", "{:.3f}"),
 )
 
 

@@ -24,14 +24,24 @@ def measure_vectors(observation: Observation) -> dict[str, Any]:
         observation: of vectors.
 
     Returns:
-        Metrics, JSON values: distances of samples, of a known mixture also modes and densities;
-        where there are labels, how well they lie apart.
+        Metrics, JSON values: of a Gaussian likelihood whether its variance is that of its errors;
+        distances of samples, of a known mixture also modes and densities; where there are labels,
+        how well they lie apart.
     """
     metrics: dict[str, Any] = {}
     if observation.mixture is not None:
         x = np.asarray(observation.dataset.test.x)
         metrics["outlier_fraction_test"] = outlier_fraction(x, observation.mixture)
-    return metrics | _samples(observation) | _separation(observation)
+    return metrics | _calibration(observation) | _samples(observation) | _separation(observation)
+
+
+def _calibration(observation):
+    """The likelihood's variance over its squared error, where that is its parameter."""
+    if observation.served.metadata.get("config", {}).get("likelihood") != "gaussian":
+        return {}
+    variance, squared_error = observation.calibration
+    error = float(squared_error.mean())
+    return {"variance_ratio_draw": float(variance.mean()) / error} if error else {}
 
 
 def _samples(observation):

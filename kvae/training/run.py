@@ -22,7 +22,7 @@ from kvae.training import kept_weights
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
-from kvae.training.glance import consult
+from kvae.training.glance import causes_of_failure, consult
 from kvae.training.init_from import check_conditions
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
@@ -173,9 +173,10 @@ def _trained(config, dataset, vae, keeping):
         )
         history = {name: [float(v) for v in values] for name, values in result.history.items()}
         if not all(math.isfinite(v) for values in history.values() for v in values):
+            found = causes_of_failure(config, vae, dataset, history)
             raise TrainingError(
                 f"the loss is not finite after {len(history['loss'])} epochs; nothing was "
-                "published. A smaller --learning-rate or --mixed-precision off may help"
+                f"published. {found}"
             )
     except BaseException:
         with suppress(Exception):  # the first error is the one to tell
