@@ -3,10 +3,10 @@
 python benchmarks/doctor_patients.py [--output patients.md] [--only NAME ...] [--celeba DIR]
 
 All are trained, published, and measured through their signatures, as evaluate.py does; minutes in
-all. Those without a preset are of scikit-learn's digits; of CelebA there are two where its folder is
-given. A row says what was broken, what the doctor should name, and all that it named, the most
-severe first. `first` says whether the wanted problem is the first finding. Of healthy models nothing
-but what is only possible may be said.
+all. Those without a preset are of scikit-learn's digits; of CelebA there are two where its folder
+is given. A row says what was broken, what the doctor should name, and all that it named, the most
+severe first. `first` says whether the wanted problem is the first finding. Of healthy models
+nothing but what is only possible may be said.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from kvae.priors.standard_normal import StandardNormal
 from kvae.serving.served import ServedModel
 from kvae.serving.versions import find_version
 from kvae.training import run
-from kvae.training.run import TrainingError
 from kvae.training.preflight import load
+from kvae.training.run import TrainingError
 
 HEALTHY = {
     "dataset": "digits", "network": "conv", "latent_dim": 16, "variance": "optimal",

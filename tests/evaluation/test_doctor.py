@@ -320,7 +320,7 @@ def test_what_is_out_of_range_is_blamed_and_no_learning_rate(change, advised):
 
 
 def test_advice_for_samples_names_what_is_not_there_yet():
-    far = {"metrics": {"sliced_wasserstein_ratio_sampler": 3.0}}
+    far = {"metrics": {f"sliced_wasserstein_ratio_{kind}": 3.0 for kind in ("prior", "sampler")}}
     (found, *_) = _changed(**far, config={"linear_path": False, "network": "mlp"})
     assert "--linear-path, --standardize, --prior mixture" in found.advice
     config = {"linear_path": True, "prior": "mixture", "prior_components": 30, "standardize": True}
