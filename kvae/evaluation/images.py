@@ -138,7 +138,9 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
             "(squared differences of pixels side by side)"
         ),
         "manifold": (
-            f"k = {NUM_NEIGHBOURS} nearest neighbours, at most {MAX_MANIFOLD_ROWS:,} images"
+            f"k = {NUM_NEIGHBOURS} nearest neighbours, at most {MAX_MANIFOLD_ROWS:,} images; "
+            "precision and density say little beside a recall near 0: the balls of a few real "
+            "images in the midst of the others may hold all samples"
         ),
     }
     return metrics, protocol

@@ -32,7 +32,22 @@ def measure_vectors(observation: Observation) -> dict[str, Any]:
     if observation.mixture is not None:
         x = np.asarray(observation.dataset.test.x)
         metrics["outlier_fraction_test"] = outlier_fraction(x, observation.mixture)
-    return metrics | _calibration(observation) | _samples(observation) | _separation(observation)
+    return (
+        metrics
+        | _size(observation)
+        | _calibration(observation)
+        | _samples(observation)
+        | _separation(observation)
+    )
+
+
+def _size(observation):
+    """How large the values are that the networks see."""
+    x = np.asarray(observation.dataset.test.x, np.float64)
+    if observation.served.metadata.get("config", {}).get("standardize"):
+        train = np.asarray(observation.dataset.train.x)
+        x = (x - train.mean(0, dtype=np.float64)) / unit_of(train)
+    return {"rms_x": float(np.sqrt(np.square(x).mean()))}
 
 
 def _calibration(observation):

@@ -2,6 +2,7 @@
 
 from kvae.evaluation.doctor.advice import better_density, try_one_of
 from kvae.evaluation.doctor.case import MissingError, Told, figure
+from kvae.metrics.likelihood import ONE_DRAW
 
 RATIO_FAR, RATIO_VERY_FAR = 2.0, 5.0  # times as far as other data: chance in few rows reaches 1.5
 ENERGY_FAR = 4.0  # the energy distance goes with the square of a shift
@@ -9,7 +10,6 @@ OUTLIERS, MANY_OUTLIERS = 0.02, 0.1  # of samples; one in a thousand of true poi
 TRUE_OUTLIERS = 3.0  # times those of test points, where these have many
 TRUTH_GAP_NATS, TRUTH_GAP_WIDE = 0.3, 2.0  # of log p(x); recipes that work are a tenth away
 GAP_STDERRS = 5.0  # beyond any chance
-ONE_DRAW = 1.5  # effective draws: one has nearly all the weight
 SAMPLER_WORSE = 1.5  # times the prior's ratio
 
 
