@@ -10,7 +10,12 @@ from kvae.data.rows import joined, random_rows, rows_at_once, slices
 from kvae.errors import UsageError
 from kvae.evaluation import doctor
 from kvae.inputs import as_float
-from kvae.metrics.latents import active_fraction, active_units, rate_per_dim
+from kvae.metrics.latents import (
+    active_fraction,
+    active_units,
+    aggregate_metrics,
+    rate_per_dim,
+)
 from kvae.metrics.likelihood import mean_and_stderr
 from kvae.metrics.reconstruction import psnr_of, row_errors
 from kvae.model import VAE
@@ -118,7 +123,7 @@ def _config_of(vae, first_step, steps):
     }
     rate = vae.optimizer.get_config().get("learning_rate")
     if isinstance(rate, float):
-        config["learning_rate"] = rate
+        config |= {"learning_rate": rate, "optimizer": type(vae.optimizer).__name__.lower()}
     if isinstance(vae.objective, Elbo):
         config |= {"free_bits": vae.objective.free_bits, "tc_weight": vae.objective.tc_weight}
         config |= _weight_of_rate(
@@ -149,13 +154,15 @@ def measure(vae, x, seed=0):
         seed: of the posterior draws.
 
     Returns:
-        Metrics by name; `{"elbo_nats_prior": nan}` alone where the model gives what is not finite.
+        Metrics by name; `rms_x` and `{"elbo_nats_prior": nan}` alone where the model gives what is
+        not finite.
     """
+    size = {"rms_x": size_of(vae, x)}
     seeds = generator(seed, "doctor draws").integers(2**63, size=len(x))
     parts = [_measure_rows(vae, x[rows], seeds[rows]) for rows in slices(len(x), rows_at_once(x))]
     found = joined(parts)
     if not all(np.isfinite(values).all() for values in found.values()):
-        return {"elbo_nats_prior": math.nan}
+        return {"elbo_nats_prior": math.nan, **size}
     mean, variance = found["mean"], found["variance"]
     elbo, stderr = mean_and_stderr(-(found["distortion"] + found["rate"]), "the ELBO")
     metrics = {
@@ -167,8 +174,14 @@ def measure(vae, x, seed=0):
         "active_units_posterior": active_units(mean, variance),
         "active_fraction_per_dim_posterior": active_fraction(mean, variance).tolist(),
     }
-    if vae.posterior_kind == "diagonal" and vae.prior.kind == "standard_normal":
-        metrics["rate_per_dim_nats_prior"] = rate_per_dim(mean, variance).tolist()
+    metrics |= size
+    if vae.posterior_kind == "diagonal" and variance.min() > 0:
+        normal = vae.prior.kind == "standard_normal"
+        metrics |= aggregate_metrics(
+            mean, variance, found["draw"], standard_normal_prior=normal, seed=seed
+        )
+        if normal:
+            metrics["rate_per_dim_nats_prior"] = rate_per_dim(mean, variance).tolist()
     if vae.likelihood.kind == "gaussian":
         believed, true = found["believed_error"].mean(), found["squared_error"].mean()
         if true:
@@ -186,12 +199,24 @@ def measure(vae, x, seed=0):
     return metrics
 
 
+def size_of(vae, x):
+    """The root mean square of x as the networks of a model see it.
+
+    Args:
+        vae: a `VAE`.
+        x: rows, as its `fit` takes them.
+    """
+    x = keras.ops.convert_to_numpy(as_float(np.asarray(x))).astype(np.float64)
+    return float(np.sqrt(np.square((x - vae.shift) / vae.scale).mean()))
+
+
 def _measure_rows(vae, x, seeds):
     """What each row gives, at one draw from its posterior, `(rows, ...)`."""
     posterior = vae.posterior(x)
     noise = SeededNoise(seeds)
     terms = vae.elbo_terms(x, noise, posterior=posterior)
-    decoded = vae.decode(posterior.draw(noise, "posterior").value, vae.condition_of(x))
+    draw = posterior.draw(noise, "posterior").value
+    decoded = vae.decode(draw, vae.condition_of(x))
     as_numpy = keras.ops.convert_to_numpy
     # In the decoder's units: features of a table may differ in theirs by any factor.
     error = as_numpy(decoded.mean() - as_float(np.asarray(x))).astype(np.float64)
@@ -199,6 +224,7 @@ def _measure_rows(vae, x, seeds):
     found = {
         "mean": posterior.mean(),
         "variance": posterior.variance(),
+        "draw": draw,
         "distortion": terms.distortion,
         "rate": terms.rate,
         "squared_error": error.reshape(len(x), -1).mean(1),

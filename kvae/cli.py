@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from kvae.errors import KvaeError, UsageError
+from kvae.errors import DEBUGGING, KvaeError, UsageError
 
 DEBUG = "--debug"
 
@@ -44,11 +44,13 @@ def run(main: Callable[[list[str]], None]) -> int:
         main: takes the arguments.
 
     Returns:
-        The exit status: 0; 1 for a failure, 2 for wrong usage, 130 for an interruption, 141 for a
-        reader that has gone, 143 for SIGTERM. An error is one line on standard error; with --debug
-        it is raised instead.
+        The exit status: 0; 1 for a failure, 2 for wrong usage, 3 for a version that was published
+        without its sampler or its directions because they failed, 130 for an interruption, 141 for
+        a reader that has gone, 143 for SIGTERM. An error is one line on standard error; with
+        --debug it is raised instead, and so is one that would cost a part alone.
     """
     argv = sys.argv[1:]
+    DEBUGGING.is_on = DEBUG in argv
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # a code page of Windows lacks most characters
     if DEBUG not in argv:
@@ -80,6 +82,7 @@ def run(main: Callable[[list[str]], None]) -> int:
             print(f"({DEBUG} shows where)", file=sys.stderr)
         return status
     finally:
+        DEBUGGING.is_on = False
         if is_ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.data import Dataset
+from kvae.data.images.pixels import as_unit_interval
 from kvae.data.rows import parts_at, random_rows, rows_at_once
 from kvae.features import FeatureNet
 from kvae.metrics.frechet import Moments, moments
+from kvae.metrics.memorisation import sharpness
 from kvae.probability.streams import generator
 
 NUM_SETS = 5
@@ -24,19 +26,24 @@ class TrainFeatures(NamedTuple):
         net: that made them.
         rows: of the train split, rising.
         features: `(rows, d)`.
+        sharpness: `(rows,)`, see `kvae.metrics.memorisation.sharpness`.
     """
 
     net: FeatureNet
     rows: np.ndarray
     features: np.ndarray
+    sharpness: np.ndarray
 
 
 def train_features(net: FeatureNet, dataset: Dataset, seed: int) -> TrainFeatures:
     """The features of random train images, 20,000 at most."""
     x = dataset.train.x
     rows = random_rows(len(x), MAX_TRAIN_ROWS, generator(seed, "train feature rows"))
-    parts = parts_at(x, rows, rows_at_once(x))
-    return TrainFeatures(net, rows, np.concatenate([net.extract(part) for part in parts]))
+    features, sharp = [], []
+    for part in parts_at(x, rows, rows_at_once(x)):
+        features.append(net.extract(part))
+        sharp.append(sharpness(as_unit_interval(part)))
+    return TrainFeatures(net, rows, np.concatenate(features), np.concatenate(sharp))
 
 
 class Sets(NamedTuple):
@@ -84,10 +91,12 @@ class SetFeatures(NamedTuple):
 
     Args:
         kept: of those whose neighbours are looked for, `(rows, d)` float32.
+        sharpness: of the same images, `(rows,)`.
         moments: of all.
     """
 
     kept: np.ndarray
+    sharpness: np.ndarray
     moments: Moments
 
 
@@ -100,14 +109,17 @@ def features_of(net: FeatureNet, parts: Iterable[np.ndarray], kept: np.ndarray) 
         kept: `(count,)` bool, see `Sets`.
     """
     own: list[np.ndarray] = []
+    sharp: list[np.ndarray] = []
 
     def extracted():
         done = 0
         for part in parts:
-            features = net.extract(np.asarray(part))
-            own.append(features[kept[done : done + len(part)]])
+            part = np.asarray(part)
+            features, wanted = net.extract(part), kept[done : done + len(part)]
+            own.append(features[wanted])
+            sharp.append(sharpness(as_unit_interval(part[wanted])))
             done += len(part)
             yield features
 
     whole = moments(extracted())
-    return SetFeatures(np.concatenate(own), whole)
+    return SetFeatures(np.concatenate(own), np.concatenate(sharp), whole)

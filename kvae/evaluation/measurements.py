@@ -25,6 +25,7 @@ from kvae.metrics.likelihood import (
     MAX_WEIGHT_ROWS,
     WEIGHT_DRAWS,
     effective_sample_metrics,
+    is_heavy_tailed,
     mean_and_stderr,
 )
 from kvae.metrics.protocol import descriptions
@@ -102,8 +103,13 @@ def _elbo(served, x, seed):
     if "log_weight_sampler" in draws[0]:
         # Both densities at the same draws: what the weights differ by is their log ratio.
         ratio = [draw["log_weight_sampler"] - draw["log_weight"] for draw in draws]
-        gap, stderr = mean_and_stderr(np.mean(ratio, axis=0), "the prior gap")
-        metrics |= {"aggregate_gap_nats_prior": gap, "aggregate_gap_nats_prior_stderr": stderr}
+        rows = np.mean(ratio, axis=0)
+        gap, stderr = mean_and_stderr(rows, "the prior gap")
+        metrics |= {
+            "aggregate_gap_nats_prior": gap,
+            "aggregate_gap_nats_prior_stderr": stderr,
+            "aggregate_gap_is_heavy_tailed_prior": is_heavy_tailed(rows),
+        }
     return metrics
 
 

@@ -19,7 +19,7 @@ from kvae.evaluation.judging import (
     choose_sets,
     features_of,
 )
-from kvae.evaluation.yardstick import Yardstick, yardstick
+from kvae.evaluation.yardstick import Yardstick, unit_of, yardstick
 from kvae.metrics.reconstruction import row_errors
 from kvae.probability.streams import generator
 
@@ -62,10 +62,12 @@ class Draws(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Whether the likelihood's variance is that of its errors, both at one draw of each image.
+    """Whether the likelihood's variance is that of its errors, both at one draw of each row.
+
+    Of vectors both are in the columns' variances over the train split, whatever their units.
 
     Args:
-        variance: mean over the elements of each image, `(rows,)` float64.
+        variance: mean over the elements of each row, `(rows,)` float64.
         squared_error: likewise.
     """
 
@@ -199,8 +201,10 @@ class Observation:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """Of random test images, 2,000 at most, at `draws`."""
+        """Of random test rows, 2,000 at most, at `draws`."""
         rows = self._of_images[0]
+        images = self.dataset.kind == "images"
+        unit = 1.0 if images else np.square(unit_of(np.asarray(self.dataset.train.x)))
         variances, squared_errors = [], []
         for own in in_parts(rows, rows_at_once(self.dataset.test.x)):
             x = as_unit_interval(self.dataset.test.x[own])
@@ -208,8 +212,8 @@ class Observation:
             found = self.served.call("decode", latent=latent, **condition_beside(x))
             axes = tuple(range(1, x.ndim))
             error = np.square(found["decoded"] - np.asarray(x), dtype=np.float64)
-            squared_errors.append(error.mean(axes))
-            variances.append(found["decoded_variance"].mean(axes, dtype=np.float64))
+            squared_errors.append((error / unit).mean(axes))
+            variances.append((found["decoded_variance"] / unit).mean(axes, dtype=np.float64))
         return Calibration(np.concatenate(variances), np.concatenate(squared_errors))
 
     @cached_property

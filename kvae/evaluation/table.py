@@ -1,10 +1,11 @@
 """The metrics as a table in the terminal."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from kvae.evaluation.naming import DENSITIES, PRIOR, SAMPLER
-from kvae.metrics.likelihood import BUG_STDERRS
+from kvae.metrics.likelihood import BUG_STDERRS, ONE_DRAW
 
 # Group by group: the key, its title, how it is written, and the key that it is out of.
 _SHOWN = {
@@ -51,6 +52,7 @@ _SHOWN = {
     "generated points": (
         ("modes_captured_prior", "modes captured", "{}", "num_modes"),
         ("largest_relative_weight_error_prior", "largest relative weight error", "{:.3f}", None),
+        ("largest_relative_weight_error_bayes", "that of a perfect sample", "{:.3f}", None),
         ("weights_kl_nats_prior", "KL(shares, weights), nats", "{:.5f}", None),
         ("outlier_fraction_prior", "outliers", "{:.4f}", None),
         ("outlier_fraction_test", "outliers among test points", "{:.4f}", None),
@@ -62,6 +64,10 @@ _SHOWN = {
         ("energy_distance_ratio_prior", "its ratio, 1 is perfect", "{:.2f}", None),
     ),
 }
+# Of a bound that rests on one draw, no decimals are known.
+_OF_THE_BOUND = ("log_likelihood_nats", "bits_per_dim_bound", "gap_nats", "bound_nats")
+_WHOLE = "{:.0f}"
+_NO_RECALL, _SOME_PRECISION = 0.05, 0.2
 # Where every draw tells its row, the one is a lower and the other an upper bound.
 _SATURATING = {
     "mutual_information_nats_posterior": "over ",
@@ -90,7 +96,10 @@ def print_table(metrics: Mapping[str, Any]) -> None:
         rows = [
             (
                 title.format_map(metrics),
-                [_cell(metrics, _of(density, key), form, whole) for density in columns],
+                [
+                    _cell(metrics, _of(density, key), _form(metrics, density, key, form), whole)
+                    for density in columns
+                ],
             )
             for key, title, form, whole in shown
             if any(_of(density, key) in metrics for density in columns)
@@ -98,8 +107,10 @@ def print_table(metrics: Mapping[str, Any]) -> None:
         _print_rows(group, rows)
         if group == "test points, nats":
             _print_rows(*_curve(metrics, columns))
-        if group == "importance weights" and _rests_on_one_draw(metrics):
+        if group == "importance weights" and _rests_on_one_draw(metrics, PRIOR):
             print("    one draw has nearly all the weight: the bound is far below log p(x)")
+        if group == "reconstruction and latents":
+            _print_heavy_tails(metrics)
     _print_separation(metrics)
     _print_samples(metrics)
     if metrics.get("gap_is_a_bug_prior") or metrics.get("gap_is_a_bug_sampler"):
@@ -109,9 +120,27 @@ def print_table(metrics: Mapping[str, Any]) -> None:
         )
 
 
-def _rests_on_one_draw(metrics):
+def _rests_on_one_draw(metrics, density):
     draws = metrics.get("effective_sample_draws")
-    return draws is not None and metrics["effective_sample_fraction_prior"] * draws < 1.5
+    fraction = metrics.get(f"effective_sample_fraction_{density}")
+    return None not in (draws, fraction) and fraction * draws < ONE_DRAW
+
+
+def _form(metrics, density, key, form):
+    """How a number is written: with the digits that it has."""
+    if not key.startswith(_OF_THE_BOUND) or not _rests_on_one_draw(metrics, density):
+        return form
+    if not key.startswith("bits"):
+        return _WHOLE
+    # A whole nat is as many bits of a dimension.
+    nats, bits = (metrics[f"{name}_prior"] for name in _OF_THE_BOUND[:2])
+    decimals = max(0, math.floor(math.log10(max(1.0, abs(nats / bits))))) if bits else 0
+    return f"{{:.{decimals}f}}"
+
+
+def _print_heavy_tails(metrics):
+    if metrics.get("aggregate_gap_is_heavy_tailed_prior"):
+        print("    one row has much of the gap's variance: its error is larger than it seems")
 
 
 def _of(density, key):
@@ -141,7 +170,10 @@ def _curve(metrics, columns):
     rows = []
     for which, point in enumerate(curves[0]):
         title = f"K = {point['num_draws']:,} on {point['rows']:,} rows"
-        cells = [_cell(curve[which], key, "{:.4f}") if curve else "" for curve in curves]
+        cells = [
+            _cell(curve[which], key, _form(metrics, density, key, "{:.4f}")) if curve else ""
+            for density, curve in zip(columns, curves, strict=True)
+        ]
         rows.append((title, cells))
     return f"{key.removesuffix('_nats')} with K draws, nats", rows
 
@@ -169,6 +201,7 @@ _AGAINST = (
     ("prior", "prior"),
     ("sampler", "sampler"),
 )
+_COVERING = ("recall", "precision", "density")
 _JUDGED = (
     ("fid_keras_inception", "FID, Keras's Inception", "{:.2f}"),
     ("frechet_inception", "Fréchet distance, other Inception", "{:.2f}"),
@@ -179,7 +212,7 @@ _JUDGED = (
     ("density", "density", "{:.3f}"),
     ("coverage", "coverage", "{:.3f}"),
     ("nearest_train_distance_ratio", "nearest train image, over test's", "{:.3f}"),
-    ("memorised_fraction", "memorised, 0.01 expected", "{:.3f}"),
+    ("memorised_fraction", "memorised, 0.01 at most expected", "{:.3f}"),
 )
 
 
@@ -200,3 +233,10 @@ def _print_samples(metrics):
         ]
         if any(cells):
             print(f"    {title:36}{''.join(f'{cell:>17}' for cell in cells)}".rstrip())
+    for key, title in columns:
+        recall, *near = (metrics.get(f"{name}_{key}", 1.0) for name in _COVERING)
+        if recall < _NO_RECALL and max(near) > _SOME_PRECISION:
+            print(
+                f"    precision and density of {title} say little beside a recall of {recall:.3f}:"
+                "\n    they lie in the midst of the data, and not where most of them are"
+            )

@@ -7,7 +7,12 @@ import numpy as np
 from kvae.evaluation.naming import of
 from kvae.evaluation.observation import Observation
 from kvae.evaluation.yardstick import unit_of
-from kvae.metrics.modes import mode_metrics, outlier_fraction, true_log_density
+from kvae.metrics.modes import (
+    mode_metrics,
+    outlier_fraction,
+    true_log_density,
+    weight_error_of_truth,
+)
 from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
 from kvae.metrics.two_sample import NUM_COMPARED, TwoSample, compare
 
@@ -19,14 +24,39 @@ def measure_vectors(observation: Observation) -> dict[str, Any]:
         observation: of vectors.
 
     Returns:
-        Metrics, JSON values: distances of samples, of a known mixture also modes and densities;
-        where there are labels, how well they lie apart.
+        Metrics, JSON values: of a Gaussian likelihood whether its variance is that of its errors;
+        distances of samples, of a known mixture also modes and densities; where there are labels,
+        how well they lie apart.
     """
     metrics: dict[str, Any] = {}
     if observation.mixture is not None:
         x = np.asarray(observation.dataset.test.x)
         metrics["outlier_fraction_test"] = outlier_fraction(x, observation.mixture)
-    return metrics | _samples(observation) | _separation(observation)
+    return (
+        metrics
+        | _size(observation)
+        | _calibration(observation)
+        | _samples(observation)
+        | _separation(observation)
+    )
+
+
+def _size(observation):
+    """How large the values are that the networks see."""
+    x = np.asarray(observation.dataset.test.x, np.float64)
+    if observation.served.metadata.get("config", {}).get("standardize"):
+        train = np.asarray(observation.dataset.train.x)
+        x = (x - train.mean(0, dtype=np.float64)) / unit_of(train)
+    return {"rms_x": float(np.sqrt(np.square(x).mean()))}
+
+
+def _calibration(observation):
+    """The likelihood's variance over its squared error, where that is its parameter."""
+    if observation.served.metadata.get("config", {}).get("likelihood") != "gaussian":
+        return {}
+    variance, squared_error = observation.calibration
+    error = float(squared_error.mean())
+    return {"variance_ratio_draw": float(variance.mean()) / error} if error else {}
 
 
 def _samples(observation):
@@ -42,6 +72,10 @@ def _samples(observation):
         if mixture is not None:
             found |= mode_metrics(generated, mixture) | true_log_density(generated, mixture)
         metrics |= of(density, found)
+    if mixture is not None:
+        metrics["largest_relative_weight_error_bayes"] = weight_error_of_truth(
+            mixture, metrics["num_generated"], seed=observation.seed
+        )
     return metrics
 
 

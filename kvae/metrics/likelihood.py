@@ -12,6 +12,8 @@ from kvae.probability.streams import generator
 PerRow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 BUG_STDERRS = 3
+TAIL_SHARE, MIN_TAIL_ROWS = 0.1, 200  # normal values have a twentieth at most
+ONE_DRAW = 1.5  # effective draws: one has nearly all the weight
 WEIGHT_DRAWS, MAX_WEIGHT_ROWS, LOW_QUANTILE = 64, 1_000, 0.05
 
 
@@ -35,6 +37,23 @@ def mean_and_stderr(values: np.ndarray, name: str = "values") -> tuple[float, fl
         )
     require_finite(name, values)
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def is_heavy_tailed(values: np.ndarray) -> bool:
+    """Whether the standard error of a mean rests on a single value.
+
+    Of a distribution without a variance the largest squared deviation is a part of their sum that
+    does not vanish with more values, and the standard error falls short of the truth until a larger
+    one comes.
+
+    Args:
+        values: `(n,)`; of fewer than 200 nothing is said.
+
+    Returns:
+        Whether one value has over a tenth of the sum of squared deviations.
+    """
+    squared = np.square(np.asarray(values, np.float64) - np.mean(values))
+    return len(squared) >= MIN_TAIL_ROWS and bool(squared.max() > TAIL_SHARE * squared.sum())
 
 
 def importance_bounds(

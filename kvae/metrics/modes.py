@@ -1,7 +1,8 @@
 """Does a model of a mixture of Gaussians make every component, in its share, and nothing else?
 
 A sample counts for each component by its true responsibility, so the figures hold for overlapping
-components too, where no sample belongs to one alone.
+components too, where no sample belongs to one alone. A mode is captured by what lies within it:
+samples around it may have the right share and be no sample of it.
 """
 
 from typing import Any
@@ -13,9 +14,11 @@ from scipy.stats import chi2
 from kvae.data.gmm import Mixture
 from kvae.metrics import require_finite
 from kvae.metrics.likelihood import mean_and_stderr
+from kvae.probability.streams import generator
 
 RELATIVE_TOLERANCE = 0.2
 OUTLIER_PROBABILITY = 0.001
+_REFERENCE_POINTS, _REFERENCE_SAMPLES = 20_000, 2_000
 
 
 def num_generated_for(mixture: Mixture) -> int:
@@ -46,8 +49,13 @@ def outlier_fraction(points: np.ndarray, mixture: Mixture) -> float:
     """
     points = np.asarray(points, np.float64)
     require_finite("points", points)
+    return float((~_within(points, mixture)).all(1).mean())
+
+
+def _within(points: np.ndarray, mixture: Mixture) -> np.ndarray:
+    """Whether each point is within the radius of each component, `(n, K)` bool."""
     radius = np.sqrt(chi2.ppf(1 - OUTLIER_PROBABILITY, mixture.dim))
-    return float((mixture.mahalanobis(points).min(1) > radius).mean())
+    return mixture.mahalanobis(points) <= radius
 
 
 def true_log_density(generated: np.ndarray, mixture: Mixture) -> dict[str, float]:
@@ -77,8 +85,10 @@ def true_log_density(generated: np.ndarray, mixture: Mixture) -> dict[str, float
 def mode_metrics(generated: np.ndarray, mixture: Mixture) -> dict[str, Any]:
     """Compare samples of a model with the mixture that they should come from.
 
-    A mode's share is the mean of its true responsibility over the samples. It is captured if the
-    share is within 20% of its weight, or within three standard errors of a true sample's.
+    A mode's share is the mean of its true responsibility over the samples, and its share within
+    that of the samples inside its radius (see `outlier_fraction`), the others counting 0: 0.999 of
+    its weight, for true samples. It is captured if any sample is inside, and the share within is
+    20% or three standard errors of a true sample's from there at most.
 
     Args:
         generated: `(n, D)` samples; `num_generated_for` says how many are enough.
@@ -86,8 +96,8 @@ def mode_metrics(generated: np.ndarray, mixture: Mixture) -> dict[str, Any]:
 
     Returns:
         JSON values: `num_generated`, `num_modes`, `modes_captured`, `outlier_fraction`,
-        `weights_kl_nats` = KL(shares, weights), `largest_relative_weight_error`, and for each mode
-        `mode_shares` and `mode_captured`.
+        `weights_kl_nats` = KL(shares, weights), `largest_relative_weight_error` of the shares, and
+        for each mode `mode_shares`, `mode_shares_within` and `mode_captured`.
 
     Raises:
         ValueError: a sample is not finite, there is none, or D differs.
@@ -95,18 +105,43 @@ def mode_metrics(generated: np.ndarray, mixture: Mixture) -> dict[str, Any]:
     generated = np.asarray(generated, np.float64)
     require_finite("generated", generated)
     weights, count = mixture.weights, len(generated)
-    shares = mixture.responsibilities(generated).mean(0)
-    error = np.abs(shares - weights)
-    chance = 3 * np.sqrt(weights * (1 - weights) / count)
-    # A share sums rounding errors, so that one component alone may miss its weight 1 by a few ulp.
-    captured = error <= np.maximum(RELATIVE_TOLERANCE * weights, chance) + 1e-12
+    responsibilities, within = mixture.responsibilities(generated), _within(generated, mixture)
+    shares, inside = responsibilities.mean(0), (responsibilities * within).mean(0)
+    expected = (1 - OUTLIER_PROBABILITY) * weights
+    chance = 3 * np.sqrt(expected * (1 - expected) / count)
+    is_near = np.abs(inside - expected) <= np.maximum(RELATIVE_TOLERANCE * expected, chance)
+    captured = is_near & (inside > 0)
     return {
         "num_generated": count,
         "num_modes": mixture.num_components,
         "modes_captured": int(captured.sum()),
-        "outlier_fraction": outlier_fraction(generated, mixture),
+        "outlier_fraction": float((~within).all(1).mean()),
         "weights_kl_nats": max(0.0, float(rel_entr(shares, weights).sum())),
-        "largest_relative_weight_error": float((error / weights).max()),
+        "largest_relative_weight_error": float((np.abs(shares - weights) / weights).max()),
         "mode_shares": shares.tolist(),
+        "mode_shares_within": inside.tolist(),
         "mode_captured": captured.tolist(),
     }
+
+
+def weight_error_of_truth(mixture: Mixture, count: int, *, seed: int) -> float:
+    """Give the largest relative weight error that a perfect sample has by chance, on average.
+
+    Shares are means of responsibilities, whose covariance over true points gives that of the
+    shares; they are then as good as normal.
+
+    Args:
+        mixture: the truth.
+        count: points in the sample, as many as `mode_metrics` was given.
+        seed: of the true points.
+
+    Returns:
+        What `largest_relative_weight_error` of a true sample is in the mean.
+    """
+    rng = generator(seed, "perfect shares")
+    points, _ = mixture.sample(_REFERENCE_POINTS, rng)
+    responsibilities = mixture.responsibilities(points)
+    covariance = np.atleast_2d(np.cov(responsibilities, rowvar=False)) / count
+    zero = np.zeros(mixture.num_components)
+    errors = rng.multivariate_normal(zero, covariance, _REFERENCE_SAMPLES)
+    return float((np.abs(errors) / mixture.weights).max(1).mean())

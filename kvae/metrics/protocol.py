@@ -4,7 +4,12 @@ from collections.abc import Collection
 
 from kvae.metrics.curve import CURVE_DRAWS, LONG_DRAWS, LONG_ROWS
 from kvae.metrics.latents import ACTIVE_FRACTION, MAX_AGGREGATE_ROWS
-from kvae.metrics.likelihood import BUG_STDERRS, LOW_QUANTILE, MAX_WEIGHT_ROWS
+from kvae.metrics.likelihood import (
+    BUG_STDERRS,
+    LOW_QUANTILE,
+    MAX_WEIGHT_ROWS,
+    TAIL_SHARE,
+)
 from kvae.metrics.modes import OUTLIER_PROBABILITY, RELATIVE_TOLERANCE
 from kvae.metrics.separation import (
     MAX_FIT_ROWS,
@@ -39,7 +44,9 @@ _HOW = {
     ),
     "aggregate_gap_nats_prior": (
         "mean of log r(z) - log p(z), r the sampler and p the training prior, at four posterior "
-        "draws of each test row: a lower bound of the divergence of the posteriors together from p"
+        "draws of each test row: a lower bound of the divergence of the posteriors together from "
+        "p; aggregate_gap_is_heavy_tailed_prior: one row has over "
+        f"{TAIL_SHARE:.0%} of the squared deviations, so that the true error is above _stderr"
     ),
     "rate_per_dim_nats_prior": (
         "KL(posterior, standard normal) of each latent dimension, mean over rows"
@@ -59,9 +66,20 @@ _HOW = {
     "ssim_reconstruction": (
         "tf.image.ssim, mean over images; *_interval: 95% bootstrap of the mean over test rows"
     ),
+    "rms_x": "the root mean square of test rows, standardised where the model does so",
+    "variance_ratio_draw": (
+        "the likelihood's mean variance over the mean squared error, both at one posterior draw of "
+        "at most 2,000 test rows, columns over their stddev; 1 is calibrated"
+    ),
     "modes_captured_prior": (
-        "a mode's share is the mean of its true responsibility over the samples, captured within "
-        f"{RELATIVE_TOLERANCE:.0%} of its weight; weights_kl_nats_prior is KL(shares, weights)"
+        "a mode's share is the mean of its true responsibility over the samples; captured if that "
+        f"of the samples within the radius that {1 - OUTLIER_PROBABILITY:g} of its own are within "
+        f"is {RELATIVE_TOLERANCE:.0%}, or three standard errors of a true sample, from "
+        f"{1 - OUTLIER_PROBABILITY:g} of its weight at most; weights_kl_nats_prior is KL(shares, "
+        "weights)"
+    ),
+    "largest_relative_weight_error_bayes": (
+        "the mean of the largest error over true samples of as many points"
     ),
     "outlier_fraction_prior": (
         "samples farther from every component than a point of its own is with a chance of "

@@ -67,6 +67,7 @@ _OF_THE_SEED = {
     "calibration": 27,
     "second stage": 28,
     "shown rows": 29,
+    "perfect shares": 30,
 }
 STREAMS = _OF_DATA | _OF_OWN_SEEDS | _OF_THE_SEED
 

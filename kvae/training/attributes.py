@@ -7,7 +7,6 @@ from kvae import data
 from kvae.config import Config
 from kvae.data.rows import in_parts, random_rows, rows_at_once
 from kvae.directions import Directions, fit_directions
-from kvae.errors import KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 
@@ -17,7 +16,7 @@ _MAX_LABELLED = 20_000
 def attribute_directions(vae: VAE, dataset: data.Dataset, config: Config) -> Directions | None:
     """Where in latent space the attributes of labelled images lie, but for conditions.
 
-    What was found, or why nothing can be, is printed.
+    What was found is printed.
 
     Args:
         vae: trained.
@@ -25,8 +24,11 @@ def attribute_directions(vae: VAE, dataset: data.Dataset, config: Config) -> Dir
         config: all options.
 
     Returns:
-        Vectors in latent space; None where there are no images or no such labels, or no direction
-        can be fitted.
+        Vectors in latent space; None where there are no images or no such labels, or all have too
+        few rows for a direction.
+
+    Raises:
+        ValueError: a latent is not finite.
     """
     seed = config.seed
     if dataset.kind != "images":
@@ -45,11 +47,7 @@ def attribute_directions(vae: VAE, dataset: data.Dataset, config: Config) -> Dir
         means = [keras.ops.convert_to_numpy(vae.encode(split.x[part])[0]) for part in parts]
         latents.append(np.concatenate(means))
         labels.append(attributes)
-    try:
-        found = fit_directions(latents[0], labels[0], latents[1], labels[1], seed=seed)
-    except (KvaeError, ValueError) as error:
-        print(f"attributes NO directions, the version has no signature edit: {error}")
-        return None
+    found = fit_directions(latents[0], labels[0], latents[1], labels[1], seed=seed)
     if not found.names:
         return None
     best = zip(found.names[:5], found.accuracy[:5], strict=True)

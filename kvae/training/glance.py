@@ -1,9 +1,10 @@
 """What the doctor says of a model that has just been trained."""
 
-from kvae.callbacks import MAX_ROWS, measure
+from kvae.callbacks import MAX_ROWS, measure, size_of
 from kvae.config import NO_SAMPLER
 from kvae.data import MIN_SPLIT_ROWS
 from kvae.data.rows import some_of
+from kvae.errors import DEBUGGING
 from kvae.evaluation import doctor
 from kvae.evaluation.naming import of
 from kvae.probability.streams import generator
@@ -14,7 +15,7 @@ _LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one sp
 def consult(config, fitted):
     """Print what looks wrong with a published model: a glance, which `evaluate.py` goes beyond.
 
-    Nothing that goes wrong here is an error: it is printed in place of a report.
+    Nothing that goes wrong here is an error but for --debug: it is printed in place of a report.
 
     Args:
         config: all options.
@@ -27,10 +28,29 @@ def consult(config, fitted):
     try:
         findings = _diagnosis(config, fitted, rows)
     except Exception as error:  # whatever it is, the training was not in vain
+        if DEBUGGING.is_on:
+            raise
         print(f"doctor    NO report: {error}")
         return
     print(f"doctor    on {rows} validation rows (evaluate.py measures more)")
     print(f"{doctor.report(findings)}\n")
+
+
+def causes_of_failure(config, vae, dataset, history):
+    """What ended a training that leaves no weights to measure, in a line.
+
+    Args:
+        config: all options.
+        vae: for the scale that it sees the data in.
+        dataset: its rows as the model takes them.
+        history: figure -> value of each epoch, of which some are not finite.
+    """
+    some = some_of(dataset.train.x, MAX_ROWS, generator(config.seed, "rows of a glance"))
+    metrics = {"rms_x": size_of(vae, some)}
+    found = doctor.diagnose(metrics, config=config.to_dict(), history=history)
+    return " ".join(
+        f"{one.problem}: {one.evidence} {one.advice}" for one in found if one.sure == "certain"
+    )
 
 
 def _rows_of_a_glance(vae, dataset):

@@ -14,7 +14,7 @@ from kvae.config import Config
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.directions import Directions
-from kvae.errors import KvaeError
+from kvae.errors import DEBUGGING, IncompleteError, KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.serving import versions
@@ -22,7 +22,7 @@ from kvae.training import kept_weights
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
-from kvae.training.glance import consult
+from kvae.training.glance import causes_of_failure, consult
 from kvae.training.init_from import check_conditions
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
@@ -47,6 +47,7 @@ class Fitted(NamedTuple):
         conditions: the columns of a conditional model's condition.
         dataset: its rows as the model takes them.
         record: which figure chose the weights.
+        missing: what could not be made after training, and why.
     """
 
     vae: VAE
@@ -56,6 +57,7 @@ class Fitted(NamedTuple):
     conditions: Conditions = Conditions()
     dataset: data.Dataset | None = None
     record: kept_weights.Record | None = None
+    missing: tuple[str, ...] = ()
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> versions.Version:
@@ -72,6 +74,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
         UsageError: an option is wrong, or the repository cannot be written.
         DataError: the dataset cannot be read.
         TrainingError: the loss stopped being finite.
+        IncompleteError: the version is published, and lacks what could not be made.
     """
     with _run_folder(config) as folder:
         fitted = fit(config, folder, dataset)
@@ -87,6 +90,9 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
     consult(config, fitted)
     words = [*program("evaluate"), "--model", str(version.path)]
     print(f"next:     {files.command_line(words)}")
+    if fitted.missing:
+        without = "; ".join(fitted.missing)
+        raise IncompleteError(f"{version.path} is published without {without}", version)
     return version
 
 
@@ -111,9 +117,28 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
     announce(config, dataset, vae, f"{policy}: {reason}")
     with kept_weights.telling_of(folder, config):
         history, record = _fit(config, dataset, vae, folder)
-        vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **config.own("sampler"))
-        directions = attribute_directions(vae, dataset, config)
-    return Fitted(vae, dataset.card, history, directions, conditions, dataset, record)
+        missing: list[str] = []
+        with _or_without("its sampler", missing):
+            own = config.own("sampler")
+            vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
+        directions = None
+        with _or_without("the directions of attributes", missing):
+            directions = attribute_directions(vae, dataset, config)
+    return Fitted(
+        vae, dataset.card, history, directions, conditions, dataset, record, tuple(missing)
+    )
+
+
+@contextmanager
+def _or_without(part: str, missing: list[str]) -> Iterator[None]:
+    """Note a part that fails: hours of training must not be lost for it."""
+    try:
+        yield
+    except Exception as error:
+        if DEBUGGING.is_on:
+            raise
+        told = str(error) if isinstance(error, KvaeError) else f"{type(error).__name__}: {error}"
+        missing.append(f"{part} ({told})")
 
 
 @contextmanager
@@ -175,9 +200,10 @@ def _trained(config, dataset, vae, keeping):
         )
         history = {name: [float(v) for v in values] for name, values in result.history.items()}
         if not all(math.isfinite(v) for values in history.values() for v in values):
+            found = causes_of_failure(config, vae, dataset, history)
             raise TrainingError(
                 f"the loss is not finite after {len(history['loss'])} epochs; nothing was "
-                "published. A smaller --learning-rate or --mixed-precision off may help"
+                f"published. {found}"
             )
     except BaseException:
         with suppress(Exception):  # the first error is the one to tell

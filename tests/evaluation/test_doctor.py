@@ -40,6 +40,18 @@ METRICS = {
     "memorised_fraction_prior": 0.008,
     "coverage_sampler": 0.7,
     "coverage_prior": 0.65,
+    "rms_x": 0.5,
+    "mutual_information_nats_posterior": 7.5,
+    "mutual_information_limit_nats_posterior": 7.6,
+    "num_modes": 10,
+    "modes_captured_sampler": 10,
+    "outlier_fraction_sampler": 0.002,
+    "outlier_fraction_test": 0.001,
+    "gap_nats_sampler": 0.1,
+    "gap_nats_sampler_stderr": 0.001,
+    "sliced_wasserstein_ratio_sampler": 1.2,
+    "sliced_wasserstein_ratio_prior": 1.3,
+    "energy_distance_ratio_sampler": 1.5,
     "sampler": "mixture",
 }
 CONFIG = resolve(
@@ -99,7 +111,9 @@ RISING_TRAIN = (np.array(HISTORY["elbo"]) + 10.0 * np.arange(EPOCHS)).tolist()
 SPIKE = [v - 2_000.0 * (i == 30) for i, v in enumerate(HISTORY["elbo"])]
 LINE = np.linspace(2_000.0, 9_000.0, EPOCHS).tolist()
 FIRST_EPOCHS = {name: values[:3] for name, values in HISTORY.items()}
-NO_SAMPLER = {"sampler": None, **{f"{f}_sampler": None for f in FEATURES}}
+FLAT = [9_000.0] + [8_500.0] * (EPOCHS - 1)
+NO_SAMPLER = {"sampler": None, **{name: None for name in METRICS if name.endswith("_sampler")},
+              "gap_nats_sampler_stderr": None}  # fmt: skip
 OWN_PRIOR = {"sampler": "none"}
 # As of a model that goes on from its last epoch: nobody measured the training rows.
 LAST_WEIGHTS = {"elbo_nats_prior_train": None}
@@ -128,7 +142,60 @@ CHANGES = {
     "copies of many rows": ("memorisation", "possible", {
         "metrics": {"memorised_fraction_sampler": 0.016, "nearest_train_share": 0.125},
     }),
-    "prior copies": ("memorisation", "certain", {"metrics": {"memorised_fraction_prior": 0.3}}),
+    "prior copies": ("memorisation", "certain", {
+        "metrics": {"memorised_fraction_prior": 0.3, **NO_SAMPLER}, "config": {"sampler": "none"},
+    }),
+    "learning rate 10": ("learning rate too high", "certain", {
+        "config": {"learning_rate": 10.0}, "history": HISTORY | {"loss": [1.0, float("nan")]},
+    }),
+    "learning rate 10, first epoch best": ("learning rate too high", "certain", {
+        "config": {"learning_rate": 10.0}, "history": _history(FLAT, FLAT),
+    }),
+    "learning rate 0.1, spike": ("learning rate too high", "likely", {
+        "config": {"learning_rate": 0.1}, "history": _history(SPIKE, HISTORY["val_elbo"]),
+    }),
+    "data at 1e18": ("data out of range", "certain", {"metrics": {"rms_x": 1e18}}),
+    "data at 1e-4": ("data out of range", "likely", {"metrics": {"rms_x": 1e-4}}),
+    "one mode": ("modes missed", "certain", {"metrics": {"modes_captured_sampler": 1}}),
+    "nine modes": ("modes missed", "likely", {"metrics": {"modes_captured_sampler": 9}}),
+    "outliers": ("samples unlike the data", "likely", {
+        "metrics": {"outlier_fraction_sampler": 0.03},
+    }),
+    "many outliers": ("samples unlike the data", "certain", {
+        "metrics": {"outlier_fraction_sampler": 0.87},
+    }),
+    "far samples": ("samples unlike the data", "likely", {
+        "metrics": {"sliced_wasserstein_ratio_sampler": 2.2,
+                    "sliced_wasserstein_ratio_prior": 2.0},
+    }),
+    "very far samples": ("samples unlike the data", "certain", {
+        "metrics": {"sliced_wasserstein_ratio_prior": 35.0, **NO_SAMPLER},
+        "config": {"sampler": "none"},
+    }),
+    "far by energy": ("samples unlike the data", "possible", {
+        "metrics": {"energy_distance_ratio_sampler": 2.5},
+    }),
+    "gap to the truth": ("far below the true density", "certain", {
+        "metrics": {"gap_nats_sampler": 5.7},
+    }),
+    "some gap to the truth": ("far below the true density", "likely", {
+        "metrics": {"gap_nats_sampler": 0.4},
+    }),
+    "gap of a second stage's prior": ("far below the true density", "certain", {
+        "metrics": {"gap_nats_sampler": None, "gap_nats_prior": 5.7, "gap_nats_prior_stderr": 0.1},
+    }),
+    "gap of one draw": ("far below the true density", "possible", {
+        "metrics": {"gap_nats_sampler": 5.7, "effective_sample_draws": 64,
+                    "effective_sample_fraction_sampler": 1.1 / 64},
+    }),
+    "sampler farther than the prior": ("dead sampler", "certain", {
+        "metrics": {"sliced_wasserstein_ratio_sampler": 2.1, "energy_distance_ratio_sampler": 1.9},
+    }),
+    "rate that says nothing": ("prior gap", "likely", {
+        "metrics": {"rate_nats_prior": 6.6, "mutual_information_nats_posterior": 4.0,
+                    "elbo_nats_prior_train": None, **NO_SAMPLER},
+        "config": {"sampler": "none"},
+    }),
     "train above": ("overfitting", "certain", {"metrics": {"elbo_nats_prior_train": 8_880 + 30.0}}),
     "error a little above": ("overfitting", "possible", {
         "metrics": {"elbo_nats_prior_train": 8_880 + 30.0, "mse_reconstruction": 0.0126},
@@ -230,6 +297,41 @@ def test_a_sampler_is_of_use_where_it_is_far_nearer_than_the_prior(sampler, is_d
     assert ("dead sampler" in _names(found)) == is_dead
 
 
+NAN = {"history": HISTORY | {"loss": [1.0, float("nan")]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "advised"),
+    [
+        ({"metrics": {"rms_x": 1e18}}, "--standardize"),
+        ({"config": {"variance": 1e-30}, "metrics": {"variance_ratio_draw": None}}, "--variance"),
+        ({"config": {"beta": 1e30}}, "--beta 1 "),
+        ({"metrics": {"rms_x": None}, "history": {"elbo": [-1e36] * 9 + [float("nan")]}},
+         "--standardize"),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_range_is_blamed_and_no_learning_rate(change, advised):
+    found = _changed(**{**NAN, **change})
+    assert found[0].sure == "certain"
+    assert advised in found[0].advice
+    assert "--learning-rate" not in report(found)
+    # Where nothing is, it is the rate.
+    assert "--learning-rate" in report(_changed(**NAN))
+
+
+def test_advice_for_samples_names_what_is_not_there_yet():
+    far = {"metrics": {f"sliced_wasserstein_ratio_{kind}": 3.0 for kind in ("prior", "sampler")}}
+    (found, *_) = _changed(**far, config={"linear_path": False, "network": "mlp"})
+    assert "--linear-path, --standardize, --prior mixture" in found.advice
+    config = {"linear_path": True, "prior": "mixture", "prior_components": 30, "standardize": True}
+    (found, *_) = _changed(**far, config=config | {"network": "mlp"})
+    assert found.advice == ("Try --prior-components 60, a larger --latent-dim or --epochs 100.")
+    for ratio, is_blamed in ((1.1, False), (0.2, True)):
+        metrics = far["metrics"] | {"variance_ratio_draw": ratio}
+        found = {one.problem: one for one in _changed(metrics=metrics, config={"variance": 0.1})}
+        assert ("--variance" in found["samples unlike the data"].advice) == is_blamed
+
+
 def test_what_is_only_possible_hides_nothing():
     """A fall whose best epoch was kept, beside what made it fall."""
     fall = _history(_saturating(9_000, 2_000), _saturating(8_900, 1_950))
@@ -287,6 +389,20 @@ def test_every_problem_is_brought_about_above():
         {"metrics": {"coverage_sampler": 0.3, "coverage_prior": 0.65}},
         {"metrics": {"coverage_sampler": 0.4, "coverage_floor": 0.8}},
         {"metrics": {"active_units_posterior": 9}},
+        # Copies of the prior, where generate draws from the sampler.
+        {"metrics": {"memorised_fraction_prior": 0.9}},
+        {"metrics": {"outlier_fraction_sampler": 0.02}},
+        {"metrics": {"outlier_fraction_sampler": 0.14, "outlier_fraction_test": 0.05}},
+        {"metrics": {"sliced_wasserstein_ratio_sampler": 2.0, "energy_distance_ratio_sampler": 2.0,
+                     "sliced_wasserstein_ratio_prior": 1.4}},
+        {"metrics": {"gap_nats_sampler": 0.3}},
+        {"metrics": {"gap_nats_sampler": 0.5, "gap_nats_sampler_stderr": 0.1}},
+        {"metrics": {"rms_x": 900.0}},
+        # More than half of what 2,000 rows can tell is told: the rest may be theirs.
+        {"metrics": {"rate_nats_prior": 6.6, "mutual_information_nats_posterior": 4.6,
+                     "elbo_nats_prior_train": None}},
+        {"config": {"learning_rate": 0.1}},
+        {"config": {"learning_rate": 10.0, "optimizer": "sgd"}},
         {"history": _history(np.array(SPIKE) + [690.0 * (i == 30) for i in range(EPOCHS)], LINE)
          | {"val_elbo": HISTORY["val_elbo"], "val_loss": HISTORY["val_loss"]}},
     ],
@@ -319,6 +435,12 @@ ALONE = {
     "variance_ratio_draw": {"variance too large", "variance too small"},
     "psnr_db_reconstruction": {"latent space too small", "no better than the mean"},
     "psnr_db_mean_image": {"latent space too small", "no better than the mean"},
+    "rms_x": {"data out of range"},
+    "memorised_fraction_sampler": {"memorisation"},
+    "num_modes": {"modes missed"},
+    "modes_captured_sampler": {"modes missed"},
+    "gap_nats_sampler": {"far below the true density"},
+    "gap_nats_sampler_stderr": {"far below the true density"},
 }
 
 

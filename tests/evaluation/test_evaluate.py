@@ -212,6 +212,46 @@ def test_without_a_sampler_and_a_truth_the_table_has_one_column_and_bounds(capsy
     assert not [line for line in words if "sampler" in line or "gap" in line or "modes" in line]
 
 
+def _words(capsys, metrics):
+    print_table({"active_units_posterior": 1, "latent_dim": 1, **metrics})
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize(("effective", "shown"), [(1.1, "-1235 ± 2"), (3.0, "-1234.5670 ± 1.5000")])
+def test_a_bound_that_rests_on_one_draw_has_no_decimals(capsys, effective, shown):
+    point = {"num_draws": 500, "rows": 10, "bound_nats": -1234.567, "bound_nats_stderr": 1.5}
+    metrics = {
+        "effective_sample_draws": 64, "effective_sample_fraction_prior": effective / 64,
+        "log_likelihood_nats_prior": -1234.567, "log_likelihood_nats_prior_stderr": 1.5,
+        "bits_per_dim_bound_prior": 2.27219, "elbo_nats_prior": -1240.25,
+        "bound_curve_prior": [point],
+    }  # fmt: skip
+    words = _words(capsys, metrics)
+    assert f"log-likelihood, bound {shown}" in words
+    assert f"K = 500 on 10 rows {shown}" in words
+    assert "ELBO -1240.2500" in words
+    # 784 dimensions: a nat is 0.002 bits of one.
+    bits = {True: "2.27", False: "2.2722"}[effective < 1.5]
+    assert f"bits per dimension, bound {bits}" in words
+
+
+def test_an_error_that_rests_on_one_row_says_so(capsys):
+    metrics = {"aggregate_gap_nats_prior": 1.0, "aggregate_gap_nats_prior_stderr": 0.1}
+    told = "one row has much of the gap's variance: its error is larger than it seems"
+    assert told not in _words(capsys, metrics)
+    assert told in _words(capsys, metrics | {"aggregate_gap_is_heavy_tailed_prior": True})
+
+
+@pytest.mark.parametrize(("recall", "precision", "is_said"),
+                         [(0.01, 0.9, True), (0.1, 0.9, False), (0.01, 0.1, False)])  # fmt: skip
+def test_precision_beside_no_recall_has_a_sentence(capsys, recall, precision, is_said):
+    metrics = {"coverage_prior": 0.1, "recall_prior": recall, "precision_prior": precision,
+               "density_prior": precision}  # fmt: skip
+    said = [line for line in _words(capsys, metrics) if "say little" in line]
+    wanted = "precision and density of prior say little beside a recall of 0.010:"
+    assert said == ([wanted] if is_said else [])
+
+
 def test_one_seed_gives_the_same_metrics_and_another_others(
     mixture_model, mixture_metrics, tmp_path, monkeypatch
 ):

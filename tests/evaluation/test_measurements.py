@@ -191,6 +191,7 @@ def test_a_sampler_without_a_density_has_samples_alone():
         "energy_distance_sampler", "energy_distance_ratio_sampler",
         "modes_captured_sampler", "outlier_fraction_sampler", "weights_kl_nats_sampler",
         "largest_relative_weight_error_sampler", "mode_shares_sampler", "mode_captured_sampler",
+        "mode_shares_within_sampler",
         "true_log_density_nats_sampler",
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ from kvae.metrics.likelihood import (
     effective_sample_metrics,
     gap,
     importance_bounds,
+    is_heavy_tailed,
     mean_and_stderr,
 )
 
@@ -250,3 +251,14 @@ def test_the_message_of_a_mean_says_of_what():
         mean_and_stderr(np.array([0.0, np.inf]), "the ELBO")
     with pytest.raises(ValueError, match=r"^the ELBO: a standard error needs"):
         mean_and_stderr(np.array([0.0]), "the ELBO")
+
+
+def test_tails_are_heavy_where_the_variance_rests_on_one_value():
+    rng = np.random.default_rng(0)
+    for count in (200, 1000, 10_000):
+        assert not is_heavy_tailed(rng.standard_normal(count))
+        assert not is_heavy_tailed(rng.exponential(size=10 * count))
+        assert is_heavy_tailed(rng.standard_cauchy(count))
+    # Of few values nothing can be said, of equal ones nothing is wrong.
+    assert not is_heavy_tailed(np.array([0.0] * 100 + [1.0]))
+    assert not is_heavy_tailed(np.ones(500))

@@ -8,6 +8,7 @@ from kvae.metrics.modes import (
     num_generated_for,
     outlier_fraction,
     true_log_density,
+    weight_error_of_truth,
 )
 
 CORNERS = Mixture([0.1, 0.2, 0.3, 0.4], 20 * np.eye(4, 3), np.tile(np.eye(3), (4, 1, 1)))
@@ -65,6 +66,31 @@ def test_points_far_from_everything_are_outliers_and_still_count_in_the_shares()
     metrics = mode_metrics(points, CORNERS)
     assert metrics["outlier_fraction"] == 0.1
     assert sum(metrics["mode_shares"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("count", [100, 10_000])
+def test_points_around_the_modes_capture_none_of_them(count):
+    """4.5 standard deviations from the mean of a mode, in its share, and from all others more."""
+    mixture = random_mixture(10, 3, 12.0, seed=0)
+    rng = np.random.default_rng(0)
+    _, component = mixture.sample(count, rng)
+    direction = rng.standard_normal((count, 3))
+    direction *= 4.5 / np.linalg.norm(direction, axis=1, keepdims=True)
+    lower = np.linalg.cholesky(mixture.covariances)[component]
+    points = mixture.means[component] + np.einsum("nij,nj->ni", lower, direction)
+    metrics = mode_metrics(points, mixture)
+    assert (metrics["modes_captured"], metrics["outlier_fraction"]) == (0, 1)
+    assert metrics["weights_kl_nats"] < 0.1  # the shares alone would not tell
+    assert metrics["mode_shares_within"] == [0] * 10
+
+
+def test_what_lies_within_is_held_against_its_part_of_the_weight():
+    """A fifth below 0.999 w decides, not a fifth below w."""
+    points = placed([100_000 // 10, 20_000, 30_000, 40_000])
+    for outside, captured in ((2_005, True), (2_012, False)):
+        moved = points.copy()
+        moved[:outside] += 4.0  # beyond the radius, still nearest to its own mode
+        assert mode_metrics(moved, CORNERS)["mode_captured"][0] == captured
 
 
 def test_the_outlier_radius_in_three_dimensions_is_4_03():
@@ -179,3 +205,23 @@ def test_a_sample_where_the_true_density_is_zero_is_an_error_that_says_so():
         np.errstate(over="ignore"),
     ):
         true_log_density(np.array([[0.0], [1e200]]), mixture)
+
+
+@pytest.mark.parametrize("separation", [0.2, 5.0])
+def test_the_weight_error_of_a_perfect_sample_is_that_of_perfect_samples(separation):
+    mixture = random_mixture(10, 3, separation, seed=0)
+    rng = np.random.default_rng(0)
+    found = [
+        mode_metrics(mixture.sample(1000, rng)[0], mixture)["largest_relative_weight_error"]
+        for _ in range(100)
+    ]
+    expected = weight_error_of_truth(mixture, 1000, seed=0)
+    assert np.mean(found) == pytest.approx(expected, rel=0.1)
+    # A quarter of the points, twice the error.
+    fewer = weight_error_of_truth(mixture, 250, seed=0)
+    assert fewer == pytest.approx(2 * expected, rel=1e-6)
+
+
+def test_one_mode_has_no_weight_error():
+    mixture = random_mixture(1, 2, 5.0, seed=0)
+    assert weight_error_of_truth(mixture, 100, seed=0) == pytest.approx(0, abs=1e-9)

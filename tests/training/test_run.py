@@ -18,15 +18,14 @@ import tensorflow as tf
 from kvae_testing import few_signatures, small_mixtures
 
 import kvae
-from kvae import data
+from kvae import cli, data
 from kvae.config import resolve
 from kvae.data import Dataset, Split
-from kvae.errors import DataError, KvaeError, UsageError
+from kvae.errors import DEBUGGING, DataError, KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
 from kvae.serving import versions
 from kvae.training import (
     announcement,
-    attributes,
     dry_run,
     glance,
     init_from,
@@ -538,7 +537,7 @@ def test_a_healthy_run_was_looked_at(ppca, capsys):
     fitted = run.Fitted(ppca.vae(), {}, history, dataset=dataset)
     glance.consult(resolve({"sampler": "none", "variance": "0.3"}), fitted)
     said = " ".join(capsys.readouterr().out.split())
-    assert "nothing wrong found; looked for: diverged, posterior collapse, overfitting" in said
+    assert "nothing wrong found; looked for: data out of range, learning rate too high, " in said
     # A sampler that was asked for and could not be fitted is told, too.
     glance.consult(resolve({"sampler": "flow", "variance": "0.3"}), fitted)
     assert "1. dead sampler (certain)" in capsys.readouterr().out
@@ -605,13 +604,47 @@ def test_labelled_images_get_directions_and_others_none(tmp_path):
     assert attribute_directions(vae, Dataset("images", plain, plain, plain), resolve({})) is None
 
 
-def test_directions_that_fail_do_not_lose_the_training(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [("with_sampler", "its sampler"), ("attribute_directions", "the directions of attributes")],
+)
+def test_what_fails_after_training_is_done_without_and_the_status_is_3(
+    place, part, tmp_path, monkeypatch, capsys
+):
     def fail(*_, **__):
-        raise ValueError("not finite")
+        raise TypeError("our own error")
 
-    monkeypatch.setattr(attributes, "fit_directions", fail)
-    x = np.zeros((30, 8, 8, 1), "uint8")
-    split = Split(x, {"Odd": np.arange(30) % 2 == 1})
-    vae = kvae.build_vae((8, 8, 1), latent_dim=2, network="conv")
-    assert attribute_directions(vae, Dataset("images", split, split, split), resolve({})) is None
-    assert "not finite" in capsys.readouterr().out
+    monkeypatch.setattr(run, place, fail)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert cli.run(lambda _: _train(tmp_path)) == 3
+    (version,) = versions.versions(tmp_path / "gmm")
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
+    assert line == (f"error: {version.path} is published without {part} (TypeError: our own error)")
+    # Under --debug it is raised, and nothing is published.
+    monkeypatch.setattr(sys, "argv", ["train.py", "--debug"])
+    with pytest.raises(TypeError, match="our own error"):
+        cli.run(lambda _: _train(tmp_path))
+    assert versions.versions(tmp_path / "gmm") == [version]
+
+
+def test_a_doctor_that_fails_is_raised_under_debug(ppca, monkeypatch):
+    monkeypatch.setattr(DEBUGGING, "is_on", True)
+    monkeypatch.setattr(glance, "measure", mock.Mock(side_effect=RuntimeError("no such luck")))
+    split = Split(ppca.sample(20))
+    dataset = Dataset("vectors", split, split, split)
+    with pytest.raises(RuntimeError, match="no such luck"):
+        glance.consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+
+
+@pytest.mark.parametrize(
+    ("given", "cause"),
+    [
+        ({"learning_rate": 1e30}, "learning rate too high: The learning rate of 1e+30 is high"),
+        ({"beta": 1e30}, "Try --beta 1 (in place of 1e+30)"),
+    ],
+)
+def test_a_loss_that_is_not_finite_names_its_cause(given, cause, tmp_path):
+    with pytest.raises(run.TrainingError) as error:
+        _train(tmp_path, **given)
+    assert cause in str(error.value)
+    assert ("--learning-rate" in str(error.value)) == ("learning_rate" in given)

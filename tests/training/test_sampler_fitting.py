@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kvae.data import Dataset, Split
-from kvae.errors import KvaeError
+from kvae.errors import DEBUGGING, KvaeError
 from kvae.priors.base import mean_log_prob
 from kvae.priors.flow import Flow
 from kvae.registry import Member
@@ -135,9 +135,19 @@ def test_auto_with_the_real_samplers_says_what_each_is_worth(ppca, capsys, monke
     assert prior <= best <= prior + 0.05
 
 
-def test_a_sampler_that_cannot_be_fitted_costs_itself_alone(ppca, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["broken", "auto"])
+def test_a_sampler_that_cannot_be_fitted_is_an_error(ppca, monkeypatch, name):
     vae = ppca.vae()
     _stub(monkeypatch, vae, {"broken": None})
-    found = sampler_fitting.with_sampler(vae, "broken", _dataset(ppca), seed=0)
-    assert not found.has_sampler
-    assert "NOT fitted" in capsys.readouterr().err
+    with pytest.raises(KvaeError, match="broken does not fit"):
+        sampler_fitting.with_sampler(vae, name, _dataset(ppca), seed=0)
+
+
+def test_auto_does_without_one_that_fails_but_for_debug(ppca, monkeypatch, capsys):
+    vae = ppca.vae()
+    _stub(monkeypatch, vae, {"broken": None, "near": 0.5})
+    sampler_fitting.with_sampler(vae, "auto", _dataset(ppca), seed=0)
+    assert "broken NOT fitted: broken does not fit" in capsys.readouterr().err
+    monkeypatch.setattr(DEBUGGING, "is_on", True)
+    with pytest.raises(KvaeError, match="broken does not fit"):
+        sampler_fitting.with_sampler(vae, "auto", _dataset(ppca), seed=0)

@@ -8,17 +8,22 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kvae.evaluation.doctor import latents, reconstructions, samples, training
+from kvae.evaluation.doctor import latents, reconstructions, samples, training, truth
 from kvae.evaluation.doctor.case import FEATURES, Case, MissingError
 
 __all__ = ["FEATURES", "PROBLEMS", "SURE", "WIDTH", "Diagnosis", "Finding", "diagnose", "report"]
 
 #: What `diagnose` can find, the most severe first.
 PROBLEMS = {
+    "data out of range": "the networks see values of another order than 1",
+    "learning rate too high": "steps are too large for anything to be learned",
     "diverged": "the loss stopped being finite, or ended far above where it began",
     "posterior collapse": "q(z given x) does not depend on x",
     "no better than the mean": "reconstructions are no nearer than the mean image of the data",
-    "memorisation": "samples lie nearer to training rows than new data do",
+    "memorisation": "samples are as near to training rows, and as sharp, as copies are",
+    "modes missed": "samples leave out kinds of data, or make them too often",
+    "samples unlike the data": "samples lie away from test rows, or where the data have none",
+    "far below the true density": "log p(x) is far below that of the data",
     "overfitting": "training rows are far likelier than new ones",
     "training too short": "the figures were still rising when training ended",
     "beta far from 1": "the rate weighs more or less than in the ELBO",
@@ -34,13 +39,15 @@ SURE = ("certain", "likely", "possible")
 # What is no news beside another problem that is more than possible: its consequences, or the same
 # said twice.
 _COVERS = {
+    "learning rate too high": ("diverged", "training too short", "unstable training"),
+    "data out of range": ("diverged", "training too short", "unstable training"),
     "diverged": ("overfitting", "training too short", "unstable training"),
     "posterior collapse": ("few units",),
-    "dead sampler": ("prior gap",),
+    "dead sampler": ("prior gap", "samples unlike the data"),
 }
 WIDTH = 88  # columns of a report
 _CHECKS = (
-    *training.CHECKS, *reconstructions.CHECKS, *samples.CHECKS, *latents.CHECKS,
+    *training.CHECKS, *reconstructions.CHECKS, *samples.CHECKS, *truth.CHECKS, *latents.CHECKS,
 )  # fmt: skip
 
 
@@ -91,14 +98,18 @@ def diagnose(
             `rate_per_dim_nats_prior`; `variance_ratio_draw`, the likelihood's variance over the
             mean squared error at posterior draws; `psnr_db_reconstruction`, and
             `psnr_db_mean_image` of the mean image; `aggregate_gap_nats_prior`, a lower bound of
-            KL(aggregate posterior, prior); for F in `FEATURES` `F_reconstruction`, `F_prior`,
-            `F_sampler`, Fréchet distances, and `F_floor` of training rows; for S `sampler` and
-            `prior` `memorised_fraction_S` (0.01 is expected, `memorised_fraction_stderr` its
-            error), held against the `nearest_train_share` of training rows, `coverage_S` and
-            `not_finite_samples_S`; `coverage_floor`; `moments_kl_nats_prior`; `mse_reconstruction`
-            and `mse_reconstruction_train`, `elbo_nats_prior_train_stderr`; `sampler`, the one that
+            KL(aggregate posterior, prior); `mutual_information_nats_posterior` and its `_limit_`;
+            `rms_x`, the root mean square of x as the networks see it; for F in `FEATURES`
+            `F_reconstruction`, `F_prior`, `F_sampler`, Fréchet distances, and `F_floor` of training
+            rows; for S `sampler` and `prior` `memorised_fraction_S` (0.01 at most is expected,
+            `memorised_fraction_stderr` its error), held against the `nearest_train_share` of training rows, `coverage_S`,
+            `not_finite_samples_S`, `modes_captured_S` (of `num_modes`), `outlier_fraction_S` (and
+            `_test`), `gap_nats_S` and its `_stderr`, `sliced_wasserstein_ratio_S` and
+            `energy_distance_ratio_S`; `effective_sample_fraction_S`; `coverage_floor`;
+            `moments_kl_nats_prior`; `mse_reconstruction` and `mse_reconstruction_train`,
+            `elbo_nats_prior_train_stderr`; `sampler`, the one that
             the model has (also in `protocol`).
-        config: see `kvae.config.Config.to_dict`.
+        config: see `kvae.config.Config.to_dict`; `optimizer`, its name, where it is not "adam".
         history: of each epoch: `loss`, `elbo`, and the same of the valid split as `val_*`.
 
     Returns:

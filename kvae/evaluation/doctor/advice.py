@@ -1,5 +1,11 @@
 """Which options may help."""
 
+VARIANCE_TINY = 1e-6  # of data of unit scale: float32's own rounding of them
+BETA_HUGE = 1e3  # a thousandth of a nat costs a nat
+SCALE_OFF, SCALE_FAR_OFF = 1e3, 1e6  # times 1 either way: networks start for inputs about 1
+HIGH_LEARNING_RATE = 0.03  # of Adam, whose steps are about that in every weight: weights are 0.1
+NATS_OFF = 1e12  # no data of unit scale under a variance of theirs come near
+
 
 def slow_start(case):
     """A warm-up, where it is allowed and there is none."""
@@ -13,6 +19,59 @@ def smaller_rate(case):
     """A third of the learning rate, where that is known."""
     rate = case.option("learning_rate")
     return f"--learning-rate {rate / 3:.1g}" if rate else "a smaller --learning-rate"
+
+
+def out_of_range(case):
+    """What puts the loss out of a range that any learning rate could cope with, as advice.
+
+    Args:
+        case: metrics `rms_x` of the data in the decoder's units, the options, and the history.
+    """
+    options = []
+    if case.option("beta", 1) > BETA_HUGE:
+        options.append(f"--beta 1 (in place of {case.option('beta'):g})")
+    variance = fixed_variance(case)
+    if variance and variance < VARIANCE_TINY:
+        options.append(f"--variance {learned_variance(case)} (in place of {variance:g})")
+    if scale_is_off(case):
+        options.append("--standardize (or data of a scale about 1)")
+    if not options and "rms_x" not in case.metrics and _has_huge_figures(case):
+        options += ["--standardize (or data of a scale about 1)", "a larger --variance"]
+    return options
+
+
+def scale_is_off(case):
+    """Whether x, as the networks see it, is of another order than 1."""
+    rms = case.metrics.get("rms_x")
+    return rms is not None and rms > 0 and not 1 / SCALE_OFF <= rms <= SCALE_OFF
+
+
+def _has_huge_figures(case):
+    """Whether they were far out after one epoch, and not by the steps' size."""
+    if case.option("learning_rate", 0) > HIGH_LEARNING_RATE:
+        return False
+    first = [values[0] for values in case.history.values() if len(values)]
+    return any(abs(value) > NATS_OFF for value in first if value == value)
+
+
+def better_density(case):
+    """What brings samples nearer to the data: what the numbers and options leave to blame."""
+    options = []
+    ratio, variance = case.metrics.get("variance_ratio_draw"), fixed_variance(case)
+    if ratio and variance and not 0.5 <= ratio <= 2.0:
+        options.append(f"--variance {learned_variance(case)}")
+    if case.option("linear_path") is False:
+        options.append("--linear-path")
+    if case.option("standardize") is False and case.option("network") == "mlp":
+        options.append("--standardize")
+    if case.fitted_sampler() == "none":
+        options.append("--sampler auto")
+    if case.option("prior") == "standard_normal":
+        options.append("--prior mixture")
+    components = case.option("prior_components")
+    if components and case.option("prior") == "mixture":
+        options.append(f"--prior-components {2 * components}")
+    return [*options, "a larger --latent-dim", f"--epochs {2 * case.epochs() or 50}"]
 
 
 def less_capacity(case):

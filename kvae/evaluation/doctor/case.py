@@ -105,6 +105,14 @@ class Case:
         value = self.metrics.get(f"{feature}_floor")
         return value if value is not None and math.isfinite(value) else 0.0
 
+    def density(self):
+        """What `generate` draws from, "prior" or "sampler"."""
+        return "prior" if self.fitted_sampler() == "none" else "sampler"
+
+    def of_samples(self, name):
+        """A metric of the samples that `generate` gives."""
+        return self.number(f"{name}_{self.density()}")
+
     def fitted_sampler(self):
         """The sampler that the model has, or was to have; "none"."""
         fitted = self.metrics.get("sampler") or self.metrics.get("protocol", {}).get("sampler")

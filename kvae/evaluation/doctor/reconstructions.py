@@ -1,6 +1,7 @@
 """Checks of reconstructions and the rate."""
 
 from kvae.evaluation.doctor.advice import (
+    VARIANCE_TINY,
     fixed_variance,
     learned_variance,
     less_capacity,
@@ -106,6 +107,21 @@ def _variance_too_small(case):
     return Told(sure, evidence, _calibrate(case, ratio, less_capacity(case)))
 
 
+def _variance_tiny(case):
+    """A fixed variance that no error reaches, where nothing could be measured."""
+    variance = fixed_variance(case)
+    if variance is None:
+        raise MissingError
+    if variance >= VARIANCE_TINY or "variance_ratio_draw" in case.metrics:
+        return None
+    evidence = (
+        f"The variance of {variance:g} is below what float32 tells apart in data of a scale about "
+        "1: every error costs more than anything else could."
+    )
+    advice = f"Try --variance {learned_variance(case)} in place of {variance:g}."
+    return Told("certain", evidence, advice)
+
+
 def _variance_ratio(case):
     ratio = case.number("variance_ratio_draw")
     if case.option("likelihood", "gaussian") != "gaussian" or ratio <= 0:
@@ -132,4 +148,5 @@ CHECKS = (
     ("beta far from 1", _beta),
     ("variance too large", _variance_too_large),
     ("variance too small", _variance_too_small),
+    ("variance too small", _variance_tiny),
 )

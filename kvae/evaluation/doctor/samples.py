@@ -12,23 +12,23 @@ SAMPLER_HARMS = 1.1  # times the prior's: above what sample sets differ by
 COVERAGE_LOST = 0.5  # of the other coverage: whole kinds of data are left out
 PRIOR_GAP_NATS = 3.0  # what chance adds is taken off; it wavers by less
 PRIOR_GAP_PART = 0.05  # of the rate, which the gap is a part of
+LEAST_GAP_NATS = 1.0  # of rate less mutual information, which chance makes larger, of vectors
+TOLD_PART = 0.6  # of what n rows can tell: more mutual information is understated
 
 
 def _memorised(case):
-    names = [f"memorised_fraction_{kind}" for kind in ("sampler", "prior")]
-    found = case.known(*names)
-    worst = max(found, key=lambda name: found[name])
+    found = case.of_samples("memorised_fraction")
     evidence = (
-        f"{found[worst]:.1%} of the {worst.rpartition('_')[2]}'s samples lie nearer to a training "
-        "row than new data do; 1% is expected."
+        f"{found:.1%} of the {case.density()}'s samples are as sharp as a training row, and nearer "
+        "to it than new data are; at most 1% is expected."
     )
     advice = try_one_of([*less_capacity(case), "fewer --epochs"])
-    if found[worst] > MEMORISED:
-        return Told("certain" if found[worst] > SURELY_MEMORISED else "likely", evidence, advice)
-    seen = case.known(*names, "nearest_train_share", "memorised_fraction_stderr")
-    share, error = seen.get("nearest_train_share", 1.0), seen.get("memorised_fraction_stderr", 0.0)
+    if found > MEMORISED:
+        return Told("certain" if found > SURELY_MEMORISED else "likely", evidence, advice)
+    share = case.metrics.get("nearest_train_share", 1.0)
+    error = case.metrics.get("memorised_fraction_stderr", 0.0)
     # A copy of a row that was not looked at seems new: of a tenth of the rows a tenth is seen.
-    excess = found[worst] - CLOSE_QUANTILE
+    excess = found - CLOSE_QUANTILE
     if excess <= max((MEMORISED - CLOSE_QUANTILE) * share, MEMORISED_STDERRS * error):
         return None
     evidence += f" Only {share:.1%} of the training rows were looked at."
@@ -44,6 +44,25 @@ def _gap_in_nats(case):
     evidence = (
         f"The posteriors together are {gap:.1f} nats or more from the prior, of a rate of "
         f"{rate:.1f}: draws from the prior fall where the decoder was not trained."
+    )
+    return _bridged(case, evidence)
+
+
+def _gap_in_information(case):
+    rate = case.number("rate_nats_prior")
+    told, limit = (
+        case.number(f"mutual_information{kind}_nats_posterior") for kind in ("", "_limit")
+    )
+    # Of few rows more cannot be told apart, and what is not told would be called a gap.
+    if told > TOLD_PART * limit:
+        raise MissingError
+    gap = rate - told
+    if gap <= max(LEAST_GAP_NATS, PRIOR_GAP_PART * rate):
+        return None
+    evidence = (
+        f"Of a rate of {rate:.1f} nats z tells {told:.1f} about x: the other {gap:.1f} are how far "
+        "the posteriors together are from the prior, whose draws fall where the decoder was not "
+        "trained."
     )
     return _bridged(case, evidence)
 
@@ -178,6 +197,7 @@ CHECKS = (
     ("dead sampler", _no_help),
     ("dead sampler", _covers_less),
     ("prior gap", _gap_in_nats),
+    ("prior gap", _gap_in_information),
     ("prior gap", _gap_not_finite),
     ("prior gap", _gap_in_samples),
     ("prior gap", _gap_to_sampler),

@@ -5,8 +5,12 @@ import math
 import numpy as np
 
 from kvae.evaluation.doctor.advice import (
+    HIGH_LEARNING_RATE,
+    SCALE_FAR_OFF,
     fixed_variance,
     less_capacity,
+    out_of_range,
+    scale_is_off,
     slow_start,
     smaller_rate,
     try_one_of,
@@ -29,6 +33,9 @@ SLOW_LEARNING_RATE = 1e-4  # of Adam: a tenth of its own default
 VERY_SLOW_LEARNING_RATE = 2e-5  # no recipe of a VAE from scratch goes so low
 DIVERGED_PART = 0.1  # of the figure itself, below its first epoch
 SPIKE_PART, LEAST_SPIKE = 0.2, 0.01  # of the whole way, and of the figure itself, in one epoch
+VERY_HIGH_LEARNING_RATE = 0.5  # several times what weights are
+LITTLE_LEARNED = 0.25  # of epochs: the best one lies in the first quarter
+_ADAPTIVE = ("adam", "adamw", "nadam", "adamax")
 _ELBO_PARTS = ("elbo_nats_prior", "distortion_nats_posterior", "rate_nats_prior")
 
 
@@ -47,7 +54,7 @@ def _not_finite(case):
 def _fell(case):
     goal = case.goal()
     lost = goal[0] - goal[-1]
-    if lost <= DIVERGED_PART * _scale(goal):
+    if lost <= DIVERGED_PART * _size(goal):
         return None
     evidence = (
         f"Training ended {figure(lost)} nats below its {_first(case)} epoch, at "
@@ -66,11 +73,62 @@ def _was_caught(case, goal):
     return abs(found - goal.max()) < abs(found - goal[-1])
 
 
+def _high_rate(case):
+    """The rate is known: whether it is too high shows in what came of it."""
+    rate = case.option("learning_rate")
+    if not rate or case.option("optimizer", "adam") not in _ADAPTIVE:
+        raise MissingError
+    # What is out of range leaves no rate to blame, but for one that no training survives.
+    if rate <= HIGH_LEARNING_RATE or out_of_range(case):
+        return None
+    evidence = f"The learning rate of {rate:g} is high for Adam"
+    options = [f"--learning-rate {1e-3 if rate > VERY_HIGH_LEARNING_RATE else rate / 10:.1g}"]
+    worse = _what_a_high_rate_does(case)
+    if worse is None and rate <= VERY_HIGH_LEARNING_RATE:
+        return None
+    sure = "certain" if worse and rate > VERY_HIGH_LEARNING_RATE else "likely"
+    return Told(sure, f"{evidence}{worse or ''}.", try_one_of(options))
+
+
+def _what_a_high_rate_does(case):
+    """Its sign in the figures, in words; None where there is none."""
+    values = [value for series in case.history.values() for value in series]
+    if not all(map(math.isfinite, values)):
+        return ", and the figures stopped being finite"
+    try:
+        goal, _ = case.held_out_goal()
+    except MissingError:
+        goal = None
+    if goal is not None and int(goal.argmax()) < LITTLE_LEARNED * len(goal):
+        return f", and no epoch after number {int(goal.argmax()) + 1} was better than it"
+    for check in (_fell, _jumped, only_the_mean):
+        try:
+            if check(case) is not None:
+                return ", and training went wrong from there"
+        except MissingError:
+            continue
+    active = case.metrics.get("active_units_posterior")
+    return ", and no latent dimension is in use" if active == 0 else None
+
+
+def _scale(case):
+    """Data that no network's start is made for."""
+    rms = case.number("rms_x")
+    if not scale_is_off(case):
+        return None
+    far = rms > SCALE_FAR_OFF or rms < 1 / SCALE_FAR_OFF
+    evidence = (
+        f"The values that the networks see are about {rms:.2g} in size, and they start for values "
+        "about 1."
+    )
+    return Told("certain" if far else "likely", evidence, "Try --standardize.")
+
+
 def _jumped(case):
     goal = case.goal()
     drops = goal[:-1] - goal[1:]
     worst = int(drops.argmax())
-    if drops[worst] <= max(SPIKE_PART * np.ptp(goal), LEAST_SPIKE * _scale(goal)):
+    if drops[worst] <= max(SPIKE_PART * np.ptp(goal), LEAST_SPIKE * _size(goal)):
         return None
     epoch = worst + 2 + case.option("kl_warmup_epochs", 0)
     evidence = (
@@ -81,6 +139,9 @@ def _jumped(case):
 
 
 def _calmer(case):
+    causes = out_of_range(case)
+    if causes:
+        return try_one_of(causes)
     options = [smaller_rate(case)]
     if case.option("mixed_precision", "auto") != "off":
         options.append("--mixed-precision off")
@@ -91,7 +152,7 @@ def _first(case):
     return "first" if not case.option("kl_warmup_epochs") else "first full-beta"
 
 
-def _scale(goal):
+def _size(goal):
     """What a change of a figure is compared with; at least a nat, for it may be near 0."""
     return max(1.0, float(np.median(np.abs(goal))))
 
@@ -152,7 +213,7 @@ def _still_rising(case):
     slope, start = np.polyfit(steps, tail, 1)
     rise, noise = slope * (window - 1), (tail - (start + slope * steps)).std()
     ahead, gained = slope * count / 5, goal.max() - goal[0]
-    least = max(RISING_NOISE * noise, LEAST_PART * _scale(goal))
+    least = max(RISING_NOISE * noise, LEAST_PART * _size(goal))
     is_new = tail[-1] > goal[:-window].max()
     if not is_new or rise <= least or ahead <= RISING_PART * gained:
         return None
@@ -208,7 +269,7 @@ def _peak_long_past(case):
         return None
     gained = held_out[best] - held_out[0]
     noise = np.diff(held_out[best:]).std() / math.sqrt(2.0)
-    if lost <= max(LOST_PART * gained, LEAST_PART * _scale(held_out), PEAK_NOISE * noise):
+    if lost <= max(LOST_PART * gained, LEAST_PART * _size(held_out), PEAK_NOISE * noise):
         return None
     epoch = best + 1 + case.option("kl_warmup_epochs", 0)
     evidence = (
@@ -234,6 +295,8 @@ def _is_not_overfitted(case):
 
 #: Problem -> check; the surest of a problem's counts.
 CHECKS = (
+    ("learning rate too high", _high_rate),
+    ("data out of range", _scale),
     ("diverged", _not_finite),
     ("diverged", _fell),
     ("overfitting", _train_far_above_test),
