@@ -102,13 +102,13 @@ def diagnose(
             `rms_x`, the root mean square of x as the networks see it; for F in `FEATURES`
             `F_reconstruction`, `F_prior`, `F_sampler`, Fréchet distances, and `F_floor` of training
             rows; for S `sampler` and `prior` `memorised_fraction_S` (0.01 at most is expected,
-            `memorised_fraction_stderr` its error), held against the `nearest_train_share` of training
-            rows, `coverage_S`, `not_finite_samples_S`, `modes_captured_S` (of `num_modes`),
-            `outlier_fraction_S` (and `_test`), `gap_nats_S` and its `_stderr`, `sliced_wasserstein_ratio_S` and
-            `energy_distance_ratio_S`; `effective_sample_fraction_S`; `coverage_floor`;
-            `moments_kl_nats_prior`; `mse_reconstruction` and `mse_reconstruction_train`,
-            `elbo_nats_prior_train_stderr`; `sampler`, the one that
-            the model has (also in `protocol`).
+            `memorised_fraction_stderr` its error), held against the `nearest_train_share` of
+            training rows, `coverage_S`, `not_finite_samples_S`, `modes_captured_S` (of
+            `num_modes`), `outlier_fraction_S` (and `_test`), `gap_nats_S` and its `_stderr`,
+            `sliced_wasserstein_ratio_S` and `energy_distance_ratio_S`;
+            `effective_sample_fraction_S`; `coverage_floor`; `moments_kl_nats_prior`;
+            `mse_reconstruction` and `mse_reconstruction_train`, `elbo_nats_prior_train_stderr`;
+            `sampler`, the one that the model has (also in `protocol`).
         config: see `kvae.config.Config.to_dict`; `optimizer`, its name, where it is not "adam".
         history: of each epoch: `loss`, `elbo`, and the same of the valid split as `val_*`.
 
