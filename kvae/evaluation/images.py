@@ -102,7 +102,9 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
         fresh = _near(judge.real, train)
         metrics["nearest_train_share"] = len(train.rows) / len(dataset.train.x)
         expected = memorisation.CLOSE_QUANTILE
-        metrics["memorised_fraction_stderr"] = math.sqrt(expected * (1 - expected) / len(fresh))
+        metrics["memorised_fraction_stderr"] = math.sqrt(
+            expected * (1 - expected) / len(fresh.distances)
+        )
     for name in observation.sources:
         judged: list[dict[str, float]] = []
         wrong: list[int] = []

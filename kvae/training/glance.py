@@ -45,8 +45,7 @@ def causes_of_failure(config, vae, dataset, history):
         dataset: its rows as the model takes them.
         history: figure -> value of each epoch, of which some are not finite.
     """
-    some = some_of(dataset.train.x, MAX_ROWS, generator(config.seed, "rows of a glance"))
-    metrics = {"rms_x": size_of(vae, some)}
+    metrics = {"rms_x": size_of(vae, _some(config, dataset.train.x, MAX_ROWS))}
     found = doctor.diagnose(metrics, config=config.to_dict(), history=history)
     return " ".join(
         f"{one.problem}: {one.evidence} {one.advice}" for one in found if one.sure == "certain"
@@ -59,10 +58,14 @@ def _rows_of_a_glance(vae, dataset):
     return min(rows, len(dataset.valid.x), len(dataset.train.x))
 
 
+def _some(config, x, rows):
+    return some_of(x, rows, generator(config.seed, "rows of a glance"))
+
+
 def _diagnosis(config, fitted, rows):
     vae, dataset = fitted.vae, fitted.dataset
     metrics, of_train = (
-        measure(vae, some_of(x, rows, generator(config.seed, "rows of a glance")), config.seed)
+        measure(vae, _some(config, x, rows), config.seed)
         for x in (dataset.valid.x, dataset.train.x)
     )
     # Those that say whether it is the training rows that it knows.

@@ -155,6 +155,8 @@ def test_copies_in_one_of_five_sets_are_a_fifth_of_the_memorised(monkeypatch):
     low, high = metrics["memorised_fraction_sampler_range"]
     assert low < 0.05 < high == 1
     assert 0.2 <= metrics["memorised_fraction_sampler"] < 0.25
+    expected = np.sqrt(0.01 * 0.99 / len(dataset.test.x))
+    assert metrics["memorised_fraction_stderr"] == pytest.approx(expected)
     assert "mean, range" in protocol["nearest_train"]
 
 
