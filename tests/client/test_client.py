@@ -59,7 +59,7 @@ def given():
         "seed": np.array([0, 1, -1, 2**63 - 1, -(2**63)]),
         "latent": rng.normal(size=(ROWS, 2)).astype("float32"),
         "image_bytes": np.array([png(image) for image in x], object),
-        "attribute_strength": rng.normal(size=(ROWS, 1)).astype("float32"),
+        "attribute_strength": rng.normal(size=(ROWS, 2)).astype("float32"),
     }  # fmt: skip
 
 

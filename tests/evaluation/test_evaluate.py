@@ -271,6 +271,8 @@ def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeyp
 
     monkeypatch.setattr(factors, "_TRAIN_VOTES", 20)
     monkeypatch.setattr(factors, "_TEST_VOTES", 10)
+    monkeypatch.setattr(factors, "_TRAIN_ROWS", 300)
+    monkeypatch.setattr(factors, "_TEST_ROWS", 200)
 
     dataset = resolve({}, preset).dataset
     given = {name: value for name, value in small_data.items() if name in options_of(dataset)}

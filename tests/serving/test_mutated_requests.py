@@ -41,7 +41,7 @@ def _inputs(rng):
         "seed": rng.integers(-(2**63), 2**63 - 1, rows),
         "latent": rng.normal(size=(rows, 2)).astype("float32"),
         "image_bytes": np.array([png(image) for image in x], object),
-        "attribute_strength": rng.normal(size=(rows, 1)).astype("float32"),
+        "attribute_strength": rng.normal(size=(rows, 2)).astype("float32"),
     }  # fmt: skip
 
 
