@@ -13,7 +13,7 @@ KVAE = ROOT / "kvae"
 ORDER = (
     ("errors",),
     ("options", "files", "backend"),
-    ("registry",),
+    ("registry", "lazy", "saved_classes"),
     ("probability",),
     ("likelihoods", "priors", "networks", "data"),
     ("inputs", "shapes"),
