@@ -21,6 +21,7 @@ from kvae.probability.noise import SeededNoise
 from kvae.probability.noise import row_seeds as hashed_seeds
 from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import find
+from kvae.scores import Scores
 from kvae.shapes import check_array, check_parts
 from kvae.steps import Steps
 
@@ -62,7 +63,7 @@ class WeightTerms(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Steps, keras.Model):
+class VAE(Scores, Steps, keras.Model):
     """A variational autoencoder with p(z), p(x given z) and q(z given x) of your choice.
 
     x is in the data's own units: float32 vectors `(batch, features)`, or images `(batch, height,

@@ -18,7 +18,7 @@ ORDER = (
     ("likelihoods", "priors", "networks", "data"),
     ("inputs", "shapes"),
     ("objectives", "steps"),
-    ("older_files",),
+    ("older_files", "scores"),
     ("model",),
     ("samplers", "metrics"),
     ("config", "features", "figures", "directions"),
