@@ -36,6 +36,7 @@ if _TYPE_CHECKING:
     from kvae.data import Dataset
     from kvae.errors import DataError, UsageError
     from kvae.model import VAE
+    from kvae.workflow import evaluate, fit_sampler, publish_version, train
 
 _HOMES = {
     "Client": "kvae.client",
@@ -46,8 +47,10 @@ _HOMES = {
     "VAE": "kvae.model",
     "build_vae": "kvae.build",
     "data": "kvae.data",
+    "evaluate": "kvae.workflow",
     "features": "kvae.features",
     "figures": "kvae.figures",
+    "fit_sampler": "kvae.workflow",
     "likelihoods": "kvae.likelihoods",
     "load_model": "kvae.build",
     "metrics": "kvae.metrics",
@@ -55,7 +58,9 @@ _HOMES = {
     "objectives": "kvae.objectives",
     "priors": "kvae.priors",
     "probability": "kvae.probability",
+    "publish_version": "kvae.workflow",
     "samplers": "kvae.samplers",
+    "train": "kvae.workflow",
 }
 _HEAVY = {"Doctor", "VAE", "build_vae", "load_model"}
 __all__ = [
@@ -67,8 +72,10 @@ __all__ = [
     "UsageError",
     "build_vae",
     "data",
+    "evaluate",
     "features",
     "figures",
+    "fit_sampler",
     "likelihoods",
     "load_model",
     "metrics",
@@ -76,7 +83,9 @@ __all__ = [
     "objectives",
     "priors",
     "probability",
+    "publish_version",
     "samplers",
+    "train",
 ]
 __getattr__, __dir__ = _lazy.names(__name__, _HOMES, light=_HOMES.keys() - _HEAVY)
 

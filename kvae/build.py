@@ -4,9 +4,11 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from kvae import networks, priors
+from kvae import likelihoods, networks, priors
 from kvae.config import MODEL_PARTS
+from kvae.data.rows import standardisation
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS
 from kvae.model import VAE
@@ -32,6 +34,7 @@ def build_vae(
     objective="elbo",
     shift=0.0,
     scale=1.0,
+    standardize=None,
     dtype="float32",
     seed=0,
     **options,
@@ -49,6 +52,8 @@ def build_vae(
         objective: a key of `kvae.objectives.OBJECTIVES`.
         shift: see `VAE`.
         scale: see `VAE`.
+        standardize: the train rows, vectors `(rows, features)`, whose mean and standard deviation
+            become `shift` and `scale`; None: those are taken as they are.
         dtype: the Keras dtype policy of the hidden layers.
         seed: of the noise and of the prior's start; initial weights of the networks follow
             `keras.utils.set_random_seed`, as everywhere in Keras.
@@ -94,6 +99,8 @@ def build_vae(
         )
     networks.check_shape(names["network"], element_shape)
     check_density(PRIORS, prior, latent_dim)
+    if standardize is not None:
+        shift, scale = _units(standardize, element_shape, names["likelihood"], shift, scale)
     own = {kind: arguments(member.options, values) for kind, member in members.items()}
     nets = find(NETWORKS, names["network"], "network")
     likelihood = find(LIKELIHOODS, likelihood, "likelihood").make(
@@ -125,6 +132,26 @@ def _read(names, members, options):
         name: option.read(options.get(option.model_name, option.default), option.model_name)
         for name, option in options_of(members.values()).items()
     }
+
+
+def _units(rows, element_shape, likelihood, shift, scale):
+    """Mean and standard deviation of the rows that `standardize` is."""
+    if isinstance(rows, bool):
+        raise UsageError(
+            "standardize takes the train rows, whose mean and standard deviation the model "
+            f"carries; received {rows}"
+        )
+    rows = np.asarray(rows)
+    if len(element_shape) != 1 or rows.shape[1:] != element_shape or not len(rows):
+        raise UsageError(
+            f"standardize takes vectors (rows, {element_shape[-1]}) and is for vectors alone; "
+            f"received {rows.shape} for x of shape {element_shape}"
+        )
+    if not likelihoods.facts(likelihood).standardizes:
+        raise UsageError(f"standardize does not go with the likelihood {likelihood!r}")
+    if np.any(shift) or np.any(np.asarray(scale) != 1):
+        raise UsageError("standardize, or shift and scale, not both")
+    return standardisation(rows)
 
 
 def _shape(element_shape):

@@ -186,7 +186,7 @@ def _of_draws(vae, x, num_draws, function):
         function: rows as the model takes them, their places, their posterior and the numbers of
             some draws -> `(rows * draws,)`.
     """
-    x = _checked(vae, x)
+    x = checked_rows(vae, x)
     at_once = draws_at_once(vae, num_draws)
     rows = max(1, min(rows_at_once(x), _MOST_ELEMENTS // (at_once * _largest(vae))))
     for own in slices(len(x), rows):
@@ -201,8 +201,16 @@ def _of_draws(vae, x, num_draws, function):
         yield np.concatenate(chunks, axis=1).astype("float64")
 
 
-def _checked(vae, x):
-    """x as rows that can be sliced; UsageError for what the model has no density for."""
+def checked_rows(vae, x):
+    """x as rows that can be sliced.
+
+    Args:
+        vae: the model.
+        x: `(rows, ...)`; of a conditional model a pair (x, condition).
+
+    Raises:
+        UsageError: another shape, or values that the model has no density for.
+    """
     if vae.condition_dim and not isinstance(x, Conditioned):
         if not isinstance(x, tuple | list) or len(x) != 2:
             raise UsageError("a pair (x, condition) is wanted by a conditional model")

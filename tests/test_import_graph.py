@@ -26,6 +26,7 @@ ORDER = (
     ("build", "evaluation", "client", "encode"),
     ("callbacks", "publish"),
     ("training",),
+    ("workflow",),
     ("cli",),
     ("programs",),
 )

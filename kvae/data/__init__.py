@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the command line's --help lists the datasets, and needs no 
 
 TFDS = "tfds:NAME"
 _TFDS_PREFIX, _TFDS_OPTION = "tfds:", "tfds_name"
+GIVEN_ARRAYS = "arrays given in Python"  # the source of `Dataset.from_arrays`
 MIN_SPLIT_ROWS = 10  # fewer have no spread worth a standard error
 
 

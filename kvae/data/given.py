@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset, Split
+from kvae.data import GIVEN_ARRAYS, Dataset, Split
 from kvae.data.arrays import check_spread, counting, encode, fingerprint, float32, split_rows
 from kvae.data.images.pixels import ROUNDING
 from kvae.data.splits import SPLITS
@@ -66,7 +66,7 @@ def dataset_of(
     }
     card: dict[str, Any] = {
         "name": "arrays",
-        "source": "arrays given in Python",
+        "source": GIVEN_ARRAYS,
         "sha256": fingerprint(splits),
         "counts": {name: len(own) for name, own in rows.items()},
         "split": rule,

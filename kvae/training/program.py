@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvae import backend, cli
+from kvae import backend, cli, workflow
 from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of, resolve
 from kvae.options import Option, flag
 from kvae.registry import declared
@@ -17,16 +17,14 @@ _Owners = dict[str, dict[str, Option]]
 def main(argv: Sequence[str], prog: str = "train.py") -> None:
     """Read the arguments, then train (or only describe) what they ask for."""
     config, dry_only = arguments(argv, prog)
+    if not dry_only:
+        workflow.run(config)
+        return
     backend.use(config.backend)
     from kvae.training import preflight
 
-    preflight.check(config, dry_run=dry_only)
-    if dry_only:
-        backend.quiet_import("kvae.training.dry_run").dry_run(config)
-        return
-    # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
-    dataset = preflight.load(config)
-    backend.quiet_import("kvae.training.run").train(config, dataset)
+    preflight.check(config, dry_run=True)
+    backend.quiet_import("kvae.training.dry_run").dry_run(config)
 
 
 def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool]:
