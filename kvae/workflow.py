@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import backend, data
 from kvae.config import AUTO_SAMPLER, NO_SAMPLER, Config, resolve
-from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.errors import KvaeError, UsageError
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.serving.versions import Version
 
 if TYPE_CHECKING:
+    from kvae.data.conditions import Conditions
     from kvae.directions import Directions
     from kvae.likelihoods import Likelihood, LikelihoodName
     from kvae.model import VAE
@@ -42,7 +42,7 @@ class Trained:
         card: the data card.
         history: figure -> value of each epoch.
         directions: of attributes in latent space, where the data have such labels.
-        conditions: the columns of a conditional model's condition.
+        conditions: the columns of a conditional model's condition; None: it is not conditional.
         step: the training steps that the model had taken then.
         version: where it was published; None: nowhere yet.
     """
@@ -51,7 +51,7 @@ class Trained:
     card: Mapping[str, Any]
     history: Mapping[str, list[float]]
     directions: Directions | None = None
-    conditions: Conditions = field(default_factory=Conditions)
+    conditions: Conditions | None = None
     step: int = 0
     version: Version | None = None
 
@@ -163,8 +163,8 @@ def run(
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(
-        config.to_dict(), fitted.card, fitted.history, fitted.directions, fitted.conditions,
-        int(vae.step), version,
+        config.to_dict(), fitted.card, fitted.history, fitted.directions,
+        fitted.conditions if fitted.conditions.dim else None, int(vae.step), version,
     )  # fmt: skip
     return vae
 
@@ -261,7 +261,7 @@ def publish_version(
         vae, output, name, config=dict(record.config), card=dict(record.card),
         history={key: list(values) for key, values in record.history.items()},
         directions=record.directions,
-        condition=record.conditions.to_json() if record.conditions.dim else None,
+        condition=record.conditions.to_json() if record.conditions else None,
     )  # fmt: skip
 
 
@@ -357,6 +357,8 @@ def _condition_dim(dataset: data.Dataset | str, given: Mapping[str, Any]) -> int
         return 0
     if isinstance(dataset, str):
         raise UsageError("networks of your own and condition need latent_dim, or a kvae.Dataset")
+    from kvae.data.conditions import conditions_of
+
     return conditions_of(dataset, labels).dim
 
 
@@ -389,6 +391,7 @@ def _record(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...]) 
             return known
         # Directions were fitted to the latents of then.
         return replace(known, history=history, directions=None)
+    from kvae.data.conditions import Conditions, conditioned, conditions_of
     from kvae.training import objects
     from kvae.training.attributes import attribute_directions
 
@@ -403,7 +406,9 @@ def _record(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...]) 
     seeded: Any = SimpleNamespace(seed=0, condition=condition)
     directions = attribute_directions(vae, conditioned(dataset, conditions), seeded)
     config = {**dataset.origin, **config, "condition": list(condition)}
-    return Trained(config, dataset.card, history, directions, conditions)
+    return Trained(
+        config, dataset.card, history, directions, conditions if conditions.dim else None
+    )
 
 
 def _is_of(known: Trained, dataset: data.Dataset | None) -> bool:
