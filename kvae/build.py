@@ -1,5 +1,6 @@
 """Names to models: the one place where parts of all kinds meet."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -191,6 +192,12 @@ def load_model(path):
     try:
         model = keras.saving.load_model(path)
     except (ValueError, OSError, TypeError, KeyError) as error:
+        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
+        if unknown:
+            raise UsageError(
+                f"{path}: the class {unknown[1]} is not known: import the module that registers "
+                "it, on the command line with --import FILE"
+            ) from error
         raise UsageError(f"{path} cannot be read as a VAE: {str(error)[:200]}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")

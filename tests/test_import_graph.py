@@ -13,7 +13,7 @@ KVAE = ROOT / "kvae"
 ORDER = (
     ("errors",),
     ("options", "files", "backend"),
-    ("registry", "lazy", "saved_classes"),
+    ("registry", "lazy", "saved_classes", "own_files"),
     ("probability",),
     ("likelihoods", "priors", "networks", "data"),
     ("inputs", "shapes"),

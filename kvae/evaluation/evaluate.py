@@ -185,6 +185,10 @@ def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
             "this version does not say what it was trained on: publish it with --like VERSION, a "
             "version trained on the same data"
         )
+    if data.key_of(config["dataset"]) not in data.DATASETS:
+        raise UsageError(
+            f"dataset {config['dataset']!r} is not known: pass --import FILE, the file that adds it"
+        )
     known = data.options_of(config["dataset"])
     # Nothing is written where a version says, which may be somebody else's.
     options = {name: config[name] for name in known if name in config and name != "cache_dir"}

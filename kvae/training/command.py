@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from kvae import backend, files
+from kvae import backend, files, own_files
 from kvae.config import MODEL_PARTS, Config, default_of, resolve
 from kvae.errors import UsageError
 from kvae.options import flag
@@ -41,4 +41,4 @@ def training_command(config: Config) -> str:
         else:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [flag(name), text]
-    return files.command_line(words)
+    return files.command_line([*words, *own_files.words()])

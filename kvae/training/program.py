@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvae import backend, cli, workflow
+from kvae import backend, cli, own_files, workflow
 from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of, resolve
 from kvae.options import Option, flag
 from kvae.registry import declared
@@ -16,7 +16,7 @@ _Owners = dict[str, dict[str, Option]]
 
 def main(argv: Sequence[str], prog: str = "train.py") -> None:
     """Read the arguments, then train (or only describe) what they ask for."""
-    config, dry_only = arguments(argv, prog)
+    config, dry_only = arguments(own_files.taken(argv), prog)
     if not dry_only:
         workflow.run(config)
         return
@@ -61,6 +61,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         "--dry-run", action="store_true",
         help="print the configuration, the model and the time of an epoch, and stop",
     )  # fmt: skip
+    cli.add_import(other)
     cli.add_debug(other)
     given = cli.parsed(parser, argv)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)

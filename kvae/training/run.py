@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from kvae import data, files, publish
+from kvae import data, files, own_files, publish
 from kvae.config import Config
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
@@ -107,7 +107,7 @@ def train_and_publish(
         print(f"\npublished {version.path}", flush=True)
         kept_weights.published(folder, config, fitted.record)
     consult(config, fitted)
-    words = [*program("evaluate"), "--model", str(version.path)]
+    words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
     print(f"next:     {files.command_line(words)}")
     return fitted, version
 
