@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -11,35 +12,35 @@ from kvae import likelihoods, networks, priors
 from kvae.config import MODEL_PARTS
 from kvae.data.rows import standardisation
 from kvae.errors import UsageError
-from kvae.likelihoods import LIKELIHOODS
+from kvae.likelihoods import LIKELIHOODS, LikelihoodName
 from kvae.model import VAE
-from kvae.networks import NETWORKS
-from kvae.objectives import OBJECTIVES
+from kvae.networks import NETWORKS, NetworkName
+from kvae.objectives import OBJECTIVES, ObjectiveName
 from kvae.options import arguments
-from kvae.priors import PRIORS, check_density
-from kvae.probability.posteriors import POSTERIORS
+from kvae.priors import PRIORS, PriorName, check_density
+from kvae.probability.posteriors import POSTERIORS, PosteriorName
 from kvae.registry import find, member_of, options_of, refuse_others
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import KERAS_MODEL, find_version
 
 
 def build_vae(
-    element_shape,
+    element_shape: Sequence[int],
     *,
-    latent_dim=50,
-    condition_dim=0,
-    network=None,
-    likelihood="gaussian",
-    prior="standard_normal",
-    posterior="diagonal",
-    objective="elbo",
+    latent_dim: int = 50,
+    condition_dim: int = 0,
+    network: NetworkName | str | None = None,
+    likelihood: LikelihoodName | str = "gaussian",
+    prior: PriorName | str = "standard_normal",
+    posterior: PosteriorName | str = "diagonal",
+    objective: ObjectiveName | str = "elbo",
     shift=0.0,
     scale=1.0,
     standardize=None,
     dtype="float32",
-    seed=0,
+    seed: int = 0,
     **options,
-):
+) -> VAE:
     """Make a VAE from the names of its parts, and from their own options.
 
     Args:
@@ -167,7 +168,7 @@ def _shape(element_shape):
     return sizes
 
 
-def load_model(path):
+def load_model(path: str | Path) -> VAE:
     """Read a `.keras` file that holds a VAE; needs no custom objects, keeps Keras's safe mode.
 
     Args:

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import backend, data
-from kvae.config import AUTO_SAMPLER, NO_SAMPLER, Config, resolve
+from kvae.config import AUTO_SAMPLER, Config, resolve
 from kvae.errors import KvaeError, UsageError
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.serving.versions import Version
+from kvae.training.provenance import Trained, known_of
 
 if TYPE_CHECKING:
-    from kvae.data.conditions import Conditions
-    from kvae.directions import Directions
     from kvae.likelihoods import Likelihood, LikelihoodName
     from kvae.model import VAE
     from kvae.networks import NetworkName
@@ -31,29 +28,6 @@ if TYPE_CHECKING:
     from kvae.samplers import SamplerName
 
 _IMAGE_PRESET = "folder"  # of images of one's own
-
-
-@dataclass(frozen=True)
-class Trained:
-    """How a model came to be: `vae.trained`, which a publication takes over.
-
-    Args:
-        config: option -> value.
-        card: the data card.
-        history: figure -> value of each epoch.
-        directions: of attributes in latent space, where the data have such labels.
-        conditions: the columns of a conditional model's condition; None: it is not conditional.
-        step: the training steps that the model had taken then.
-        version: where it was published; None: nowhere yet.
-    """
-
-    config: Mapping[str, Any]
-    card: Mapping[str, Any]
-    history: Mapping[str, list[float]]
-    directions: Directions | None = None
-    conditions: Conditions | None = None
-    step: int = 0
-    version: Version | None = None
 
 
 def train(
@@ -117,11 +91,12 @@ def train(
         preset = _IMAGE_PRESET if given["dataset"] == "arrays" else None
     with objects.named(parts) as named:
         given |= named
-        if not isinstance(network, str | None):
+        own: Any = network if model is None else (model.encoder, model.decoder)
+        if model is None and not isinstance(network, str | None):
             _check_own_networks(given)
-        if model is not None or not isinstance(network, str | None):
-            decoder = network[1] if model is None else model.decoder
-            given.setdefault("latent_dim", decoder.input_shape[-1] - _condition_dim(dataset, given))
+        if not isinstance(own, str | None):
+            conditions = _condition_dim(dataset, given)
+            given.setdefault("latent_dim", own[1].input_shape[-1] - conditions)
         config = resolve(given, preset)
         found = None if isinstance(dataset, str) else dataset
         return run(config, found, model=model, publishes=output is not None)
@@ -254,7 +229,7 @@ def publish_version(
     """
     if not is_folder_name(name):
         raise UsageError(f"name must be {FOLDER_NAME}; received {name!r}")
-    record = _record(vae, dataset, tuple(condition))
+    record = known_of(vae, dataset, tuple(condition))
     from kvae.publish import publish
 
     return publish(
@@ -377,51 +352,6 @@ def _evaluated(
     )  # fmt: skip
     backend.quiet_import("kvae.serving.served")
     return evaluation.evaluate(job, **draws)
-
-
-def _record(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...]) -> Trained:
-    """What is known of a model: from `train`, or from itself and its data."""
-    known = getattr(vae, "trained", None)
-    history = getattr(getattr(vae, "history", None), "history", {})
-    history = {name: [float(value) for value in values] for name, values in history.items()}
-    sampler = vae.sampler.kind if vae.has_sampler else NO_SAMPLER
-    if known is not None and not condition and _is_of(known, dataset):
-        known = replace(known, config={**known.config, "sampler": sampler})
-        if int(vae.step) == known.step:
-            return known
-        # Directions were fitted to the latents of then.
-        return replace(known, history=history, directions=None)
-    from kvae.data.conditions import Conditions, conditioned, conditions_of
-    from kvae.training import objects
-    from kvae.training.attributes import attribute_directions
-
-    config = objects.described(vae) | {
-        "sampler": vae.sampler.kind if vae.has_sampler else NO_SAMPLER
-    }
-    if dataset is None:
-        _check_conditions(vae, Conditions())
-        return Trained(config, {}, history)
-    conditions = conditions_of(dataset, condition)
-    _check_conditions(vae, conditions)
-    seeded: Any = SimpleNamespace(seed=0, condition=condition)
-    directions = attribute_directions(vae, conditioned(dataset, conditions), seeded)
-    config = {**dataset.origin, **config, "condition": list(condition)}
-    return Trained(
-        config, dataset.card, history, directions, conditions if conditions.dim else None
-    )
-
-
-def _is_of(known: Trained, dataset: data.Dataset | None) -> bool:
-    return dataset is None or dataset.card == known.card
-
-
-def _check_conditions(vae: VAE, conditions: Conditions) -> None:
-    if conditions.dim != vae.condition_dim:
-        raise UsageError(
-            f"the model takes a condition of {vae.condition_dim} numbers, the labels make "
-            f"{conditions.dim} ({', '.join(conditions.names) or 'none'}): a dataset and condition="
-            "(labels) are needed that make as many"
-        )
 
 
 def _sampler_rows(vae: VAE, x: Any, valid: Any, seed: int) -> data.Dataset:
