@@ -43,7 +43,7 @@ from kvae.config import resolve
 from kvae.data import Split
 from kvae.data.images.pixels import as_unit_interval
 from kvae.features import feature_net
-from kvae.figures.images import save_sheet
+from kvae.figures.images import draw_sheet
 from kvae.metrics.frechet import frechet_distance, moments
 from kvae.metrics.neighbours import manifold_metrics
 from kvae.metrics.reconstruction import row_errors
@@ -188,7 +188,7 @@ def _floor(dataset, real_features, net):
 def _sheet(folder, method, found):
     for kind, images in found.samples.items():
         path = folder / f"{method.replace(', ', '-')}-{kind}.png"
-        save_sheet(path, images[:36], f"{method}: {kind}")
+        draw_sheet(images[:36], f"{method}: {kind}", path=path)
 
 
 def _table(rows):

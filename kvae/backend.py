@@ -55,6 +55,20 @@ def use(name: str) -> None:
     os.environ[VARIABLE] = name
 
 
+def quiet_keras() -> None:
+    """Import Keras and its backend, which say nothing, unless they are there already.
+
+    Raises:
+        UsageError: the backend is not installed.
+    """
+    name = wanted()
+    check(name)
+    if name == TENSORFLOW and "keras" not in sys.modules:
+        # Of what TensorFlow says later, when it first computes.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        quiet_import("keras")
+
+
 def quiet_import(name: str) -> Any:
     """Import a module that imports TensorFlow, without TensorFlow's lines about absent GPUs.
 

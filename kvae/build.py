@@ -1,23 +1,26 @@
 """Names to models: the one place where parts of all kinds meet."""
 
+import re
 import zipfile
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from kvae import networks, priors
+from kvae import likelihoods, networks, priors
 from kvae.border import UNIT
 from kvae.config import MODEL_PARTS
+from kvae.data.rows import standardisation
 from kvae.errors import UsageError
-from kvae.likelihoods import LIKELIHOODS
+from kvae.likelihoods import LIKELIHOODS, LikelihoodName
 from kvae.model import CONDITION_DIM, VAE
-from kvae.networks import NETWORKS
-from kvae.objectives import OBJECTIVES
+from kvae.networks import NETWORKS, NetworkName
+from kvae.objectives import OBJECTIVES, ObjectiveName
 from kvae.options import POSITIVE_COUNT, Option, arguments
-from kvae.priors import PRIORS, check_density
-from kvae.probability.posteriors import POSTERIORS
+from kvae.priors import PRIORS, PriorName, check_density
+from kvae.probability.posteriors import POSTERIORS, PosteriorName
 from kvae.registry import find, member_of, options_of, refuse_others
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import KERAS_MODEL, find_version
@@ -26,22 +29,23 @@ _LATENT_DIM = Option("latent_dim", 50, "dimensions of z", POSITIVE_COUNT)
 
 
 def build_vae(
-    element_shape,
+    element_shape: Sequence[int],
     *,
-    latent_dim=50,
-    condition_dim=0,
-    network=None,
-    likelihood="gaussian",
-    prior="standard_normal",
-    posterior="diagonal",
-    objective="elbo",
+    latent_dim: int = 50,
+    condition_dim: int = 0,
+    network: NetworkName | str | None = None,
+    likelihood: LikelihoodName | str = "gaussian",
+    prior: PriorName | str = "standard_normal",
+    posterior: PosteriorName | str = "diagonal",
+    objective: ObjectiveName | str = "elbo",
     shift=0.0,
     scale=1.0,
     value_range=UNIT,
+    standardize=None,
     dtype="float32",
-    seed=0,
+    seed: int = 0,
     **options,
-):
+) -> VAE:
     """Make a VAE from the names of its parts, and from their own options.
 
     Args:
@@ -56,6 +60,8 @@ def build_vae(
         shift: see `VAE`.
         scale: see `VAE`.
         value_range: see `VAE`.
+        standardize: the train rows, vectors `(rows, features)`, whose mean and standard deviation
+            become `shift` and `scale`; None: those are taken as they are.
         dtype: the Keras dtype policy of the hidden layers.
         seed: of the noise and of the prior's start; initial weights of the networks follow
             `keras.utils.set_random_seed`, as everywhere in Keras.
@@ -101,6 +107,8 @@ def build_vae(
         )
     networks.check_shape(names["network"], element_shape)
     check_density(PRIORS, prior, latent_dim)
+    if standardize is not None:
+        shift, scale = _units(standardize, element_shape, names["likelihood"], shift, scale)
     own = {kind: arguments(member.options, values) for kind, member in members.items()}
     nets = find(NETWORKS, names["network"], "network")
     likelihood = find(LIKELIHOODS, likelihood, "likelihood").make(
@@ -147,6 +155,26 @@ def _channels_last():
         keras.config.set_image_data_format(before)
 
 
+def _units(rows, element_shape, likelihood, shift, scale):
+    """Mean and standard deviation of the rows that `standardize` is."""
+    if isinstance(rows, bool):
+        raise UsageError(
+            "standardize takes the train rows, whose mean and standard deviation the model "
+            f"carries; received {rows}"
+        )
+    rows = np.asarray(rows)
+    if len(element_shape) != 1 or rows.shape[1:] != element_shape or not len(rows):
+        raise UsageError(
+            f"standardize takes vectors (rows, {element_shape[-1]}) and is for vectors alone; "
+            f"received {rows.shape} for x of shape {element_shape}"
+        )
+    if not likelihoods.facts(likelihood).standardizes:
+        raise UsageError(f"standardize does not go with the likelihood {likelihood!r}")
+    if np.any(shift) or np.any(np.asarray(scale) != 1):
+        raise UsageError("standardize, or shift and scale, not both")
+    return standardisation(rows)
+
+
 def _shape(element_shape):
     try:
         sizes = tuple(int(size) for size in element_shape)
@@ -159,7 +187,7 @@ def _shape(element_shape):
     return sizes
 
 
-def load_model(path, custom_objects=None, safe_mode=True):
+def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) -> VAE:
     """Read a `.keras` file that holds a VAE; kvae's own parts need no custom objects.
 
     Args:
@@ -186,6 +214,12 @@ def load_model(path, custom_objects=None, safe_mode=True):
     try:
         model = keras.saving.load_model(path, custom_objects=custom_objects, safe_mode=safe_mode)
     except (ValueError, OSError, TypeError, KeyError) as error:
+        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
+        if unknown:
+            raise UsageError(
+                f"{path}: the class {unknown[1]} is not known: give it in custom_objects, or "
+                "import the module that registers it, on the command line with --import FILE"
+            ) from error
         raise UsageError(f"{path} cannot be read as a VAE: {_cause(error)}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from kvae import own_files
 from kvae.errors import DEBUGGING, KvaeError, UsageError
 
 DEBUG = "--debug"
@@ -93,10 +94,16 @@ def add_debug(parser: Any) -> None:
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
-    """What a program is told, by name; --debug, which is `run`'s, is not among it."""
+    """What a program is told, by name, but for --debug and --import, which are looked at before."""
     given = vars(parser.parse_args(argv))
     given.pop("debug", None)
+    given.pop("import", None)
     return given
+
+
+def add_import(parser: Any) -> None:
+    """Add --import to a parser or a group of one, for --help: `own_files.taken` reads it."""
+    parser.add_argument(own_files.FLAG, metavar="FILE", help=own_files.HELP)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

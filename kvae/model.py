@@ -18,6 +18,7 @@ from kvae.probability.noise import SeededNoise
 from kvae.probability.noise import row_seeds as hashed_seeds
 from kvae.probability.posteriors import POSTERIORS
 from kvae.registry import find
+from kvae.scores import Scores
 from kvae.shapes import check_parts, halves
 from kvae.steps import Steps
 from kvae.terms import Drawn, ElboTerms, WeightTerms
@@ -27,7 +28,7 @@ _PARTS = ("encoder", "decoder", "likelihood", "prior", "objective")
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(Steps, keras.Model):
+class VAE(Scores, Steps, keras.Model):
     """A variational autoencoder with p(z), p(x given z) and q(z given x) of your choice.
 
     x is in the data's own units: float32 vectors `(batch, features)`, or images `(batch, height,

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 from kvae.errors import UsageError
 from kvae.options import Option
 
+#: The help of a member that stands for an object, while a run with it lasts.
+GIVEN = "an object, given in Python"
+
 
 @dataclass(frozen=True)
 class Member:

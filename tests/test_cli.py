@@ -117,7 +117,8 @@ def test_sigterm_ends_a_program_with_its_last_words(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("preset", "given"),
     [
-        *((preset, {}) for preset in PRESETS),
+        *((preset, {}) for preset in PRESETS if preset != "arrays"),
+        ("arrays", {"data_dir": "t.csv"}),
         ("report-celeba", {"likelihood": "bernoulli", "data_dir": "/some where"}),
         ("gmm", {"standardize": False, "hidden_units": "7,5", "init_from": "a.keras", "epochs": 0}),
         ("faces", {"condition": "factor_smile,factor_hair", "learning_rate": 3e-7, "name": "b c"}),
@@ -132,6 +133,11 @@ def test_the_command_of_a_run_gives_its_options_again(preset, given):
     again, dry_run = program.arguments(words)
     assert again.to_dict() == config.to_dict()
     assert not dry_run
+
+
+def test_arrays_that_were_given_in_python_have_no_command():
+    with pytest.raises(UsageError, match="given in Python"):
+        training_command(resolve({"dataset": "arrays"}))
 
 
 def test_debug_raises(monkeypatch, capsys):

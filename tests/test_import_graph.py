@@ -13,13 +13,13 @@ KVAE = ROOT / "kvae"
 ORDER = (
     ("errors",),
     ("options", "files", "backend"),
-    ("registry",),
+    ("registry", "lazy", "saved_classes", "own_files"),
     ("probability",),
     ("likelihoods", "priors", "networks", "data"),
     ("inputs", "shapes", "terms"),
     ("border",),
     ("objectives", "steps"),
-    ("older_files",),
+    ("older_files", "scores"),
     ("model",),
     ("samplers", "metrics"),
     ("config", "features", "figures", "directions"),
@@ -27,6 +27,7 @@ ORDER = (
     ("build", "evaluation", "client", "encode"),
     ("callbacks", "publish"),
     ("training",),
+    ("workflow",),
     ("cli",),
     ("programs",),
 )

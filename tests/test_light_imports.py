@@ -1,17 +1,21 @@
 """What is imported with what: one fresh process, from the lightest program to the figures."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from kvae_testing import make_vae
+
+import kvae
 
 ROOT = Path(__file__).parents[1]
 FRESH = """
 import contextlib, importlib, io, json, runpy, sys
 
-found = {}
+found, saved = {}, sys.argv[-1]
 
 def told(name):
     found[name] = {"modules": sorted({module.partition(".")[0] for module in sys.modules}
@@ -38,6 +42,13 @@ told("kvae.data.faces")
 for name in ("bound", "calibration", "density", "images", "latent", "rates", "recall", "vectors"):
     importlib.import_module(f"kvae.figures.{name}")
 told("kvae.figures")
+# Keras comes quietly; no class of kvae but one is imported when Keras looks for others.
+kvae.priors.Flow
+import keras
+found["keras"] = {"modules": [name for name in sys.modules if name.startswith("kvae.")]}
+loaded = keras.saving.load_model(saved)
+found["loaded"] = [type(part).__name__ for part in (loaded, loaded.prior, loaded.optimizer)]
+kvae.build_vae((3,)).generate(1)
 print(json.dumps(found))
 """
 #: What may not have been imported by then.
@@ -53,11 +64,18 @@ HEAVY = {
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(tmp_path_factory):
+    vae = make_vae((2,), prior="mixture", prior_components=2)
+    vae.compile("adam")
+    vae.optimizer.build(vae.trainable_variables)
+    saved = tmp_path_factory.mktemp("saved") / "vae.keras"
+    vae.save(saved)
+    plain = {name: os.environ[name] for name in os.environ if name != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(
-        [sys.executable, "-c", FRESH], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    return json.loads(done.stdout)
+        [sys.executable, "-c", FRESH, str(saved)],
+        capture_output=True, text=True, cwd=ROOT, check=True, env=plain,
+    )  # fmt: skip
+    return {**json.loads(done.stdout), "errors": done.stderr}
 
 
 @pytest.mark.parametrize("name", HEAVY)
@@ -65,8 +83,20 @@ def test_nothing_heavy_is_imported(found, name):
     assert HEAVY[name] & {*found[name]["modules"]} == set()
 
 
-def test_the_names_of_kvae_are_there_before_they_are_imported(found):
-    assert "VAE" in found["kvae"]["names"]
+def test_the_names_of_kvae_are_there_before_they_are_imported_and_no_others(found):
+    names = [name for name in found["kvae"]["names"] if not name.startswith("__")]
+    assert names == sorted(kvae.__all__)
+    assert "VAE" in names
+
+
+def test_nothing_is_printed_about_the_machine(found):
+    assert found["errors"] == ""
+
+
+def test_keras_loads_a_model_of_which_nothing_was_imported(found):
+    assert "kvae.model" not in found["keras"]["modules"]
+    assert "kvae.priors.mixture" not in found["keras"]["modules"]
+    assert found["loaded"] == ["VAE", "Mixture", "Adam"]
 
 
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py"])

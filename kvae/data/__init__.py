@@ -7,7 +7,7 @@ arguments gives the same counts and shapes at once, its pixels all grey.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the command line's --help lists the datasets, and needs no 
 
 TFDS = "tfds:NAME"
 _TFDS_PREFIX, _TFDS_OPTION = "tfds:", "tfds_name"
+GIVEN_ARRAYS = "arrays given in Python"  # the source of `Dataset.from_arrays`
 MIN_SPLIT_ROWS = 10  # fewer have no spread worth a standard error
 
 
@@ -85,6 +86,8 @@ class Dataset:
         test: rows to report on.
         card: what a reader of a figure must know (source, crop, size, counts, ...); JSON values.
         color_by: the label that colours a latent map unless the user names another; "" for none.
+        origin: the options that `load` had, "dataset" among them; empty where something else made
+            it.
     """
 
     kind: str
@@ -93,6 +96,48 @@ class Dataset:
     test: Split
     card: dict[str, Any] = field(default_factory=dict)
     color_by: str = ""
+    origin: Any = field(default_factory=dict)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train: np.typing.ArrayLike,
+        valid: np.typing.ArrayLike | None = None,
+        test: np.typing.ArrayLike | None = None,
+        labels: Any = None,
+        names: Sequence[str] | None = None,
+        *,
+        split_seed: int = 0,
+    ) -> Dataset:
+        """A dataset of arrays of your own.
+
+        Of `train` alone 10% each become valid and test split, at random. Without `valid` a tenth of
+        the train rows becomes it; without `test` the valid rows become test rows, and a tenth of
+        the train rows valid. Every split needs 10 rows at least.
+
+        Args:
+            train: vectors `(rows, features)`, any finite numbers, or images `(rows, height, width,
+                channels)`, uint8 or floats in [0, 1].
+            valid: likewise, rows to choose on.
+            test: likewise, rows to report on.
+            labels: name -> values, or values alone, whose name is then "label": `(rows,)` of yes
+                and no, numbers or text, in the order of `train`; where several splits are given a
+                tuple of such, one for each of them. Yes and no are attributes, others classes.
+            names: of the features of vectors.
+            split_seed: of what is divided at random.
+
+        Returns:
+            float32 vectors, or images of the type that they had; what `train.py --dataset arrays`
+            makes of a file of the same vectors.
+
+        Raises:
+            UsageError: an argument has another shape or type than it should have.
+            DataError: a number is not finite or outside [0, 1], a feature is constant, or there are
+                too few rows; the message names the first.
+        """
+        from kvae.data.given import dataset_of
+
+        return dataset_of(train, valid, test, labels, names, split_seed=split_seed)
 
 
 def _gmm() -> Any:
@@ -271,7 +316,8 @@ def load(name: str, **options: Any) -> Dataset:
         UsageError: unknown name, or an option that this dataset does not have.
         DataError: the files are missing or not what they should be.
     """
-    return _member(name).load().load(**_arguments(name, options))
+    found = _member(name).load().load(**_arguments(name, options))
+    return replace(found, origin={"dataset": name, **options})
 
 
 def check_made(name: str, data_dir: str) -> None:

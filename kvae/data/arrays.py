@@ -45,12 +45,12 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
     if not isinstance(split_seed, int | np.integer) or split_seed < 0:
         raise UsageError(f"split_seed must be a whole number of 0 or more: received {split_seed!r}")
     table = _read(Path(data_dir).expanduser(), label_column)
-    x = _float32(table)
-    for note in (*table.notes, *_counting(table)):
+    x = float32(table)
+    for note in (*table.notes, *counting(table)):
         print(f"arrays: {note}", file=sys.stderr)
-    rows, rule = _split_rows(table, split_seed)
-    _check_spread(table, rows["train"])
-    labels = None if table.labels is None else _encode(table, table.labels)
+    rows, rule = split_rows(table, split_seed)
+    check_spread(table, rows["train"])
+    labels = None if table.labels is None else encode(table, table.labels)
     splits = {
         name: Split(x[own], {table.label: labels.codes[own]} if labels else {})
         for name, own in rows.items()
@@ -58,7 +58,7 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
     card: dict[str, Any] = {
         "name": "arrays",
         "source": table.file,
-        "sha256": _fingerprint(splits),
+        "sha256": fingerprint(splits),
         "counts": {name: len(own) for name, own in rows.items()},
         "split": rule,
     }
@@ -87,8 +87,12 @@ def _read(path: Path, label_column: str) -> Table:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _float32(table: Table) -> np.ndarray:
-    """Give x as float32; every number must be finite in it."""
+def float32(table: Table) -> np.ndarray:
+    """Give x as float32.
+
+    Raises:
+        DataError: a number is not finite in it.
+    """
     with np.errstate(over="ignore"):
         x = table.x.astype(np.float32)
     finite = np.isfinite(x)
@@ -109,7 +113,7 @@ def _float32(table: Table) -> np.ndarray:
     )
 
 
-def _counting(table: Table) -> list[str]:
+def counting(table: Table) -> list[str]:
     """A word about a first column that counts the rows, which says nothing about a row."""
     first = table.x[:, 0]
     if first[0] not in (0, 1) or (np.diff(first) != 1).any():
@@ -129,8 +133,12 @@ def _text_fault(table: Table) -> str:
     return f"{text[:40]!r} is not a number; --label-column names a column of labels"
 
 
-def _split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
-    """Split -> indices of its rows, rising; and the rule that made them."""
+def split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
+    """Split -> indices of its rows, rising; and the rule that made them.
+
+    Raises:
+        DataError: a split has fewer than 10 rows.
+    """
     count = len(table.x)
     if table.split is None:
         if count < 10 * MIN_SPLIT_ROWS:
@@ -154,8 +162,12 @@ def _split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
     return rows, rule
 
 
-def _check_spread(table: Table, train: np.ndarray) -> None:
-    """Refuse columns that are constant, or of which rounding to float32 leaves too little."""
+def check_spread(table: Table, train: np.ndarray) -> None:
+    """Refuse columns that are constant, or of which rounding to float32 leaves too little.
+
+    Raises:
+        DataError: there are such columns.
+    """
     x = table.x[train].astype(np.float64)
     single = np.finfo(np.float32)
     rounding = np.maximum(np.abs(x).max(0) * single.eps / 2, single.tiny)
@@ -174,7 +186,7 @@ def _check_spread(table: Table, train: np.ndarray) -> None:
     )
 
 
-class _Labels(NamedTuple):
+class Labels(NamedTuple):
     """Labels as numbers of their names.
 
     Args:
@@ -186,7 +198,12 @@ class _Labels(NamedTuple):
     names: list[str]
 
 
-def _encode(table: Table, values: np.ndarray) -> _Labels:
+def encode(table: Table, values: np.ndarray) -> Labels:
+    """Labels of all rows, numbers or text, as numbers of their names.
+
+    Raises:
+        DataError: a row has none, or there are more than 1,000 different ones.
+    """
     if values.dtype.kind == "U":
         values = _as_numbers(values)
     missing = np.flatnonzero(values == "" if values.dtype.kind == "U" else ~np.isfinite(values))
@@ -201,7 +218,7 @@ def _encode(table: Table, values: np.ndarray) -> _Labels:
             f"{table.file}: the labels have {len(classes):,} different values, "
             f"{MAX_CLASSES:,} classes at most are allowed"
         )
-    return _Labels(codes.astype(np.int64), [_name(value) for value in classes])
+    return Labels(codes.astype(np.int64), [_name(value) for value in classes])
 
 
 def _as_numbers(text: np.ndarray) -> np.ndarray:
@@ -217,11 +234,12 @@ def _name(value: Any) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def _fingerprint(splits: dict[str, Split]) -> str:
+def fingerprint(splits: dict[str, Split]) -> str:
     """Of the numbers themselves: the same table in another kind of file has the same one."""
     digest = hashlib.sha256()
     for name, split in splits.items():
         digest.update(f"{name} {split.x.shape}".encode())
-        for array, kind in ((split.x, "<f4"), *((y, "<i8") for y in split.labels.values())):
-            digest.update(np.ascontiguousarray(array, kind).tobytes())
+        of_x = "u1" if split.x.dtype == np.uint8 else "<f4"
+        for array, kind in ((split.x, of_x), *((y, "<i8") for y in split.labels.values())):
+            digest.update(np.ascontiguousarray(array, kind).data)
     return digest.hexdigest()

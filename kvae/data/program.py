@@ -53,9 +53,9 @@ def inspect(
         _say(f"{'report':12}{json_file}")
     if len(images):
         from kvae.data.images.pixels import as_unit_interval
-        from kvae.figures.images import save_sheet
+        from kvae.figures.images import draw_sheet
 
-        save_sheet(Path(sheet), as_unit_interval(images), title)
+        draw_sheet(as_unit_interval(images), title, path=Path(sheet))
         _say(f"{'sheet':12}{sheet}")
     else:
         _say(f"{'sheet':12}none: no image can be read and fits the crop {report['crop']}")

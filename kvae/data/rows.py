@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kvae.errors import DataError
+
 _MOST_VECTORS, _MOST_IMAGES = 2_000, 250
 MOST_NUMBERS = 2**24  # of the rows that are held at once: 64 MB as float32
 
@@ -37,6 +39,29 @@ def chosen_rows(count: int, most: int, rng: np.random.Generator) -> np.ndarray:
 def some_of(x: Any, most: int, rng: np.random.Generator) -> Any:
     """Random rows of x, in order; x itself where there are no more. See `random_rows`."""
     return x if len(x) <= most else x[random_rows(len(x), most, rng)]
+
+
+def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each feature over some vectors.
+
+    Args:
+        x: `(rows, features)`.
+
+    Returns:
+        Two arrays `(features,)` float64: what a standardised model subtracts and divides by.
+
+    Raises:
+        DataError: a feature is constant.
+    """
+    x = np.asarray(x)
+    mean, stddev = x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
+    constant = np.flatnonzero(stddev == 0)
+    if len(constant):
+        raise DataError(
+            f"standardize: {len(constant)} features are constant over the train split, "
+            f"the first is number {constant[0]}"
+        )
+    return mean, stddev
 
 
 def rows_at_once(x: Any) -> int:

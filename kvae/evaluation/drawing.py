@@ -12,10 +12,10 @@ from kvae.evaluation.observation import Observation
 from kvae.evaluation.yardstick import unit_of
 from kvae.figures import latent as latent_figures
 from kvae.figures import vectors as vector_figures
-from kvae.figures.bound import save_bound
-from kvae.figures.density import save_density
-from kvae.figures.rates import save_rate_distortion, save_rates
-from kvae.figures.recall import save_recall
+from kvae.figures.bound import draw_bound
+from kvae.figures.density import draw_density
+from kvae.figures.rates import draw_rate_distortion, draw_rates
+from kvae.figures.recall import draw_recall
 from kvae.figures.slices import slices_of
 from kvae.metrics.latents import ACTIVE_FRACTION
 from kvae.probability.streams import generator
@@ -44,7 +44,7 @@ def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], 
         if "bound_curve_prior" in metrics:
             title = f"{name}: the bound on log p(x) rises with the number of importance draws"
             curves = _by_model(observation, metrics, "bound_curve")
-            save_bound(folder / "bound.png", curves, title)
+            draw_bound(curves, title, path=folder / "bound.png")
     _rates(folder, observation, metrics)
     if observation.mixture is not None:
         if not observation.is_conditioned:  # the density is another under each condition
@@ -53,10 +53,11 @@ def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], 
     latents = observation.posterior.mean
     labels = test.labels[label] if label else np.zeros(len(latents), int)
     class_names = observation.dataset.card.get("label_names", {}).get(label, ())
-    latent_figures.save_tsne(
-        folder / "latent_tsne.png", latents, labels, label,
+    latent_figures.draw_tsne(
+        latents, labels, label,
         f"{name}: the latent space" + (f", coloured by {label}" if label else ""),
         seed=observation.seed, class_names=class_names,
+        path=folder / "latent_tsne.png",
     )  # fmt: skip
 
 
@@ -80,16 +81,17 @@ def _rates(folder, observation, metrics):
     shown, unit = metrics.get("rate_per_dim_nats_prior"), "rate, nats"
     if shown is None:
         shown, unit = active, "part of the spread that the data explain"
-    save_rates(
-        folder / "rates.png", np.array(shown), active > ACTIVE_FRACTION,
+    draw_rates(
+        np.array(shown), active > ACTIVE_FRACTION,
         f"{name}: what each latent dimension carries", unit,
+        path=folder / "rates.png",
     )  # fmt: skip
     history = observation.served.metadata["history"]
-    save_rate_distortion(
-        folder / "rate_distortion.png",
+    draw_rate_distortion(
         {"test": (metrics["rate_nats_prior"], metrics["distortion_nats_posterior"])},
         {key: history[key] for key in ("val_rate", "val_distortion") if key in history},
         f"{name}: rate and distortion over training, on the valid split",
+        path=folder / "rate_distortion.png",
     )
 
 
@@ -107,19 +109,22 @@ def _vector_figures(folder, observation, rng):
     scaled = "" if mixture else "; columns over their standard deviation"
     words = "true points, and ones generated " if mixture else "test points, and ones generated "
     likeliest = ", in the colour of the likeliest component" if mixture else ""
-    vector_figures.save_generation(
-        folder / "generation.png", x / unit, component, generated / unit, generated_component,
+    vector_figures.draw_generation(
+        x / unit, component, generated / unit, generated_component,
         f"{name}: {words}{_source(observation)}{likeliest}{scaled}",
+        path=folder / "generation.png",
     )  # fmt: skip
     shown = observation.reconstruction.shown
-    vector_figures.save_reconstruction(
-        folder / "reconstruction.png", x[shown.rows], shown.reconstruction, component[shown.rows],
+    vector_figures.draw_reconstruction(
+        x[shown.rows], shown.reconstruction, component[shown.rows],
         f"{name}: test points and their reconstructions",
+        path=folder / "reconstruction.png",
     )  # fmt: skip
     _, between = interpolations(observation.served, dataset.test.x, rng)
-    vector_figures.save_interpolation(
-        folder / "interpolation.png", between / unit, x / unit,
+    vector_figures.draw_interpolation(
+        between / unit, x / unit,
         f"{name}: between test points, a straight line in latent space{scaled}",
+        path=folder / "interpolation.png",
     )  # fmt: skip
 
 
@@ -136,18 +141,20 @@ def _density(folder, observation):
         for name, values in _by_model(observation, found, "log_likelihood", first="").items()
     }
     where = "" if len(slices) == 1 else " on slices"
-    save_density(
-        folder / "density.png", slices, [mixture.log_prob(part) for part in points], models,
+    draw_density(
+        slices, [mixture.log_prob(part) for part in points], models,
         f"{observation.name}: log density{where}, true and of the model "
         f"(bound of {served.metadata['num_draws']} draws)",
+        path=folder / "density.png",
     )  # fmt: skip
 
 
 def _recall(folder, observation, metrics):
     count = metrics["num_generated"]
-    save_recall(
-        folder / "recall.png", observation.mixture.weights,
+    draw_recall(
+        observation.mixture.weights,
         _by_model(observation, metrics, "mode_shares"),
         _by_model(observation, metrics, "mode_captured"),
         f"{observation.name}: each component's share of {count:,} generated points",
+        path=folder / "recall.png",
     )  # fmt: skip

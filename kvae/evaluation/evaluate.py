@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae import data
-from kvae.data import MIN_SPLIT_ROWS, Dataset
+from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
 from kvae.errors import DataError, UsageError
@@ -31,7 +31,7 @@ class Job(NamedTuple):
         version: the published version.
         dataset: the data to measure it on.
         label: what colours the latent map; "" for nothing.
-        folder: where to write, writable.
+        folder: where to write, writable; None: nothing is written, no figure drawn.
         cache_dir: where decoded images and feature nets are kept; None: the default.
         conditions: the columns of a conditional model's condition.
     """
@@ -39,7 +39,7 @@ class Job(NamedTuple):
     version: Version
     dataset: Dataset
     label: str
-    folder: Path
+    folder: Path | None
     cache_dir: str | None = None
     conditions: Conditions = Conditions()
 
@@ -52,6 +52,8 @@ def prepare(
     cache_dir: str | None = None,
     output: str | None = None,
     color_by: str | None = None,
+    dataset: Dataset | None = None,
+    writes: bool = True,
 ) -> Job:
     """Find the model and its data, and check all that needs no TensorFlow.
 
@@ -62,6 +64,8 @@ def prepare(
         cache_dir: where decoded images are kept; None: the default, wherever training kept them.
         output: folder to write to; None: `saved/<name>/evaluation/<number>`.
         color_by: label that colours the latent map; None: the dataset's own.
+        dataset: the data, if they are there already; None: they are loaded.
+        writes: whether anything is written.
 
     Raises:
         UsageError: no such model, label or folder.
@@ -70,12 +74,15 @@ def prepare(
     version = find_version(model)
     print(f"model      {version.path}")
     folder = Path(output) if output else version.evaluation
-    writable_folder(folder, "--output")
+    if writes:
+        writable_folder(folder, "--output")
     moved = {"data_dir": data_dir, "labels_file": labels_file, "cache_dir": cache_dir}
     metadata = read_metadata(version)
-    dataset = _load(metadata, moved)
+    dataset = _load(metadata, moved) if dataset is None else dataset
+    _check_data(dataset, metadata)
     label = _label(dataset, color_by)
-    return Job(version, dataset, label, folder, cache_dir, _conditions(dataset, metadata))
+    conditions = _conditions(dataset, metadata)
+    return Job(version, dataset, label, folder if writes else None, cache_dir, conditions)
 
 
 def evaluate(
@@ -147,6 +154,10 @@ def evaluate(
         "protocol": protocol,
     }
     text = json.dumps(whole, indent=1, allow_nan=False)
+    if folder is None:
+        print_table(metrics)
+        print(f"\n{doctors_report(diagnosis)}")
+        return whole
     with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
         (Path(workshop) / METRICS_FILE).write_text(text, encoding="utf-8")
         written = _move_all(Path(workshop), folder)
@@ -174,6 +185,10 @@ def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
             "this version does not say what it was trained on: publish it with --like VERSION, a "
             "version trained on the same data"
         )
+    if data.key_of(config["dataset"]) not in data.DATASETS:
+        raise UsageError(
+            f"dataset {config['dataset']!r} is not known: pass --import FILE, the file that adds it"
+        )
     known = data.options_of(config["dataset"])
     # Nothing is written where a version says, which may be somebody else's.
     options = {name: config[name] for name in known if name in config and name != "cache_dir"}
@@ -187,18 +202,25 @@ def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
         options[name] = value
     if moved["data_dir"] is None and options.get("data_dir"):
         data.check_made(config["dataset"], options["data_dir"])
-    dataset = data.load(config["dataset"], **options)
-    shape = dataset.test.x.shape[1:]
+    if metadata["data_card"].get("source") == GIVEN_ARRAYS and not options.get("data_dir"):
+        raise UsageError(
+            "this version was trained on arrays given in Python: kvae.evaluate(version, dataset) "
+            "measures it there; of vectors --data-dir FILE of the same numbers does"
+        )
+    return data.load(config["dataset"], **options)
+
+
+def _check_data(dataset: Dataset, metadata: dict[str, Any]) -> None:
+    """Refuse data that the model was not trained on, too few to measure, or of another shape."""
     _check_card(dataset.card, metadata["data_card"])
     if len(dataset.test.x) < MIN_SPLIT_ROWS:
         raise DataError(
             f"{MIN_SPLIT_ROWS} test rows at least are needed to measure anything, the test split "
-            f"of {config['dataset']} has {len(dataset.test.x)}"
+            f"of {dataset.card.get('name', 'the data')} has {len(dataset.test.x)}"
         )
-    wanted = tuple(metadata["model"]["element_shape"])
+    shape, wanted = dataset.test.x.shape[1:], tuple(metadata["model"]["element_shape"])
     if shape != wanted:
         raise UsageError(f"the model takes x of {wanted}, the data have {shape}")
-    return dataset
 
 
 # Of the data card: a fuller or damaged copy of the same data.
@@ -207,6 +229,8 @@ _MAY_CHANGE = ("counts", "missing", "not_listed", "unreadable")
 
 def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
     """The data must be those that the model was trained on; only their folder may differ."""
+    if not then:  # published without data
+        return
     now = json.loads(json.dumps(now))
     for key in sorted({*now, *then} - {"source"}):
         if now.get(key) == then.get(key):

@@ -9,9 +9,9 @@ from kvae.data.conditions import condition_beside
 from kvae.data.images.pixels import as_unit_interval
 from kvae.evaluation.observation import Observation
 from kvae.figures import images as figures
-from kvae.figures.calibration import save_calibration
-from kvae.figures.conditions import save_conditions
-from kvae.figures.traversals import save_attributes, save_traversals
+from kvae.figures.calibration import draw_calibration
+from kvae.figures.conditions import draw_conditions
+from kvae.figures.traversals import draw_attributes, draw_traversals
 from kvae.metrics.latents import active_fraction, rate_per_dim
 from kvae.metrics.neighbours import nearest
 from kvae.metrics.reconstruction import psnr_of
@@ -50,19 +50,22 @@ def draw_images(folder: Path, observation: Observation, rng: np.random.Generator
     name, x = observation.name, observation.dataset.test.x
     _generation(folder, observation)
     shown, worst = observation.reconstruction.shown, observation.reconstruction.worst
-    figures.save_reconstruction(
-        folder / "reconstruction.png", np.asarray(as_unit_interval(x[shown.rows])),
+    figures.draw_reconstruction(
+        np.asarray(as_unit_interval(x[shown.rows])),
         shown.reconstruction, f"{name}: test images",
+        path=folder / "reconstruction.png",
     )  # fmt: skip
-    figures.save_worst(
-        folder / "worst.png", np.asarray(as_unit_interval(x[worst.rows])), worst.reconstruction,
+    figures.draw_worst(
+        np.asarray(as_unit_interval(x[worst.rows])), worst.reconstruction,
         psnr_of(observation.reconstruction.errors["mse"][worst.rows]),
         f"{name}: the worst reconstructions of {len(x):,} test images",
+        path=folder / "worst.png",
     )  # fmt: skip
     ends, between = interpolations(observation.served, x, rng)
-    figures.save_interpolation(
-        folder / "interpolation.png", between,
+    figures.draw_interpolation(
+        between,
         f"{name}: between test images, a straight line in latent space", as_unit_interval(ends),
+        path=folder / "interpolation.png",
     )  # fmt: skip
     _calibration(folder, observation)
     _traversals(folder, observation)
@@ -77,15 +80,18 @@ def draw_images(folder: Path, observation: Observation, rng: np.random.Generator
 def _generation(folder, observation):
     words = {"prior": "from the prior", "sampler": f"through the {observation.sampler} sampler"}
     images = {words[source]: observation.first_images(source) for source in observation.sources}
-    figures.save_generations(folder / "generation.png", images, f"{observation.name}: generated")
+    figures.draw_generations(
+        images, f"{observation.name}: generated", path=folder / "generation.png"
+    )
 
 
 def _calibration(folder, observation):
     variance, squared_error = observation.calibration
-    save_calibration(
-        folder / "calibration.png", np.sqrt(variance), np.sqrt(squared_error),
+    draw_calibration(
+        np.sqrt(variance), np.sqrt(squared_error),
         f"{observation.name}: the likelihood's standard deviation, and the root mean squared error "
         "of each test image",
+        path=folder / "calibration.png",
     )  # fmt: skip
 
 
@@ -105,11 +111,11 @@ def _traversals(folder, observation):
     flat = latents.reshape(-1, latents.shape[-1]).astype(np.float32)
     alike = condition_beside(observation.dataset.test.x[np.full(len(flat), middle)])
     decoded = observation.served.call("decode", latent=flat, **alike)["decoded"]
-    save_traversals(
-        folder / "traversals.png", folder / "traversals.gif",
+    draw_traversals(
         decoded.reshape(*latents.shape[:2], *decoded.shape[1:]),
         [f"z{dim + 1}  {unit.format(used[dim])}" for dim in order], list(_TRAVERSAL_VALUES),
         f"{observation.name}: the latent dimensions that carry most, each moved alone",
+        path=folder / "traversals.png", gif_path=folder / "traversals.gif",
     )  # fmt: skip
 
 
@@ -119,10 +125,11 @@ def _neighbours(folder, observation):
     distances, found = nearest(train.net.extract(samples), train.features, figures.NUM_NEIGHBOURS)
     train_x = np.asarray(observation.dataset.train.x)
     images = np.stack([as_unit_interval(train_x[train.rows[row]]) for row in found])
-    figures.save_neighbours(
-        folder / "neighbours.png", samples, images, distances,
+    figures.draw_neighbours(
+        samples, images, distances,
         f"{observation.name}: samples of the {source} and their nearest of {len(train.rows):,} "
         "train images, with their distance in features",
+        path=folder / "neighbours.png",
     )  # fmt: skip
 
 
@@ -144,11 +151,12 @@ def _attributes(folder, observation, rng):
         x=originals[np.repeat(np.arange(len(chosen)), len(_STRENGTHS))],
         attribute_strength=strengths.reshape(-1, len(names)),
     )["edited"]
-    save_attributes(
-        folder / "attributes.png", edited.reshape(len(chosen), -1, *edited.shape[1:]),
+    draw_attributes(
+        edited.reshape(len(chosen), -1, *edited.shape[1:]),
         f"{observation.name}: attributes moved in latent space, by what each adds to the mean "
         "latent, times these strengths",
         [names[place] for place in chosen], list(_STRENGTHS), np.asarray(originals),
+        path=folder / "attributes.png",
     )  # fmt: skip
 
 
@@ -173,10 +181,10 @@ def _conditions(folder, observation, rng):
     given = np.repeat(np.array(rows, np.float32), _CONDITION_LATENTS, axis=0)
     images = observation.served.call("generate", seed=seeds, condition=given)["sample"]
     some = "" if len(shown) == len(names) else f" (the first {len(shown)} of {len(names)})"
-    save_conditions(
-        folder / "conditions.png",
+    draw_conditions(
         images.reshape(len(rows), _CONDITION_LATENTS, *images.shape[1:]), labels,
         f"{observation.name}: the same latents in each row, one condition after the other{some}",
+        path=folder / "conditions.png",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kvae import backend, cli, files
+from kvae import backend, cli, files, own_files
 from kvae.data import CACHE_FOLDERS
 from kvae.errors import UsageError
 from kvae.features import AUTO, FEATURES
@@ -13,7 +13,7 @@ from kvae.options import MAX_SEED
 
 def main(argv: Sequence[str], prog: str = "evaluate.py") -> None:
     """Read the arguments, then evaluate what they name."""
-    where, draws = arguments(argv, prog)
+    where, draws = arguments(own_files.taken(argv), prog)
     backend.use(backend.TENSORFLOW)  # which SavedModels are of
     from kvae.evaluation import evaluate
 
@@ -84,6 +84,7 @@ def arguments(
         metavar="N",
         help="of all draws (default: 0)",
     )
+    cli.add_import(parser)
     cli.add_debug(parser)
     given = cli.parsed(parser, argv)
     weights = given["inception_weights"]

@@ -18,9 +18,9 @@ _LEAST_DECADES = 0.3
 _GAP_KEYS = "gap_nats", "gap_nats_stderr"
 
 
-def save_bound(
-    path: str | Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], title: str
-) -> None:
+def draw_bound(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]], title: str, *, path: str | Path | None = None
+) -> Figure:
     """Draw bounds over the number of draws: under the true log-likelihood where that is known.
 
     With a truth, what is drawn is the negative gap with the standard error of its paired
@@ -29,10 +29,13 @@ def save_bound(
     themselves. The numbers stand below, but for those of a K too close to a larger one.
 
     Args:
-        path: of the PNG.
         curves: one or two models -> points, each with the keys `num_draws`, `rows`, `bound_nats`,
             `bound_nats_stderr`, and with a truth `gap_nats`, `gap_nats_stderr`; nats.
         title: above the panel.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: keys are missing or not the same everywhere, there are no points, or a number is
@@ -63,7 +66,7 @@ def save_bound(
     style.caption(axes, f"{most:,} rows; bars: standard error {error}")
     _table(axes, table, numbers, most, colours)
     _legend(figure, points, colours, most, has_truth)
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
 def _check(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -18,7 +19,9 @@ _SMALLEST = 1e-6
 _LEAST_LOG_SPAN = 4.0
 
 
-def save_calibration(path: str | Path, stddev: np.ndarray, error: np.ndarray, title: str) -> None:
+def draw_calibration(
+    stddev: np.ndarray, error: np.ndarray, title: str, *, path: str | Path | None = None
+) -> Figure:
     """Draw a likelihood's standard deviations against the errors that it makes.
 
     Where they differ, the pairs are sorted by standard deviation into 20 groups of equal size (or
@@ -28,11 +31,14 @@ def save_calibration(path: str | Path, stddev: np.ndarray, error: np.ndarray, ti
     standard deviation as a line through it.
 
     Args:
-        path: of the PNG.
         stddev: `(n,)`, positive, of each pixel or image.
         error: `(n,)`, of the same ones: differences, or root mean squared differences, between x
             and the mean of the likelihood at draws of the posterior.
         title: above the panel; says of what the errors are.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
@@ -54,7 +60,7 @@ def save_calibration(path: str | Path, stddev: np.ndarray, error: np.ndarray, ti
         handles = _many_values(axes, stddev, error)
     style.clean(axes)
     style.legend(figure, handles)
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
 def _one_value(axes: Axes, stddev: float, error: np.ndarray) -> list:

@@ -21,13 +21,14 @@ _CONTOUR = {"linewidth": 0.6, "alpha": 0.6}
 _MINUS = "\N{MINUS SIGN}"
 
 
-def save_density(
-    path: str | Path,
+def draw_density(
     slices: Sequence[Slice],
     truth: Sequence[np.ndarray],
     models: Mapping[str, Sequence[np.ndarray]],
     title: str,
-) -> None:
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw log p(x) of the truth and of models on slices, and what lies between them.
 
     All panels share one scale, which ends 12 nats under the highest true log density drawn. What
@@ -36,11 +37,14 @@ def save_density(
     One dimension is drawn as curves, two as colours with two contours of the truth.
 
     Args:
-        path: of the PNG.
         slices: from `kvae.figures.slices.slices_of`; all along as many directions.
         truth: for each slice `(points,)` nats, at `Slice.points()`.
         models: one or two names -> likewise.
         title: above the panels.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: not one density for each slice and point, one of the truth is not finite or one
@@ -62,7 +66,7 @@ def save_density(
         for name, parts in checked.items()
     }
     draw = _curves if len(slices[0].limits) == 1 else _maps
-    style.write(draw(slices, checked, top, title), path)
+    return style.finished(draw(slices, checked, top, title), path)
 
 
 def _checked(name: str, values: Sequence[np.ndarray], slices: Sequence[Slice]) -> list[np.ndarray]:

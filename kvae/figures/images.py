@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from kvae.figures import style
 from kvae.figures.grids import GAP, NARROW, WIDE, as_colours, draw_grid, in_rows
@@ -16,14 +17,19 @@ NUM_NEIGHBOURS = 5
 _BETWEEN_BLOCKS = 48
 
 
-def save_generations(path: str | Path, images: Mapping[str, np.ndarray], title: str) -> None:
+def draw_generations(
+    images: Mapping[str, np.ndarray], title: str, *, path: str | Path | None = None
+) -> Figure:
     """Draw the first 20 images of one source, or of two side by side, four rows of five each.
 
     Args:
-        path: of the PNG.
         images: source, as "from the prior" -> `(n, height, width, channels)` floats in [0, 1]
             (what is outside is clipped), of 1 or 3 channels; two sources have images of one size.
         title: above all.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: there are no or over two sources, or the images are not as described, or not
@@ -44,62 +50,76 @@ def save_generations(path: str | Path, images: Mapping[str, np.ndarray], title: 
     column_gaps = ([GAP] * (GENERATED_COLUMNS - 1) + [_BETWEEN_BLOCKS]) * len(blocks)
     captions = {index * GENERATED_COLUMNS: name for index, name in enumerate(images)}
     gaps = [GAP] * len(cells), column_gaps
-    style.write(draw_grid(title, cells, gaps, cell_size=160, captions=captions), path)
+    return style.finished(draw_grid(title, cells, gaps, cell_size=160, captions=captions), path)
 
 
-def save_sheet(path: str | Path, images: np.ndarray, title: str) -> None:
+def draw_sheet(images: np.ndarray, title: str, *, path: str | Path | None = None) -> Figure:
     """Draw images in rows of twelve.
 
     Args:
-        path: of the PNG.
         images: `(n, height, width, channels)` floats in [0, 1] (what is outside is clipped), of 1
             or 3 channels.
         title: above the grid.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the images are not as described, or not finite.
     """
     cells = in_rows(as_colours("images", images), SHEET_COLUMNS)
     gaps = [GAP] * len(cells), [GAP] * SHEET_COLUMNS
-    style.write(draw_grid(title, cells, gaps, cell_size=96), path)
+    return style.finished(draw_grid(title, cells, gaps, cell_size=96), path)
 
 
-def save_reconstruction(
-    path: str | Path, originals: np.ndarray, reconstructions: np.ndarray, title: str
-) -> None:
+def draw_reconstruction(
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    title: str,
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw the first 40 originals, ten in a row, each over its reconstruction.
 
     Args:
-        path: of the PNG.
         originals: `(n, height, width, channels)` floats in [0, 1] (what is outside is clipped), of
             1 or 3 channels.
         reconstructions: of the same shape.
         title: above the grid.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the images are not as described or not finite, or the shapes differ.
     """
     _require_same_shape(originals, reconstructions)
     rows = np.arange(min(len(originals), MAX_RECONSTRUCTED))
-    _save_pairs(path, title, originals[rows], reconstructions[rows])
+    return _pairs(path, title, originals[rows], reconstructions[rows])
 
 
-def save_worst(
-    path: str | Path,
+def draw_worst(
     originals: np.ndarray,
     reconstructions: np.ndarray,
     scores_db: np.ndarray,
     title: str,
-) -> None:
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw the 20 worst of some reconstructions, the worst first, each under its original.
 
     Args:
-        path: of the PNG.
         originals: `(n, height, width, channels)` floats in [0, 1] (what is outside is clipped), of
             1 or 3 channels.
         reconstructions: of the same shape.
         scores_db: `(n,)`, the peak signal-to-noise ratio of each, decibels; written below it.
         title: above the grid.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the images are not as described or not finite, or the shapes differ.
@@ -113,22 +133,29 @@ def save_worst(
         )
     rows = np.argsort(scores_db, kind="stable")[:MAX_WORST]
     words = [f"{score:.1f} dB".replace("-", "\N{MINUS SIGN}") for score in scores_db[rows]]
-    _save_pairs(path, title, originals[rows], reconstructions[rows], words)
+    return _pairs(path, title, originals[rows], reconstructions[rows], words)
 
 
-def save_interpolation(
-    path: str | Path, rows: np.ndarray, title: str, originals: np.ndarray | None = None
-) -> None:
+def draw_interpolation(
+    rows: np.ndarray,
+    title: str,
+    originals: np.ndarray | None = None,
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw what lies between pairs of images, one pair in a row.
 
     Args:
-        path: of the PNG.
         rows: `(pairs, steps, height, width, channels)` floats in [0, 1] (what is outside is
             clipped), of 1 or 3 channels; the steps are at equal fractions from 0 to 1, which head
             the columns.
         title: above the grid.
         originals: `(pairs, 2, height, width, channels)`, the real images that the ends stand for;
             they are set apart at both sides. Without them only the steps are drawn.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the images are not as described or not finite, or there are under two steps.
@@ -151,25 +178,29 @@ def save_interpolation(
         labels = ["real", *labels, "real"]
         column_gaps = [WIDE, *column_gaps[:-1], WIDE, GAP]
     gaps = [GAP] * len(cells), column_gaps
-    style.write(draw_grid(title, cells, gaps, cell_size=96, column_labels=labels), path)
+    return style.finished(draw_grid(title, cells, gaps, cell_size=96, column_labels=labels), path)
 
 
-def save_neighbours(
-    path: str | Path,
+def draw_neighbours(
     samples: np.ndarray,
     neighbours: np.ndarray,
     distances: np.ndarray,
     title: str,
-) -> None:
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw each sample beside the five images of the training data that are nearest to it.
 
     Args:
-        path: of the PNG.
         samples: `(n, height, width, channels)` floats in [0, 1] (what is outside is clipped), of 1
             or 3 channels.
         neighbours: `(n, 5, height, width, channels)`, the nearest first.
         distances: `(n, 5)`, written below each; what they are, the title says.
         title: above the grid.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the images are not as described, or something is not finite.
@@ -188,7 +219,7 @@ def save_neighbours(
         title, cells, ([GAP] * len(cells), [WIDE] + [GAP] * NUM_NEIGHBOURS), cell_size=128,
         column_labels=["sample", "nearest", "2nd", "3rd", "4th", "5th"], notes=notes,
     )  # fmt: skip
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
 def _require_same_shape(originals: np.ndarray, reconstructions: np.ndarray) -> None:
@@ -199,13 +230,13 @@ def _require_same_shape(originals: np.ndarray, reconstructions: np.ndarray) -> N
         )
 
 
-def _save_pairs(
-    path: str | Path,
+def _pairs(
+    path: str | Path | None,
     title: str,
     originals: np.ndarray,
     reconstructions: np.ndarray,
     words: list[str] | None = None,
-) -> None:
+) -> Figure:
     """Draw originals, ten in a row, each over its reconstruction and words below that."""
     upper = in_rows(as_colours("originals", originals), PAIR_COLUMNS)
     lower = in_rows(as_colours("reconstructions", reconstructions), PAIR_COLUMNS)
@@ -221,4 +252,4 @@ def _save_pairs(
         title, cells, ([NARROW, WIDE] * pairs, [GAP] * PAIR_COLUMNS), cell_size=96,
         row_labels=["original", "reconstruction"] * pairs, notes=notes,
     )  # fmt: skip
-    style.write(figure, path)
+    return style.finished(figure, path)

@@ -22,12 +22,11 @@ _LONGEST_NAME = 24
 
 
 def shown_rows(count: int, seed: int) -> np.ndarray:
-    """Give the rows that `save_tsne` draws: all, or 2,000 at random in their order."""
+    """Give the rows that `draw_tsne` draws: all, or 2,000 at random in their order."""
     return chosen_rows(count, MAX_POINTS, generator(seed, "map rows"))
 
 
-def save_tsne(
-    path: str | Path,
+def draw_tsne(
     latents: np.ndarray,
     labels: np.ndarray,
     label_name: str,
@@ -35,7 +34,8 @@ def save_tsne(
     *,
     seed: int,
     class_names: Sequence[str] = (),
-) -> np.ndarray:
+    path: str | Path | None = None,
+) -> Figure:
     """Draw two maps of latents, coloured by a label: by t-SNE, and along straight axes.
 
     The straight axes are the two principal ones, or of two dimensions those themselves: t-SNE shows
@@ -43,7 +43,6 @@ def save_tsne(
     A latent of one dimension needs no map: it is drawn as it is, strewn at random upwards.
 
     Args:
-        path: of the PNG.
         latents: `(n, latent_dim)`, 5 rows or more.
         labels: `(n,)`: bool (the rarer value is drawn on top), whole numbers (a colour for each up
             to 50 of them, beyond that a colour bar) or floats (a colour bar).
@@ -51,10 +50,10 @@ def save_tsne(
         title: above the maps.
         seed: of the choice of rows and of t-SNE.
         class_names: of the labels 0, 1, ..., if they are whole numbers with names.
+        path: where the PNG is written; None: nowhere.
 
     Returns:
-        `(min(n, 2000), 2)` float64, where the rows of `shown_rows(n, seed)` were drawn in the map
-        by t-SNE, or in the only one.
+        The figure.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
@@ -75,18 +74,18 @@ def save_tsne(
     label_name = style.plain(label_name, _LONGEST_NAME)
     rows = shown_rows(len(latents), seed)
     shown = latents[rows].astype(np.float64)
-    coordinates, method = _coordinates(shown, seed)
+    places, method = coordinates(shown, seed)
     count = f"{len(rows):,} of {len(latents):,} points"
     if latents.shape[1] == 1:
         figure = style.new_figure(7.6, 7.4, title)
-        panels, points = [figure.add_subplot()], [coordinates]
+        panels, points = [figure.add_subplot()], [places]
         style.caption(panels[0], f"{count}; {method}; seed {seed}")
         panels[0].spines["left"].set_visible(False)
     else:
         figure = style.new_figure(13.0, 7.2, title)
         panels = list(figure.subplots(1, 2))
         straight, words, names = _straight(shown)
-        points = [coordinates, straight]
+        points = [places, straight]
         style.caption(panels[0], f"{count}; {method}; seed {seed}")
         style.caption(panels[1], words)
         panels[0].set(xticks=[])
@@ -98,12 +97,19 @@ def save_tsne(
         style.clean(axes)
     panels[0].set(yticks=[])
     _draw(figure, panels, points, labels[rows], label_name, class_names)
-    style.write(figure, path)
-    return coordinates
+    return style.finished(figure, path)
 
 
-def _coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
-    """Give where to draw the rows, and the words for how that was found."""
+def coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
+    """Give where the map by t-SNE, or the only one, has its rows.
+
+    Args:
+        latents: `(n, latent_dim)` float64.
+        seed: of t-SNE.
+
+    Returns:
+        `(n, 2)` float64, and the words for how that was found.
+    """
     if latents.shape[1] == 1:
         upwards = generator(seed, "map heights").uniform(0, 1, len(latents))
         words = "the only latent dimension to the right, chance upwards"

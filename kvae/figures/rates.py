@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -18,17 +19,20 @@ _HISTORY_KEYS = "val_rate", "val_distortion"
 _PASSIVE = "#aab3bd"
 
 
-def save_rates(
-    path: str | Path, rates: np.ndarray, active: np.ndarray, title: str, unit: str
-) -> None:
+def draw_rates(
+    rates: np.ndarray, active: np.ndarray, title: str, unit: str, *, path: str | Path | None = None
+) -> Figure:
     """Draw a bar for each latent dimension, the highest first, in colour if it is active.
 
     Args:
-        path: of the PNG.
         rates: `(latent_dim,)`, the rate of each dimension, or what else says how much it is used.
         active: `(latent_dim,)` bool.
         title: above the bars.
         unit: what a bar's height is, as "rate, nats".
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
@@ -70,15 +74,16 @@ def save_rates(
         if number
     ]  # fmt: skip
     style.legend(figure, handles)
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
-def save_rate_distortion(
-    path: str | Path,
+def draw_rate_distortion(
     points: Mapping[str, tuple[float, float]],
     history: Mapping[str, Sequence[float]],
     title: str,
-) -> None:
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw a model's rate and distortion, the way there in training, and lines of equal ELBO.
 
     On such a line, rate + distortion is the same (Alemi et al. 2018, "Fixing a Broken ELBO"): a
@@ -87,11 +92,14 @@ def save_rate_distortion(
     of the epochs, if it takes up little of the first.
 
     Args:
-        path: of the PNG.
         points: one or two names, as "test" -> (rate, distortion), nats per example.
         history: "val_rate" and "val_distortion" of each epoch, nats per example; empty if it is
             not known.
         title: above the panels.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the numbers are not as described, or not finite.
@@ -134,7 +142,7 @@ def save_rate_distortion(
         handles.append(Line2D([], [], **_WAY, label="validation, each epoch"))
     handles.append(Line2D([], [], **_EQUAL, label="equal ELBO"))
     style.legend(figure, handles)
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
 _ZOOM_BELOW, _STEPS = 0.1, (1, 2, 5, 10)

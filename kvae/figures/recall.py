@@ -18,13 +18,14 @@ _BAND = {"facecolor": style.FAINT, "edgecolor": "none", "zorder": 0}
 _WEIGHT = {"color": style.INK, "linewidth": 1.2}
 
 
-def save_recall(
-    path: str | Path,
+def draw_recall(
     weights: np.ndarray,
     shares: Mapping[str, np.ndarray],
     captured: Mapping[str, np.ndarray],
     title: str,
-) -> None:
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw each component's weight and its share of generated samples, the largest weight first.
 
     Above are the shares themselves, below they are divided by the weight, so that rare components
@@ -32,11 +33,14 @@ def save_recall(
     at the frame. A component that was not captured has a cross.
 
     Args:
-        path: of the PNG.
         weights: `(K,)`, positive, K from 1 to 50.
         shares: one or two models -> `(K,)`, from 0 to 1.
         captured: the same models -> `(K,)` bool.
         title: above the panels.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the arrays are not as described.
@@ -66,7 +70,7 @@ def save_recall(
     kept = (f"{name} {np.sum(captured[name])} of {count}" for name in checked)
     style.caption(upper, "captured: " + ", ".join(kept))
     _legend(figure, list(checked), all(np.all(part) for part in captured.values()))
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
 def _checked(

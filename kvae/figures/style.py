@@ -162,6 +162,8 @@ def sparse(count: int, limit: int) -> np.ndarray:
     return chosen_rows(count, limit, generator(0, "points shown"))
 
 
-def write(figure: Figure, path: str | Path) -> None:
-    """Write a PNG; the same figure gives the same bytes."""
-    figure.savefig(path, format="png", dpi=figure.dpi, metadata={"Software": None})
+def finished(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, written as a PNG where there is a path; the same figure gives the same bytes."""
+    if path is not None:
+        figure.savefig(path, format="png", dpi=figure.dpi, metadata={"Software": None})
+    return figure

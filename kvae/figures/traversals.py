@@ -17,27 +17,31 @@ _LONGEST_LABEL, _PALETTE_STRIDE = 28, 4
 _LAYOUT = "(rows, steps, height, width, channels)"
 
 
-def save_traversals(
-    png_path: str | Path,
-    gif_path: str | Path,
+def draw_traversals(
     rows: np.ndarray,
     row_labels: Sequence[str],
     values: Sequence[float],
     title: str,
-) -> None:
+    *,
+    path: str | Path | None = None,
+    gif_path: str | Path | None = None,
+) -> Figure:
     """Draw what each latent dimension does: as a grid, and moving to and fro without end.
 
     In the GIF all dimensions move at once, each in a picture of its own; its 256 colours are the
     same in every frame, and images of over 160 pixels are made smaller by a whole number.
 
     Args:
-        png_path: of the grid, a dimension in a row.
-        gif_path: of the moving pictures.
         rows: `(dimensions, steps, height, width, channels)` floats in [0, 1] (what is outside is
             clipped), of 1 or 3 channels.
         row_labels: of each dimension, as "z7  4.1 nats".
         values: of the latent at each step, in standard deviations, rising.
         title: above both.
+        path: where the PNG is written; None: nowhere.
+        gif_path: where the moving pictures are written; None: they are not made.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the images are not as described, values do not rise, or something is not finite.
@@ -52,8 +56,13 @@ def save_traversals(
     figure = draw_grid(
         title, cells, gaps, cell_size=96, row_labels=labels, column_labels=words
     )  # fmt: skip
-    style.write(figure, png_path)
+    if gif_path is not None:
+        _write_moving(_frames(cells, labels, words, title), gif_path)
+    return style.finished(figure, path)
 
+
+def _frames(cells: np.ndarray, labels: list[str], words: list[str], title: str) -> list[np.ndarray]:
+    """The pixels of each moment of the moving pictures."""
     small = _reduced(cells)
     lines = math.ceil(len(cells) / math.ceil(math.sqrt(2 * len(cells))))
     columns = math.ceil(len(cells) / lines)
@@ -65,21 +74,21 @@ def save_traversals(
         )
         for step, word in enumerate(words)
     ]  # fmt: skip
-    _write_moving([_pixels(frame) for frame in frames], gif_path)
+    return [_pixels(frame) for frame in frames]
 
 
-def save_attributes(
-    path: str | Path,
+def draw_attributes(
     rows: np.ndarray,
     title: str,
     names: Sequence[str],
     strengths: Sequence[float],
     originals: np.ndarray,
-) -> None:
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw images with less and more of an attribute beside the image that they were made from.
 
     Args:
-        path: of the PNG.
         rows: `(rows, steps, height, width, channels)` floats in [0, 1] (what is outside is
             clipped), of 1 or 3 channels.
         title: above the grid; says what a strength of 1 is.
@@ -87,6 +96,10 @@ def save_attributes(
             one are a block, and named once.
         strengths: of each step, rising; they head the columns.
         originals: `(rows, height, width, channels)`, set apart at the left.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the images are not as described, strengths do not rise, or something is not
@@ -110,7 +123,7 @@ def save_attributes(
         (row_gaps, [WIDE] + [NARROW] * len(strengths)), cell_size=96, row_labels=labels,
         column_labels=["original", *(signed(strength) for strength in strengths)],
     )  # fmt: skip
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
 def _check_steps(name: str, values: Sequence[float], steps: int) -> None:

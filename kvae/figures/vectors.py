@@ -17,14 +17,15 @@ MAX_POINTS, MAX_DIMENSIONS, MAX_PATHS = 3000, 6, 8
 _BINS = 120
 
 
-def save_generation(
-    path: str | Path,
+def draw_generation(
     true_x: np.ndarray,
     true_component: np.ndarray,
     generated_x: np.ndarray,
     generated_component: np.ndarray,
     title: str,
-) -> None:
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw true and generated points within the same limits, coloured by component.
 
     One dimension is drawn as histograms, two as they are, three as a solid and its projections,
@@ -32,12 +33,15 @@ def save_generation(
     drawn (histograms hold all).
 
     Args:
-        path: of the PNG.
         true_x: `(n, D)`.
         true_component: `(n,)` integers from 0 to 49.
         generated_x: `(m, D)`.
         generated_component: `(m,)` integers from 0 to 49, the likeliest component for instance.
         title: above the panels.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
@@ -64,22 +68,30 @@ def save_generation(
         np.union1d(true_component, generated_component),
         [_OUTLINE_HANDLE] if view.shown == 1 else [],
     )
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
-def save_reconstruction(
-    path: str | Path, x: np.ndarray, reconstruction: np.ndarray, component: np.ndarray, title: str
-) -> None:
+def draw_reconstruction(
+    x: np.ndarray,
+    reconstruction: np.ndarray,
+    component: np.ndarray,
+    title: str,
+    *,
+    path: str | Path | None = None,
+) -> Figure:
     """Draw every dimension of the reconstruction against the same dimension of x.
 
     At most six dimensions and 3,000 points are drawn; the errors in the captions are of all points.
 
     Args:
-        path: of the PNG.
         x: `(n, D)`.
         reconstruction: `(n, D)`.
         component: `(n,)` integers from 0 to 49.
         title: above the panels.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
@@ -101,22 +113,25 @@ def save_reconstruction(
         rmse = np.sqrt(np.square(pairs[:, 0] - pairs[:, 1]).mean())
         style.caption(axes, f"dimension {index + 1}: root mean squared error {rmse:.3g}")
     _legend(figure, np.unique(component), [])
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
-def save_interpolation(
-    path: str | Path, paths: np.ndarray, background_x: np.ndarray, title: str
-) -> None:
+def draw_interpolation(
+    paths: np.ndarray, background_x: np.ndarray, title: str, *, path: str | Path | None = None
+) -> Figure:
     """Draw the ways between pairs of points over the data, each in a colour of its own.
 
     At most eight ways and 3,000 points of the data are drawn; the data are grey, so that only the
     ways have colours.
 
     Args:
-        path: of the PNG.
         paths: `(pairs, steps, D)`, the steps at equal fractions from 0 to 1.
         background_x: `(n, D)`, data.
         title: above the panels.
+        path: where the PNG is written; None: nowhere.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: the arrays are not as described, or not finite.
@@ -150,7 +165,7 @@ def save_interpolation(
     ]
     ends = [Line2D([], [], color=style.MUTED, linestyle="none", **end) for end in _ENDS]
     style.legend(figure, lines + ends)
-    style.write(figure, path)
+    return style.finished(figure, path)
 
 
 def _checked(name: str, x: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,13 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from kvae import lazy
 from kvae.options import POSITIVE, POSITIVE_COUNT, Kind, Option
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:  # --help needs no NumPy
     import numpy as np
+
+    from kvae.likelihoods.base import Likelihood
+    from kvae.likelihoods.bernoulli import Bernoulli
+    from kvae.likelihoods.discretized_logistic import DiscretizedLogistic
+    from kvae.likelihoods.gaussian import Gaussian
+
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "DiscretizedLogistic",
+    "Gaussian",
+    "Likelihood",
+    "LikelihoodMember",
+    "LikelihoodName",
+]
+LikelihoodName = Literal["gaussian", "discretized-logistic", "bernoulli"]
+
+__getattr__, __dir__ = lazy.names(
+    __name__,
+    {
+        "Bernoulli": "kvae.likelihoods.bernoulli",
+        "DiscretizedLogistic": "kvae.likelihoods.discretized_logistic",
+        "Gaussian": "kvae.likelihoods.gaussian",
+        "Likelihood": "kvae.likelihoods.base",
+    },
+)
 
 #: What a Gaussian likelihood's variance can be beside a number.
 LEARNED_VARIANCES = (

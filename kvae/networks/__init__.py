@@ -12,11 +12,22 @@ float32.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from kvae import lazy
 from kvae.errors import UsageError
 from kvae.options import POSITIVE_COUNT, SWITCH, UNITS, Option, whole_number
 from kvae.registry import Member, facts_of
+
+if TYPE_CHECKING:
+    from kvae.networks import conv, conv_large, mlp, resnet
+
+__all__ = ["NETWORKS", "NetworkMember", "NetworkName", "conv", "conv_large", "mlp", "resnet"]
+NetworkName = Literal["mlp", "conv", "conv-large", "resnet"]
+
+__getattr__, __dir__ = lazy.names(
+    __name__, {name: f"{__name__}.{name}" for name in ("conv", "conv_large", "mlp", "resnet")}
+)
 
 GROUPS = 8  # of channels that "resnet" normalises together
 

@@ -7,11 +7,29 @@ What goes with what is said here too, for the command line and for Python alike.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from kvae import lazy
 from kvae.errors import UsageError
 from kvae.options import COUNT, NOT_NEGATIVE, POSITIVE_COUNT, Option
 from kvae.registry import Member, facts_of
+
+if TYPE_CHECKING:
+    from kvae.objectives.base import Objective
+    from kvae.objectives.elbo import Elbo
+    from kvae.objectives.iwae import Iwae
+
+__all__ = ["OBJECTIVES", "Elbo", "Iwae", "Objective", "ObjectiveMember", "ObjectiveName"]
+ObjectiveName = Literal["elbo", "iwae"]
+
+__getattr__, __dir__ = lazy.names(
+    __name__,
+    {
+        "Elbo": "kvae.objectives.elbo",
+        "Iwae": "kvae.objectives.iwae",
+        "Objective": "kvae.objectives.base",
+    },
+)
 
 BETA = Option("beta", 1.0, "weight of the rate (1: the ELBO)", NOT_NEGATIVE, metavar="X")
 KL_WARMUP = Option(

@@ -5,11 +5,45 @@ A member is a Keras layer that derives from `kvae.priors.base.Prior`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from kvae import lazy
 from kvae.errors import UsageError
 from kvae.options import POSITIVE_COUNT, Option
 from kvae.registry import Member, facts_of
+
+if TYPE_CHECKING:
+    from kvae.priors.base import Prior
+    from kvae.priors.flow import Flow
+    from kvae.priors.mixture import Mixture
+    from kvae.priors.second_stage import SecondStage
+    from kvae.priors.standard_normal import StandardNormal
+    from kvae.priors.vamp import Vamp
+
+__all__ = [
+    "PRIORS",
+    "Flow",
+    "Mixture",
+    "Prior",
+    "PriorMember",
+    "PriorName",
+    "SecondStage",
+    "StandardNormal",
+    "Vamp",
+]
+PriorName = Literal["standard_normal", "mixture", "vamp", "flow"]
+
+__getattr__, __dir__ = lazy.names(
+    __name__,
+    {
+        "Flow": "kvae.priors.flow",
+        "Mixture": "kvae.priors.mixture",
+        "Prior": "kvae.priors.base",
+        "SecondStage": "kvae.priors.second_stage",
+        "StandardNormal": "kvae.priors.standard_normal",
+        "Vamp": "kvae.priors.vamp",
+    },
+)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ A member is a class of `kvae.probability.distributions` with `num_params(dim)` a
 `from_params(params)`.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from kvae.registry import Member
+
+PosteriorName = Literal["diagonal", "full"]
 
 
 def _diagonal() -> Any:

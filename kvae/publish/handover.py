@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvae import backend, publish
+from kvae import backend, own_files, publish
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.serving import versions
 
@@ -43,7 +43,9 @@ def publish_in_child(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         vae.save(folder / _MODEL)
-        rest = {"save": str(save.resolve()), "name": name, **rest}
+        rest = {
+            "save": str(save.resolve()), "name": name, "own_files": own_files.files(), **rest
+        }  # fmt: skip
         (folder / _REST).write_text(json.dumps(rest), encoding="utf-8")
         status = _run_child(folder)
         answer = folder / _ANSWER
@@ -83,6 +85,8 @@ def _publish(folder: Path) -> dict[str, Any]:
 
         rest = json.loads((folder / _REST).read_text(encoding="utf-8"))
         directions = rest.pop("directions")
+        for file in rest.pop("own_files"):
+            own_files.run(file)
         version = publish.publish(
             load_model(folder / _MODEL),
             directions=None if directions is None else Directions.from_json(directions),

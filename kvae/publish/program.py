@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from kvae import backend, cli
+from kvae import backend, cli, own_files
 
 
 def main(argv: Sequence[str], prog: str = "python -m kvae.publish") -> None:
     """Read the arguments and do what they ask for."""
-    command, given = arguments(argv, prog)
+    command, given = arguments(own_files.taken(argv), prog)
     backend.use(backend.TENSORFLOW)  # which SavedModels are of
     from kvae.publish import commands
 
@@ -52,6 +52,7 @@ def arguments(
         "taken over (default: the version that FILE lies in, if it does)",
     )  # fmt: skip
     one.add_argument("--crop", metavar="CROP", help="as for train.py, where there is no version")
+    cli.add_import(one)
     one = add("list", "list what is published")
     one.add_argument("save", nargs="?", default="saved", metavar="DIR", help="(default: saved)")
     add(

@@ -13,10 +13,12 @@ Source: Ghosh et al., "From variational to deterministic autoencoders", ICLR 202
 fitting afterwards.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from kvae.priors import DensityMember
 from kvae.registry import Member
+
+SamplerName = Literal["mixture", "flow", "second-stage"]
 
 
 def _mixture() -> Any:

@@ -14,20 +14,17 @@ from kvae.data.conditions import companion
 from kvae.data.images.crops import least_size
 from kvae.data.images.decoding import MAX_SERVED_PIXELS
 from kvae.directions import Directions
-from kvae.inputs import repeat_rows
 from kvae.model import VAE
 from kvae.probability.noise import SeededNoise
+from kvae.scores import NUM_DRAWS, NUM_SCORE_DRAWS, draws_at_once, score_terms, weight_draws
 from kvae.serving.image_bytes import images_of
 
-NUM_DRAWS = 64  # of the importance-weighted bound in the signature log_likelihood
-NUM_SCORE_DRAWS = 16
 #: kind of data -> what the output `sample` holds.
 SAMPLE_IS = {
     "images": "the decoder's mean at a drawn latent",
     "vectors": "a draw from p(x given z) at a drawn latent, noise included",
 }
 _X = ("x", "start", "end", "image_bytes")  # inputs that are an x
-_CHUNK_ELEMENTS = 2**14  # elements of x that the draws of one row may fill at a time
 
 
 class Endpoint(NamedTuple):
@@ -297,24 +294,16 @@ class _Draws:
 
     def __init__(self, vae):
         self._vae = vae
-        # A full covariance is larger than x itself.
-        outputs = math.prod(vae.decoder.output_shape[1:])
-        largest = max(outputs, math.prod(vae.encoder.output_shape[1:]))
-        self._per_chunk = max(1, _CHUNK_ELEMENTS // largest)
 
     def log_likelihood(self, x, seed):
         """log of the mean of the exponentials of `NUM_DRAWS` log-weights."""
-        posterior = self._vae.posterior(x)
-        densities = _densities(self._vae)
+        posterior, densities = self._vae.posterior(x), _densities(self._vae)
 
         def chunk(draws):
-            count = draws.shape[0]
-            noise = SeededNoise(tf.repeat(seed, count), tf.tile(draws, tf.shape(seed)))
-            terms = self._vae.weight_terms(
-                repeat_rows(x, count), noise, posterior=posterior.repeat(count),
-                densities=tuple(densities.values()),
+            found = weight_draws(
+                self._vae, x, seed, posterior, draws, tuple(densities.values())
             )  # fmt: skip
-            return tf.stack([term.log_weight for term in terms], axis=1)
+            return tf.stack(found, axis=1)
 
         weights = self._over_chunks(chunk, NUM_DRAWS)
         bounds = tf.reduce_logsumexp(weights, axis=1) - math.log(NUM_DRAWS)
@@ -327,12 +316,7 @@ class _Draws:
         posterior = self._vae.posterior(x)
 
         def chunk(draws):
-            count = draws.shape[0]
-            noise = _Antithetic(draws, tf.shape(tf.nest.flatten(x)[0])[0])
-            terms = self._vae.elbo_terms(
-                repeat_rows(x, count), noise, posterior=posterior.repeat(count)
-            )
-            return tf.stack(terms, axis=1)
+            return tf.stack(score_terms(self._vae, x, posterior, draws), axis=1)
 
         terms = tf.reduce_mean(self._over_chunks(chunk, NUM_SCORE_DRAWS), axis=1)
         distortion, rate = tf.unstack(terms, axis=1)
@@ -340,7 +324,7 @@ class _Draws:
 
     def _over_chunks(self, chunk, num_draws):
         """`chunk(draws)` of `(batch * draws, ...)` for all draws, as `(batch, num_draws, ...)`."""
-        per_chunk = math.gcd(num_draws, 2 ** int(math.log2(min(self._per_chunk, num_draws))))
+        per_chunk = math.gcd(num_draws, draws_at_once(self._vae, num_draws))
         draws = tf.reshape(tf.range(num_draws), (-1, per_chunk))
 
         def rows(draws):
@@ -354,16 +338,3 @@ class _Draws:
         # (chunks, batch, per_chunk, ...) -> (batch, chunks * per_chunk, ...)
         order = [1, 0, *range(2, len(parts.shape))]
         return tf.reshape(tf.transpose(parts, order), (-1, num_draws, *parts.shape[3:]))
-
-
-class _Antithetic:
-    """Noise, the same draws for all rows: draw 2k+1 is minus draw 2k."""
-
-    def __init__(self, draws, batch_size):
-        self._draws = draws
-        self._batch_size = batch_size
-
-    def normal(self, purpose, size):
-        pairs = SeededNoise(tf.zeros_like(self._draws, tf.int64), self._draws // 2)
-        sign = tf.cast(1 - 2 * (self._draws % 2), tf.float32)[:, None]
-        return tf.tile(sign * pairs.normal(purpose, size), (self._batch_size, 1))

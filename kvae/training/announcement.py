@@ -9,7 +9,7 @@ _FEW_STEPS = 1000
 _MANY_ROWS = 512  # log of it are the nats that an estimate of the total correlation can tell apart
 
 
-def announce(config, dataset, vae, precision):
+def announce(config, dataset, vae, precision, *, publishes=True):
     """Say what is about to happen.
 
     Args:
@@ -17,6 +17,7 @@ def announce(config, dataset, vae, precision):
         dataset: its rows as the model takes them.
         vae: as it starts.
         precision: the policy of numbers and why it was chosen, in words.
+        publishes: whether a version will be written.
     """
     counts = ", ".join(f"{len(getattr(dataset, n).x):,} {n}" for n in ("train", "valid", "test"))
     lines = {
@@ -32,7 +33,7 @@ def announce(config, dataset, vae, precision):
         **_few_steps(config, dataset),
         "precision": precision,
         "backend": config.backend,
-        "writes": f"{Path(config.save) / config.name}/",
+        "writes": f"{Path(config.save) / config.name}/" if publishes else "nothing",
     }
     for name, text in lines.items():
         print(f"{name:11}{text}")

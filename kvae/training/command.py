@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
-from kvae import backend, files
-from kvae.config import Config, default_of, resolve
+from kvae import backend, files, own_files
+from kvae.config import MODEL_PARTS, Config, default_of, resolve
+from kvae.errors import UsageError
 from kvae.options import flag
+from kvae.registry import GIVEN
 
 
 def program(name: str) -> list[str]:
@@ -19,7 +21,15 @@ def program(name: str) -> list[str]:
 
 
 def training_command(config: Config) -> str:
-    """What to type for a run with these options."""
+    """What to type for a run with these options.
+
+    Raises:
+        UsageError: there is nothing: objects or arrays were given in Python.
+    """
+    members = [registry[getattr(config, kind)] for kind, registry in MODEL_PARTS.items()]
+    of_arrays = config.dataset == "arrays" and config.data_dir is None
+    if of_arrays or any(one.help == GIVEN for one in members):
+        raise UsageError("parts or data of this run were given in Python")
     # What the variable of a shell says there, nobody knows here.
     usual = resolve({"dataset": config.dataset, "backend": backend.TENSORFLOW})
     words = [*program("train"), "--dataset", config.dataset]
@@ -31,4 +41,4 @@ def training_command(config: Config) -> str:
         else:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [flag(name), text]
-    return files.command_line(words)
+    return files.command_line([*words, *own_files.words()])

@@ -17,11 +17,12 @@ from kvae.serving.versions import training_folder
 LARGEST_FULL = 64  # dimensions of a full covariance
 
 
-def check(config: Config, *, dry_run: bool = False) -> None:
+def check(config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False) -> None:
     """Look at the options, the folders and the outline of the data.
 
     Args:
         config: all options.
+        dataset: the data, if they are there already.
         dry_run: whether nothing will be written.
 
     Raises:
@@ -30,7 +31,7 @@ def check(config: Config, *, dry_run: bool = False) -> None:
     """
     if config.init_from and not Path(config.init_from).exists():
         raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
-    dataset = outline(config)
+    dataset = outline(config) if dataset is None else dataset
     conditions_of(dataset, config.condition)
     x = dataset.train.x
     check_shape(config.network, x.shape[1:])

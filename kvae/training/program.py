@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvae import backend, cli
+from kvae import backend, cli, own_files, workflow
 from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of, resolve
 from kvae.options import Option, flag
 from kvae.registry import declared
@@ -16,17 +16,15 @@ _Owners = dict[str, dict[str, Option]]
 
 def main(argv: Sequence[str], prog: str = "train.py") -> None:
     """Read the arguments, then train (or only describe) what they ask for."""
-    config, dry_only = arguments(argv, prog)
+    config, dry_only = arguments(own_files.taken(argv), prog)
+    if not dry_only:
+        workflow.run(config)
+        return
     backend.use(config.backend)
     from kvae.training import preflight
 
-    preflight.check(config, dry_run=dry_only)
-    if dry_only:
-        backend.quiet_import("kvae.training.dry_run").dry_run(config)
-        return
-    # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
-    dataset = preflight.load(config)
-    backend.quiet_import("kvae.training.run").train(config, dataset)
+    preflight.check(config, dry_run=True)
+    backend.quiet_import("kvae.training.dry_run").dry_run(config)
 
 
 def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool]:
@@ -63,6 +61,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         "--dry-run", action="store_true",
         help="print the configuration, the model and the time of an epoch, and stop",
     )  # fmt: skip
+    cli.add_import(other)
     cli.add_debug(other)
     given = cli.parsed(parser, argv)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)

@@ -2,14 +2,15 @@
 
 import math
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 
-from kvae import data, files, publish
+from kvae import data, files, own_files, publish
 from kvae.config import Config
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
@@ -48,6 +49,7 @@ class Fitted(NamedTuple):
         dataset: its rows as the model takes them.
         record: which figure chose the weights.
         missing: what could not be made after training, and why.
+        callback: Keras's History of the training.
     """
 
     vae: VAE
@@ -58,6 +60,7 @@ class Fitted(NamedTuple):
     dataset: data.Dataset | None = None
     record: kept_weights.Record | None = None
     missing: tuple[str, ...] = ()
+    callback: keras.callbacks.History | None = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> versions.Version:
@@ -76,8 +79,27 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
         TrainingError: the loss stopped being finite.
         IncompleteError: the version is published, and lacks what could not be made.
     """
+    return train_and_publish(config, dataset)[1]
+
+
+def train_and_publish(
+    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None
+) -> tuple[Fitted, versions.Version]:
+    """As `train`, of a model that is there already too.
+
+    Args:
+        config: see `train`.
+        dataset: see `train`.
+        model: what is trained; None: one is made.
+
+    Returns:
+        What training leaves behind, and the published version.
+
+    Raises:
+        As `train`.
+    """
     with _run_folder(config) as folder:
-        fitted = fit(config, folder, dataset)
+        fitted = fit(config, folder, dataset, model)
         with kept_weights.telling_of(folder, config):
             version = publish.publish(
                 fitted.vae, config.save, config.name,
@@ -88,15 +110,40 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
         print(f"\npublished {version.path}", flush=True)
         kept_weights.published(folder, config, fitted.record)
     consult(config, fitted)
-    words = [*program("evaluate"), "--model", str(version.path)]
+    words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
     print(f"next:     {files.command_line(words)}")
     if fitted.missing:
         without = "; ".join(fitted.missing)
         raise IncompleteError(f"{version.path} is published without {without}", version)
-    return version
+    return fitted, version
 
 
-def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fitted:
+def train_alone(
+    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None
+) -> Fitted:
+    """As `train_and_publish`, but nothing is published, nor kept of a run that is cut short.
+
+    Args:
+        config: see `train`.
+        dataset: see `train`.
+        model: see `train_and_publish`.
+
+    Returns:
+        What training leaves behind.
+
+    Raises:
+        As `train`.
+    """
+    with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
+        fitted = fit(config, Path(folder), dataset, model, publishes=False)
+    consult(config, fitted)
+    return fitted
+
+
+def fit(
+    config: Config, folder: Path, dataset: data.Dataset | None = None, model: VAE | None = None,
+    *, publishes: bool = True,
+) -> Fitted:  # fmt: skip
     """Train and keep the weights that were best on the valid split.
 
     Args:
@@ -104,29 +151,38 @@ def fit(config: Config, folder: Path, dataset: data.Dataset | None = None) -> Fi
         folder: where best weights and history.csv are kept meanwhile; see
             `kvae.training.kept_weights`.
         dataset: see `train`.
+        model: see `train_and_publish`.
+        publishes: whether the folder is told of where training ends early.
 
     Raises:
         As `train`.
     """
     policy, reason = choose_policy(config.mixed_precision)
+    if model is not None:
+        policy, reason = model.dtype_policy.name, "the model's own"
     dataset = load(config) if dataset is None else dataset
     conditions = conditions_of(dataset, config.condition)
     dataset = conditioned(dataset, conditions)
     check_conditions(config.init_from, conditions)
-    vae = build(config, dataset, policy)
-    announce(config, dataset, vae, f"{policy}: {reason}")
-    with kept_weights.telling_of(folder, config):
+    vae = build(config, dataset, policy, model)
+    announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
+    with kept_weights.telling_of(folder, config) if publishes else nullcontext():
         history, record = _fit(config, dataset, vae, folder)
-        missing: list[str] = []
+        trained, missing = vae, []
         with _or_without("its sampler", missing):
             own = config.own("sampler")
             vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
         directions = None
         with _or_without("the directions of attributes", missing):
             directions = attribute_directions(vae, dataset, config)
+    if vae is not trained and trained.compiled:  # so that `fit` goes on
+        vae.compile(trained.optimizer, jit_compile=trained.jit_compile)
+    callback = keras.callbacks.History()
+    callback.history, callback.epoch = history, [*range(config.epochs)]
     return Fitted(
-        vae, dataset.card, history, directions, conditions, dataset, record, tuple(missing)
-    )
+        vae, dataset.card, history, directions, conditions, dataset, record, tuple(missing),
+        callback,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from kvae import backend, data
 from kvae.build import build_vae
 from kvae.config import MODEL_PARTS, Config
 from kvae.data.conditions import Conditioned
-from kvae.data.rows import in_parts, rows_at_once, some_of
-from kvae.errors import DataError
+from kvae.data.rows import in_parts, rows_at_once, some_of, standardisation
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.registry import options_of
@@ -22,7 +21,7 @@ if keras.backend.backend() != backend.TENSORFLOW:
     tf.config.set_visible_devices([], "GPU")  # it feeds data alone: their memory is another's
 
 
-def build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
+def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None = None) -> VAE:
     """The model, its prior started where the encoder puts data, older weights read.
 
     Keras's own random numbers start at the seed.
@@ -31,6 +30,7 @@ def build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
         config: all options.
         dataset: its rows as the model takes them.
         policy: Keras's name of the precision, see `kvae.training.precision.choose_policy`.
+        model: what is there already and is trained; its prior is started if it took no step yet.
 
     Raises:
         DataError: a feature that is to be standardised is constant.
@@ -38,30 +38,34 @@ def build(config: Config, dataset: data.Dataset, policy: str) -> VAE:
     """
     keras.utils.set_random_seed(config.seed)
     rows = dataset.train.x
-    x = np.asarray(rows)  # of a memory map a view, still on disk
     for split in (dataset.train, dataset.valid):
         for part in in_parts(np.asarray(split.x), rows_at_once(split.x)):
             check_values(config, part)
-    shift, scale = _moments(x) if config.standardize else (0.0, 1.0)
-    vae = build_vae(
-        x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
-        **{kind: getattr(config, kind) for kind in MODEL_PARTS}, posterior=config.posterior,
-        shift=shift, scale=scale, dtype=policy, seed=config.seed,
-        **_model_options(config, steps_of(config, dataset)),
-    )  # fmt: skip
+    vae = _built(config, dataset, policy) if model is None else model
     count = max(2000, start_rows(config))
     some = some_of(rows, count, generator(config.seed, "prior start rows"))
     if config.init_from:
         read_weights(vae, config.init_from)
         if hasattr(vae.objective, "first_step"):
             vae.objective.first_step = vae.num_steps
-    else:
+    elif not vae.num_steps:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             vae.start_prior(some)
         for each in told:
             print(f"note: {each.message}")
     return vae
+
+
+def _built(config, dataset, policy):
+    x, rows = np.asarray(dataset.train.x), dataset.train.x
+    shift, scale = standardisation(x) if config.standardize else (0.0, 1.0)
+    return build_vae(
+        x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
+        **{kind: getattr(config, kind) for kind in MODEL_PARTS}, posterior=config.posterior,
+        shift=shift, scale=scale, dtype=policy, seed=config.seed,
+        **_model_options(config, steps_of(config, dataset)),
+    )  # fmt: skip
 
 
 def _model_options(config, steps):
@@ -76,18 +80,6 @@ def _model_options(config, steps):
 
 def _condition_dim(rows):
     return rows.condition.shape[1] if isinstance(rows, Conditioned) else 0
-
-
-def _moments(x):
-    """Mean and standard deviation of each feature over the rows."""
-    mean, stddev = x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
-    constant = np.flatnonzero(stddev == 0)
-    if len(constant):
-        raise DataError(
-            f"--standardize: {len(constant)} features are constant over the train split, "
-            f"the first is number {constant[0]}"
-        )
-    return mean, stddev
 
 
 def steps_of(config, dataset):

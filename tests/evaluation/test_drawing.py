@@ -88,19 +88,19 @@ def asked(monkeypatch):
     """What the functions that draw were asked for: file name -> (arguments, options)."""
     found = {}
 
-    def keep(path, *arguments, **options):
+    def keep(*arguments, path, **options):
         found[path.name] = (arguments, options)
 
     for owner, name in (
-        (drawing.vector_figures, "save_generation"),
-        (drawing.vector_figures, "save_reconstruction"),
-        (drawing.vector_figures, "save_interpolation"),
-        (drawing.latent_figures, "save_tsne"),
-        (drawing, "save_density"),
-        (drawing, "save_recall"),
-        (drawing, "save_bound"),
-        (drawing, "save_rates"),
-        (drawing, "save_rate_distortion"),
+        (drawing.vector_figures, "draw_generation"),
+        (drawing.vector_figures, "draw_reconstruction"),
+        (drawing.vector_figures, "draw_interpolation"),
+        (drawing.latent_figures, "draw_tsne"),
+        (drawing, "draw_density"),
+        (drawing, "draw_recall"),
+        (drawing, "draw_bound"),
+        (drawing, "draw_rates"),
+        (drawing, "draw_rate_distortion"),
     ):
         monkeypatch.setattr(owner, name, keep)
     return found

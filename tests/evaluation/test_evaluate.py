@@ -339,7 +339,7 @@ def test_a_folder_of_images_from_training_to_figures(tmp_path, monkeypatch, caps
     def spy(*_, class_names, **__):
         names["classes"] = class_names
 
-    monkeypatch.setattr("kvae.evaluation.drawing.latent_figures.save_tsne", spy)
+    monkeypatch.setattr("kvae.evaluation.drawing.latent_figures.draw_tsne", spy)
     version = run.train(config, preflight.load(config))
     assert "images in a folder, split at random, classes by subfolder" in capsys.readouterr().out
     metrics = _evaluate(version.path, color_by="class")

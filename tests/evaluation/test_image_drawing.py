@@ -32,8 +32,8 @@ def test_each_row_changes_one_condition(tmp_path, monkeypatch, label_of, names, 
         call=call, version=SimpleNamespace(name="m", number=1), metadata={"condition": condition}
     )
     monkeypatch.setattr(
-        image_drawing, "save_conditions",
-        lambda path, rows, labels, title: drawn.update(labels=labels, shape=rows.shape),
+        image_drawing, "draw_conditions",
+        lambda rows, labels, title, path: drawn.update(labels=labels, shape=rows.shape),
     )  # fmt: skip
     # Of the classes the last is the commonest.
     test_rows = np.zeros((5, len(names)), np.float32)

@@ -267,16 +267,16 @@ def test_which_figures_there_are(tmp_path):
 @pytest.fixture
 def asked(monkeypatch):
     found = {}
-    for name in ("save_neighbours", "save_worst", "save_generations"):
+    for name in ("draw_neighbours", "draw_worst", "draw_generations"):
         monkeypatch.setattr(
             image_drawing.figures, name, lambda path, *rest: found.update({path.name: rest})
         )
-    for name in ("save_attributes", "save_calibration"):
+    for name in ("draw_attributes", "draw_calibration"):
         monkeypatch.setattr(
             image_drawing, name, lambda path, *rest: found.update({path.name: rest})
         )
     monkeypatch.setattr(
-        image_drawing, "save_traversals",
+        image_drawing, "draw_traversals",
         lambda path, gif, *rest: found.update({path.name: rest}),
     )  # fmt: skip
     return found

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kvae.figures import bound, style
-from kvae.figures.bound import save_bound
+from kvae.figures.bound import draw_bound
 
 
 def point(draws, count, gap, **changes):
@@ -23,7 +23,7 @@ NO_GAP = {"gap_nats": None, "gap_nats_stderr": None}
 def figures(monkeypatch):
     """The figures that would have been written."""
     kept = []
-    monkeypatch.setattr(bound.style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(bound.style, "finished", lambda figure, _: kept.append(figure))
     return kept
 
 
@@ -38,7 +38,7 @@ def curves_of(figure):
 
 
 def test_the_bound_rises_to_the_truth_at_zero(figures):
-    save_bound("", {"prior": CURVE[::-1]}, "t")
+    draw_bound({"prior": CURVE[::-1]}, "t", path="")
     few, full = curves_of(figures[0])[::-1]
     np.testing.assert_array_equal(full[0], [1, 10, 500])
     np.testing.assert_allclose(full[1], [-0.4, -0.1, -0.03])
@@ -51,18 +51,18 @@ def test_the_bound_rises_to_the_truth_at_zero(figures):
 
 
 def test_points_on_fewer_rows_are_marked_as_such(figures):
-    save_bound("", {"prior": CURVE, "sampler": CURVE}, "t")
+    draw_bound({"prior": CURVE, "sampler": CURVE}, "t", path="")
     legend = [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert legend == ["prior", "sampler", "on 50 of the rows", "the truth"]
     heads = [text.get_text() for text in figures[0].axes[1].texts if text.get_ha() == "right"]
     assert heads == ["prior", "on 50 rows", "sampler", "on 50 rows"]
-    save_bound("", {"prior": CURVE[:3]}, "t")
+    draw_bound({"prior": CURVE[:3]}, "t", path="")
     legend = [text.get_text() for text in figures[1].legends[0].get_texts()]
     assert legend == ["prior", "the truth"]
 
 
 def test_without_a_truth_the_bound_itself_is_drawn(figures):
-    save_bound("", {"prior": [point(*values, **NO_GAP) for values in GAPS[:3]]}, "t")
+    draw_bound({"prior": [point(*values, **NO_GAP) for values in GAPS[:3]]}, "t", path="")
     ((_, heights, errors, _),) = curves_of(figures[0])
     np.testing.assert_allclose(heights, [-6.4, -6.1, -6.03])
     np.testing.assert_allclose(errors, 0.02)
@@ -70,7 +70,7 @@ def test_without_a_truth_the_bound_itself_is_drawn(figures):
 
 
 def test_two_models_have_colours_and_numbers_of_their_own(figures):
-    save_bound("", {"prior": CURVE[:3], "sampler": [point(1, 2000, 0.2)]}, "t")
+    draw_bound({"prior": CURVE[:3], "sampler": [point(1, 2000, 0.2)]}, "t", path="")
     table = figures[0].axes[1]
     written = [(text.get_text(), text.get_color()) for text in table.texts]
     minus = "\N{MINUS SIGN}"
@@ -83,14 +83,14 @@ def test_two_models_have_colours_and_numbers_of_their_own(figures):
 
 
 def test_ticks_that_would_touch_are_left_out(figures):
-    save_bound("", {"prior": [point(k, 9, 0.1) for k in (1, 100, 120)]}, "t")
+    draw_bound({"prior": [point(k, 9, 0.1) for k in (1, 100, 120)]}, "t", path="")
     assert [text.get_text() for text in figures[0].axes[0].get_xticklabels()] == ["120", "1"]
     assert len(curves_of(figures[0])[0][0]) == 3
 
 
 def test_equal_input_gives_equal_bytes(tmp_path):
     for name in "ab":
-        save_bound(tmp_path / name, {"prior": CURVE}, "t")
+        draw_bound({"prior": CURVE}, "t", path=tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -107,5 +107,5 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 )
 def test_curves_that_cannot_be_drawn_are_refused(tmp_path, points, message):
     with pytest.raises(ValueError, match=message):
-        save_bound(tmp_path / "a.png", {"prior": points}, "t")
+        draw_bound({"prior": points}, "t", path=tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()

@@ -8,7 +8,7 @@ from kvae.figures import calibration, style
 def figures(monkeypatch):
     """The figures that would have been written."""
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
     return kept
 
 
@@ -27,7 +27,7 @@ def test_a_calibrated_likelihood_is_on_the_diagonal_and_one_half_as_wide_above(f
     stddev = np.exp(rng.normal(-3, 0.7, 100_000))
     error = stddev * rng.normal(size=100_000)
     for factor in (1, 0.5):
-        calibration.save_calibration("", factor * stddev, error, "t")
+        calibration.draw_calibration(factor * stddev, error, "t", path="")
         said, made = groups_of(figures[-1])
         assert len(said) == 20
         assert (np.diff(said) > 0).all()
@@ -41,7 +41,7 @@ def test_a_calibrated_likelihood_is_on_the_diagonal_and_one_half_as_wide_above(f
 def test_groups_are_of_equal_size_and_take_root_mean_squares(figures):
     stddev = np.repeat(np.arange(1.0, 41), 10)
     error = np.tile([-3.0, 4.0], 200)
-    calibration.save_calibration("", stddev, error, "t")
+    calibration.draw_calibration(stddev, error, "t", path="")
     said, made = groups_of(figures[0])
     first = np.arange(1, 41, 2)
     np.testing.assert_allclose(said, np.sqrt((first**2 + (first + 1) ** 2) / 2))
@@ -50,7 +50,7 @@ def test_groups_are_of_equal_size_and_take_root_mean_squares(figures):
 
 def test_few_values_are_a_group_each(figures):
     stddev = np.array([2.0, 1.0, 2.0, 4.0])
-    calibration.save_calibration("", stddev, np.array([3.0, 5.0, 4.0, 0.0]), "t")
+    calibration.draw_calibration(stddev, np.array([3.0, 5.0, 4.0, 0.0]), "t", path="")
     said, made = groups_of(figures[0])
     np.testing.assert_allclose(said, [1, 2, 4])
     np.testing.assert_allclose(made[:2], [5, np.sqrt(12.5)])
@@ -61,7 +61,7 @@ def test_few_values_are_a_group_each(figures):
 @pytest.mark.parametrize(("stddev", "scale"), [(0.1, "linear"), (1.0, "log"), (0.001, "log")])
 def test_one_value_for_all_is_a_line_beside_the_errors(figures, stddev, scale):
     error = np.random.default_rng(0).uniform(0.08, 0.12, 500)
-    calibration.save_calibration("", np.full(500, stddev), error, "t")
+    calibration.draw_calibration(np.full(500, stddev), error, "t", path="")
     axes = figures[0].axes[0]
     np.testing.assert_allclose(upright_of(figures[0]), [stddev, np.sqrt(np.square(error).mean())])
     assert axes.get_xscale() == scale
@@ -79,7 +79,7 @@ def test_one_value_for_all_is_a_line_beside_the_errors(figures, stddev, scale):
 
 def test_equal_errors_and_stddevs_are_drawn_the_same_each_time(tmp_path):
     for name in "ab":
-        calibration.save_calibration(tmp_path / name, np.ones(3), np.ones(3), "t")
+        calibration.draw_calibration(np.ones(3), np.ones(3), "t", path=tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -96,5 +96,5 @@ def test_equal_errors_and_stddevs_are_drawn_the_same_each_time(tmp_path):
 )
 def test_what_cannot_be_drawn_is_refused(tmp_path, stddev, error, message):
     with pytest.raises(ValueError, match=message):
-        calibration.save_calibration(tmp_path / "a", stddev, error, "t")
+        calibration.draw_calibration(stddev, error, "t", path=tmp_path / "a")
     assert not (tmp_path / "a").exists()

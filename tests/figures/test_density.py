@@ -3,7 +3,7 @@ import pytest
 
 from kvae.data.gmm import random_mixture
 from kvae.figures import density, style
-from kvae.figures.density import DIFFERENCE_NATS, save_density
+from kvae.figures.density import DIFFERENCE_NATS, draw_density
 from kvae.figures.slices import NATS_SHOWN, slices_of
 
 
@@ -11,7 +11,7 @@ from kvae.figures.slices import NATS_SHOWN, slices_of
 def figures(monkeypatch):
     """The figures that would have been written."""
     kept = []
-    monkeypatch.setattr(density.style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(density.style, "finished", lambda figure, _: kept.append(figure))
     return kept
 
 
@@ -29,7 +29,7 @@ def images_of(figure):
 def test_truth_and_models_share_one_scale_that_the_truth_sets(figures, dim):
     slices, truth = case(dim)
     models = {"prior": [part + 5 for part in truth], "sampler": [part - 40 for part in truth]}
-    save_density("", slices, truth, models, "t")
+    draw_density(slices, truth, models, "t", path="")
     drawn = images_of(figures[0])
     count = len(slices)
     assert len(drawn) == 5 * count
@@ -44,7 +44,7 @@ def test_truth_and_models_share_one_scale_that_the_truth_sets(figures, dim):
 
 def test_a_panel_lies_as_the_plane_does(figures):
     slices, truth = case(2)
-    save_density("", slices, truth, {"prior": truth}, "t")
+    draw_density(slices, truth, {"prior": truth}, "t", path="")
     image = images_of(figures[0])[0]
     left, right, bottom, top = image.get_extent()
     np.testing.assert_array_equal([[left, right], [bottom, top]], slices[0].limits)
@@ -58,7 +58,7 @@ def test_differences_are_the_model_minus_the_truth_and_nothing_out_of_sight(figu
     slices, truth = case(2)
     floor = truth[0].max() - NATS_SHOWN
     model = np.where(truth[0] > floor, truth[0] + 0.25, truth[0] - 100)
-    save_density("", slices, truth, {"prior": [model]}, "t")
+    draw_density(slices, truth, {"prior": [model]}, "t", path="")
     difference = images_of(figures[0])[2].get_array().ravel()
     np.testing.assert_allclose(difference[truth[0] > floor], 0.25)
     np.testing.assert_array_equal(difference[truth[0] < floor], 0)
@@ -68,14 +68,14 @@ def test_mass_where_the_truth_has_none_is_seen(figures):
     slices, truth = case(2)
     nowhere = truth[0] < truth[0].max() - NATS_SHOWN
     model = np.where(nowhere, truth[0].max() - 2, truth[0])
-    save_density("", slices, truth, {"prior": [model]}, "t")
+    draw_density(slices, truth, {"prior": [model]}, "t", path="")
     difference = images_of(figures[0])[2].get_array().ravel()
     np.testing.assert_allclose(difference[nowhere], NATS_SHOWN - 2)
 
 
 def test_one_dimension_is_drawn_as_curves(figures):
     slices, truth = case(1)
-    save_density("", slices, truth, {"prior": [truth[0] - 0.5]}, "t")
+    draw_density(slices, truth, {"prior": [truth[0] - 0.5]}, "t", path="")
     linear, log, difference = figures[0].axes
     for axes, first, second in ((linear, np.exp(truth[0]), np.exp(truth[0] - 0.5)),
                                 (log, truth[0], truth[0] - 0.5)):  # fmt: skip
@@ -93,7 +93,7 @@ def test_equal_input_gives_equal_bytes_and_another_model_others(tmp_path, dim):
     slices, truth = case(dim)
     for name, shift in (("a", 0), ("b", 0), ("c", 0.5)):
         models = {"prior": [part - shift for part in truth]}
-        save_density(tmp_path / name, slices, truth, models, "t")
+        draw_density(slices, truth, models, "t", path=tmp_path / name)
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b != c
 
@@ -102,16 +102,16 @@ def test_densities_that_cannot_be_drawn_are_refused(tmp_path):
     slices, truth = case(2)
     path = tmp_path / "a.png"
     with pytest.raises(ValueError, match="prior must be numbers: 19044 of 19044 values are NaN"):
-        save_density(path, slices, truth, {"prior": [truth[0] * np.nan]}, "t")
+        draw_density(slices, truth, {"prior": [truth[0] * np.nan]}, "t", path=path)
     with pytest.raises(ValueError, match=r"prior must be given.*\(19044,\).*received \[\(9,\)\]"):
-        save_density(path, slices, truth, {"prior": [truth[0][:9]]}, "t")
+        draw_density(slices, truth, {"prior": [truth[0][:9]]}, "t", path=path)
     with pytest.raises(ValueError, match=r"truth must be given.*received \[\]"):
-        save_density(path, slices, [], {"prior": truth}, "t")
+        draw_density(slices, [], {"prior": truth}, "t", path=path)
     for models in ({}, {"a": truth, "b": truth, "c": truth}):
         with pytest.raises(ValueError, match="series can be told apart"):
-            save_density(path, slices, truth, models, "t")
+            draw_density(slices, truth, models, "t", path=path)
     with pytest.raises(ValueError, match="not named truth"):
-        save_density(path, slices, truth, {"truth": truth}, "t")
+        draw_density(slices, truth, {"truth": truth}, "t", path=path)
     assert not path.exists()
 
 
@@ -122,7 +122,7 @@ def test_a_density_of_zero_is_drawn_at_the_end_of_the_scale(figures, dim):
     nowhere = [np.where(np.arange(len(truth[0])) == peak, -np.inf, truth[0])]
     least = [np.where(np.isinf(nowhere[0]), floor, truth[0])]
     for model in (nowhere, least):
-        save_density("", slices, truth, {"prior": model}, "t")
+        draw_density(slices, truth, {"prior": model}, "t", path="")
     shown = [
         [line.get_ydata() for axes in figure.axes for line in axes.lines]
         if dim == 1
@@ -134,4 +134,4 @@ def test_a_density_of_zero_is_drawn_at_the_end_of_the_scale(figures, dim):
     difference = figures[0].axes[2].lines[0].get_ydata() if dim == 1 else shown[0][2].ravel()
     assert difference[peak] == pytest.approx(-NATS_SHOWN)
     with pytest.raises(ValueError, match="truth must be finite: 1 of"):
-        save_density("", slices, nowhere, {"prior": truth}, "t")
+        draw_density(slices, nowhere, {"prior": truth}, "t", path="")

@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from sklearn.neighbors import KNeighborsClassifier
 
-from kvae.figures import images, latent, style, vectors
+from kvae.figures import images, latent, style, traversals, vectors
 from kvae.figures.panels import view_of
 
 
@@ -35,7 +38,7 @@ def distinct(count):
 @pytest.mark.parametrize(("size", "scale"), [(8, 20), (28, 6), (64, 2), (200, 1)])
 def test_generated_images_appear_pixel_by_pixel_twenty_at_most(tmp_path, size, scale):
     colours = distinct(24)
-    images.save_generations(tmp_path / "a.png", {"s": coloured(colours, size)}, "t")
+    images.draw_generations({"s": coloured(colours, size)}, "t", path=tmp_path / "a.png")
     picture = read(tmp_path / "a.png")
     for colour in colours[:20]:
         assert count_of(picture, colour) == (size * scale) ** 2
@@ -46,7 +49,7 @@ def test_generated_images_appear_pixel_by_pixel_twenty_at_most(tmp_path, size, s
 def test_a_checkerboard_stays_sharp(tmp_path):
     board = (np.indices((8, 8)).sum(0) % 2).astype(np.float32)
     board = np.where(board[..., None] > 0, [1, 0, 0], [0, 0, 1]).astype(np.float32)
-    images.save_generations(tmp_path / "a.png", {"s": board[None]}, "t")
+    images.draw_generations({"s": board[None]}, "t", path=tmp_path / "a.png")
     picture = read(tmp_path / "a.png")
     rows, columns = np.nonzero((picture == (255, 0, 0)).all(-1))
     assert len(rows) == 32 * 20**2
@@ -56,7 +59,7 @@ def test_a_checkerboard_stays_sharp(tmp_path):
 
 def test_grey_images_are_grey_and_what_is_outside_is_clipped(tmp_path):
     levels = np.array([-0.5, 0.4, 2.0], np.float32).reshape(3, 1, 1, 1)
-    images.save_generations(tmp_path / "a.png", {"s": np.tile(levels, (1, 16, 16, 1))}, "t")
+    images.draw_generations({"s": np.tile(levels, (1, 16, 16, 1))}, "t", path=tmp_path / "a.png")
     picture = read(tmp_path / "a.png")
     assert count_of(picture, (0, 0, 0)) >= 160**2
     assert count_of(picture, (102, 102, 102)) >= 160**2
@@ -64,7 +67,7 @@ def test_grey_images_are_grey_and_what_is_outside_is_clipped(tmp_path):
 
 def test_a_white_image_is_a_bright_panel_and_a_black_one_a_dark_panel(tmp_path):
     for name, level in (("white", 1.0), ("black", 0.0)):
-        images.save_generations(tmp_path / name, {"s": np.full((20, 64, 64, 3), level)}, "t")
+        images.draw_generations({"s": np.full((20, 64, 64, 3), level)}, "t", path=tmp_path / name)
     assert read(tmp_path / "white").mean() > 245
     assert read(tmp_path / "black").mean() < 80
 
@@ -82,8 +85,8 @@ def corners_of(picture, colours):
 def test_every_reconstruction_is_right_under_its_original(tmp_path):
     colours = distinct(46)
     reconstructed = [(red, green, 200) for red, green, _ in colours]
-    images.save_reconstruction(
-        tmp_path / "a.png", coloured(colours, 16), coloured(reconstructed, 16), "t"
+    images.draw_reconstruction(
+        coloured(colours, 16), coloured(reconstructed, 16), "t", path=tmp_path / "a.png"
     )
     picture = read(tmp_path / "a.png")
     corners = corners_of(picture, colours[:40])
@@ -100,7 +103,9 @@ def test_every_reconstruction_is_right_under_its_original(tmp_path):
 def test_interpolations_run_to_the_right_between_their_originals(tmp_path):
     colours = distinct(40)
     cells = coloured(colours, 8).reshape(4, 10, 8, 8, 3)
-    images.save_interpolation(tmp_path / "a.png", cells[:, 1:9], "t", originals=cells[:, [0, 9]])
+    images.draw_interpolation(
+        cells[:, 1:9], "t", originals=cells[:, [0, 9]], path=tmp_path / "a.png"
+    )
     picture = read(tmp_path / "a.png")
     corners = corners_of(picture, colours)
     assert corners == sorted(corners)
@@ -108,14 +113,14 @@ def test_interpolations_run_to_the_right_between_their_originals(tmp_path):
     # The originals stand apart from the steps, which touch but for a hair.
     assert min(columns[0], columns[-1]) > max(columns[1:-1]) + 8
 
-    images.save_interpolation(tmp_path / "b.png", cells[:, 1:9], "t")
+    images.draw_interpolation(cells[:, 1:9], "t", path=tmp_path / "b.png")
     assert count_of(read(tmp_path / "b.png"), colours[1]) == 96**2
     assert count_of(read(tmp_path / "b.png"), colours[0]) == 0
 
 
 def test_a_long_title_makes_room_for_itself(tmp_path):
     for name, title in (("short", "t"), ("long", "many words " * 20)):
-        images.save_generations(tmp_path / name, {"s": np.zeros((20, 8, 8, 1))}, title)
+        images.draw_generations({"s": np.zeros((20, 8, 8, 1))}, title, path=tmp_path / name)
     short, long = read(tmp_path / "short"), read(tmp_path / "long")
     assert short.shape[1] == long.shape[1]
     assert long.shape[0] > short.shape[0] + 50
@@ -134,11 +139,11 @@ def test_a_long_title_makes_room_for_itself(tmp_path):
 )
 def test_images_that_cannot_be_drawn_are_refused(tmp_path, bad, message):
     with pytest.raises(ValueError, match=message):
-        images.save_generations(tmp_path / "a.png", {"s": bad}, "t")
+        images.draw_generations({"s": bad}, "t", path=tmp_path / "a.png")
     with pytest.raises(ValueError, match=message):
-        images.save_reconstruction(tmp_path / "a.png", bad, bad, "t")
+        images.draw_reconstruction(bad, bad, "t", path=tmp_path / "a.png")
     with pytest.raises(ValueError):
-        images.save_interpolation(tmp_path / "a.png", bad[:, None], "t")
+        images.draw_interpolation(bad[:, None], "t", path=tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 
@@ -153,7 +158,7 @@ def blobs(count, dim, num_groups=3):
 def test_true_and_generated_clouds_are_drawn_side_by_side_in_their_colours(tmp_path, dim):
     x, groups = blobs(300, dim)
     only = groups == 2
-    vectors.save_generation(tmp_path / "a.png", x, groups, x[only], groups[only], "t")
+    vectors.draw_generation(x, groups, x[only], groups[only], "t", path=tmp_path / "a.png")
     picture = read(tmp_path / "a.png").astype(int)
     # Three or more dimensions: true above generated; otherwise left and right.
     axis = 0 if dim >= 3 else 1
@@ -168,7 +173,7 @@ def test_true_and_generated_clouds_are_drawn_side_by_side_in_their_colours(tmp_p
 
 def test_both_sides_are_drawn_alike(tmp_path):
     x, groups = blobs(300, 2)
-    vectors.save_generation(tmp_path / "a.png", x, groups, x, groups, "t")
+    vectors.draw_generation(x, groups, x, groups, "t", path=tmp_path / "a.png")
     picture = read(tmp_path / "a.png")[200:600]  # between the captions and the legend
     # The same points within the same limits: the right half repeats the left one.
     half = picture.shape[1] // 2
@@ -208,7 +213,7 @@ def test_reconstructions_lie_on_the_diagonal_when_they_are_exact(tmp_path):
     x, groups = blobs(500, 1)
     pixels = {}
     for name, reconstruction in (("exact", x), ("lost", np.full_like(x, x.mean()))):
-        vectors.save_reconstruction(tmp_path / name, x, reconstruction, groups, "t")
+        vectors.draw_reconstruction(x, reconstruction, groups, "t", path=tmp_path / name)
         picture = read(tmp_path / name).astype(int)[: int(0.85 * 720)]
         colour = 255 * np.array(to_rgb(style.COLOURS[0]))
         rows, _ = np.nonzero(np.abs(picture - colour).max(-1) < 20)
@@ -226,7 +231,7 @@ def test_every_way_has_a_colour_of_its_own_over_grey_data(tmp_path, dim):
     ends = np.stack([x[:3], x[3:6][::-1]], axis=1)
     ways = ends[:, :1] * (1 - fraction) + ends[:, 1:] * fraction
     for name, paths in (("moving", ways), ("still", np.repeat(ways[:, :1], 9, axis=1))):
-        vectors.save_interpolation(tmp_path / name, paths, x, "t")
+        vectors.draw_interpolation(paths, x, "t", path=tmp_path / name)
     for colour in vectors._WAY_COLOURS[:3]:
         wanted = np.round(255 * np.array(to_rgb(colour))).astype(np.uint8)
         moving, still = (count_of(read(tmp_path / name), wanted) for name in ("moving", "still"))
@@ -237,7 +242,7 @@ def test_every_way_has_a_colour_of_its_own_over_grey_data(tmp_path, dim):
 def test_an_interpolation_of_one_dimension_climbs_with_its_fraction(tmp_path):
     x, _ = blobs(300, 1)
     way = np.linspace(0, 40, 9)[None, :, None]
-    vectors.save_interpolation(tmp_path / "a.png", way, x, "t")
+    vectors.draw_interpolation(way, x, "t", path=tmp_path / "a.png")
     picture = read(tmp_path / "a.png")[100:-200]
     colour = np.round(255 * np.array(to_rgb(vectors._WAY_COLOURS[0]))).astype(np.uint8)
     rows, columns = np.nonzero((picture == colour).all(-1))
@@ -249,7 +254,7 @@ def test_fifty_components_differ_in_colour_or_marker_and_more_are_refused(tmp_pa
     assert len({(handle.get_color(), handle.get_marker()) for handle in handles}) == 50
     x = rng().normal(size=(51, 2))
     with pytest.raises(ValueError, match="from 0 to 49: received int64 from 0 to 50"):
-        vectors.save_generation(tmp_path / "a.png", x, np.arange(51), x, np.arange(51), "t")
+        vectors.draw_generation(x, np.arange(51), x, np.arange(51), "t", path=tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -266,32 +271,44 @@ def test_vectors_that_cannot_be_drawn_are_refused(tmp_path, x, component, messag
     good = np.zeros((3, 2)), np.zeros(3, int)
     path = tmp_path / "a.png"
     with pytest.raises(ValueError, match=message):
-        vectors.save_generation(path, *good, x, component, "t")
+        vectors.draw_generation(*good, x, component, "t", path=path)
     with pytest.raises(ValueError, match=message):
-        vectors.save_reconstruction(path, x, x, component, "t")
+        vectors.draw_reconstruction(x, x, component, "t", path=path)
     assert not path.exists()
 
 
 def test_vectors_of_different_widths_and_broken_paths_are_refused(tmp_path):
     x, groups = blobs(9, 2)
-    path = tmp_path / "a.png"
     with pytest.raises(ValueError, match="same dimensions"):
-        vectors.save_generation(path, x, groups, x[:, :1], groups, "t")
+        vectors.draw_generation(x, groups, x[:, :1], groups, "t")
     with pytest.raises(ValueError, match="same dimensions"):
-        vectors.save_reconstruction(path, x, x[:, :1], groups, "t")
+        vectors.draw_reconstruction(x, x[:, :1], groups, "t")
     with pytest.raises(ValueError, match="same dimensions"):
-        vectors.save_interpolation(path, np.zeros((1, 2, 3)), x, "t")
+        vectors.draw_interpolation(np.zeros((1, 2, 3)), x, "t")
     with pytest.raises(ValueError, match="background_x must be finite"):
-        vectors.save_interpolation(path, np.zeros((1, 2, 2)), np.full((9, 2), np.nan), "t")
+        vectors.draw_interpolation(np.zeros((1, 2, 2)), np.full((9, 2), np.nan), "t")
     with pytest.raises(ValueError, match="paths must be finite"):
-        vectors.save_interpolation(path, np.full((1, 2, 2), np.nan), x, "t")
+        vectors.draw_interpolation(np.full((1, 2, 2), np.nan), x, "t")
+
+
+def test_a_figure_is_returned_and_written_on_request_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, groups = blobs(20, 2)
+    figure = vectors.draw_generation(x, groups, x, groups, "t")
+    rows = np.zeros((2, 3, 8, 8, 1), np.float32)
+    traversals.draw_traversals(rows, "ab", [-1, 0, 1], "t")
+    assert isinstance(figure, Figure)
+    assert not [*tmp_path.iterdir()]
+    vectors.draw_generation(x, groups, x, groups, "t", path="a.png")
+    figure.savefig("b.png", metadata={"Software": None})
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 
 
 def test_tsne_keeps_separated_groups_separated_and_repeats_itself(tmp_path):
     x, groups = blobs(150, 5)
-    first = latent.save_tsne(tmp_path / "a.png", x, groups, "group", "t", seed=3)
-    again = latent.save_tsne(tmp_path / "b.png", x, groups, "group", "t", seed=3)
-    np.testing.assert_array_equal(first, again)
+    latent.draw_tsne(x, groups, "group", "t", seed=3, path=tmp_path / "a.png")
+    latent.draw_tsne(x, groups, "group", "t", seed=3, path=tmp_path / "b.png")
+    first = latent.coordinates(x, 3)[0]
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     nearest = KNeighborsClassifier(5).fit(first[:100], groups[:100])
     assert nearest.score(first[100:], groups[100:]) == 1
@@ -300,28 +317,27 @@ def test_tsne_keeps_separated_groups_separated_and_repeats_itself(tmp_path):
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_tsne_bears_latents_of_any_scale(tmp_path, scale):
     x, groups = blobs(60, 3)
-    points = latent.save_tsne(tmp_path / "a.png", scale * x, groups, "group", "t", seed=0)
+    points = latent.coordinates(scale * x, 0)[0]
     assert KNeighborsClassifier(3).fit(points, groups).score(points, groups) == 1
 
 
 def test_a_collapsed_posterior_still_gets_its_map(tmp_path):
-    points = latent.save_tsne(
-        tmp_path / "a.png", np.ones((40, 4)), np.arange(40) % 2, "g", "t", seed=0
-    )
-    assert np.isfinite(points).all()
+    latent.draw_tsne(np.ones((40, 4)), np.arange(40) % 2, "g", "t", seed=0)
+    assert np.isfinite(latent.coordinates(np.ones((40, 4)), 0)[0]).all()
 
 
 def test_one_latent_dimension_is_drawn_as_it_is(tmp_path):
     x, groups = blobs(40, 1)
-    points = latent.save_tsne(tmp_path / "a.png", x, groups, "group", "t", seed=0)
-    np.testing.assert_array_equal(points[:, 0], x[:, 0])
+    drawn = latent.draw_tsne(x, groups, "group", "t", seed=0).axes[0].collections
+    places = np.concatenate([part.get_offsets()[:, 0] for part in drawn])
+    np.testing.assert_array_equal(np.sort(places), np.sort(x[:, 0]))
 
 
 def test_of_many_rows_the_same_2000_are_drawn_in_their_order(tmp_path):
     x = rng().normal(size=(4000, 1))
     rows = latent.shown_rows(4000, 7)
-    points = latent.save_tsne(tmp_path / "a.png", x, x[:, 0], "value", "t", seed=7)
-    np.testing.assert_array_equal(points[:, 0], x[rows, 0])
+    drawn = latent.draw_tsne(x, x[:, 0], "value", "t", seed=7).axes[0].collections[0]
+    np.testing.assert_array_equal(np.sort(drawn.get_offsets()[:, 0]), np.sort(x[rows, 0]))
     assert len(np.unique(rows)) == 2000
     assert (np.diff(rows) > 0).all()
     assert (rows != latent.shown_rows(4000, 8)).any()
@@ -331,7 +347,9 @@ def test_of_many_rows_the_same_2000_are_drawn_in_their_order(tmp_path):
 def test_the_rarer_of_two_values_is_drawn_on_top(tmp_path, rare):
     # All on one line, so dense that either value alone would cover it.
     labels = np.arange(2000) % 5 < 3
-    latent.save_tsne(tmp_path / "a.png", np.zeros((2000, 1)), labels != rare, "flag", "t", seed=0)
+    latent.draw_tsne(
+        np.zeros((2000, 1)), labels != rare, "flag", "t", seed=0, path=tmp_path / "a.png"
+    )
     picture = read(tmp_path / "a.png").astype(int)[150 : int(0.88 * 1110)]
     seen = {
         value: (np.abs(picture - 255 * np.array(to_rgb(style.COLOURS[index]))).max(-1) < 30).sum()
@@ -342,9 +360,9 @@ def test_the_rarer_of_two_values_is_drawn_on_top(tmp_path, rare):
 
 def test_numbers_get_a_colour_bar_and_classes_a_legend(tmp_path):
     x = np.linspace(0, 1, 60)[:, None]
-    latent.save_tsne(tmp_path / "floats", x, x[:, 0], "value", "t", seed=0)
-    latent.save_tsne(tmp_path / "many", x, np.arange(60), "value", "t", seed=0)
-    latent.save_tsne(tmp_path / "few", x, np.arange(60) % 7, "value", "t", seed=0)
+    latent.draw_tsne(x, x[:, 0], "value", "t", seed=0, path=tmp_path / "floats")
+    latent.draw_tsne(x, np.arange(60), "value", "t", seed=0, path=tmp_path / "many")
+    latent.draw_tsne(x, np.arange(60) % 7, "value", "t", seed=0, path=tmp_path / "few")
     # The yellow end of the colour bar is a block of the map's last colour.
     yellow = np.array([253, 231, 37])
     ends = {name: count_of(read(tmp_path / name), yellow) for name in ("floats", "many", "few")}
@@ -359,10 +377,10 @@ def legend_of(figure):
 
 def test_classes_have_their_names_and_the_perplexity_few_digits(monkeypatch):
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
     x, groups = blobs(14, 2)
     names = ["cost $x^{$", "_b", "a name that goes on and on and on"]
-    latent.save_tsne("", x, groups, "kind", "of $5 or $6", seed=0, class_names=names)
+    latent.draw_tsne(x, groups, "kind", "of $5 or $6", seed=0, class_names=names, path="")
     title, axes = kept[0]._suptitle.get_text(), kept[0].axes[0]
     assert title == r"of \$5 or \$6"
     assert "perplexity 4.3:" in axes.get_title(loc="left")
@@ -370,15 +388,15 @@ def test_classes_have_their_names_and_the_perplexity_few_digits(monkeypatch):
     assert legend_of(kept[0]) == shown
     assert {text.get_text() for text in axes.texts} == set(shown)
     with pytest.raises(ValueError, match="below 2, the number of class names: received 0 to 2"):
-        latent.save_tsne("", x, groups, "kind", "t", seed=0, class_names=names[:2])
+        latent.draw_tsne(x, groups, "kind", "t", seed=0, class_names=names[:2], path="")
 
 
 def test_the_points_of_rare_classes_are_drawn_last(monkeypatch):
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
     groups = np.array([1, 0, 0, 0, 1, 2, 0])
     x = np.arange(7.0)[:, None]
-    latent.save_tsne("", x, groups, "kind", "t", seed=0)
+    latent.draw_tsne(x, groups, "kind", "t", seed=0, path="")
     drawn = kept[0].axes[0].collections[0].get_offsets()[:, 0]
     np.testing.assert_array_equal(groups[drawn.astype(int)], [0, 0, 0, 0, 1, 1, 2])
 
@@ -388,14 +406,12 @@ def drawn_in(axes):
 
 
 @pytest.mark.parametrize("labels", ["groups", "flags", "numbers"])
-def test_beside_the_map_are_the_principal_axes_in_the_same_colours(monkeypatch, labels):
-    kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+def test_beside_the_map_are_the_principal_axes_in_the_same_colours(labels):
     spread = np.array([0.1, 5.0, 0.2, 3.0])
     x = 100 + spread * rng().normal(size=(80, 4))
     label = {"groups": np.arange(80) % 3, "flags": x[:, 0] > 100, "numbers": x[:, 1]}[labels]
-    points = latent.save_tsne("", x, label, "kind", "t", seed=0)
-    left, right = kept[0].axes[:2]
+    points = latent.coordinates(x, 0)[0]
+    left, right = latent.draw_tsne(x, label, "kind", "t", seed=0).axes[:2]
     colours = [
         np.concatenate([part.get_facecolors() for part in axes.collections])
         for axes in (left, right)
@@ -415,25 +431,25 @@ def test_beside_the_map_are_the_principal_axes_in_the_same_colours(monkeypatch, 
     shares = np.linalg.eigvalsh(np.cov(x.T))[:1:-1] / np.trace(np.cov(x.T))
     assert right.get_xlabel() == f"principal axis 1 ({shares[0]:.0%})"
     assert right.get_ylabel() == f"principal axis 2 ({shares[1]:.0%})"
-    assert len(kept[0].legends) == (labels != "numbers")
+    assert len(left.figure.legends) == (labels != "numbers")
 
 
 def test_principal_axes_point_the_way_of_their_largest_part(monkeypatch):
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
-    monkeypatch.setattr(latent, "_coordinates", lambda latents, _: (latents[:, :2], ""))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(latent, "coordinates", lambda latents, _: (latents[:, :2], ""))
     for seed in range(8):
         x = np.array([1.0, 9.0, 4.0]) * rng(seed).normal(size=(50, 3))
-        latent.save_tsne("", x, np.zeros(50), "", "t", seed=0)
+        latent.draw_tsne(x, np.zeros(50), "", "t", seed=0, path="")
         for axis, dim in enumerate((1, 2)):
             assert np.corrcoef(drawn_in(kept[-1].axes[1])[:, axis], x[:, dim])[0, 1] > 0.9
 
 
 def test_two_latent_dimensions_are_shown_as_they_are_beside_their_map(monkeypatch):
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
     x, _ = blobs(30, 2)
-    latent.save_tsne("", x, np.zeros(30, int), "", "t", seed=0)
+    latent.draw_tsne(x, np.zeros(30, int), "", "t", seed=0, path="")
     left, right = kept[0].axes
     np.testing.assert_array_equal(drawn_in(right), x)
     assert "t-SNE" in left.get_title(loc="left")
@@ -442,8 +458,8 @@ def test_two_latent_dimensions_are_shown_as_they_are_beside_their_map(monkeypatc
 
 def test_labels_without_a_name_say_nothing(monkeypatch):
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
-    latent.save_tsne("", np.arange(9.0)[:, None], np.arange(9), "", "t", seed=0)
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
+    latent.draw_tsne(np.arange(9.0)[:, None], np.arange(9), "", "t", seed=0, path="")
     assert kept[0].legends == []
     assert len(kept[0].axes[0].collections[0].get_facecolors()) == 9
     assert len(np.unique(kept[0].axes[0].collections[0].get_facecolors(), axis=0)) == 1
@@ -451,10 +467,10 @@ def test_labels_without_a_name_say_nothing(monkeypatch):
 
 def test_one_component_alone_needs_no_legend(monkeypatch):
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
     x, groups = blobs(30, 2)
     for own in (groups, 0 * groups):
-        vectors.save_generation("", x, own, x, own, "t")
+        vectors.draw_generation(x, own, x, own, "t", path="")
     assert legend_of(kept[0]) == ["0", "1", "2"]
     assert kept[1].legends == []
 
@@ -462,11 +478,11 @@ def test_one_component_alone_needs_no_legend(monkeypatch):
 def test_latents_that_cannot_be_drawn_are_refused(tmp_path):
     path = tmp_path / "a.png"
     with pytest.raises(ValueError, match="latents must be finite: 1 of 12"):
-        latent.save_tsne(
-            path, np.array([[0, 0]] * 5 + [[0, np.nan]]), np.zeros(6), "g", "t", seed=0
+        latent.draw_tsne(
+            np.array([[0, 0]] * 5 + [[0, np.nan]]), np.zeros(6), "g", "t", seed=0, path=path
         )
     with pytest.raises(ValueError, match="labels must be finite"):
-        latent.save_tsne(path, np.zeros((5, 2)), np.full(5, np.nan), "g", "t", seed=0)
+        latent.draw_tsne(np.zeros((5, 2)), np.full(5, np.nan), "g", "t", seed=0)
     with pytest.raises(ValueError, match=r"\(4, 2\) and labels \(4,\)"):
-        latent.save_tsne(path, np.zeros((4, 2)), np.zeros(4), "g", "t", seed=0)
+        latent.draw_tsne(np.zeros((4, 2)), np.zeros(4), "g", "t", seed=0)
     assert not path.exists()

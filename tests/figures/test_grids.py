@@ -38,7 +38,7 @@ def boxes(path, colours):
 def figures(monkeypatch):
     """The figures that would have been written."""
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
     return kept
 
 
@@ -72,10 +72,10 @@ def require_legible(figure):
 def test_two_sources_stand_side_by_side_each_under_its_name(tmp_path, figures, monkeypatch):
     colours = distinct(2, 20)
     made = dict(zip(("from the prior", "through the flow sampler"), flat(colours, 64), strict=True))
-    images.save_generations("", made, "t")
+    images.draw_generations(made, "t", path="")
     require_legible(figures[0])
     monkeypatch.undo()
-    images.save_generations(tmp_path / "a.png", made, "t")
+    images.draw_generations(made, "t", path=tmp_path / "a.png")
     place = boxes(tmp_path / "a.png", colours).reshape(2, 4, 5, 4)
     assert (place[..., 2:] == 128).all()
     for block in place:
@@ -90,15 +90,15 @@ def test_two_sources_stand_side_by_side_each_under_its_name(tmp_path, figures, m
 def test_sources_of_different_number_are_filled_up_and_of_different_size_refused(tmp_path):
     colours = distinct(8)
     made = flat(colours)
-    images.save_generations(tmp_path / "a.png", {"a": made[:7], "b": made[7:]}, "t")
+    images.draw_generations({"a": made[:7], "b": made[7:]}, "t", path=tmp_path / "a.png")
     place = boxes(tmp_path / "a.png", colours)
     assert place[7, 0] == place[0, 0]
     assert place[7, 1] > place[:5, 1].max()
     with pytest.raises(ValueError, match="must be of one size"):
-        images.save_generations(tmp_path / "b", {"a": made, "b": flat(colours, 8)}, "t")
+        images.draw_generations({"a": made, "b": flat(colours, 8)}, "t", path=tmp_path / "b")
     for wrong in ({}, dict.fromkeys("abc", made)):
         with pytest.raises(ValueError, match="one or 2 series"):
-            images.save_generations(tmp_path / "b", wrong, "t")
+            images.draw_generations(wrong, "t", path=tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
@@ -106,10 +106,10 @@ def test_neighbours_stand_beside_their_sample_over_their_distance(tmp_path, figu
     colours = distinct(4, 6)
     cells, distances = flat(colours), np.arange(1, 21).reshape(4, 5) / 7
     arguments = cells[:, 0], cells[:, 1:], distances, "t"
-    images.save_neighbours("", *arguments)
+    images.draw_neighbours(*arguments, path="")
     require_legible(figures[0])
     monkeypatch.undo()
-    images.save_neighbours(tmp_path / "a.png", *arguments)
+    images.draw_neighbours(*arguments, path=tmp_path / "a.png")
     place = boxes(tmp_path / "a.png", colours)
     assert (np.ptp(place[..., 0], axis=1) == 0).all()
     gaps = np.diff(place[..., 1], axis=1) - 128
@@ -128,10 +128,10 @@ def test_the_worst_come_first_with_their_scores(tmp_path, figures, monkeypatch):
     colours = distinct(2, 25)
     scores = np.random.default_rng(0).permutation(25) + 0.25
     arguments = *flat(colours), scores, "t"
-    images.save_worst("", *arguments)
+    images.draw_worst(*arguments, path="")
     require_legible(figures[0])
     monkeypatch.undo()
-    images.save_worst(tmp_path / "a.png", *arguments)
+    images.draw_worst(*arguments, path=tmp_path / "a.png")
     order = np.argsort(scores)
     place = boxes(tmp_path / "a.png", colours[:, order[:20]])
     reading = place[0, :, 0] * 10_000 + place[0, :, 1]
@@ -163,7 +163,7 @@ def test_traversals_are_rows_and_frames_that_run_to_and_fro(tmp_path, figures):
     colours = distinct(3, 5)
     paths = tmp_path / "a.png", tmp_path / "a.gif"
     labels, values = ["z7  4.1 nats", "z0  2.0 nats", "z12  0.1 nats"], np.linspace(-2, 2, 5)
-    traversals.save_traversals("", paths[1], flat(colours), labels, values, "t")
+    traversals.draw_traversals(flat(colours), labels, values, "t", path="", gif_path=paths[1])
     require_legible(figures[0])
     heads = [f"{MINUS}2{SIGMA}", f"{MINUS}1{SIGMA}", "0", f"+1{SIGMA}", f"+2{SIGMA}"]
     assert {*labels, *heads} <= set(texts(figures[0]))
@@ -178,8 +178,8 @@ def test_traversals_are_rows_and_frames_that_run_to_and_fro(tmp_path, figures):
 
 def test_every_step_of_a_traversal_is_in_its_column(tmp_path):
     colours = distinct(3, 5)
-    traversals.save_traversals(
-        tmp_path / "a.png", tmp_path / "a.gif", flat(colours), "abc", range(5), "t"
+    traversals.draw_traversals(
+        flat(colours), "abc", range(5), "t", path=tmp_path / "a.png", gif_path=tmp_path / "a.gif"
     )
     place = boxes(tmp_path / "a.png", colours)
     assert (np.diff(place[..., 0], axis=0) == 96 + grids.GAP).all()
@@ -189,7 +189,9 @@ def test_every_step_of_a_traversal_is_in_its_column(tmp_path):
 def test_moving_images_of_any_size_stay_small_and_keep_their_colours(tmp_path):
     board = (np.indices((300, 300)).sum(0) // 150 % 2).astype(np.float32)
     rows = np.stack([board, 1 - board])[None, ..., None]
-    traversals.save_traversals(tmp_path / "a.png", tmp_path / "a.gif", rows, ["z"], [-1, 1], "t")
+    traversals.draw_traversals(
+        rows, ["z"], [-1, 1], "t", path=tmp_path / "a.png", gif_path=tmp_path / "a.gif"
+    )
     first, second = frames_of(tmp_path / "a.gif")[0]
     assert max(first.shape) < 600
     changed = (first != second).any(-1)
@@ -203,7 +205,7 @@ def test_attributes_are_blocks_beside_their_originals(tmp_path, figures, monkeyp
     cells = flat(colours)
     names = ["Smiling", "Smiling", "Smiling", "5_o_Clock_Shadow", "5_o_Clock_Shadow"]
     arguments = cells[:, 1:], "t", names, [-1.5, 0, 1.5], cells[:, 0]
-    traversals.save_attributes("", *arguments)
+    traversals.draw_attributes(*arguments, path="")
     require_legible(figures[0])
     written = texts(figures[0])
     assert set(written) == {
@@ -211,7 +213,7 @@ def test_attributes_are_blocks_beside_their_originals(tmp_path, figures, monkeyp
     }  # fmt: skip
     assert len(figures[0].texts) == len(written)
     monkeypatch.undo()
-    traversals.save_attributes(tmp_path / "a.png", *arguments)
+    traversals.draw_attributes(*arguments, path=tmp_path / "a.png")
     place = boxes(tmp_path / "a.png", colours)
     assert (np.diff(place[..., 1], axis=1) - 96 == [grids.WIDE, 2, 2]).all()
     down = np.diff(place[:, 0, 0]) - 96
@@ -223,7 +225,7 @@ def test_attributes_are_blocks_beside_their_originals(tmp_path, figures, monkeyp
 @pytest.mark.parametrize("size", [8, 64, 200])
 def test_type_grows_with_images_that_are_larger_than_their_cell(figures, size):
     cells = np.zeros((2, 7, size, size, 1))
-    traversals.save_attributes("", cells[:, 1:], "t", ["Male", "Bald"], range(6), cells[:, 0])
+    traversals.draw_attributes(cells[:, 1:], "t", ["Male", "Bald"], range(6), cells[:, 0], path="")
     require_legible(figures[0])
     cell = size * max(1, round(96 / size))
     size_of = {text.get_text(): text.get_fontsize() for text in figures[0].texts}
@@ -233,13 +235,17 @@ def test_type_grows_with_images_that_are_larger_than_their_cell(figures, size):
 def test_long_words_make_room_for_themselves(figures, tmp_path):
     cells = np.zeros((2, 3, 8, 8, 1))
     names = ["a $very long name$ that goes on and on", "b"]
-    traversals.save_attributes("", cells[:, 1:], "many words " * 20, names, [1, 2], cells[:, 0])
+    traversals.draw_attributes(
+        cells[:, 1:], "many words " * 20, names, [1, 2], cells[:, 0], path=""
+    )
     require_legible(figures[0])
     near = np.zeros((2, 5, 8, 8, 1))
-    images.save_neighbours("", cells[:, 0], near, np.full((2, 5), 1.23e-300), "many words " * 20)
+    images.draw_neighbours(
+        cells[:, 0], near, np.full((2, 5), 1.23e-300), "many words " * 20, path=""
+    )
     require_legible(figures[1])
     monkey = np.zeros((1, 2, 8, 8, 1))
-    traversals.save_traversals("", tmp_path / "a", monkey, ["z" * 60], [0, 1], "t")
+    traversals.draw_traversals(monkey, ["z" * 60], [0, 1], "t", path="", gif_path=tmp_path / "a")
     require_legible(figures[2])
 
 
@@ -248,12 +254,14 @@ def test_equal_input_gives_equal_bytes(tmp_path):
     for name in "ab":
         place = tmp_path / name
         place.mkdir()
-        images.save_generations(place / "generation", {"a": cells[0], "b": cells[1]}, "t")
-        images.save_neighbours(place / "near", cells[:, 0], cells[:, 1:], np.ones((4, 5)), "t")
-        images.save_worst(place / "worst", cells[0], cells[1], np.ones(6), "t")
-        traversals.save_traversals(place / "png", place / "gif", cells, "abcd", range(6), "t")
-        traversals.save_attributes(
-            place / "attributes", cells[:, 1:], "t", "abcd", range(5), cells[:, 0]
+        images.draw_generations({"a": cells[0], "b": cells[1]}, "t", path=place / "generation")
+        images.draw_neighbours(cells[:, 0], cells[:, 1:], np.ones((4, 5)), "t", path=place / "near")
+        images.draw_worst(cells[0], cells[1], np.ones(6), "t", path=place / "worst")
+        traversals.draw_traversals(
+            cells, "abcd", range(6), "t", path=place / "png", gif_path=place / "gif"
+        )
+        traversals.draw_attributes(
+            cells[:, 1:], "t", "abcd", range(5), cells[:, 0], path=place / "attributes"
         )
     written = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(written) == 6
@@ -267,34 +275,34 @@ CELLS, SCORES = np.zeros((2, 5, 8, 8, 1)), np.ones((2, 5))
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda path: images.save_neighbours(path, CELLS[:, 0], CELLS[:, 1:], SCORES, ""),
+        (lambda path: images.draw_neighbours(CELLS[:, 0], CELLS[:, 1:], SCORES, ""),
          r"have neighbours \(2, 5, 8, 8, 1\)"),
-        (lambda path: images.save_neighbours(path, CELLS[:, 0], CELLS, np.ones(2), ""),
+        (lambda path: images.draw_neighbours(CELLS[:, 0], CELLS, np.ones(2), ""),
          r"received \(2, 5, 8, 8, 1\) and \(2,\)"),
-        (lambda path: images.save_neighbours(path, CELLS[:, 0], CELLS, np.full((2, 5), np.inf), ""),
+        (lambda path: images.draw_neighbours(CELLS[:, 0], CELLS, np.full((2, 5), np.inf), ""),
          "distances must be finite: 10 of 10"),
-        (lambda path: images.save_neighbours(path, CELLS[:, 0], CELLS + np.nan, SCORES, ""),
+        (lambda path: images.draw_neighbours(CELLS[:, 0], CELLS + np.nan, SCORES, ""),
          "neighbours must be finite"),
-        (lambda path: images.save_worst(path, CELLS[0], CELLS[0], np.ones(4), ""),
+        (lambda path: images.draw_worst(CELLS[0], CELLS[0], np.ones(4), ""),
          r"one for each of 5 images: received \(4,\)"),
-        (lambda path: images.save_worst(path, CELLS[0], CELLS[0, 1:], np.ones(5), ""),
+        (lambda path: images.draw_worst(CELLS[0], CELLS[0, 1:], np.ones(5), ""),
          "shapes must be equal"),
-        (lambda path: images.save_worst(path, CELLS[0], CELLS[0], np.full(5, np.nan), ""),
+        (lambda path: images.draw_worst(CELLS[0], CELLS[0], np.full(5, np.nan), ""),
          "scores_db must be finite: 5 of 5"),
-        (lambda path: traversals.save_traversals(path, path, CELLS, "a", range(5), ""),
+        (lambda path: traversals.draw_traversals(CELLS, "a", range(5), ""),
          "2 rows have a label each"),
-        (lambda path: traversals.save_traversals(path, path, CELLS, "ab", range(4), ""),
+        (lambda path: traversals.draw_traversals(CELLS, "ab", range(4), ""),
          "values must be 5 rising numbers"),
-        (lambda path: traversals.save_traversals(path, path, CELLS, "ab", [0, 1, 1, 2, 3], ""),
+        (lambda path: traversals.draw_traversals(CELLS, "ab", [0, 1, 1, 2, 3], ""),
          "values must be 5 rising numbers"),
-        (lambda path: traversals.save_traversals(path, path, CELLS[0], "ab", range(5), ""),
+        (lambda path: traversals.draw_traversals(CELLS[0], "ab", range(5), ""),
          r"received \(5, 8, 8, 1\)"),
-        (lambda path: traversals.save_attributes(path, CELLS, "", "a", range(5), CELLS[:, 0]),
+        (lambda path: traversals.draw_attributes(CELLS, "", "a", range(5), CELLS[:, 0]),
          "have a name and an original each"),
-        (lambda path: traversals.save_attributes(path, CELLS, "", "ab", range(5), CELLS[:1, 0]),
+        (lambda path: traversals.draw_attributes(CELLS, "", "ab", range(5), CELLS[:1, 0]),
          r"and \(1, 8, 8, 1\)"),
-        (lambda path: traversals.save_attributes(
-            path, CELLS, "", "ab", [np.nan] * 5, CELLS[:, 0]),
+        (lambda path: traversals.draw_attributes(
+            CELLS, "", "ab", [np.nan] * 5, CELLS[:, 0]),
          "strengths must be finite"),
     ],
 )  # fmt: skip
@@ -307,14 +315,14 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, draw, message):
 def test_a_condition_is_a_row_with_its_name(tmp_path, figures, monkeypatch):
     colours = distinct(3, 4)
     names = ["none", "Wearing_Hat", "class=3"]
-    conditions.save_conditions("", flat(colours), names, "t")
+    conditions.draw_conditions(flat(colours), names, "t", path="")
     require_legible(figures[0])
     written = texts(figures[0])
     assert set(written) == {"t", "none", "Wearing Hat", "class=3"}
     monkeypatch.undo()
-    conditions.save_conditions(tmp_path / "a.png", flat(colours), names, "t")
+    conditions.draw_conditions(flat(colours), names, "t", path=tmp_path / "a.png")
     place = boxes(tmp_path / "a.png", colours)
     middle = figures[0].bbox.height - written["Wearing Hat"][[1, 3]].mean()
     assert abs(middle - (place[1, 0, 0] + 48)) < 2
     with pytest.raises(ValueError, match="3 rows have a name each"):
-        conditions.save_conditions(tmp_path / "b.png", flat(colours), names[:2], "t")
+        conditions.draw_conditions(flat(colours), names[:2], "t", path=tmp_path / "b.png")

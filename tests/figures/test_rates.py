@@ -11,7 +11,7 @@ from kvae.figures import rates, style
 def figures(monkeypatch):
     """The figures that would have been written."""
     kept = []
-    monkeypatch.setattr(style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(style, "finished", lambda figure, _: kept.append(figure))
     return kept
 
 
@@ -35,7 +35,7 @@ def legend_of(figure):
 
 def test_bars_fall_and_active_ones_have_the_colour(figures):
     values, active = np.array([0.1, 3.0, 0.0, 2.0]), np.array([False, True, False, True])
-    rates.save_rates("", values, active, "t", "rate, nats")
+    rates.draw_rates(values, active, "t", "rate, nats", path="")
     axes = figures[0].axes[0]
     bars, strip = axes.containers
     assert [bar.get_height() for bar in bars] == [3.0, 2.0, 0.1, 0.0]
@@ -54,14 +54,14 @@ def test_bars_fall_and_active_ones_have_the_colour(figures):
 def test_any_number_of_dimensions_is_drawn_the_same_each_time(tmp_path, count):
     values = np.random.default_rng(0).exponential(size=count)
     for name in "ab":
-        rates.save_rates(tmp_path / name, values, values > 0.5, "t", "share")
+        rates.draw_rates(values, values > 0.5, "t", "share", path=tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 40, 512])
 def test_no_number_of_dimensions_pushes_text_out(figures, count):
     values = np.linspace(1000, 1e-9, count)
-    rates.save_rates("", values, values > 500, "many words " * 20, "rate, $nats$")
+    rates.draw_rates(values, values > 500, "many words " * 20, "rate, $nats$", path="")
     require_inside(figures[0])
     labels = [label.get_window_extent() for label in figures[0].axes[0].get_xticklabels()]
     for left, right in itertools.pairwise(labels):
@@ -70,7 +70,7 @@ def test_no_number_of_dimensions_pushes_text_out(figures, count):
 
 def test_rates_that_are_all_zero_or_below_are_drawn(figures):
     for values in (np.zeros(3), np.array([-0.1, -0.2, -0.3])):
-        rates.save_rates("", values, np.zeros(3, bool), "t", "u")
+        rates.draw_rates(values, np.zeros(3, bool), "t", "u", path="")
         low, high = figures[-1].axes[0].get_ylim()
         assert low < values.min()
         assert high > 0
@@ -89,7 +89,7 @@ def test_rates_that_are_all_zero_or_below_are_drawn(figures):
 )
 def test_rates_that_cannot_be_drawn_are_refused(tmp_path, values, active, message):
     with pytest.raises(ValueError, match=message):
-        rates.save_rates(tmp_path / "a", values, active, "t", "u")
+        rates.draw_rates(values, active, "t", "u", path=tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
@@ -110,7 +110,7 @@ def way_of(axes):
 @pytest.mark.parametrize(("history", "panels"), [(HUGE, 2), (EVEN, 1), ({}, 1)])
 def test_lines_of_equal_elbo_are_where_rate_and_distortion_sum_to_it(figures, history, panels):
     point = [history[key][-1] for key in history] or (25.0, 61.0)
-    rates.save_rate_distortion("", {"test": point}, history, "t")
+    rates.draw_rate_distortion({"test": point}, history, "t", path="")
     assert len(figures[0].axes) == panels
     require_inside(figures[0])
     for axes in figures[0].axes:
@@ -131,7 +131,7 @@ def test_lines_of_equal_elbo_are_where_rate_and_distortion_sum_to_it(figures, hi
 
 def test_the_way_leads_to_the_point_and_the_end_gets_a_panel_of_its_own(figures):
     end = HUGE["val_rate"][-1], HUGE["val_distortion"][-1]
-    rates.save_rate_distortion("", {"test": end}, HUGE, "t")
+    rates.draw_rate_distortion({"test": end}, HUGE, "t", path="")
     every, last = figures[0].axes
     np.testing.assert_array_equal(way_of(every), np.stack(list(HUGE.values()), axis=1))
     for axes, first in ((every, 0), (last, 20)):
@@ -148,17 +148,17 @@ def test_the_way_leads_to_the_point_and_the_end_gets_a_panel_of_its_own(figures)
 
 def test_two_points_have_colours_of_their_own(figures):
     points = {"prior": (9.0, 20.0), "mixture sampler": (7.0, 20.0)}
-    rates.save_rate_distortion("", points, EVEN, "t")
+    rates.draw_rate_distortion(points, EVEN, "t", path="")
     for (name, point), colour in zip(points.items(), style.SERIES, strict=True):
         (drawn,) = (line for line in figures[0].axes[0].lines if line.get_color() == colour)
         assert (drawn.get_xdata()[0], drawn.get_ydata()[0]) == point, name
-    rates.save_rate_distortion("", {"test": (9.0, 20.0)}, {}, "t")
+    rates.draw_rate_distortion({"test": (9.0, 20.0)}, {}, "t", path="")
     assert legend_of(figures[1]) == ["test", "equal ELBO"]
 
 
 def test_equal_ways_give_equal_bytes(tmp_path):
     for name in "ab":
-        rates.save_rate_distortion(tmp_path / name, {"test": (65.0, -49_990.0)}, HUGE, "t")
+        rates.draw_rate_distortion({"test": (65.0, -49_990.0)}, HUGE, "t", path=tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -176,5 +176,5 @@ def test_equal_ways_give_equal_bytes(tmp_path):
 )
 def test_ways_that_cannot_be_drawn_are_refused(tmp_path, points, history, message):
     with pytest.raises(ValueError, match=message):
-        rates.save_rate_distortion(tmp_path / "a", points, history, "t")
+        rates.draw_rate_distortion(points, history, "t", path=tmp_path / "a")
     assert not (tmp_path / "a").exists()

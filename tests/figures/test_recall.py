@@ -4,7 +4,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from kvae.figures import recall, style
-from kvae.figures.recall import save_recall
+from kvae.figures.recall import draw_recall
 
 WEIGHTS = np.array([0.1, 0.6, 0.05, 0.25])
 ORDER = [1, 3, 0, 2]
@@ -19,12 +19,12 @@ CAPTURED = {
 def figures(monkeypatch):
     """The figures that would have been written."""
     kept = []
-    monkeypatch.setattr(recall.style, "write", lambda figure, _: kept.append(figure))
+    monkeypatch.setattr(recall.style, "finished", lambda figure, _: kept.append(figure))
     return kept
 
 
 def test_the_bars_are_the_shares_the_largest_weight_first(figures):
-    save_recall("", WEIGHTS, SHARES, CAPTURED, "t")
+    draw_recall(WEIGHTS, SHARES, CAPTURED, "t", path="")
     upper, lower = figures[0].axes
     for index, name in enumerate(SHARES):
         heights = [bar.get_height() for bar in upper.containers[index]]
@@ -37,7 +37,7 @@ def test_the_bars_are_the_shares_the_largest_weight_first(figures):
 
 
 def test_the_bands_are_twenty_percent_around_the_weights(figures):
-    save_recall("", WEIGHTS, {"prior": WEIGHTS}, {"prior": WEIGHTS > 0}, "t")
+    draw_recall(WEIGHTS, {"prior": WEIGHTS}, {"prior": WEIGHTS > 0}, "t", path="")
     upper, lower = figures[0].axes
     for axes, weights in ((upper, WEIGHTS[ORDER]), (lower, np.ones(4))):
         bars = set(axes.containers[0])
@@ -49,7 +49,7 @@ def test_the_bands_are_twenty_percent_around_the_weights(figures):
 
 
 def test_crosses_are_under_what_was_not_captured(figures):
-    save_recall("", WEIGHTS, SHARES, CAPTURED, "t")
+    draw_recall(WEIGHTS, SHARES, CAPTURED, "t", path="")
     upper, lower = figures[0].axes
     for index, name in enumerate(SHARES):
         middles = [bar.get_x() + bar.get_width() / 2 for bar in lower.containers[index]]
@@ -59,7 +59,7 @@ def test_crosses_are_under_what_was_not_captured(figures):
 
 
 def test_a_ratio_beyond_the_frame_is_written_there(figures):
-    save_recall("", WEIGHTS, SHARES, CAPTURED, "t")
+    draw_recall(WEIGHTS, SHARES, CAPTURED, "t", path="")
     assert [text.get_text() for text in figures[0].axes[1].texts] == ["5"]
 
 
@@ -68,7 +68,7 @@ def test_equal_input_gives_equal_bytes_for_any_number_of_components(tmp_path, co
     weights = np.random.default_rng(count).dirichlet(np.full(count, 4.0))
     for name in "ab":
         shares, captured = {"prior": weights}, {"prior": weights > 0}
-        save_recall(tmp_path / name, weights, shares, captured, "t")
+        draw_recall(weights, shares, captured, "t", path=tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -86,7 +86,7 @@ def test_equal_input_gives_equal_bytes_for_any_number_of_components(tmp_path, co
 def test_shares_that_cannot_be_drawn_are_refused(tmp_path, weights, share, captured, message):
     path = tmp_path / "a.png"
     with pytest.raises(ValueError, match=message):
-        save_recall(path, weights, {"prior": share}, {"prior": captured}, "t")
+        draw_recall(weights, {"prior": share}, {"prior": captured}, "t", path=path)
     with pytest.raises(ValueError, match="captured is of"):
-        save_recall(path, WEIGHTS, SHARES, {"prior": CAPTURED["prior"]}, "t")
+        draw_recall(WEIGHTS, SHARES, {"prior": CAPTURED["prior"]}, "t", path=path)
     assert not path.exists()

@@ -6,6 +6,7 @@ import tensorflow as tf
 from kvae_testing import COVER, make_vae, make_x, png
 from serving_testing import Session, keras_answers
 
+from kvae import scores
 from kvae.priors.mixture import Mixture
 from kvae.priors.second_stage import SecondStage
 from kvae.probability.noise import SeededNoise
@@ -159,7 +160,7 @@ def test_score_is_repeatable_and_its_parts_add_up(served, small_vae):
 
 
 def test_antithetic_draws_cancel_a_linear_term():
-    noise = signatures._Antithetic(tf.range(16), 3)
+    noise = scores.Antithetic(tf.range(16), 3)
     normal = noise.normal("posterior", 2).numpy().reshape(3, 16, 2)
     np.testing.assert_allclose(normal.sum(axis=1), 0.0, atol=1e-5)
     assert len(np.unique(np.abs(normal[0]))) == 16
@@ -181,15 +182,15 @@ def test_ppca_bounds_are_the_evidence(ppca, tmp_path):
 def test_draws_in_chunks_are_the_draws_at_once(small_vae, monkeypatch):
     monkeypatch.setattr(signatures, "NUM_DRAWS", 64)
     given = _inputs(small_vae)
-    at_once = signatures._Draws(small_vae)
-    monkeypatch.setattr(signatures, "_CHUNK_ELEMENTS", 40)  # 8 draws of the 5 outputs each
-    chunked = signatures._Draws(small_vae)
-    assert chunked._per_chunk == 8
+    draws = signatures._Draws(small_vae)
     for signature in ("log_likelihood", "score"):
         arguments = (given["x"], given["seed"]) if signature == "log_likelihood" else (given["x"],)
         tensors = [tf.constant(value) for value in arguments]
-        first = getattr(at_once, signature)(*tensors)
-        second = tf.function(getattr(chunked, signature))(*tensors)
+        first = getattr(draws, signature)(*tensors)
+        with monkeypatch.context() as small:
+            small.setattr(scores, "_CHUNK_ELEMENTS", 40)  # 8 draws of the 5 outputs each
+            assert scores.draws_at_once(small_vae, 64) == 8
+            second = tf.function(getattr(draws, signature))(*tensors)
         for name in first:
             np.testing.assert_allclose(first[name], second[name], rtol=1e-5)
 

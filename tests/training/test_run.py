@@ -21,6 +21,7 @@ import kvae
 from kvae import cli, data
 from kvae.config import resolve
 from kvae.data import Dataset, Split
+from kvae.data.rows import standardisation
 from kvae.errors import DEBUGGING, DataError, IncompleteError, KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
 from kvae.serving import versions
@@ -237,7 +238,7 @@ def test_one_name_has_one_training_at_a_time(tmp_path):
 
 def test_standardising_uses_the_train_split_in_float64():
     x = np.random.default_rng(0).normal(1e6, 3.0, size=(4000, 2)).astype("float32")
-    mean, stddev = start._moments(x)
+    mean, stddev = standardisation(x)
     np.testing.assert_allclose(mean, 1e6, atol=0.3)
     np.testing.assert_allclose(stddev, 3.0, rtol=0.05)
 

@@ -69,7 +69,7 @@ def read_numpy(path: Path, label_column: str) -> Table:
         path.name,
         x,
         list(range(1, x.shape[1] + 1)),
-        _placer(list(x_names.values()), counts),
+        placer(list(x_names.values()), counts),
         np.repeat(list(x_names), counts) if len(xs) > 1 else None,
         np.concatenate(ys) if ys else None,
         "label" if ys else "",
@@ -152,7 +152,8 @@ def _check_widths(file: str, names: list[str], xs: list[np.ndarray]) -> None:
             )
 
 
-def _placer(names: list[str], counts: list[int]) -> Callable[[int], str]:
+def placer(names: list[str], counts: list[int]) -> Callable[[int], str]:
+    """Index of a row of several arrays, one after another -> its number in which of them."""
     ends = np.cumsum(counts)
 
     def place(row: int) -> str:

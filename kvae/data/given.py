@@ -1,0 +1,180 @@
+"""Arrays that are given in Python, as a dataset: the rules of `kvae.data.arrays`, images too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kvae.data import GIVEN_ARRAYS, Dataset, Split
+from kvae.data.arrays import check_spread, counting, encode, fingerprint, float32, split_rows
+from kvae.data.images.pixels import ROUNDING
+from kvae.data.splits import SPLITS
+from kvae.data.tables.table import Table, placer
+from kvae.errors import DataError, UsageError
+from kvae.options import read_seed
+
+LABEL = "label"
+_WANTED = "vectors (rows, features) or images (rows, height, width, channels): an array of numbers"
+_PARTS_ROWS = 1000
+
+
+def dataset_of(
+    train: Any,
+    valid: Any = None,
+    test: Any = None,
+    labels: Any = None,
+    names: Sequence[str] | None = None,
+    *,
+    split_seed: int = 0,
+) -> Dataset:
+    """See `kvae.Dataset.from_arrays`."""
+    seed = read_seed(split_seed)
+    given = {"train": train, "valid": valid, "test": test}
+    arrays = {name: _array(name, x) for name, x in given.items() if x is not None}
+    if "train" not in arrays:
+        raise UsageError(f"train: wanted {_WANTED}; received None")
+    shape = arrays["train"].shape[1:]
+    for name, x in arrays.items():
+        if x.shape[1:] != shape:
+            raise UsageError(f"{name}: wanted rows of shape {shape}, as train has; found {x.shape}")
+    if "valid" in arrays and "test" not in arrays:
+        # As of images: what is reported on may not be what was chosen on.
+        arrays["test"] = arrays.pop("valid")
+    counts = {name: len(x) for name, x in arrays.items()}
+    table = Table(
+        "the arrays",
+        _joined(arrays),
+        _columns(names, shape),
+        placer([*counts], [*counts.values()]),
+        np.repeat([*counts], [*counts.values()]) if len(counts) > 1 else None,
+    )
+    is_image = len(shape) == 3
+    x = _images(table) if is_image else float32(table)
+    for note in () if is_image else counting(table):
+        print(f"arrays: {note}")
+    rows, rule = split_rows(table, seed)
+    if valid is not None and test is None:
+        rule = f"own, its valid split for test{rule.removeprefix('own')}"
+    if not is_image:
+        check_spread(table, rows["train"])
+    found, label_names = _labels(table, labels, counts)
+    splits = {
+        name: Split(x[own], {label: values[own] for label, values in found.items()})
+        for name, own in rows.items()
+    }
+    card: dict[str, Any] = {
+        "name": "arrays",
+        "source": GIVEN_ARRAYS,
+        "sha256": fingerprint(splits),
+        "counts": {name: len(own) for name, own in rows.items()},
+        "split": rule,
+    }
+    if rule != "own":
+        card["split_seed"] = seed
+    if is_image:
+        card |= {"crop": "none", "image_size": list(shape)}
+    if names is not None:
+        card["columns"] = table.columns
+    if label_names:
+        card["label_names"] = label_names
+    return Dataset(
+        "images" if is_image else "vectors", **splits, card=card, color_by=next(iter(found), ""),
+        origin={"dataset": "arrays", "split_seed": seed},
+    )  # fmt: skip
+
+
+def _array(name: str, x: Any) -> np.ndarray:
+    """An array of numbers, of vectors or images, as it is."""
+    try:
+        found = np.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: wanted {_WANTED}; {error}") from error
+    if found.dtype.kind not in "biuf":
+        raise UsageError(f"{name}: wanted {_WANTED}; received type {found.dtype}")
+    if found.ndim not in (2, 4):
+        hint = "; grey images have an axis of one channel: x[..., None]" if found.ndim == 3 else ""
+        raise UsageError(f"{name}: wanted {_WANTED}; received shape {found.shape}{hint}")
+    if 0 in found.shape:
+        raise UsageError(f"{name}: nothing is in an array of shape {found.shape}")
+    if found.ndim == 4 and found.dtype.kind in "iu" and found.dtype != np.uint8:
+        raise UsageError(
+            f"{name}: images are uint8, or floats in [0, 1]; received {found.dtype}: "
+            "x.astype('uint8') if they are levels 0 to 255"
+        )
+    return found
+
+
+def _joined(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """All rows, in the order of the splits; vectors of whole numbers as floats."""
+    xs = [arrays[name] for name in arrays]
+    if xs[0].ndim == 4 and len({x.dtype == np.uint8 for x in xs}) > 1:
+        raise UsageError("the splits hold images of one type: uint8, or floats in [0, 1]")
+    x = xs[0] if len(xs) == 1 else np.concatenate(xs)
+    return x if x.dtype.kind == "f" or x.ndim == 4 else x.astype(np.float64)
+
+
+def _columns(names: Sequence[str] | None, shape: tuple[int, ...]) -> list[Any]:
+    if names is None:
+        return list(range(1, shape[-1] + 1))
+    found = [str(name) for name in names]
+    if len(shape) != 1 or len(found) != shape[0] or len({*found}) != len(found):
+        raise UsageError(
+            f"names: one for each feature of vectors, none twice; received {len(found)} for rows "
+            f"of shape {shape}"
+        )
+    return found
+
+
+def _images(table: Table) -> np.ndarray:
+    """uint8 as it is; floats as float32, which must lie in [0, 1]."""
+    if table.x.dtype == np.uint8:
+        return table.x
+    for first in range(0, len(table.x), _PARTS_ROWS):
+        part = table.x[first : first + _PARTS_ROWS]
+        wrong = ~((part >= -ROUNDING) & (part <= 1 + ROUNDING))  # NaN too
+        if wrong.any():
+            row = int(np.argmax(wrong.any(axis=(1, 2, 3))))
+            raise DataError(
+                f"{table.file}, {table.place(first + row)}: floats of images lie in [0, 1], found "
+                f"{part[row][wrong[row]][0]:g}; divide by the largest level, or give uint8"
+            )
+    return table.x.astype(np.float32)
+
+
+def _labels(
+    table: Table, labels: Any, counts: dict[str, int]
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """Label -> values of all rows: bool as they are, others as numbers of their names."""
+    if labels is None:
+        return {}, {}
+    by_name = labels if isinstance(labels, Mapping) else {LABEL: labels}
+    found, names = {}, {}
+    for label, given in by_name.items():
+        values = _values(label, given, counts)
+        if values.dtype == bool:
+            found[label] = values
+            continue
+        found[label], names[label] = encode(table, values)
+    return found, names
+
+
+def _values(label: str, given: Any, counts: dict[str, int]) -> np.ndarray:
+    parts = list(given) if len(counts) > 1 else [given]
+    wanted = (
+        f"labels[{label!r}]: a value of yes or no, a number or a text for each row of "
+        f"{' and of '.join(counts)}: {'an array' if len(counts) == 1 else 'a tuple of arrays'} of "
+        f"length {', '.join(map(str, counts.values()))}"
+    )
+    try:
+        arrays = [np.asarray(part) for part in parts]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{wanted}; {error}") from error
+    if [array.shape for array in arrays] != [(count,) for count in counts.values()]:
+        shapes = ", ".join(str(array.shape) for array in arrays[: len(SPLITS)])
+        raise UsageError(f"{wanted}; received {len(arrays)} of shape {shapes}")
+    if any(array.dtype.kind not in "biufUS" for array in arrays):
+        raise UsageError(f"{wanted}; received type {arrays[0].dtype}")
+    values = np.concatenate(arrays)
+    return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values

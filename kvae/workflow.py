@@ -1,0 +1,375 @@
+"""Training, publication and evaluation from Python: what train.py and evaluate.py do, as functions.
+
+They take datasets and parts of your own, and answer with objects.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kvae import backend, data
+from kvae.config import AUTO_SAMPLER, Config, resolve
+from kvae.errors import KvaeError, UsageError
+from kvae.files import FOLDER_NAME, is_folder_name
+from kvae.likelihoods import LIKELIHOODS
+from kvae.serving.versions import Version
+from kvae.training.provenance import Trained, known_of
+
+if TYPE_CHECKING:
+    from kvae.likelihoods import Likelihood, LikelihoodName
+    from kvae.model import VAE
+    from kvae.networks import NetworkName
+    from kvae.objectives import Objective, ObjectiveName
+    from kvae.priors import Prior, PriorName
+    from kvae.probability.posteriors import PosteriorName
+    from kvae.samplers import SamplerName
+
+_IMAGE_PRESET = "folder"  # of images of one's own
+
+
+def train(
+    dataset: data.Dataset | str,
+    *,
+    output: str | Path | None = None,
+    name: str | None = None,
+    preset: str | None = None,
+    model: VAE | None = None,
+    network: NetworkName | str | tuple[Any, Any] | None = None,
+    likelihood: LikelihoodName | str | Likelihood | None = None,
+    prior: PriorName | str | Prior | None = None,
+    posterior: PosteriorName | None = None,
+    objective: ObjectiveName | str | Objective | None = None,
+    **options: Any,
+) -> VAE:
+    """Train a VAE, as train.py does, with the weights that were best on the valid split.
+
+    Args:
+        dataset: a `kvae.Dataset`, or the name of one as for train.py.
+        output: folder to publish in, such as "saved"; None: nothing is published, and of a run
+            that is interrupted nothing is kept.
+        name: of the published model; None: the dataset's.
+        preset: a key of `kvae.config.PRESETS`; None: the one with the dataset's name; "folder" for
+            images of your own arrays.
+        model: a VAE, which is trained as it is: no option of its parts is taken then.
+        network: a name, or a pair (encoder, decoder) of Keras models, see `kvae.VAE`.
+        likelihood: a name, or an object, see `kvae.likelihoods`.
+        prior: a name, or an object, see `kvae.priors`.
+        posterior: a name.
+        objective: a name, or an object, see `kvae.objectives`.
+        **options: those of train.py, with underscores: `epochs`, `batch_size`, `learning_rate`,
+            `latent_dim`, `standardize`, `sampler`, `condition`, `seed`, ..., those of the chosen
+            parts and, of a dataset that is a name, its own. Their defaults are the preset's.
+
+    Returns:
+        The model, with its sampler if one was asked for. `vae.history.history` holds the figures
+        of each epoch; `vae.trained.version` the published version.
+
+    Raises:
+        UsageError: an option is unknown or does not go with the data or the other parts, or
+            `output` cannot be written.
+        DataError: the dataset cannot be read.
+        KvaeError: the loss stopped being finite.
+    """
+    from kvae.training import objects
+
+    if "save" in options:
+        raise UsageError("the folder to publish in is output, received save")
+    parts = {"network": network, "likelihood": likelihood, "prior": prior, "objective": objective}
+    given = {**options, **_of_data(dataset, options)}
+    given |= {} if posterior is None else {"posterior": posterior}
+    given |= {} if output is None else {"save": str(output)}
+    given |= {} if name is None else {"name": name}
+    if model is not None:
+        parts = _parts_of(model, {**parts, **given})
+        given |= {"posterior": model.posterior_kind, "standardize": False}
+    elif getattr(likelihood, "kind", likelihood) not in (None, *LIKELIHOODS):
+        given.setdefault("standardize", False)  # the preset says it of its own likelihood
+    if isinstance(dataset, data.Dataset) and dataset.kind == "images" and preset is None:
+        preset = _IMAGE_PRESET if given["dataset"] == "arrays" else None
+    with objects.named(parts) as named:
+        given |= named
+        own: Any = network if model is None else (model.encoder, model.decoder)
+        if model is None and not isinstance(network, str | None):
+            _check_own_networks(given)
+        if not isinstance(own, str | None):
+            conditions = _condition_dim(dataset, given)
+            given.setdefault("latent_dim", own[1].input_shape[-1] - conditions)
+        config = resolve(given, preset)
+        found = None if isinstance(dataset, str) else dataset
+        return run(config, found, model=model, publishes=output is not None)
+
+
+def run(
+    config: Config,
+    dataset: data.Dataset | None = None,
+    *,
+    model: VAE | None = None,
+    publishes: bool = True,
+) -> VAE:
+    """Check a configuration, then train what it says: what train.py and `train` have in common.
+
+    Args:
+        config: all options.
+        dataset: the data; None: they are loaded.
+        model: what is trained; None: it is made.
+        publishes: whether a version is written.
+
+    Returns:
+        See `train`.
+
+    Raises:
+        As `train`.
+    """
+    backend.use(config.backend)
+    from kvae.training import preflight
+
+    preflight.check(config, dataset, dry_run=not publishes)
+    # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
+    dataset = preflight.load(config) if dataset is None else dataset
+    training = backend.quiet_import("kvae.training.run")
+    version = None
+    if publishes:
+        fitted, version = training.train_and_publish(config, dataset, model)
+    else:
+        fitted = training.train_alone(config, dataset, model)
+    vae = fitted.vae
+    vae.history = fitted.callback
+    vae.trained = Trained(
+        config.to_dict(), fitted.card, fitted.history, fitted.directions,
+        fitted.conditions if fitted.conditions.dim else None, int(vae.step), version,
+    )  # fmt: skip
+    return vae
+
+
+def evaluate(
+    model: VAE | Version | str | Path,
+    dataset: data.Dataset | None = None,
+    output: str | Path | None = None,
+    *,
+    num_draws: int = 500,
+    features: Literal["auto", "inception", "attributes", "pca"] = "auto",
+    inception_weights: str | None = None,
+    num_samples: int | None = None,
+    color_by: str | None = None,
+    condition: Sequence[str] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure a model on the test split, as evaluate.py does: through its served signatures.
+
+    Args:
+        model: a published version, its folder (`saved`, `saved/name`, `saved/name/number`), or a
+            VAE, which is published to a temporary folder.
+        dataset: the data that it was trained on; None: those that the version names.
+        output: folder for metrics.json and figures; None: nothing is written.
+        num_draws: importance draws of the log-likelihood, at least 1.
+        features: what judges samples of images.
+        inception_weights: file of the weights of InceptionV3 without its top.
+        num_samples: images in a set of samples; None: 10,000, or as many as there are test images.
+        color_by: label that colours the latent map; None: the dataset's own.
+        condition: of a conditional VAE that `train` did not make, the labels that it is given.
+        seed: of all draws.
+
+    Returns:
+        What metrics.json holds: quantity, unit, subject, statistic -> number, beside `protocol`
+        and the doctor's `findings`.
+
+    Raises:
+        UsageError: no such model or label, data of another shape or other than those of training,
+            or a VAE without data.
+        DataError: the dataset cannot be read, or has too few test rows.
+    """
+    if isinstance(model, str | Path | Version):
+        return _evaluated(
+            model.path if isinstance(model, Version) else model, dataset, output, color_by,
+            num_draws=num_draws, features=features, inception_weights=inception_weights,
+            num_samples=num_samples, seed=seed,
+        )  # fmt: skip
+    if dataset is None:
+        raise UsageError("a dataset is needed to evaluate a VAE: kvae.evaluate(vae, dataset)")
+    with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
+        version = publish_version(model, folder, "vae", dataset=dataset, condition=condition)
+        return _evaluated(
+            version.path, dataset, output, color_by, num_draws=num_draws, features=features,
+            inception_weights=inception_weights, num_samples=num_samples, seed=seed,
+        )  # fmt: skip
+
+
+def publish_version(
+    vae: VAE,
+    output: str | Path,
+    name: str,
+    *,
+    dataset: data.Dataset | None = None,
+    condition: Sequence[str] = (),
+) -> Version:
+    """Publish a model as the next version of `output/name`, for TF Serving and `kvae.evaluate`.
+
+    What `kvae.train` knows of the model goes with it.
+
+    Args:
+        vae: a trained model.
+        output: the folder of all models, such as "saved".
+        name: of the model.
+        dataset: the data that it was trained on, for what the version says of itself: its data
+            card, directions of attributes of images; None: as `kvae.train` knows them, if it made
+            the model.
+        condition: of a conditional model that `kvae.train` did not make: the labels that stand
+            behind its condition, see `kvae.data.conditions.conditions_of`.
+
+    Returns:
+        The version: `path`, `name` and `number`.
+
+    Raises:
+        UsageError: no name of a folder, a folder that cannot be written, or labels that do not
+            make the model's condition.
+        DataError: the SavedModel does not answer its own warm-up requests.
+    """
+    if not is_folder_name(name):
+        raise UsageError(f"name must be {FOLDER_NAME}; received {name!r}")
+    record = known_of(vae, dataset, tuple(condition))
+    from kvae.publish import publish
+
+    return publish(
+        vae, output, name, config=dict(record.config), card=dict(record.card),
+        history={key: list(values) for key, values in record.history.items()},
+        directions=record.directions,
+        condition=record.conditions.to_json() if record.conditions else None,
+    )  # fmt: skip
+
+
+def fit_sampler(
+    vae: VAE,
+    x: Any,
+    sampler: SamplerName | Literal["auto"] | str = "mixture",
+    *,
+    valid: Any = None,
+    seed: int = 0,
+    **options: Any,
+) -> VAE:
+    """Fit a density to posterior draws of a trained model, for `generate` to draw from.
+
+    Args:
+        vae: a trained model; it stays as it is.
+        x: train rows, as `fit` takes them; of a conditional model a pair (x, condition).
+        sampler: a key of `kvae.samplers.SAMPLERS`, or "auto" for the best of them and the prior.
+        valid: rows that choose among fits; None: a tenth of `x`, which is left out of the fit.
+        seed: of draws and starts.
+        **options: the sampler's own.
+
+    Returns:
+        The model, its weights shared, with the sampler: `generate` and a publication of it draw
+        from that. With "auto" there may be none, where the prior is as good.
+
+    Raises:
+        UsageError: no such sampler, too few latent dimensions or rows, or rows that `fit` would
+            refuse.
+        KvaeError: the fit failed.
+    """
+    from kvae.priors import check_density
+    from kvae.samplers import SAMPLERS
+
+    if sampler not in (*SAMPLERS, AUTO_SAMPLER):
+        choices = ", ".join((*SAMPLERS, AUTO_SAMPLER))
+        raise UsageError(f"sampler: choose one of {choices}; received {sampler!r}")
+    if sampler in SAMPLERS:
+        check_density(SAMPLERS, sampler, vae.latent_dim)
+    rows = _sampler_rows(vae, x, valid, seed)
+    from kvae.training.sampler_fitting import with_sampler
+
+    found = with_sampler(vae.with_sampler(None), sampler, rows, seed=seed, **options)
+    if sampler != AUTO_SAMPLER and not found.has_sampler:
+        raise KvaeError(f"the sampler {sampler!r} could not be fitted; standard error says why")
+    for kept in ("history", "trained"):
+        if hasattr(vae, kept):
+            setattr(found, kept, getattr(vae, kept))
+    return found
+
+
+def _of_data(dataset: data.Dataset | str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the configuration says of the data."""
+    if isinstance(dataset, str):
+        return {"dataset": dataset}
+    if not isinstance(dataset, data.Dataset):
+        raise UsageError(
+            "dataset: a kvae.Dataset (kvae.Dataset.from_arrays makes one of arrays) or a name is "
+            f"wanted, received {type(dataset).__name__}"
+        )
+    origin = {"dataset": "arrays", **dataset.origin}
+    for option in data.options_of(origin["dataset"]):
+        if option in options:
+            raise UsageError(f"{option} is an option of data that are loaded by name")
+    return origin
+
+
+def _parts_of(model: VAE, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a model that is trained as it is."""
+    for name in ("network", "likelihood", "prior", "objective", "posterior", "latent_dim",
+                 "standardize", "mixed_precision"):  # fmt: skip
+        if given.get(name) is not None:
+            raise UsageError(f"{name} is the model's own: model and {name} do not go together")
+    return {
+        "network": (model.encoder, model.decoder), "likelihood": model.likelihood,
+        "prior": model.prior, "objective": model.objective,
+    }  # fmt: skip
+
+
+def _check_own_networks(given: dict[str, Any]) -> None:
+    """Own networks compute in the precision that they were made in."""
+    if given.setdefault("mixed_precision", "off") != "off":
+        raise UsageError(
+            "mixed_precision is for kvae's networks; those of your own have a dtype policy of "
+            f"theirs; received {given['mixed_precision']!r}"
+        )
+
+
+def _condition_dim(dataset: data.Dataset | str, given: Mapping[str, Any]) -> int:
+    labels = given.get("condition", ())
+    labels = labels.split(",") if isinstance(labels, str) else labels
+    if not labels:
+        return 0
+    if isinstance(dataset, str):
+        raise UsageError("networks of your own and condition need latent_dim, or a kvae.Dataset")
+    from kvae.data.conditions import conditions_of
+
+    return conditions_of(dataset, labels).dim
+
+
+def _evaluated(
+    model: str | Path,
+    dataset: data.Dataset | None,
+    output: str | Path | None,
+    color_by: str | None,
+    **draws: Any,
+) -> dict[str, Any]:
+    from kvae.evaluation import evaluate as evaluation
+
+    job = evaluation.prepare(
+        str(model), output=None if output is None else str(output), color_by=color_by,
+        dataset=dataset, writes=output is not None,
+    )  # fmt: skip
+    backend.quiet_import("kvae.serving.served")
+    return evaluation.evaluate(job, **draws)
+
+
+def _sampler_rows(vae: VAE, x: Any, valid: Any, seed: int) -> data.Dataset:
+    """Rows to fit on and rows to choose on."""
+    import numpy as np
+
+    from kvae.data.splits import random_tenth
+    from kvae.scores import checked_rows
+
+    rows = checked_rows(vae, x)
+    if valid is None:
+        if len(rows) < data.MIN_SPLIT_ROWS:
+            raise UsageError(
+                f"{data.MIN_SPLIT_ROWS} rows at least are needed, received {len(rows)}"
+            )
+        kept, held_out = random_tenth(np.arange(len(rows)), seed)
+        rows, valid = rows[kept], rows[held_out]
+    else:
+        valid = checked_rows(vae, valid)
+    kind = "images" if len(vae.element_shape) == 3 else "vectors"
+    return data.Dataset(kind, data.Split(rows), data.Split(valid), data.Split(valid))

@@ -1,0 +1,227 @@
+"""Training, publication and evaluation from Python; what the programs do is tested with them."""
+
+import json
+import runpy
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from kvae_testing import EVALUATED, few_signatures, make_vae
+
+import kvae
+from kvae import workflow
+from kvae.config import resolve
+from kvae.data import load
+from kvae.errors import UsageError
+from kvae.evaluation import evaluate as evaluation
+from kvae.priors import PRIORS
+from kvae.serving import versions
+from kvae.training.program import arguments
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "own_parts.py"
+X = np.random.default_rng(0).normal(size=(120, 3)).astype("float32")
+DATA = kvae.Dataset.from_arrays(X, labels={"flag": np.arange(120) % 2 == 0})
+QUICK = {"epochs": 1, "hidden_units": (4,), "sampler": "none", "jit_compile": False}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with few_signatures(*EVALUATED):
+        yield
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """What the documented script leaves behind, and where."""
+    folder = tmp_path_factory.mktemp("example")
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        return {**runpy.run_path(str(EXAMPLE)), "folder": folder}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `train` would run."""
+    found = {}
+
+    def run(config, dataset, **options):
+        found.update(config=config, dataset=dataset, **options)
+
+    monkeypatch.setattr(workflow, "run", run)
+    return found
+
+
+def _train(**options):
+    return kvae.train(DATA, **{**QUICK, **options})
+
+
+def test_a_script_of_forty_lines_trains_publishes_evaluates_and_shows(example):
+    assert len(EXAMPLE.read_text().splitlines()) <= 40
+    folder, metrics = example["folder"], example["metrics"]
+    assert json.loads((folder / "shown" / "metrics.json").read_text()) == metrics
+    assert {"generation.png", "bound.png"} <= {path.name for path in (folder / "shown").iterdir()}
+    history = example["vae"].history.history
+    assert history["val_elbo"][-1] > history["val_elbo"][0] + 1
+    config = versions.read_metadata(versions.find_version(folder / "saved"))["config"]
+    assert (config["prior"], config["likelihood"], config["network"]) == (
+        "laplace",
+        "normal",
+        "own",
+    )
+    assert "laplace" not in PRIORS
+    loaded = kvae.load_model(folder / "saved")
+    np.testing.assert_allclose(loaded.score(X), example["vae"].score(X), rtol=1e-5)
+
+
+def test_a_vae_is_measured_as_its_version_is(example):
+    settings = {"num_draws": 3, "seed": 1}
+    of_vae = kvae.evaluate(example["vae"], example["data"], **settings)
+    version = versions.find_version(example["folder"] / "saved")
+    of_version = kvae.evaluate(version, example["data"], **settings)
+    for name in ("elbo_nats_prior", "log_likelihood_nats_prior", "mse_reconstruction"):
+        assert of_vae[name] == pytest.approx(of_version[name], rel=1e-6)
+    assert of_vae.keys() == of_version.keys()
+
+
+def test_evaluate_py_says_how_arrays_of_python_are_measured(example):
+    with pytest.raises(UsageError, match=r"kvae.evaluate\(version, dataset\)"):
+        evaluation.prepare(str(example["folder"] / "saved"))
+
+
+def test_other_data_than_those_of_training_are_refused(example):
+    version = versions.find_version(example["folder"] / "saved")
+    with pytest.raises(UsageError, match="not the data that the model was trained on"):
+        kvae.evaluate(version, DATA)
+    with pytest.raises(UsageError, match="a dataset is needed"):
+        kvae.evaluate(example["vae"])
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({}, ""),
+        ({"epochs": 3, "prior": "vamp", "hidden_units": (8, 8)},
+         "--epochs 3 --prior vamp --hidden-units 8,8"),
+        ({"preset": "report-gmm", "likelihood": "gaussian", "gmm_components": 4, "name": "n"},
+         "--preset report-gmm --likelihood gaussian --gmm-components 4 --name n"),
+        ({"output": "else"}, "--save else"),
+    ],
+)  # fmt: skip
+def test_options_are_those_of_the_command_line(asked, given, line):
+    kvae.train("gmm", **given)
+    assert asked["config"] == arguments(["--dataset", "gmm", *line.split()])[0]
+    assert asked["publishes"] == ("output" in given)
+
+
+def test_a_loaded_dataset_is_the_one_that_its_version_names(asked):
+    kvae.train(load("gmm", gmm_components=3, gmm_dim=2), epochs=2)
+    assert asked["config"] == resolve(
+        {"dataset": "gmm", "gmm_components": 3, "gmm_dim": 2, "epochs": 2}
+    )
+
+
+def test_kvaes_own_objects_are_said_with_their_options(asked):
+    _train(
+        prior=kvae.priors.Mixture(4), likelihood=kvae.likelihoods.Gaussian("shared"),
+        objective=kvae.objectives.Elbo(beta=2.0),
+    )  # fmt: skip
+    config = asked["config"]
+    assert (config.prior, config.prior_components) == ("mixture", 4)
+    assert (config.variance, config.beta, config.standardize) == ("shared", 2.0, True)
+
+
+def test_images_of_ones_own_have_the_preset_of_a_folder(asked):
+    images = np.random.default_rng(0).integers(0, 256, (120, 8, 8, 1), np.uint8)
+    kvae.train(kvae.Dataset.from_arrays(images))
+    assert (asked["config"].network, asked["config"].dataset) == ("conv", "arrays")
+    assert asked["config"] == resolve({"dataset": "arrays"}, "folder")
+
+
+def test_a_model_is_trained_as_it_is():
+    vae = make_vae((3,), prior="mixture", prior_components=2)
+    means = vae.prior.get_weights()
+    options = {name: value for name, value in QUICK.items() if name != "hidden_units"}
+    trained = kvae.train(DATA, model=vae, batch_size=20, **options)
+    assert trained is vae
+    assert int(vae.step) == 4
+    assert not all(map(np.array_equal, means, vae.prior.get_weights()))
+    assert len(vae.history.history["val_elbo"]) == 1
+    assert vae.trained.config["prior"] == "mixture"
+    kvae.train(DATA, model=vae, batch_size=20, sampler="mixture", epochs=1)
+    assert int(vae.step) == 8
+
+
+def test_standardize_gives_the_model_the_units_of_the_train_split():
+    vae = _train(standardize=True)
+    x = np.asarray(DATA.train.x, "float64")
+    np.testing.assert_allclose(vae.shift, x.mean(0), atol=1e-6)
+    np.testing.assert_allclose(vae.scale, x.std(0), rtol=1e-6)
+    built = kvae.build_vae((3,), standardize=DATA.train.x)
+    np.testing.assert_array_equal(built.shift, vae.shift)
+    np.testing.assert_array_equal(built.scale, vae.scale)
+    for given, words in (
+        ({"standardize": True}, "takes the train rows"),
+        ({"standardize": X[:, :2]}, "received"),
+        ({"standardize": X, "shift": 1.0}, "not both"),
+        ({"standardize": X, "likelihood": "bernoulli"}, "does not go with"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            kvae.build_vae((3,), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"model": 0, "prior": "vamp"}, "prior is the model's own"),
+        ({"model": 0, "latent_dim": 2}, "latent_dim is the model's own"),
+        ({"prior": kvae.objectives.Elbo}, "prior: a name or an object of kvae.priors"),
+        ({"prior": 3}, "received int"),
+        ({"network": keras.layers.Dense}, r"a pair \(encoder, decoder\)"),
+        ({"save": "x"}, "is output"),
+        ({"beta": -1}, "--beta takes"),
+        ({"epoch": 3}, "did you mean --epochs"),
+        ({"split_seed": 3}, "of data that are loaded by name"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused(given, words):
+    if "model" in given:
+        given = {**given, "model": make_vae((3,))}
+    with pytest.raises(UsageError, match=words):
+        kvae.train(DATA, **given)
+
+
+def test_a_dataset_is_wanted():
+    with pytest.raises(UsageError, match="from_arrays makes one of arrays"):
+        kvae.train(X)
+
+
+def test_a_sampler_is_fitted_drawn_from_and_published(tmp_path):
+    vae = make_vae((3,))
+    found = kvae.fit_sampler(vae, X, "mixture", seed=1)
+    assert found.has_sampler
+    assert not vae.has_sampler
+    assert not np.array_equal(found.generate(5), vae.generate(5))
+    version = kvae.publish_version(found, tmp_path, "m", dataset=DATA)
+    metadata = versions.read_metadata(version)
+    assert (metadata["sampler"], metadata["data_card"]) == (
+        "mixture",
+        json.loads(json.dumps(DATA.card)),
+    )
+    for given, words in (
+        ({"sampler": "gauss"}, "choose one of mixture, flow, second-stage, auto"),
+        ({"x": X[:5]}, "10 rows at least"),
+        ({"x": X[:, :2]}, r"shape \(rows, \*\(3,\)\)"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            kvae.fit_sampler(vae, **{"x": X, **given})
+
+
+def test_a_conditional_model_is_published_with_its_labels(tmp_path):
+    vae = make_vae((3,), condition_dim=1)
+    with pytest.raises(UsageError, match="a condition of 1 numbers, the labels make 0"):
+        kvae.publish_version(vae, tmp_path, "m", dataset=DATA)
+    with pytest.raises(UsageError, match="name must be"):
+        kvae.publish_version(vae, tmp_path, "a/b")
+    version = kvae.publish_version(vae, tmp_path, "m", dataset=DATA, condition=["flag"])
+    assert versions.read_metadata(version)["condition"]["names"] == ["flag"]
