@@ -44,7 +44,7 @@ _HOMES = {
     "Dataset": "kvae.data",
     "Doctor": "kvae.callbacks",
     "UsageError": "kvae.errors",
-    "VAE": "kvae.model",
+    "VAE": "kvae.build",
     "build_vae": "kvae.build",
     "data": "kvae.data",
     "evaluate": "kvae.workflow",

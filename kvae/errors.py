@@ -1,5 +1,6 @@
 """Errors that a user can mend: shown as one line, without a traceback."""
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -23,14 +24,14 @@ class IncompleteError(KvaeError):
     """A version was published without a part that could not be made.
 
     Args:
-        message: which part, and why.
         version: the published `kvae.serving.versions.Version`.
+        missing: which parts, and why.
     """
 
     exit_status = 3
 
-    def __init__(self, message: str, version: Any):
-        super().__init__(message)
+    def __init__(self, version: Any, missing: Iterable[str]):
+        super().__init__(f"{version.path} is published without {'; '.join(missing)}")
         self.version = version
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 #: Class -> the module that registers it as `kvae>Class`.
 HOMES = {
-    "VAE": "kvae.model",
+    "VAE": "kvae.build",
     "Bernoulli": "kvae.likelihoods.bernoulli",
     "Cyclical": "kvae.probability.schedules",
     "DiscretizedLogistic": "kvae.likelihoods.discretized_logistic",

@@ -6,6 +6,7 @@ They take datasets and parts of your own, and answer with objects.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,7 +66,8 @@ def train(
 
     Returns:
         The model, with its sampler if one was asked for. `vae.history.history` holds the figures
-        of each epoch; `vae.trained.version` the published version.
+        of each epoch; `vae.trained.version` the published version. A sampler or directions that
+        could not be made are missing; a warning says so.
 
     Raises:
         UsageError: an option is unknown or does not go with the data or the other parts, or
@@ -99,7 +101,10 @@ def train(
             given.setdefault("latent_dim", own[1].input_shape[-1] - conditions)
         config = resolve(given, preset)
         found = None if isinstance(dataset, str) else dataset
-        return run(config, found, model=model, publishes=output is not None)
+        vae = run(config, found, model=model, publishes=output is not None)
+    for part in vae.trained.missing:
+        warnings.warn(f"the model is without {part}", stacklevel=2)
+    return vae
 
 
 def run(
@@ -139,7 +144,8 @@ def run(
     vae.history = fitted.callback
     vae.trained = Trained(
         config.to_dict(), fitted.card, fitted.history, fitted.directions,
-        fitted.conditions if fitted.conditions.dim else None, int(vae.step), version,
+        fitted.conditions if fitted.conditions.dim else None, vae.num_steps, version,
+        fitted.missing,
     )  # fmt: skip
     return vae
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from kvae import backend, cli, own_files, workflow
 from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of, resolve
+from kvae.errors import IncompleteError
 from kvae.options import Option, flag
 from kvae.registry import declared
 
@@ -18,7 +19,9 @@ def main(argv: Sequence[str], prog: str = "train.py") -> None:
     """Read the arguments, then train (or only describe) what they ask for."""
     config, dry_only = arguments(own_files.taken(argv), prog)
     if not dry_only:
-        workflow.run(config)
+        trained = workflow.run(config).trained
+        if trained.missing:
+            raise IncompleteError(trained.version, trained.missing)
         return
     backend.use(config.backend)
     from kvae.training import preflight

@@ -30,6 +30,7 @@ class Trained:
         conditions: the columns of a conditional model's condition; None: it is not conditional.
         step: the training steps that the model had taken then.
         version: where it was published; None: nowhere yet.
+        missing: what could not be made after training, and why.
     """
 
     config: Mapping[str, Any]
@@ -39,6 +40,7 @@ class Trained:
     conditions: Conditions | None = None
     step: int = 0
     version: Version | None = None
+    missing: tuple[str, ...] = ()
 
 
 def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...]) -> Trained:
@@ -58,7 +60,7 @@ def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...])
     sampler = vae.sampler.kind if vae.has_sampler else NO_SAMPLER
     if known is not None and not condition and _is_of(known, dataset):
         known = replace(known, config={**known.config, "sampler": sampler})
-        if int(vae.step) == known.step:
+        if vae.num_steps == known.step:
             return known
         # Directions were fitted to the latents of then.
         return replace(known, history=history, directions=None)

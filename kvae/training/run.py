@@ -79,13 +79,16 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
         TrainingError: the loss stopped being finite.
         IncompleteError: the version is published, and lacks what could not be made.
     """
-    return train_and_publish(config, dataset)[1]
+    fitted, version = train_and_publish(config, dataset)
+    if fitted.missing:
+        raise IncompleteError(version, fitted.missing)
+    return version
 
 
 def train_and_publish(
     config: Config, dataset: data.Dataset | None = None, model: VAE | None = None
 ) -> tuple[Fitted, versions.Version]:
-    """As `train`, of a model that is there already too.
+    """As `train`, of a model that is there already too; what could not be made is told.
 
     Args:
         config: see `train`.
@@ -112,9 +115,6 @@ def train_and_publish(
     consult(config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
     print(f"next:     {files.command_line(words)}")
-    if fitted.missing:
-        without = "; ".join(fitted.missing)
-        raise IncompleteError(f"{version.path} is published without {without}", version)
     return fitted, version
 
 
