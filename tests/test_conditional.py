@@ -397,7 +397,9 @@ def _few(dataset, rows=400):
 @pytest.mark.parametrize(
     ("preset", "label", "names"),
     [
-        ("digits", "digit", [f"digit={number}" for number in range(10)]),
+        pytest.param(
+            "digits", "digit", [f"digit={number}" for number in range(10)], marks=pytest.mark.slow
+        ),
         ("gmm", "component", [f"component={number}" for number in range(10)]),
     ],
 )

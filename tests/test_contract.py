@@ -211,7 +211,9 @@ def _own(policy, **made):
     return kvae.VAE(encoder, decoder, Gaussian("shared"), Mixture(2), **made)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_own_networks_train_in_half_precision(policy):
     """In float16 their losses are scaled, whatever the global policy, and no step is lost."""
     found = []

@@ -176,7 +176,10 @@ class Doors(BesideGradients):
             spec = rows_of(border.batch(x.element_spec).x)
             border.check_tensor(spec, blocks=True)
         found, x = first_batches(x, rows)
-        batches = [self._rows_of_block(border.batch(batch)) for batch in found]
+        batches = [border.batch(batch) for batch in found]
+        for batch in batches:
+            border.check_tensor(rows_of(batch.x), blocks=True)
+        batches = [self._rows_of_block(batch) for batch in batches]
         for batch in batches:
             border.check(batch.x)
         return x, batches
