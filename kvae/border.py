@@ -10,14 +10,12 @@ import numpy as np
 
 from kvae import likelihoods
 from kvae.data.conditions import Conditioned
-from kvae.data.images.pixels import ROUNDING
+from kvae.data.images.pixels import ROUNDING, UNIT
 from kvae.data.rows import in_parts, rows_at_once
 from kvae.errors import UsageError
 from kvae.inputs import is_pair
 from kvae.likelihoods import LIKELIHOODS, accepts
 
-#: What floats of images lie in, unless a model is made for others.
-UNIT = (0.0, 1.0)
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _OF_IMAGES = (*_FLOATS, "uint8", "bool")
 
@@ -193,17 +191,6 @@ class Border(NamedTuple):
             )
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise UsageError("sample_weight must be finite and at least 0")
-
-
-def read_range(given: Any) -> tuple[float, float] | None:
-    """What floats of images lie in; UsageError for another than (0, 1) or None."""
-    if given is None:
-        return None
-    if isinstance(given, tuple | list) and tuple(given) == UNIT:
-        return UNIT
-    raise UsageError(
-        f"value_range is (0, 1), of images, or None for any numbers: received {given!r}"
-    )
 
 
 def as_broadcast(name: str, given: Any, element_shape: tuple[int, ...]) -> np.ndarray:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from kvae import likelihoods, networks, priors
-from kvae.border import UNIT
 from kvae.config import MODEL_PARTS
+from kvae.data.images.pixels import UNIT
 from kvae.data.rows import standardisation
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS, LikelihoodName

@@ -6,7 +6,8 @@ Source: Kingma & Welling, "Auto-encoding variational Bayes", arXiv:1312.6114.
 import keras
 import numpy as np
 
-from kvae.border import UNIT, Border, as_broadcast, read_range
+from kvae.border import Border, as_broadcast
+from kvae.data.images.pixels import UNIT, read_range
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
 from kvae.objectives.base import Objective

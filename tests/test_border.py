@@ -9,8 +9,11 @@ import tensorflow as tf
 
 import kvae
 from kvae.callbacks import Doctor
+from kvae.client.inputs import checked
+from kvae.client.transports import Tensor
 from kvae.errors import UsageError
 from kvae.probability.noise import SeededNoise
+from kvae.serving.signatures import endpoints, meanings
 
 RNG = np.random.default_rng(0)
 
@@ -173,6 +176,17 @@ def test_without_a_value_range_images_are_any_numbers(models):
     assert again.value_range is None
     with pytest.raises(UsageError, match=r"\(0, 1\), of images, or None"):
         _vae((4, 4, 1), value_range=(0, 255))
+
+
+def test_signatures_and_clients_follow_the_value_range(models):
+    for name, range_ in (("images", (0.0, 1.0)), ("free", None)):
+        vae = models[name]
+        assert meanings(vae)["x"].range == range_
+        assert ("encode_bytes" in endpoints(vae)) == (range_ is not None)
+    x, wanted = IMAGES * 300, {"x": Tensor("x", "float32", (None, 4, 4, 1))}
+    np.testing.assert_array_equal(checked("encode", wanted, {"x": x}, None)["x"], x)
+    with pytest.raises(UsageError, match="images are uint8, or floats from 0 to 1"):
+        checked("encode", wanted, {"x": x})
 
 
 def test_log_densities_never_broadcast_x(models):

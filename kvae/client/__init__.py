@@ -34,6 +34,7 @@ from kvae.client.transports import (
     Signature,
     Transport,
 )
+from kvae.data.images.pixels import UNIT, read_range
 from kvae.data.rows import joined, slices
 from kvae.errors import UsageError
 
@@ -55,6 +56,8 @@ class Client:
         batch_size: rows of a request; larger inputs are sent in several.
         retries: how often a request is repeated, 0 to 4, after a short wait, where the server
             cannot be reached, breaks off before it answers, or says that it is unavailable.
+        value_range: what floats of images lie in, (0, 1); None, of a model that was made with
+            `value_range=None`: anywhere.
 
     Connections are given up by `close()`, or at the end of `with Client(...) as client:`.
 
@@ -65,6 +68,7 @@ class Client:
     def __init__(
         self, target: str | Path, model: str | None = None, *, version: int | None = None,
         timeout: float = 30.0, batch_size: int = 64, retries: int = 3,
+        value_range: tuple[float, float] | None = UNIT,
     ):  # fmt: skip
         if batch_size < 1 or timeout <= 0 or not 0 <= retries <= _MOST_RETRIES:
             raise UsageError(
@@ -72,6 +76,7 @@ class Client:
                 f"received {batch_size}, {timeout} and {retries}"
             )
         self.target, self.model = str(target), model
+        self._value_range = read_range(value_range)
         self._batch_size, self._timeout = int(batch_size), timeout
         self._signatures: dict[str, Signature] = {}
         self._is_closed = False
@@ -196,7 +201,7 @@ class Client:
                 f"{self.target} has no signature {signature!r}: it has "
                 f"{', '.join(sorted(self.signatures))}"
             )
-        return checked(signature, self.signatures[signature].inputs, inputs)
+        return checked(signature, self.signatures[signature].inputs, inputs, self._value_range)
 
     def _in_batches(self, signature: str, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         wanted = self.signatures[signature].outputs

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image, ImageOps
 
 from kvae.client.transports import Tensor
 from kvae.data.images.decoding import MAX_SERVED_PIXELS, plain
-from kvae.data.images.pixels import ROUNDING, as_unit_interval
+from kvae.data.images.pixels import ROUNDING, UNIT, as_unit_interval
 from kvae.errors import UsageError
 
 _FILES = ("JPEG", "PNG")
@@ -20,7 +21,10 @@ class Misfit(UsageError):
 
 
 def checked(
-    signature: str, wanted: dict[str, Tensor], given: dict[str, Any]
+    signature: str,
+    wanted: dict[str, Tensor],
+    given: dict[str, Any],
+    value_range: tuple[float, float] | None = UNIT,
 ) -> dict[str, np.ndarray]:
     """The inputs as arrays that the server will take.
 
@@ -28,6 +32,7 @@ def checked(
         signature: its name.
         wanted: what it takes.
         given: what the user gave, by name.
+        value_range: what floats of images lie in, (0, 1); None: anywhere.
 
     Raises:
         UsageError: they do not fit; a `Misfit` where a version of other signatures might do.
@@ -42,7 +47,7 @@ def checked(
         tensor = wanted[name]
         convert: Callable[[str, Tensor, Any], np.ndarray] = {
             "string": _as_files, "int64": _as_integers,
-        }.get(tensor.dtype, _as_floats)  # fmt: skip
+        }.get(tensor.dtype, partial(_as_floats, value_range))  # fmt: skip
         rows[name] = convert(name, tensor, given[name])
     counts = {name: len(value) for name, value in rows.items()}
     if len(set(counts.values())) > 1:
@@ -53,7 +58,9 @@ def checked(
     return rows
 
 
-def _as_floats(name: str, tensor: Tensor, value: Any) -> np.ndarray:
+def _as_floats(
+    value_range: tuple[float, float] | None, name: str, tensor: Tensor, value: Any
+) -> np.ndarray:
     images = len(tensor.shape) == 4
     array = _array(name, _pixels(name, tensor, value) if images else value)
     if array.dtype.kind not in "biuf":
@@ -69,12 +76,13 @@ def _as_floats(name: str, tensor: Tensor, value: Any) -> np.ndarray:
             f"{name}, row {int(np.argmin(finite))}: not a finite float32 number "
             f"({int((~finite).sum())} rows in all)"
         )
-    if images and (numbers.min() < -ROUNDING or numbers.max() > 1 + ROUNDING):
+    levels = images and value_range is not None
+    if levels and (numbers.min() < -ROUNDING or numbers.max() > 1 + ROUNDING):
         raise UsageError(
             f"{name}: images are uint8, or floats from 0 to 1: received {array.dtype} from "
             f"{numbers.min():.4g} to {numbers.max():.4g}; divide by 255, or clip"
         )
-    return np.clip(numbers, 0, 1) if images else numbers
+    return np.clip(numbers, 0, 1) if levels else numbers
 
 
 def _as_integers(name: str, tensor: Tensor, value: Any) -> np.ndarray:

@@ -58,8 +58,8 @@ class Meaning(NamedTuple):
 def meanings(vae: VAE) -> dict[str, Meaning]:
     """Name of an input or output -> its meaning, which is the same in every signature."""
     images = len(vae.element_shape) == 3
-    unit = "grey level, 0 black to 1 white" if images else "that of the data"
-    levels = (0.0, 1.0) if images else None
+    levels = vae.value_range if images else None
+    unit = "grey level, 0 black to 1 white" if levels else "that of the data"
     row = "an image" if images else "a row of data"
     share = (0.0, 1.0)
     integers = (-(2**63), 2**63 - 1)
@@ -115,7 +115,8 @@ def endpoints(
             have them, and a crop whose box is larger than what is served has none.
     """
     found = _plain_endpoints(vae, directions)
-    found |= _bytes_endpoints(found, vae.element_shape, crop)
+    if vae.value_range:  # files hold levels
+        found |= _bytes_endpoints(found, vae.element_shape, crop)
     if not vae.condition_dim:
         return found
     return {name: _conditional(endpoint, vae.condition_dim) for name, endpoint in found.items()}

@@ -6,9 +6,23 @@ from typing import Any
 import numpy as np
 
 from kvae.data.conditions import Conditioned
+from kvae.errors import UsageError
 
 #: By how much floats may lie outside [0, 1] and still be levels that somebody computed.
 ROUNDING = 1e-4
+#: What floats of images lie in, unless a model is made for others.
+UNIT = (0.0, 1.0)
+
+
+def read_range(given: Any) -> tuple[float, float] | None:
+    """What floats of images lie in; UsageError for another than (0, 1) or None."""
+    if given is None:
+        return None
+    if isinstance(given, tuple | list) and tuple(given) == UNIT:
+        return UNIT
+    raise UsageError(
+        f"value_range is (0, 1), of images, or None for any numbers: received {given!r}"
+    )
 
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
