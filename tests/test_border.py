@@ -183,7 +183,7 @@ def test_signatures_and_clients_follow_the_value_range(models):
         vae = models[name]
         assert meanings(vae)["x"].range == range_
         assert ("encode_bytes" in endpoints(vae)) == (range_ is not None)
-    x, wanted = IMAGES * 300, {"x": Tensor("x", "float32", (None, 4, 4, 1))}
+    x, wanted = IMAGES * 300, {"x": Tensor("float32", (None, 4, 4, 1))}
     np.testing.assert_array_equal(checked("encode", wanted, {"x": x}, None)["x"], x)
     with pytest.raises(UsageError, match="images are uint8, or floats from 0 to 1"):
         checked("encode", wanted, {"x": x})
