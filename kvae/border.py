@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -99,6 +99,11 @@ class Border(NamedTuple):
                 )
         elif not dtype.startswith(("float", "bfloat", "int", "uint", "bool")):
             raise UsageError(f"x must be numbers, received {dtype}")
+        elif len(self.element_shape) == 3 and dtype == "uint8":
+            raise UsageError(
+                "uint8 images are levels, and this model has value_range=None: give its numbers "
+                "as floats"
+            )
 
     def check_values(self, x: np.ndarray) -> None:
         """Refuse an array by its values; one of `check_tensor`'s shape.
@@ -181,6 +186,11 @@ class Border(NamedTuple):
         if values is not None and not np.isfinite(np.asarray(values, "float64")).all():
             raise UsageError(f"the condition must be of shape {wanted} and finite, it is not")
 
+    def rows_of_batch(self, data: Any) -> int:
+        """The rows of what Keras hands to a step, of all steps of a block."""
+        x = _apart(self.batch(data).x)[0]
+        return math.prod(np.shape(x)[: max(1, np.ndim(x) - len(self.element_shape))])
+
     def check_weight(self, weight: Any, rows: int) -> None:
         """Refuse weights of rows: UsageError for another shape than `(rows,)`, NaN, below 0."""
         values = np.asarray(weight)
@@ -216,6 +226,8 @@ def known(x: Any) -> np.ndarray | None:
     """
     if isinstance(x, np.ndarray):
         return x
+    if isinstance(x, keras.KerasTensor):
+        return None
     if keras.ops.is_tensor(x):
         if keras.backend.backend() == "torch":
             return None
@@ -235,29 +247,61 @@ def arrays_of(x: Any) -> Any:
     return _array(x) if _is_array(x) else None
 
 
-def batches_of(stream: Any, rows: float = math.inf) -> Iterator[Any]:
+def without_lists(given: Any, is_pair: bool = False) -> Any:
+    """Lists as arrays, those within a pair too; anything else as it is.
+
+    Args:
+        given: by a user.
+        is_pair: whether a list of two is a pair.
+
+    Raises:
+        UsageError: lists that are no array, or a sparse matrix.
+    """
+    if hasattr(given, "toarray"):
+        raise UsageError("x must be a dense array: give x.toarray()")
+    if is_pair and isinstance(given, list) and len(given) == 2:
+        given = tuple(given)
+    if isinstance(given, tuple):
+        return tuple(map(without_lists, given))
+    if not isinstance(given, list):
+        return given
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise UsageError(f"an array is wanted, received a list that is none: {error}") from None
+
+
+def batches_of(
+    stream: Any, rows_of_batch: Callable[[Any], int], rows: float = math.inf
+) -> Iterator[Any]:
     """Batches of a stream as NumPy arrays, until they have so many rows or there are no more.
 
     Args:
         stream: `tf.data`, an iterator, a `keras.utils.PyDataset` or a torch `DataLoader`.
+        rows_of_batch: how many rows a batch has.
         rows: see above.
     """
+    batches = stream
     if isinstance(stream, keras.utils.PyDataset):
-        stream = (stream[place] for place in range(stream.num_batches or 1))
-    count = 0
-    for batch in stream:
+        count = stream.num_batches
+        batches = map(stream.__getitem__, itertools.count() if count is None else range(count))
+    seen = 0
+    for batch in batches:
         batch = keras.tree.map_structure(_array, batch)
         yield batch
-        count += len(keras.tree.flatten(batch)[0])
-        if count >= rows:
+        seen += rows_of_batch(batch)
+        if seen >= rows:
             return
 
 
-def first_batches(stream: Any, rows: int) -> tuple[list[Any], Any]:
+def first_batches(
+    stream: Any, rows_of_batch: Callable[[Any], int], rows: int
+) -> tuple[list[Any], Any]:
     """Batches from the beginning of a stream, and the stream to go on with: none of it is lost.
 
     Args:
         stream: see `batches_of`.
+        rows_of_batch: see `batches_of`.
         rows: see `batches_of`; one batch is taken at least.
 
     Returns:
@@ -266,7 +310,7 @@ def first_batches(stream: Any, rows: int) -> tuple[list[Any], Any]:
     Raises:
         UsageError: there are no batches.
     """
-    found = list(batches_of(stream, rows))
+    found = list(batches_of(stream, rows_of_batch, rows))
     if not found:
         raise UsageError("the data hold no batches")
     if not isinstance(stream, Iterator):

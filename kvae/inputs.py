@@ -8,13 +8,13 @@ from kvae.errors import UsageError
 
 
 def as_float(x):
-    """float32; uint8, the type of images, divided by 255. Of a pair (x, condition) a tuple."""
+    """float32; images of uint8 divided by 255. Of a pair (x, condition) a tuple."""
     if is_pair(x):
         x, condition = (x.x, x.condition) if isinstance(x, Conditioned) else x
         return as_float(x), keras.ops.cast(condition, "float32")
     x = keras.ops.convert_to_tensor(x)
-    is_image = keras.backend.standardize_dtype(x.dtype) == "uint8"
-    return keras.ops.cast(x, "float32") / (255.0 if is_image else 1.0)
+    is_levels = keras.backend.standardize_dtype(x.dtype) == "uint8" and len(x.shape) == 4
+    return keras.ops.cast(x, "float32") / (255.0 if is_levels else 1.0)
 
 
 def is_pair(x):

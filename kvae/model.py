@@ -6,7 +6,7 @@ Source: Kingma & Welling, "Auto-encoding variational Bayes", arXiv:1312.6114.
 import keras
 import numpy as np
 
-from kvae.border import Border, as_broadcast
+from kvae.border import Border, as_broadcast, without_lists
 from kvae.data.images.pixels import UNIT, read_range
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
@@ -245,8 +245,7 @@ class VAE(Scores, Steps, keras.Model):
 
     def _parts(self, x):
         """x and its condition or None, both float32, as the border lets them in."""
-        if isinstance(x, list):
-            x = tuple(x) if self.condition_dim else np.asarray(x)
+        x = without_lists(x, is_pair=self.condition_dim > 0)
         self.border.check(x)
         x = as_float(x)
         return (x[0], checked_condition(x[1], self.condition_dim)) if is_pair(x) else (x, None)

@@ -44,6 +44,20 @@ def _rows(x):
     yield tuple(part[:3] for part in parts)
 
 
+class _Parts(keras.utils.PyDataset):
+    """Batches of three rows, by their number."""
+
+    def __init__(self, x, **kwargs):
+        super().__init__(**kwargs)
+        self._x = x if isinstance(x, tuple) else (x,)
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, place):
+        return tuple(part[3 * place : 3 * place + 3] for part in self._x)
+
+
 def _tf_data(x):
     return tf.data.Dataset.from_tensor_slices(x).batch(3)
 
@@ -72,6 +86,10 @@ DOORS = {
         *_pair(_good(vae)), validation_data=_tf_data(x), verbose=0
     ),
     "generator": lambda vae, x: vae.fit(_rows(x), verbose=0),
+    "PyDataset": lambda vae, x: vae.fit(_Parts(x), verbose=0),
+    "PyDataset to evaluate": lambda vae, x: vae.evaluate(_Parts(x), verbose=0),
+    "score": lambda vae, x: vae.score(x),
+    "log_likelihood": lambda vae, x: vae.log_likelihood(x, 2),
     "calibrate": lambda vae, x: vae.calibrate([x]),
     "start_prior": lambda vae, x: vae.start_prior(x),
     "encode": lambda vae, x: vae.encode(x),
@@ -166,6 +184,63 @@ def test_what_is_right_means_the_same_in_every_form(models):
     np.testing.assert_array_equal(
         list_, conditional.generate(3, condition=np.array([1.0, 0.0], "float32"))
     )
+
+
+def test_lists_mean_what_their_arrays_mean(models):
+    vae, conditional = models["vectors"], models["conditional"]
+    x, condition, weight = VECTORS.tolist(), CONDITION.tolist(), [1.0] * 8
+
+    def same(one, other):
+        for ours, theirs in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+    same(vae.predict(x, verbose=0), vae.predict(VECTORS, verbose=0))
+    same(vae.predict_on_batch(x), vae.predict_on_batch(VECTORS))
+    same(vae.test_on_batch(x, sample_weight=weight), vae.test_on_batch(VECTORS))
+    for given in ((x, condition), [x, condition], (VECTORS, condition)):
+        same(conditional.encode(given), conditional.encode((VECTORS, CONDITION)))
+        same(conditional.score(given), conditional.score((VECTORS, CONDITION)))
+        same(
+            conditional.log_likelihood(given, 2),
+            conditional.log_likelihood((VECTORS, CONDITION), 2),
+        )
+        same(
+            conditional.evaluate(given, verbose=0),
+            conditional.evaluate((VECTORS, CONDITION), verbose=0),
+        )
+    same(
+        conditional.evaluate(x, condition, sample_weight=weight, verbose=0),
+        conditional.evaluate(VECTORS, CONDITION, verbose=0),
+    )
+    with pytest.raises(UsageError, match="a list that is none"):
+        vae.encode([[1.0], [2.0, 3.0]])
+
+
+@pytest.mark.parametrize("weight", [np.full(8, -1.0), np.full(8, np.nan), np.ones((8, 6))])
+def test_weights_of_streams_are_looked_at(models, weight):
+    for stream in (
+        tf.data.Dataset.from_tensors((VECTORS, VECTORS, weight)),
+        _Parts((VECTORS, VECTORS, weight)),
+    ):
+        with pytest.raises(UsageError, match="sample_weight must be"):
+            models["vectors"].fit(stream, verbose=0)
+
+
+def test_uint8_is_divided_in_images_alone(models):
+    whole = RNG.integers(0, 9, (8, 6)).astype("uint8")
+    vae = models["vectors"]
+    np.testing.assert_array_equal(vae.encode(whole)[0], vae.encode(whole.astype("float32"))[0])
+    with pytest.raises(UsageError, match="uint8 images are levels"):
+        models["free"].encode((IMAGES * 255).astype("uint8"))
+
+
+def test_what_is_no_array_is_named(models):
+    sparse = type("Sparse", (), {"toarray": lambda self: VECTORS})()
+    with pytest.raises(UsageError, match="toarray"):
+        models["vectors"].fit(sparse, verbose=0)
+    with pytest.raises(UsageError, match="received 4 parts"):
+        models["vectors"].fit(VECTORS, validation_data=(VECTORS,) * 4, verbose=0)
+    assert models["vectors"](keras.Input((6,))).shape == (None, 6)
 
 
 def test_without_a_value_range_images_are_any_numbers(models):

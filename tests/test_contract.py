@@ -411,6 +411,37 @@ def test_fit_ends_with_the_variance_of_all_data_and_says_so(capsys):
                - float(twin.likelihood.mean_squared_error[0])) > 1e-3  # fmt: skip
 
 
+def test_held_out_rows_have_no_part_in_start_and_calibration():
+    x = np.concatenate([X[:48], X[48:] + 100])
+    options = {"variance": "optimal", "prior": "mixture", "prior_components": 3}
+    split, alone = (_vae(keras.optimizers.SGD(0.0), **options) for _ in range(2))
+    split.fit(x, validation_split=0.25, batch_size=16, shuffle=False, verbose=0)
+    alone.fit(x[:48], batch_size=16, shuffle=False, verbose=0)
+    for ours, theirs in zip(split.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_every_kind_of_added_loss_is_reported_and_trained():
+    """Activity losses in half precision, and one of each row, which Keras sums."""
+
+    class PerRow(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.mean(keras.ops.square(x), axis=1))
+            return x
+
+    layers, half = keras.layers, "mixed_float16"
+    x, z = keras.Input((6,)), keras.Input((2,))
+    out = layers.Dense(4, dtype=half, activity_regularizer=keras.regularizers.L2(0.1))(PerRow()(x))
+    encoder = keras.Model(x, out)
+    vae = kvae.VAE(encoder, keras.Model(z, layers.Dense(6)(z)), Gaussian(0.5), StandardNormal())
+    vae.compile(keras.optimizers.SGD(0.0))
+    found = vae.evaluate(X, batch_size=64, verbose=0, return_dict=True)
+    of_rows = np.square(X).mean(axis=1).sum()
+    own = 0.1 * np.square(np.asarray(encoder(X), "float64")).sum() / 64
+    assert found["loss"] == pytest.approx(of_rows + own - found["elbo"], rel=1e-2)
+    assert vae.fit(X, batch_size=64, verbose=0).history["loss"][0] > of_rows
+
+
 def test_a_model_trains_under_float64():
     keras.config.set_floatx("float64")
     try:

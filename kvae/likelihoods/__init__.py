@@ -54,7 +54,7 @@ def _is_finite(x: np.ndarray) -> bool:
 
 
 def _is_binary(x: np.ndarray) -> bool:
-    largest = 255 if x.dtype.kind == "u" else 1
+    largest = 255 if x.dtype.name == "uint8" and x.ndim == 4 else 1
     return bool(((x == 0) | (x == largest)).all())
 
 
@@ -129,7 +129,7 @@ LIKELIHOODS: dict[str, Member] = {
     ),
     "bernoulli": LikelihoodMember(
         "binary pixels, 0 or 1 (--binarize makes them)", _bernoulli,
-        accepts=_is_binary, takes="0 and 1 alone",
+        accepts=_is_binary, takes="0 and 1 alone, of uint8 images 0 and 255",
     ),
 }  # fmt: skip
 

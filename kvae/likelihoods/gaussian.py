@@ -135,6 +135,7 @@ class Gaussian(Likelihood):
         if weight is None:
             mean = keras.ops.mean(distortion)
         else:
+            weight = keras.ops.cast(weight, "float32")
             mean = keras.ops.sum(weight * distortion) / keras.ops.sum(weight)
         per_element = 2.0 * mean / self._event_size
         return variance * (per_element - LOG_2PI - keras.ops.log(variance))

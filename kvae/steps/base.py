@@ -86,13 +86,18 @@ class Steps(Doors):
             noise = StepNoise.validation(self.seed, rows + self.rows_seen.result(), draws)
             # At the end of a cycle of beta the next step's would be near 0.
             step = keras.ops.maximum(step - 1, 0)
-        return self.objective(self, x, noise, step, training)
+        return self.seen_by_metrics(self.objective(self, x, noise, step, training))
 
     def has_gradient(self):
         """Whether anything trains; else a warning says so, while a step is traced."""
         if not self.trainable_variables:
             warnings.warn("everything in this model is frozen: nothing trains", stacklevel=2)
         return bool(self.trainable_variables)
+
+    def penalty(self):
+        """The regularisation losses of the networks at their last calls, a scalar."""
+        ops = keras.ops
+        return sum(ops.sum(ops.cast(loss, "float32")) for loss in self.losses)
 
     def is_blocks(self, x):
         """Whether x `(steps, batch, *element_shape)` makes many steps."""
@@ -121,7 +126,10 @@ class Steps(Doors):
                 "weights of rows are not for free_bits or a tc_weight: the loss of a row depends "
                 "on the rows beside it"
             )
-        return outcome.loss * _flat(weight)
+        weight, rows = _flat(weight), outcome.loss.shape[0]
+        if None not in (rows, weight.shape[0]) and weight.shape[0] != rows:
+            raise UsageError(f"{rows} rows need as many weights: received {weight.shape[0]}")
+        return outcome.loss * weight
 
     def count_step(self, x, outcome, weight, penalty):
         """What a training step leaves behind beside its gradients: figures, and its number.
@@ -140,7 +148,7 @@ class Steps(Doors):
 
     def count_rows(self, x, outcome, weight, rows):
         """What a validation step leaves behind: figures, and how many rows they are of."""
-        self.track(x, outcome, weight, sum(self.losses))
+        self.track(x, outcome, weight, self.penalty())
         self.rows_seen.update_state(rows)
 
     def track(self, x, outcome, weight, penalty):
@@ -157,7 +165,7 @@ class Steps(Doors):
             tracker.update_state(figures[name], sample_weight=weighed.get(name))
         if self.given_metrics:
             seen = repeat_rows(as_float(rows_of(x)), self.objective.draws)
-            self.track_given(seen, outcome.decoded, weight)
+            self._compile_metrics.update_state(seen, outcome.decoded, sample_weight=weight)
 
     def results(self):
         """Name -> mean of each figure so far."""

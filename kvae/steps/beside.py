@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from kvae.border import without_lists
 from kvae.data.conditions import Conditioned
 from kvae.data.rows import in_parts, rows_at_once
 from kvae.inputs import as_float, rows_of
@@ -32,6 +33,7 @@ class BesideGradients:
         Raises:
             UsageError: rows that `fit` would refuse.
         """
+        x = without_lists(x, is_pair=self.condition_dim > 0)
         self.border.check(x)
         count, wanted = len(rows_of(x)), max(self.prior.rows_to_start, self.latent_dim)
         if count < wanted and self.prior.has_start:
@@ -79,6 +81,7 @@ class BesideGradients:
         )
         total, count, seen = 0.0, 0.0, 0
         for x, weight in batches:
+            x = without_lists(x, is_pair=self.condition_dim > 0)
             self.border.check(x)
             x = as_float(x)
             rows = len(rows_of(x))

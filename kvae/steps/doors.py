@@ -1,13 +1,14 @@
 """What Keras's `compile`, `fit`, `evaluate` and `predict` take of a VAE, and refuse."""
 
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 
 import keras
 import numpy as np
 
-from kvae.border import Batch, arrays_of, batches_of, first_batches
+from kvae.border import Batch, arrays_of, batches_of, first_batches, without_lists
 from kvae.data.rows import in_parts, random_rows, rows_at_once
 from kvae.errors import UsageError
 from kvae.inputs import rows_of
@@ -73,13 +74,18 @@ class Doors(BesideGradients):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def track_given(self, x, decoded, weight):
-        """Take a batch into the metrics that `compile` was given."""
-        if decoded is None:
+    def seen_by_metrics(self, outcome):
+        """The outcome, of what was decoded the mean alone, which given metrics see; else nothing.
+
+        A distribution is no value that JAX hands out of a gradient.
+        """
+        if not self.given_metrics:
+            return outcome._replace(decoded=None)
+        if outcome.decoded is None:
             raise UsageError(
                 "compile(metrics=...) needs what the objective decoded: its Outcome has none"
             )
-        self._compile_metrics.update_state(x, decoded.mean(), sample_weight=weight)
+        return outcome._replace(decoded=outcome.decoded.mean())
 
     def fit(self, x=None, y=None, *args, start_prior=True, calibrate=True, **kwargs):
         """As `keras.Model.fit`, for arrays, `tf.data`, generators and loaders.
@@ -100,89 +106,98 @@ class Doors(BesideGradients):
             UsageError: x, conditions or weights that the model does not take, see
                 `kvae.border.Border`.
         """
-        bound = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs)
-        given = bound.arguments
-        del given["self"]
+        given = _bound(keras.Model.fit, self, x, y, *args, **kwargs)
         loud = given.get("verbose", "auto") != 0
         start = start_prior and self._prior_waits()
-        given["x"], some = self._look(given, self._rows_to_start() if start else 1)
+        some = self._look(given, self._rows_to_start() if start else 1)
         self._look_at_validation(given)
-        _keep_weight(given)
         for callback in _callbacks(given.get("callbacks")):
             _direct(callback)
-        if start:
-            _tell(loud, self._start(some))
-        if arrays_of(_pair(x)) is None:
+        if start and some:
+            _tell(loud, self._start([_first(batch, _split(given, batch)) for batch in some]))
+        if arrays_of(given["x"]) is None:
             # The order of a stream is its own; Keras would say so in a warning each time.
             given.setdefault("shuffle", False)
+        self.before_fit()
         history = super().fit(**given)
         if calibrate and getattr(self.likelihood, "is_updated", False):
             _tell(loud, self._calibrate_on(given))
         return history
 
+    def before_fit(self):
+        """What a backend does before its first step."""
+
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """As `keras.Model.evaluate`; for what is refused see `fit`."""
-        if not kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has looked
-            bound = inspect.signature(keras.Model.evaluate).bind(self, x, y, *args, **kwargs)
-            given = bound.arguments
-            del given["self"]
-            given["x"], _ = self._look(given)
-            _keep_weight(given)
-            return super().evaluate(**given)
-        return super().evaluate(x, y, *args, **kwargs)
+        if kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has looked
+            return super().evaluate(x, y, *args, **kwargs)
+        given = _bound(keras.Model.evaluate, self, x, y, *args, **kwargs)
+        self._look(given)
+        return super().evaluate(**given)
 
     def predict(self, x, *args, **kwargs):
         """As `keras.Model.predict`: reconstructions; for what is refused see `fit`."""
-        x, _ = self._look({"x": x})
-        return super().predict(x, *args, **kwargs)
+        given = {"x": x}
+        self._look(given)
+        return super().predict(given["x"], *args, **kwargs)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, **kwargs):
         """As `keras.Model.train_on_batch`; for what is refused see `fit`."""
-        self._look({"x": x, "y": y, "sample_weight": sample_weight})
-        return super().train_on_batch(x, y, sample_weight, class_weight, **kwargs)
+        given = {"x": x, "y": y, "sample_weight": sample_weight}
+        self._look(given)
+        return super().train_on_batch(**given, class_weight=class_weight, **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.test_on_batch`; for what is refused see `fit`."""
-        self._look({"x": x, "y": y, "sample_weight": sample_weight})
-        return super().test_on_batch(x, y, sample_weight, **kwargs)
+        given = {"x": x, "y": y, "sample_weight": sample_weight}
+        self._look(given)
+        return super().test_on_batch(**given, **kwargs)
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`; for what is refused see `fit`."""
-        self._look({"x": x})
-        return super().predict_on_batch(x)
+        given = {"x": x}
+        self._look(given)
+        return super().predict_on_batch(given["x"])
 
     def _look(self, given, rows=1):
-        """Check what a door was given; the x to go on with, and some of the data.
+        """Check what a door was given; some of the data.
 
         Args:
-            given: its arguments by name: x, y, sample_weight.
+            given: its arguments by name: x, y, sample_weight. Lists become arrays in it, and an
+                iterator, of which some is read, one of all.
             rows: wanted of a stream; of arrays all are given.
 
         Returns:
-            x, and a list of `Batch` of NumPy arrays.
+            A list of `Batch` of NumPy arrays; none of what TensorFlow has distributed.
         """
-        x, border = given.get("x"), self.border
-        if x is None:
+        border = self.border
+        if given.get("x") is None:
             raise UsageError("x is missing")
-        if isinstance(x, dict) or arrays_of(_pair(x)) is not None:
+        for name in ("x", "y", "sample_weight"):
+            is_pair = name == "x" and self.condition_dim > 0
+            if given.get(name) is not None:
+                given[name] = without_lists(given[name], is_pair=is_pair)
+        x = given["x"]
+        if isinstance(x, dict) or arrays_of(x) is not None:
             data = border.batch((x, given.get("y"), given.get("sample_weight")))
-            arrays = arrays_of(data.x)
-            border.check(arrays)
-            if data.weight is not None:
-                border.check_weight(data.weight, len(rows_of(arrays)))
-            # Of a list Keras would take each row for an input.
-            return arrays if isinstance(x, list) else x, [data._replace(x=arrays)]
-        if hasattr(x, "element_spec"):
-            spec = rows_of(border.batch(x.element_spec).x)
-            border.check_tensor(spec, blocks=True)
-        found, x = first_batches(x, rows)
-        batches = [border.batch(batch) for batch in found]
-        for batch in batches:
-            border.check_tensor(rows_of(batch.x), blocks=True)
-        batches = [self._rows_of_block(batch) for batch in batches]
+            batches = [data._replace(x=arrays_of(data.x))]
+            _keep_weight(given)
+        else:
+            if hasattr(x, "element_spec"):
+                spec = rows_of(border.batch(x.element_spec).x)
+                if not hasattr(spec, "shape"):
+                    return []
+                border.check_tensor(spec, blocks=True)
+            found, given["x"] = first_batches(x, border.rows_of_batch, rows)
+            batches = [border.batch(batch) for batch in found]
+            for batch in batches:
+                border.check_tensor(rows_of(batch.x), blocks=True)
+            batches = [self._rows_of_block(batch) for batch in batches]
         for batch in batches:
             border.check(batch.x)
-        return x, batches
+            if batch.weight is not None:
+                border.check_weight(batch.weight, len(rows_of(batch.x)))
+        return batches
 
     def _rows_of_block(self, batch):
         """The rows of all steps, where a batch is a block of them."""
@@ -194,14 +209,21 @@ class Doors(BesideGradients):
         data = given.get("validation_data")
         if data is None:
             return
-        if arrays_of(data) is not None or isinstance(data, tuple | list):
-            parts = data if isinstance(data, tuple | list) else (data,)
-            own = dict(zip(("x", "y", "sample_weight"), parts, strict=False))
-            self._look(own)
-            _keep_weight(own)
-            given["validation_data"] = tuple(own.values())
+        if isinstance(data, list) and hasattr(data[0], "shape"):
+            data = tuple(data)
+        names = ("x", "y", "sample_weight")
+        if isinstance(data, tuple):
+            if len(data) > len(names):
+                raise UsageError(
+                    "validation_data is x, (x, y) or (x, y, sample_weight): received "
+                    f"{len(data)} parts"
+                )
+            own = dict(zip(names, data, strict=False))
         else:
-            given["validation_data"], _ = self._look({"x": data})
+            own = {"x": data}
+        self._look(own)
+        whole = arrays_of(own["x"]) is not None
+        given["validation_data"] = tuple(map(own.get, names)) if whole else own["x"]
 
     def _prior_waits(self):
         """Whether a prior has a start to make."""
@@ -222,7 +244,9 @@ class Doors(BesideGradients):
 
     def _calibrate_on(self, given):
         """Calibrate over the data of `fit`; what to say of it."""
-        if isinstance(given["x"], Iterator) or given.get("class_weight"):
+        x = given["x"]
+        is_read_once = isinstance(x, Iterator) or getattr(x, "num_batches", 0) is None
+        if is_read_once or given.get("class_weight"):
             return "the variance stays at its moving average: no further pass over these data"
         self.calibrate_weighed(self._again(given))
         return "the variance is now that of all data; fit(calibrate=False) skips this pass"
@@ -230,23 +254,37 @@ class Doors(BesideGradients):
     def _again(self, given):
         """The data of `fit` once more, at most so many rows: pairs of x and weights."""
         x = given["x"]
-        if arrays_of(_pair(x)) is None:
-            for batch in batches_of(x, _CALIBRATION_ROWS):
+        if arrays_of(x) is None:
+            for batch in batches_of(x, self.border.rows_of_batch, _CALIBRATION_ROWS):
                 yield self._rows_of_block(self.border.batch(batch))
             return
         data = self.border.batch((x, given.get("y"), given.get("sample_weight")))
-        arrays = arrays_of(data.x)
-        count, rng = len(rows_of(arrays)), generator(self.seed, "calibration rows")
-        weight = None if data.weight is None else np.asarray(data.weight)
+        data = data._replace(x=arrays_of(data.x))
+        if data.weight is not None:
+            data = data._replace(weight=np.asarray(data.weight))
+        data = _first(data, _split(given, data))
+        count, rng = len(rows_of(data.x)), generator(self.seed, "calibration rows")
         rows = random_rows(count, _CALIBRATION_ROWS, rng)
-        for part in in_parts(rows, rows_at_once(rows_of(arrays))):
-            own = _map(lambda array, part=part: array[part], arrays)
-            yield own, None if weight is None else weight[part]
+        for part in in_parts(rows, rows_at_once(rows_of(data.x))):
+            yield _map(lambda array, part=part: array[part], tuple(data))
 
 
-def _pair(x):
-    """A pair that was given as a list."""
-    return tuple(x) if isinstance(x, list) and len(x) == 2 else x
+def _bound(method, model, *args, **kwargs):
+    """Arguments of a method of Keras's by name, but for the model."""
+    given = inspect.signature(method).bind(model, *args, **kwargs).arguments
+    given.pop("self")
+    return given
+
+
+def _split(given, batch):
+    """How many of the rows of an array `fit` trains on, by Keras's rule."""
+    split = given.get("validation_split") or 0.0
+    held_out = split if given.get("validation_data") is None else 0.0
+    return math.floor(len(rows_of(batch.x)) * (1.0 - held_out))
+
+
+def _first(batch, rows):
+    return Batch(*_map(lambda array: array[:rows], tuple(batch)))
 
 
 def _map(function, *x):

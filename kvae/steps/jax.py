@@ -49,7 +49,7 @@ class Steps(base.Steps):
         scaling = (self.optimizer.variables, optimizer)
         with keras.StatelessScope(pairs(*known, scaling), collect_losses=True) as scope:
             found = self.outcome(x, base.places(x), training=True)
-            penalty = sum(self.losses)
+            penalty = self.penalty()
             loss = keras.ops.mean(self.losses_of(found, weight)) + penalty
             loss = self.optimizer.scale_loss(loss)
         return loss, (found, penalty, after(scope, *known[1]), after(scope, *known[2]))

@@ -13,13 +13,11 @@ DEVICE_ERRORS = (tf.errors.OpError,)
 class Steps(base.Steps):
     """`train_step` and `test_step`."""
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """As `keras.Model.fit`."""
+    def before_fit(self):
+        """Make the optimizer's variables: a step that makes them is traced twice by TensorFlow."""
         if self.compiled and not self.optimizer.built:
-            # A step that makes the optimizer's variables is traced twice by TensorFlow.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        return super().fit(x, y, *args, **kwargs)
 
     def make_test_function(self, force=False):
         """As Keras's, but never by XLA: compiling takes longer than validation saves."""
@@ -54,11 +52,20 @@ class Steps(base.Steps):
 
     def _gradient_step(self, x, weight):
         rows, count = places(x)
+        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if (
+            num_replicas > 1
+            and weight is not None
+            and getattr(self.likelihood, "is_updated", False)
+        ):
+            raise UsageError(
+                "weights of rows and the variance 'optimal' do not go together on several "
+                "replicas, whose means are of other weights: 'shared' learns it"
+            )
         with tf.GradientTape() as tape:
             found = self.outcome(x, rows, training=True)
             # Gradients are summed over replicas, and float16 losses scaled against underflow.
-            num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            losses, penalty = self.losses_of(found, weight), sum(self.losses)
+            losses, penalty = self.losses_of(found, weight), self.penalty()
             objective = tf.reduce_sum(losses) / tf.cast(count, "float32")
             scaled = self.optimizer.scale_loss(objective + penalty / num_replicas)
         if self.has_gradient():

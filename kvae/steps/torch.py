@@ -25,7 +25,7 @@ class Steps(base.Steps):
     def _gradient_step(self, x, weight):
         self.zero_grad()
         found = self.outcome(x, base.places(x), training=True)
-        penalty = sum(self.losses)
+        penalty = self.penalty()
         if self.has_gradient():
             loss = keras.ops.mean(self.losses_of(found, weight)) + penalty
             self.optimizer.scale_loss(loss).backward()

@@ -104,5 +104,11 @@ def test_calibration_and_the_doctors_numbers_are_equal(found, expected):
     assert found["doctor"] == pytest.approx(expected["doctor"], rel=1e-4)
 
 
+def test_weights_and_given_metrics_are_equal(found, expected):
+    names = {"loss", "val_loss", "mae", "val_mae", "mse", "val_mse", "val_elbo", "variance"}
+    assert expected["weighed"].keys() >= names
+    assert found["weighed"] == pytest.approx(expected["weighed"], rel=1e-4)
+
+
 def test_a_flow_is_fitted_and_draws(found):
     assert found["sampler"] is True
