@@ -121,9 +121,12 @@ def _config_of(vae, first_step, steps):
         "objective": vae.objective.kind,
         "mixed_precision": "off" if vae.dtype_policy.name == "float32" else vae.dtype_policy.name,
     }
-    rate = vae.optimizer.get_config().get("learning_rate")
+    optimizer = vae.optimizer
+    while hasattr(optimizer, "inner_optimizer"):  # of half precision, which scales the loss
+        optimizer = optimizer.inner_optimizer
+    rate = optimizer.get_config().get("learning_rate")
     if isinstance(rate, float):
-        config |= {"learning_rate": rate, "optimizer": type(vae.optimizer).__name__.lower()}
+        config |= {"learning_rate": rate, "optimizer": type(optimizer).__name__.lower()}
     if isinstance(vae.objective, Elbo):
         config |= {"free_bits": vae.objective.free_bits, "tc_weight": vae.objective.tc_weight}
         config |= _weight_of_rate(

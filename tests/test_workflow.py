@@ -14,9 +14,12 @@ import kvae
 from kvae import workflow
 from kvae.config import resolve
 from kvae.data import load
-from kvae.errors import UsageError
+from kvae.errors import KvaeError, UsageError
 from kvae.evaluation import evaluate as evaluation
+from kvae.options import COUNT, Option
 from kvae.priors import PRIORS
+from kvae.registry import Member
+from kvae.samplers import SAMPLERS
 from kvae.serving import versions
 from kvae.training.program import arguments
 
@@ -154,6 +157,17 @@ def test_a_model_is_trained_as_it_is():
     assert int(vae.step) == 8
 
 
+def test_a_prior_that_its_owner_started_is_trained_from_there():
+    vae = make_vae((3,), prior="mixture", prior_components=2)
+    vae.start_prior(3 * X[:20] + 5)
+    started = vae.prior.get_weights()
+    options = {name: value for name, value in QUICK.items() if name != "hidden_units"}
+    kvae.train(DATA, model=vae, learning_rate=1e-12, **options)
+    assert int(vae.step)
+    for before, after in zip(started, vae.prior.get_weights(), strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-6)
+
+
 def test_standardize_gives_the_model_the_units_of_the_train_split():
     vae = _train(standardize=True)
     x = np.asarray(DATA.train.x, "float64")
@@ -182,7 +196,7 @@ def test_standardize_gives_the_model_the_units_of_the_train_split():
         ({"network": keras.layers.Dense}, r"a pair \(encoder, decoder\)"),
         ({"save": "x"}, "is output"),
         ({"beta": -1}, "--beta takes"),
-        ({"epoch": 3}, "did you mean --epochs"),
+        ({"epoch": 3}, r"^unknown option 'epoch': did you mean --epochs\?$"),
         ({"split_seed": 3}, "of data that are loaded by name"),
     ],
 )  # fmt: skip
@@ -214,9 +228,27 @@ def test_a_sampler_is_fitted_drawn_from_and_published(tmp_path):
         ({"sampler": "gauss"}, "choose one of mixture, flow, second-stage, auto"),
         ({"x": X[:5]}, "10 rows at least"),
         ({"x": X[:, :2]}, r"shape \(rows, 3\)"),
+        ({"foo": 3}, "unknown option 'foo': there are none here"),
     ):
         with pytest.raises(UsageError, match=words):
             kvae.fit_sampler(vae, **{"x": X, **given})
+
+
+def test_a_sampler_that_cannot_be_fitted_is_named(monkeypatch):
+    def fit(*_, **__):
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setitem(
+        SAMPLERS, "mine", Member("", lambda: fit, (Option("mine_size", 1, "", COUNT),))
+    )
+    with pytest.raises(
+        KvaeError, match="sampler 'mine' could not be fitted: LinAlgError: singular"
+    ):
+        kvae.fit_sampler(make_vae((3,)), X, "mine", mine_size=2)
+    with pytest.raises(UsageError, match="mine_size takes a whole number"):
+        kvae.fit_sampler(make_vae((3,)), X, "mine", mine_size=-1)
+    with pytest.raises(UsageError, match="mine_size applies to sampler mine alone"):
+        kvae.fit_sampler(make_vae((3,)), X, "mixture", mine_size=2)
 
 
 def test_a_conditional_model_is_published_with_its_labels(tmp_path):
@@ -225,5 +257,9 @@ def test_a_conditional_model_is_published_with_its_labels(tmp_path):
         kvae.publish_version(vae, tmp_path, "m", dataset=DATA)
     with pytest.raises(UsageError, match="name must be"):
         kvae.publish_version(vae, tmp_path, "a/b")
-    version = kvae.publish_version(vae, tmp_path, "m", dataset=DATA, condition=["flag"])
+    with pytest.raises(UsageError, match="the model takes no condition: received condition flag"):
+        kvae.publish_version(make_vae((3,)), tmp_path, "m", condition=("flag",))
+    version = kvae.publish_version(vae, tmp_path, "m", dataset=DATA, condition="flag")
+    with pytest.raises(UsageError, match="condition is for a VAE"):
+        kvae.evaluate(version, DATA, condition=["flag"])
     assert versions.read_metadata(version)["condition"]["names"] == ["flag"]
