@@ -186,6 +186,14 @@ def test_standardize_gives_the_model_the_units_of_the_train_split():
             kvae.build_vae((3,), **given)
 
 
+def test_a_model_with_units_of_its_own_is_not_told_to_standardize():
+    data = kvae.Dataset.from_arrays(1e6 * X + 3e7)
+    vae = kvae.build_vae((3,), latent_dim=2, hidden_units=(4,), shift=[3e7] * 3, scale=1e6)
+    metrics = kvae.evaluate(vae, data, num_draws=1)
+    assert metrics["rms_x"] == pytest.approx(1.0, rel=0.5)
+    assert "data out of range" not in [found["problem"] for found in metrics["findings"]]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
