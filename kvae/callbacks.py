@@ -197,8 +197,10 @@ def measure(vae, x, seed=0):
         constant_mse = row_errors(plain, constant, images=False)["mse"]
         # A row is nearer to a mean that it is a part of: as if it were left out.
         constant_mse *= (len(x) / max(1, len(x) - 1)) ** 2
-        metrics["psnr_db_reconstruction"] = float(psnr_of(mse).mean())
-        metrics["psnr_db_mean_image"] = float(psnr_of(constant_mse).mean())
+        # Of images of any numbers the peak is how far apart they lie.
+        peak = 1.0 if vae.value_range else float(np.ptp(plain)) or 1.0
+        metrics["psnr_db_reconstruction"] = float(psnr_of(mse / peak**2).mean())
+        metrics["psnr_db_mean_image"] = float(psnr_of(constant_mse / peak**2).mean())
     return metrics
 
 

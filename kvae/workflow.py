@@ -181,6 +181,9 @@ def evaluate(
             not of a version, which says so itself.
         seed: of all draws.
 
+    Images of any numbers (`value_range=None`) have no SSIM, no PSNR and nothing that judges their
+    samples; figures show them from the least to the greatest test value.
+
     Returns:
         What metrics.json holds: quantity, unit, subject, statistic -> number, beside `protocol`
         and the doctor's `findings`.

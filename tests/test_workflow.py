@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from kvae_testing import EVALUATED, few_signatures, make_vae
@@ -192,6 +193,23 @@ def test_a_model_with_units_of_its_own_is_not_told_to_standardize():
     metrics = kvae.evaluate(vae, data, num_draws=1)
     assert metrics["rms_x"] == pytest.approx(1.0, rel=0.5)
     assert "data out of range" not in [found["problem"] for found in metrics["findings"]]
+
+
+def test_images_of_any_numbers_from_arrays_to_figures(tmp_path):
+    x = np.random.default_rng(0).normal(-40, 10, (120, 8, 8, 1)).astype("float32")
+    data = kvae.Dataset.from_arrays(x, value_range=None)
+    vae = kvae.train(data, epochs=1, latent_dim=2, sampler="none", output=tmp_path / "saved")
+    assert vae.value_range is None
+    metrics = kvae.evaluate(vae.trained.version, data, tmp_path / "shown", num_draws=1)
+    error = np.square(np.asarray(vae(data.test.x)) - data.test.x).mean()
+    assert metrics["mse_reconstruction"] == pytest.approx(error, rel=1e-4)
+    assert not [name for name in metrics if name.startswith(("psnr", "ssim", "frechet", "recall"))]
+    shown = {path.stem for path in (tmp_path / "shown").iterdir()}
+    assert {"generation", "reconstruction", "worst", "interpolation", "traversals"} <= shown
+    drawn = plt.imread(tmp_path / "shown" / "reconstruction.png")[..., 0]
+    assert ((drawn > 0.05) & (drawn < 0.95)).mean() > 0.2  # neither black nor white
+    with pytest.raises(UsageError, match="are images of any numbers"):
+        kvae.evaluate(vae.trained.version, data, features="pca")
 
 
 @pytest.mark.parametrize(

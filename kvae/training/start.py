@@ -64,7 +64,7 @@ def _built(config, dataset, policy):
     return build_vae(
         x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
         **{kind: getattr(config, kind) for kind in MODEL_PARTS}, posterior=config.posterior,
-        shift=shift, scale=scale, dtype=policy, seed=config.seed,
+        shift=shift, scale=scale, value_range=dataset.value_range, dtype=policy, seed=config.seed,
         **_model_options(config, steps_of(config, dataset)),
     )  # fmt: skip
 
