@@ -121,9 +121,12 @@ def _config_of(vae, first_step, steps):
         "objective": vae.objective.kind,
         "mixed_precision": "off" if vae.dtype_policy.name == "float32" else vae.dtype_policy.name,
     }
-    rate = vae.optimizer.get_config().get("learning_rate")
+    optimizer = vae.optimizer
+    while hasattr(optimizer, "inner_optimizer"):  # of half precision, which scales the loss
+        optimizer = optimizer.inner_optimizer
+    rate = optimizer.get_config().get("learning_rate")
     if isinstance(rate, float):
-        config |= {"learning_rate": rate, "optimizer": type(vae.optimizer).__name__.lower()}
+        config |= {"learning_rate": rate, "optimizer": type(optimizer).__name__.lower()}
     if isinstance(vae.objective, Elbo):
         config |= {"free_bits": vae.objective.free_bits, "tc_weight": vae.objective.tc_weight}
         config |= _weight_of_rate(
@@ -194,8 +197,10 @@ def measure(vae, x, seed=0):
         constant_mse = row_errors(plain, constant, images=False)["mse"]
         # A row is nearer to a mean that it is a part of: as if it were left out.
         constant_mse *= (len(x) / max(1, len(x) - 1)) ** 2
-        metrics["psnr_db_reconstruction"] = float(psnr_of(mse).mean())
-        metrics["psnr_db_mean_image"] = float(psnr_of(constant_mse).mean())
+        # Of images of any numbers the peak is how far apart they lie.
+        peak = 1.0 if vae.value_range else float(np.ptp(plain)) or 1.0
+        metrics["psnr_db_reconstruction"] = float(psnr_of(mse / peak**2).mean())
+        metrics["psnr_db_mean_image"] = float(psnr_of(constant_mse / peak**2).mean())
     return metrics
 
 

@@ -120,8 +120,9 @@ def refuse_others(
             continue
         if name not in owners:
             nearest = difflib.get_close_matches(name, [*others, *owners], 1)
-            hint = f": did you mean {shown(nearest[0])}? Choose" if nearest else ": choose"
-            raise UsageError(f"unknown option {name!r}{hint} one of {', '.join(allowed)}")
+            choices = f"choose one of {', '.join(allowed)}" if allowed else "there are none here"
+            hint = f"did you mean {shown(nearest[0])}?" if nearest else choices
+            raise UsageError(f"unknown option {name!r}: {hint}")
         kinds = owners[name]
         wanted = " or ".join(f"{shown(kind)} {_listed([*kinds[kind]])}" for kind in kinds)
         received = " and ".join(

@@ -115,7 +115,7 @@ class Scores:
             del own
             return score_terms(self, part, posterior, draws).elbo
 
-        found = _of_draws(self, x, NUM_SCORE_DRAWS, elbo)
+        found = _of_draws(self, checked_rows(self, x), NUM_SCORE_DRAWS, elbo)
         return np.concatenate([part.mean(axis=1) for part in found]).astype("float32")
 
     def log_likelihood(self, x, num_draws=NUM_DRAWS, seed=0):
@@ -144,7 +144,8 @@ class Scores:
             raise UsageError(
                 f"num_draws takes {POSITIVE_COUNT.wanted}; received {num_draws!r}"
             ) from None
-        seeds = row_seeds(read_seed(seed), len(rows_of(x)))
+        seed, x = read_seed(seed), checked_rows(self, x)
+        seeds = row_seeds(seed, len(x))
 
         def log_weight(part, own, posterior, draws):
             return weight_draws(self, part, seeds[own], posterior, draws, (self.prior,))[0]
@@ -180,12 +181,11 @@ def _of_draws(vae, x, num_draws, function):
 
     Args:
         vae: the model.
-        x: all rows.
+        x: all rows, from `checked_rows`.
         num_draws: how many of each.
         function: rows as the model takes them, their places, their posterior and the numbers of
             some draws -> `(rows * draws,)`.
     """
-    x = checked_rows(vae, x)
     at_once = draws_at_once(vae, num_draws)
     rows = max(1, min(rows_at_once(x), _MOST_ELEMENTS // (at_once * _largest(vae))))
     for own in slices(len(x), rows):

@@ -16,6 +16,8 @@ from kvae.config import AUTO_SAMPLER, Config, resolve
 from kvae.errors import KvaeError, UsageError
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
+from kvae.options import NAMES
+from kvae.registry import options_of, refuse_others
 from kvae.serving.versions import Version
 from kvae.training.provenance import Trained, known_of
 
@@ -175,8 +177,12 @@ def evaluate(
         inception_weights: file of the weights of InceptionV3 without its top.
         num_samples: images in a set of samples; None: 10,000, or as many as there are test images.
         color_by: label that colours the latent map; None: the dataset's own.
-        condition: of a conditional VAE that `train` did not make, the labels that it is given.
+        condition: of a conditional VAE that `train` did not make, the labels that it is given;
+            not of a version, which says so itself.
         seed: of all draws.
+
+    Images of any numbers (`value_range=None`) have no SSIM, no PSNR and nothing that judges their
+    samples; figures show them from the least to the greatest test value.
 
     Returns:
         What metrics.json holds: quantity, unit, subject, statistic -> number, beside `protocol`
@@ -188,6 +194,11 @@ def evaluate(
         DataError: the dataset cannot be read, or has too few test rows.
     """
     if isinstance(model, str | Path | Version):
+        if condition:
+            raise UsageError(
+                "condition is for a VAE; a published version says itself which labels it is given: "
+                f"received {condition!r}"
+            )
         return _evaluated(
             model.path if isinstance(model, Version) else model, dataset, output, color_by,
             num_draws=num_draws, features=features, inception_weights=inception_weights,
@@ -235,7 +246,7 @@ def publish_version(
     """
     if not is_folder_name(name):
         raise UsageError(f"name must be {FOLDER_NAME}; received {name!r}")
-    record = known_of(vae, dataset, tuple(condition))
+    record = known_of(vae, dataset, _labels(condition))
     from kvae.publish import publish
 
     return publish(
@@ -270,8 +281,8 @@ def fit_sampler(
         from that. With "auto" there may be none, where the prior is as good.
 
     Raises:
-        UsageError: no such sampler, too few latent dimensions or rows, or rows that `fit` would
-            refuse.
+        UsageError: no such sampler, an option that it does not have, too few latent dimensions or
+            rows, or rows that `fit` would refuse.
         KvaeError: the fit failed.
     """
     from kvae.priors import check_density
@@ -282,12 +293,17 @@ def fit_sampler(
         raise UsageError(f"sampler: choose one of {choices}; received {sampler!r}")
     if sampler in SAMPLERS:
         check_density(SAMPLERS, sampler, vae.latent_dim)
+    own = _sampler_options(sampler, options)
     rows = _sampler_rows(vae, x, valid, seed)
     from kvae.training.sampler_fitting import with_sampler
 
-    found = with_sampler(vae.with_sampler(None), sampler, rows, seed=seed, **options)
-    if sampler != AUTO_SAMPLER and not found.has_sampler:
-        raise KvaeError(f"the sampler {sampler!r} could not be fitted; standard error says why")
+    try:
+        found = with_sampler(vae.with_sampler(None), sampler, rows, seed=seed, **own)
+    except UsageError:
+        raise
+    except Exception as error:  # of somebody's own sampler it may be any
+        told = str(error) if isinstance(error, KvaeError) else f"{type(error).__name__}: {error}"
+        raise KvaeError(f"the sampler {sampler!r} could not be fitted: {told}") from error
     for kept in ("history", "trained"):
         if hasattr(vae, kept):
             setattr(found, kept, getattr(vae, kept))
@@ -358,6 +374,27 @@ def _evaluated(
     )  # fmt: skip
     backend.quiet_import("kvae.serving.served")
     return evaluation.evaluate(job, **draws)
+
+
+def _sampler_options(sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a sampler, or of "auto" those of any, checked."""
+    from kvae.samplers import SAMPLERS
+
+    chosen = tuple(SAMPLERS) if sampler == AUTO_SAMPLER else (sampler,)
+    refuse_others(
+        options, {"sampler": SAMPLERS}, {"sampler": chosen},
+        name_of=lambda option: option.name, shown=str,
+    )  # fmt: skip
+    declared = options_of(SAMPLERS[name] for name in chosen)
+    return {name: declared[name].read(value, name) for name, value in options.items()}
+
+
+def _labels(condition: Sequence[str] | str) -> tuple[str, ...]:
+    """The labels of a condition, one text with commas between or several, as `train` takes them."""
+    try:
+        return tuple(NAMES.read(condition)) if condition else ()
+    except (TypeError, ValueError):
+        raise UsageError(f"condition takes {NAMES.wanted}; received {condition!r}") from None
 
 
 def _sampler_rows(vae: VAE, x: Any, valid: Any, seed: int) -> data.Dataset:

@@ -219,6 +219,14 @@ def test_the_learning_rate_is_the_models_own():
     assert "--learning-rate 0.01" in doctor.findings[0].advice
 
 
+def test_the_learning_rate_is_known_beneath_a_scaled_loss():
+    vae = _small_vae(dtype="mixed_float16")
+    vae.compile(keras.optimizers.Adam(10.0))
+    assert hasattr(vae.optimizer, "inner_optimizer")
+    doctor = _drive(vae, Doctor(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], epochs=6)
+    assert _problems(doctor)[0] == "learning rate too high"
+
+
 def test_weights_that_are_not_numbers_are_told():
     vae = _small_vae()
     for weight in vae.trainable_weights:

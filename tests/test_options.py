@@ -318,8 +318,12 @@ def test_an_option_that_nobody_has_is_refused_with_the_nearest():
         UsageError, match=r"unknown option 'hiden_units': did you mean hidden_units\?"
     ):
         kvae.build_vae((3,), hiden_units=(8,))
-    with pytest.raises(UsageError, match=r"did you mean --latent-dim\? Choose one of dataset, "):
+    with pytest.raises(
+        UsageError, match=r"^unknown option 'lattent_dim': did you mean --latent-dim\?$"
+    ):
         resolve({"lattent_dim": 3})
+    with pytest.raises(UsageError, match=r"unknown option 'qqq': choose one of dataset, "):
+        resolve({"qqq": 3})
     with pytest.raises(UsageError, match="unknown option 'kl_warmup_epochs'"):
         kvae.build_vae((3,), kl_warmup_epochs=3)
 

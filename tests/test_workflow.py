@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from kvae_testing import EVALUATED, few_signatures, make_vae
@@ -14,9 +15,12 @@ import kvae
 from kvae import workflow
 from kvae.config import resolve
 from kvae.data import load
-from kvae.errors import UsageError
+from kvae.errors import KvaeError, UsageError
 from kvae.evaluation import evaluate as evaluation
+from kvae.options import COUNT, Option
 from kvae.priors import PRIORS
+from kvae.registry import Member
+from kvae.samplers import SAMPLERS
 from kvae.serving import versions
 from kvae.training.program import arguments
 
@@ -154,6 +158,17 @@ def test_a_model_is_trained_as_it_is():
     assert int(vae.step) == 8
 
 
+def test_a_prior_that_its_owner_started_is_trained_from_there():
+    vae = make_vae((3,), prior="mixture", prior_components=2)
+    vae.start_prior(3 * X[:20] + 5)
+    started = vae.prior.get_weights()
+    options = {name: value for name, value in QUICK.items() if name != "hidden_units"}
+    kvae.train(DATA, model=vae, learning_rate=1e-12, **options)
+    assert int(vae.step)
+    for before, after in zip(started, vae.prior.get_weights(), strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-6)
+
+
 def test_standardize_gives_the_model_the_units_of_the_train_split():
     vae = _train(standardize=True)
     x = np.asarray(DATA.train.x, "float64")
@@ -172,6 +187,31 @@ def test_standardize_gives_the_model_the_units_of_the_train_split():
             kvae.build_vae((3,), **given)
 
 
+def test_a_model_with_units_of_its_own_is_not_told_to_standardize():
+    data = kvae.Dataset.from_arrays(1e6 * X + 3e7)
+    vae = kvae.build_vae((3,), latent_dim=2, hidden_units=(4,), shift=[3e7] * 3, scale=1e6)
+    metrics = kvae.evaluate(vae, data, num_draws=1)
+    assert metrics["rms_x"] == pytest.approx(1.0, rel=0.5)
+    assert "data out of range" not in [found["problem"] for found in metrics["findings"]]
+
+
+def test_images_of_any_numbers_from_arrays_to_figures(tmp_path):
+    x = np.random.default_rng(0).normal(-40, 10, (120, 8, 8, 1)).astype("float32")
+    data = kvae.Dataset.from_arrays(x, value_range=None)
+    vae = kvae.train(data, epochs=1, latent_dim=2, sampler="none", output=tmp_path / "saved")
+    assert vae.value_range is None
+    metrics = kvae.evaluate(vae.trained.version, data, tmp_path / "shown", num_draws=1)
+    error = np.square(np.asarray(vae(data.test.x)) - data.test.x).mean()
+    assert metrics["mse_reconstruction"] == pytest.approx(error, rel=1e-4)
+    assert not [name for name in metrics if name.startswith(("psnr", "ssim", "frechet", "recall"))]
+    shown = {path.stem for path in (tmp_path / "shown").iterdir()}
+    assert {"generation", "reconstruction", "worst", "interpolation", "traversals"} <= shown
+    drawn = plt.imread(tmp_path / "shown" / "reconstruction.png")[..., 0]
+    assert ((drawn > 0.05) & (drawn < 0.95)).mean() > 0.2  # neither black nor white
+    with pytest.raises(UsageError, match="are images of any numbers"):
+        kvae.evaluate(vae.trained.version, data, features="pca")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -182,7 +222,7 @@ def test_standardize_gives_the_model_the_units_of_the_train_split():
         ({"network": keras.layers.Dense}, r"a pair \(encoder, decoder\)"),
         ({"save": "x"}, "is output"),
         ({"beta": -1}, "--beta takes"),
-        ({"epoch": 3}, "did you mean --epochs"),
+        ({"epoch": 3}, r"^unknown option 'epoch': did you mean --epochs\?$"),
         ({"split_seed": 3}, "of data that are loaded by name"),
     ],
 )  # fmt: skip
@@ -214,9 +254,27 @@ def test_a_sampler_is_fitted_drawn_from_and_published(tmp_path):
         ({"sampler": "gauss"}, "choose one of mixture, flow, second-stage, auto"),
         ({"x": X[:5]}, "10 rows at least"),
         ({"x": X[:, :2]}, r"shape \(rows, 3\)"),
+        ({"foo": 3}, "unknown option 'foo': there are none here"),
     ):
         with pytest.raises(UsageError, match=words):
             kvae.fit_sampler(vae, **{"x": X, **given})
+
+
+def test_a_sampler_that_cannot_be_fitted_is_named(monkeypatch):
+    def fit(*_, **__):
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setitem(
+        SAMPLERS, "mine", Member("", lambda: fit, (Option("mine_size", 1, "", COUNT),))
+    )
+    with pytest.raises(
+        KvaeError, match="sampler 'mine' could not be fitted: LinAlgError: singular"
+    ):
+        kvae.fit_sampler(make_vae((3,)), X, "mine", mine_size=2)
+    with pytest.raises(UsageError, match="mine_size takes a whole number"):
+        kvae.fit_sampler(make_vae((3,)), X, "mine", mine_size=-1)
+    with pytest.raises(UsageError, match="mine_size applies to sampler mine alone"):
+        kvae.fit_sampler(make_vae((3,)), X, "mixture", mine_size=2)
 
 
 def test_a_conditional_model_is_published_with_its_labels(tmp_path):
@@ -225,5 +283,9 @@ def test_a_conditional_model_is_published_with_its_labels(tmp_path):
         kvae.publish_version(vae, tmp_path, "m", dataset=DATA)
     with pytest.raises(UsageError, match="name must be"):
         kvae.publish_version(vae, tmp_path, "a/b")
-    version = kvae.publish_version(vae, tmp_path, "m", dataset=DATA, condition=["flag"])
+    with pytest.raises(UsageError, match="the model takes no condition: received condition flag"):
+        kvae.publish_version(make_vae((3,)), tmp_path, "m", condition=("flag",))
+    version = kvae.publish_version(vae, tmp_path, "m", dataset=DATA, condition="flag")
+    with pytest.raises(UsageError, match="condition is for a VAE"):
+        kvae.evaluate(version, DATA, condition=["flag"])
     assert versions.read_metadata(version)["condition"]["names"] == ["flag"]

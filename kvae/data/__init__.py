@@ -108,6 +108,7 @@ class Dataset:
         names: Sequence[str] | None = None,
         *,
         split_seed: int = 0,
+        value_range: tuple[float, float] | None = (0.0, 1.0),
     ) -> Dataset:
         """A dataset of arrays of your own.
 
@@ -125,10 +126,13 @@ class Dataset:
                 tuple of such, one for each of them. Yes and no are attributes, others classes.
             names: of the features of vectors.
             split_seed: of what is divided at random.
+            value_range: what floats of images lie in, (0, 1); None: anywhere, such as spectrograms,
+                for which `kvae.train` builds a model with `value_range=None`.
 
         Returns:
             float32 vectors, or images of the type that they had; what `train.py --dataset arrays`
-            makes of a file of the same vectors.
+            makes of a file of the same vectors. float32 and uint8 splits of your own are not
+            copied: do not change them meanwhile.
 
         Raises:
             UsageError: an argument has another shape or type than it should have.
@@ -137,7 +141,14 @@ class Dataset:
         """
         from kvae.data.given import dataset_of
 
-        return dataset_of(train, valid, test, labels, names, split_seed=split_seed)
+        return dataset_of(
+            train, valid, test, labels, names, split_seed=split_seed, value_range=value_range
+        )  # fmt: skip
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """What floats of images lie in; None, from `card["value_range"]`: anywhere."""
+        return None if self.card.get("value_range", ()) is None else (0.0, 1.0)
 
 
 def _gmm() -> Any:

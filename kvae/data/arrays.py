@@ -94,7 +94,7 @@ def float32(table: Table) -> np.ndarray:
         DataError: a number is not finite in it.
     """
     with np.errstate(over="ignore"):
-        x = table.x.astype(np.float32)
+        x = table.x.astype(np.float32, copy=False)
     finite = np.isfinite(x)
     if finite.all():
         return x

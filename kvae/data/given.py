@@ -9,7 +9,7 @@ import numpy as np
 
 from kvae.data import GIVEN_ARRAYS, Dataset, Split
 from kvae.data.arrays import check_spread, counting, encode, fingerprint, float32, split_rows
-from kvae.data.images.pixels import ROUNDING
+from kvae.data.images.pixels import ROUNDING, UNIT, read_range
 from kvae.data.splits import SPLITS
 from kvae.data.tables.table import Table, placer
 from kvae.errors import DataError, UsageError
@@ -18,6 +18,7 @@ from kvae.options import read_seed
 LABEL = "label"
 _WANTED = "vectors (rows, features) or images (rows, height, width, channels): an array of numbers"
 _PARTS_ROWS = 1000
+_FILE = "the arrays"
 
 
 def dataset_of(
@@ -28,9 +29,10 @@ def dataset_of(
     names: Sequence[str] | None = None,
     *,
     split_seed: int = 0,
+    value_range: tuple[float, float] | None = UNIT,
 ) -> Dataset:
     """See `kvae.Dataset.from_arrays`."""
-    seed = read_seed(split_seed)
+    seed, levels = read_seed(split_seed), read_range(value_range)
     given = {"train": train, "valid": valid, "test": test}
     arrays = {name: _array(name, x) for name, x in given.items() if x is not None}
     if "train" not in arrays:
@@ -43,25 +45,36 @@ def dataset_of(
         # As of images: what is reported on may not be what was chosen on.
         arrays["test"] = arrays.pop("valid")
     counts = {name: len(x) for name, x in arrays.items()}
+    is_image = len(shape) == 3
+    if is_image and len({x.dtype == np.uint8 for x in arrays.values()}) > 1:
+        raise UsageError("the splits hold images of one type: uint8, or floats")
+    # Each split by itself: joined they would be copies.
+    tables = {
+        name: Table(_FILE, x, _columns(names, shape), placer([name], [len(x)]))
+        for name, x in arrays.items()
+    }
+    xs = {
+        name: _images(table, levels) if is_image else float32(table)
+        for name, table in tables.items()
+    }
+    # The first number of each row stands for it: where it is, and whether it counts.
     table = Table(
-        "the arrays",
-        _joined(arrays),
+        _FILE,
+        np.concatenate([_firsts(x) for x in arrays.values()]),
         _columns(names, shape),
         placer([*counts], [*counts.values()]),
         np.repeat([*counts], [*counts.values()]) if len(counts) > 1 else None,
     )
-    is_image = len(shape) == 3
-    x = _images(table) if is_image else float32(table)
     for note in () if is_image else counting(table):
         print(f"arrays: {note}")
     rows, rule = split_rows(table, seed)
     if valid is not None and test is None:
         rule = f"own, its valid split for test{rule.removeprefix('own')}"
     if not is_image:
-        check_spread(table, rows["train"])
+        check_spread(tables["train"], rows["train"])
     found, label_names = _labels(table, labels, counts)
     splits = {
-        name: Split(x[own], {label: values[own] for label, values in found.items()})
+        name: Split(_rows_of(xs, name, own), {label: all_[own] for label, all_ in found.items()})
         for name, own in rows.items()
     }
     card: dict[str, Any] = {
@@ -75,6 +88,8 @@ def dataset_of(
         card["split_seed"] = seed
     if is_image:
         card |= {"crop": "none", "image_size": list(shape)}
+        if not levels and xs["train"].dtype != np.uint8:
+            card["value_range"] = None
     if names is not None:
         card["columns"] = table.columns
     if label_names:
@@ -86,7 +101,7 @@ def dataset_of(
 
 
 def _array(name: str, x: Any) -> np.ndarray:
-    """An array of numbers, of vectors or images, as it is."""
+    """An array of numbers, as it is, but vectors of whole numbers as floats."""
     try:
         found = np.asarray(x)
     except (TypeError, ValueError) as error:
@@ -103,16 +118,18 @@ def _array(name: str, x: Any) -> np.ndarray:
             f"{name}: images are uint8, or floats in [0, 1]; received {found.dtype}: "
             "x.astype('uint8') if they are levels 0 to 255"
         )
-    return found
+    return found if found.dtype.kind == "f" or found.ndim == 4 else found.astype(np.float64)
 
 
-def _joined(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """All rows, in the order of the splits; vectors of whole numbers as floats."""
-    xs = [arrays[name] for name in arrays]
-    if xs[0].ndim == 4 and len({x.dtype == np.uint8 for x in xs}) > 1:
-        raise UsageError("the splits hold images of one type: uint8, or floats in [0, 1]")
-    x = xs[0] if len(xs) == 1 else np.concatenate(xs)
-    return x if x.dtype.kind == "f" or x.ndim == 4 else x.astype(np.float64)
+def _firsts(x: np.ndarray) -> np.ndarray:
+    """The first number of each row, `(rows, 1)`."""
+    return x[(slice(None), *[0] * (x.ndim - 2), slice(1))].astype(np.float64)
+
+
+def _rows_of(xs: Mapping[str, np.ndarray], name: str, own: np.ndarray) -> np.ndarray:
+    """The rows of a split: its array as it is, or some of train's, which come first."""
+    x = xs.get(name)
+    return x if x is not None and len(x) == len(own) else xs["train"][own]
 
 
 def _columns(names: Sequence[str] | None, shape: tuple[int, ...]) -> list[Any]:
@@ -127,20 +144,30 @@ def _columns(names: Sequence[str] | None, shape: tuple[int, ...]) -> list[Any]:
     return found
 
 
-def _images(table: Table) -> np.ndarray:
-    """uint8 as it is; floats as float32, which must lie in [0, 1]."""
+def _images(table: Table, levels: tuple[float, float] | None) -> np.ndarray:
+    """uint8 as it is; floats as float32, which must lie in [0, 1] if they are levels."""
     if table.x.dtype == np.uint8:
         return table.x
+    wanted = "floats of images are finite in float32"
+    advice = ""
+    if levels:
+        wanted = "floats of images lie in [0, 1]"
+        advice = "; divide by the largest level, give uint8, or value_range=None for any numbers"
     for first in range(0, len(table.x), _PARTS_ROWS):
         part = table.x[first : first + _PARTS_ROWS]
-        wrong = ~((part >= -ROUNDING) & (part <= 1 + ROUNDING))  # NaN too
+        with np.errstate(over="ignore"):
+            single = part.astype(np.float32, copy=False)
+        fits = (single >= -ROUNDING) & (single <= 1 + ROUNDING) if levels else np.isfinite(single)
+        wrong = ~fits  # NaN too
         if wrong.any():
             row = int(np.argmax(wrong.any(axis=(1, 2, 3))))
             raise DataError(
-                f"{table.file}, {table.place(first + row)}: floats of images lie in [0, 1], found "
-                f"{part[row][wrong[row]][0]:g}; divide by the largest level, or give uint8"
+                f"{table.file}, {table.place(first + row)}: {wanted}, found "
+                f"{part[row][wrong[row]][0]:g}{advice}"
             )
-    return table.x.astype(np.float32)
+    x = table.x.astype(np.float32, copy=False)
+    # What rounding put outside is put back: errors of images are those of [0, 1].
+    return np.clip(x, 0, 1) if levels and (x.min() < 0 or x.max() > 1) else x
 
 
 def _labels(

@@ -120,17 +120,18 @@ def evaluate(
     from kvae.serving.served import ServedModel
 
     dataset, folder = job.dataset, job.folder
-    if dataset.kind != "images" and (
-        features != AUTO or inception_weights or num_samples is not None
-    ):
+    # What judges images has learned from levels.
+    is_judged = dataset.kind == "images" and dataset.value_range is not None
+    if not is_judged and (features != AUTO or inception_weights or num_samples is not None):
+        rows = "images of any numbers" if dataset.kind == "images" else "vectors"
         raise UsageError(
-            "--features, --inception-weights and --num-samples are for images; the rows of this "
-            "dataset are vectors"
+            "--features, --inception-weights and --num-samples are for images in [0, 1]; the rows "
+            f"of this dataset are {rows}"
         )
     given = job.conditions.of(dataset.test.labels) if job.conditions.dim else None
     served = ServedModel(job.version, rows_at_once(dataset.test.x), given)
     train = None
-    if dataset.kind == "images":
+    if is_judged:
         net = feature_net(
             features, dataset, inception_weights=inception_weights, cache_dir=job.cache_dir
         )

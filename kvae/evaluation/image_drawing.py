@@ -48,23 +48,22 @@ def draw_images(folder: Path, observation: Observation, rng: np.random.Generator
         rng: of what is drawn beside that.
     """
     name, x = observation.name, observation.dataset.test.x
+    seen, (low, high) = observation.as_shown, observation.grey
     _generation(folder, observation)
     shown, worst = observation.reconstruction.shown, observation.reconstruction.worst
     figures.draw_reconstruction(
-        np.asarray(as_unit_interval(x[shown.rows])),
-        shown.reconstruction, f"{name}: test images",
+        seen(x[shown.rows]), seen(shown.reconstruction), f"{name}: test images",
         path=folder / "reconstruction.png",
     )  # fmt: skip
     figures.draw_worst(
-        np.asarray(as_unit_interval(x[worst.rows])), worst.reconstruction,
-        psnr_of(observation.reconstruction.errors["mse"][worst.rows]),
+        seen(x[worst.rows]), seen(worst.reconstruction),
+        psnr_of(observation.reconstruction.errors["mse"][worst.rows] / (high - low) ** 2),
         f"{name}: the worst reconstructions of {len(x):,} test images",
         path=folder / "worst.png",
     )  # fmt: skip
     ends, between = interpolations(observation.served, x, rng)
     figures.draw_interpolation(
-        between,
-        f"{name}: between test images, a straight line in latent space", as_unit_interval(ends),
+        seen(between), f"{name}: between test images, a straight line in latent space", seen(ends),
         path=folder / "interpolation.png",
     )  # fmt: skip
     _calibration(folder, observation)
@@ -79,7 +78,10 @@ def draw_images(folder: Path, observation: Observation, rng: np.random.Generator
 
 def _generation(folder, observation):
     words = {"prior": "from the prior", "sampler": f"through the {observation.sampler} sampler"}
-    images = {words[source]: observation.first_images(source) for source in observation.sources}
+    images = {
+        words[source]: observation.as_shown(observation.first_images(source))
+        for source in observation.sources
+    }
     figures.draw_generations(
         images, f"{observation.name}: generated", path=folder / "generation.png"
     )
@@ -112,7 +114,7 @@ def _traversals(folder, observation):
     alike = condition_beside(observation.dataset.test.x[np.full(len(flat), middle)])
     decoded = observation.served.call("decode", latent=flat, **alike)["decoded"]
     draw_traversals(
-        decoded.reshape(*latents.shape[:2], *decoded.shape[1:]),
+        observation.as_shown(decoded).reshape(*latents.shape[:2], *decoded.shape[1:]),
         [f"z{dim + 1}  {unit.format(used[dim])}" for dim in order], list(_TRAVERSAL_VALUES),
         f"{observation.name}: the latent dimensions that carry most, each moved alone",
         path=folder / "traversals.png", gif_path=folder / "traversals.gif",
@@ -152,10 +154,10 @@ def _attributes(folder, observation, rng):
         attribute_strength=strengths.reshape(-1, len(names)),
     )["edited"]
     draw_attributes(
-        edited.reshape(len(chosen), -1, *edited.shape[1:]),
+        observation.as_shown(edited).reshape(len(chosen), -1, *edited.shape[1:]),
         f"{observation.name}: attributes moved in latent space, by what each adds to the mean "
         "latent, times these strengths",
-        [names[place] for place in chosen], list(_STRENGTHS), np.asarray(originals),
+        [names[place] for place in chosen], list(_STRENGTHS), observation.as_shown(originals),
         path=folder / "attributes.png",
     )  # fmt: skip
 
@@ -179,7 +181,9 @@ def _conditions(folder, observation, rng):
             labels.append(names[place])
     seeds = np.tile(rng.integers(2**63, size=_CONDITION_LATENTS), len(rows))
     given = np.repeat(np.array(rows, np.float32), _CONDITION_LATENTS, axis=0)
-    images = observation.served.call("generate", seed=seeds, condition=given)["sample"]
+    images = observation.as_shown(
+        observation.served.call("generate", seed=seeds, condition=given)["sample"]
+    )
     some = "" if len(shown) == len(names) else f" (the first {len(shown)} of {len(names)})"
     draw_conditions(
         images.reshape(len(rows), _CONDITION_LATENTS, *images.shape[1:]), labels,

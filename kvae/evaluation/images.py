@@ -39,7 +39,8 @@ def measure_images(observation: Observation) -> tuple[dict[str, Any], dict[str, 
         Metrics and their protocol, JSON values.
     """
     metrics, protocol = _calibration(observation)
-    metrics["psnr_db_mean_image"] = constant_psnr(observation.dataset)
+    if observation.dataset.value_range is not None:
+        metrics["psnr_db_mean_image"] = constant_psnr(observation.dataset)
     if observation.has_factors:
         found, how = disentanglement(observation)
         metrics, protocol = metrics | found, protocol | how

@@ -192,7 +192,7 @@ class Observation:
         images = self.dataset.kind == "images"
         most = SHOWN_ROWS if images else len(x)
         rows = random_rows(len(x), most, generator(self.seed, "shown rows"))
-        passed = _Pass(rows, images=images)
+        passed = _Pass(rows, levels=images and self.dataset.value_range is not None)
         judged = passed.through(self.served, x, () if train is None else self.sets.test_rows)
         if train is not None:
             return passed.result(features_of(train.net, judged, self.sets.kept))
@@ -215,6 +215,28 @@ class Observation:
             squared_errors.append((error / unit).mean(axes))
             variances.append((found["decoded_variance"] / unit).mean(axes, dtype=np.float64))
         return Calibration(np.concatenate(variances), np.concatenate(squared_errors))
+
+    @cached_property
+    def grey(self) -> tuple[float, float]:
+        """What is black and what is white where images are drawn.
+
+        Of images of any numbers the least and the greatest of the test split.
+        """
+        if self.dataset.value_range is not None:
+            return self.dataset.value_range
+        x = self.dataset.test.x
+        ends = [
+            (float(part.min()), float(part.max()))
+            for part in map(np.asarray, in_parts(x, rows_at_once(x)))
+        ]
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        return low, high if high > low else low + 1.0
+
+    def as_shown(self, images: Any) -> np.ndarray:
+        """Images as they are drawn, in [0, 1]; without their conditions."""
+        low, high = self.grey
+        shown = np.asarray(as_unit_interval(images))
+        return shown if (low, high) == (0.0, 1.0) else (shown - low) / np.float32(high - low)
 
     @cached_property
     def yardstick(self) -> Yardstick:
@@ -291,11 +313,11 @@ class _Pass:
 
     Args:
         shown: rows that are kept, rising.
-        images: whether they are.
+        levels: whether they are images in [0, 1].
     """
 
-    def __init__(self, shown: np.ndarray, *, images: bool):
-        self._shown, self._images = shown, images
+    def __init__(self, shown: np.ndarray, *, levels: bool):
+        self._shown, self._levels = shown, levels
         self._errors: list[dict[str, np.ndarray]] = []
         self._kept: list[np.ndarray] = []
         self._worst: list[tuple[float, int, np.ndarray]] = []
@@ -306,7 +328,7 @@ class _Pass:
         """Reconstruct x; of these rows, rising, the reconstructions, in parts."""
         done = 0
         for part, found in reconstructed(served, x):
-            errors = row_errors(np.asarray(part), found, images=self._images)
+            errors = row_errors(np.asarray(part), found, images=self._levels)
             self._errors.append(errors)
             self._kept.append(found[_within(self._shown, done, len(part))])
             self._keep_worst(done, errors["mse"], found)

@@ -44,7 +44,11 @@ def measure_vectors(observation: Observation) -> dict[str, Any]:
 def _size(observation):
     """How large the values are that the networks see."""
     x = np.asarray(observation.dataset.test.x, np.float64)
-    if observation.served.metadata.get("config", {}).get("standardize"):
+    metadata = observation.served.metadata
+    model = metadata.get("model", {})
+    if {"shift", "scale"} <= model.keys():
+        x = (x - np.asarray(model["shift"])) / np.asarray(model["scale"])
+    elif metadata.get("config", {}).get("standardize"):  # versions of kvae 0.1 say no more
         train = np.asarray(observation.dataset.train.x)
         x = (x - train.mean(0, dtype=np.float64)) / unit_of(train)
     return {"rms_x": float(np.sqrt(np.square(x).mean()))}

@@ -88,6 +88,9 @@ def publish(
             "model": {
                 "element_shape": list(twin.element_shape),
                 "latent_dim": twin.latent_dim,
+                # What x is moved and divided by before the networks see it.
+                "shift": twin.shift.tolist(),
+                "scale": twin.scale.tolist(),
                 "num_params": twin.count_params(),
             },
             "sampler": twin.sampler.kind if twin.has_sampler else NO_SAMPLER,

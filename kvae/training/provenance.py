@@ -54,6 +54,8 @@ def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...])
     Raises:
         UsageError: the labels do not make the model's condition.
     """
+    if condition and not vae.condition_dim:
+        raise UsageError(f"the model takes no condition: received condition {', '.join(condition)}")
     known = getattr(vae, "trained", None)
     history = getattr(getattr(vae, "history", None), "history", {})
     history = {name: [float(value) for value in values] for name, values in history.items()}

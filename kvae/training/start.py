@@ -30,7 +30,8 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
         config: all options.
         dataset: its rows as the model takes them.
         policy: Keras's name of the precision, see `kvae.training.precision.choose_policy`.
-        model: what is there already and is trained; its prior is started if it took no step yet.
+        model: what is there already and is trained; its prior is started if it took no step yet
+            and nobody started it.
 
     Raises:
         DataError: a feature that is to be standardised is constant.
@@ -48,7 +49,7 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
         read_weights(vae, config.init_from)
         if hasattr(vae.objective, "first_step"):
             vae.objective.first_step = vae.num_steps
-    elif not vae.num_steps:
+    elif not (vae.num_steps or vae.prior_started):
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             vae.start_prior(some)
@@ -63,7 +64,7 @@ def _built(config, dataset, policy):
     return build_vae(
         x.shape[1:], latent_dim=latent_dim(config, x), condition_dim=_condition_dim(rows),
         **{kind: getattr(config, kind) for kind in MODEL_PARTS}, posterior=config.posterior,
-        shift=shift, scale=scale, dtype=policy, seed=config.seed,
+        shift=shift, scale=scale, value_range=dataset.value_range, dtype=policy, seed=config.seed,
         **_model_options(config, steps_of(config, dataset)),
     )  # fmt: skip
 

@@ -55,6 +55,36 @@ def test_images_keep_their_levels(images):
     assert dataset.card["label_names"] == {"digit": ["0", "1", "2"]}
 
 
+@pytest.mark.parametrize("x", [X.astype("float32"), IMAGES, FLOATS.astype("float32")])
+def test_own_splits_are_not_copied(x):
+    dataset = kvae.Dataset.from_arrays(x[:80], x[80:100], x[100:])
+    for name, split in _splits(dataset).items():
+        assert np.shares_memory(split.x, x), name
+    two = kvae.Dataset.from_arrays(x[:100], test=x[100:])
+    assert np.shares_memory(two.test.x, x)
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([two.train.x, two.valid.x]), axis=0), np.sort(x[:100], axis=0)
+    )
+
+
+def test_images_of_any_numbers_are_asked_for():
+    x = (FLOATS * 50 - 40).astype("float32")
+    dataset = kvae.Dataset.from_arrays(x, value_range=None)
+    assert dataset.value_range is None
+    assert dataset.card["value_range"] is None
+    assert (dataset.train.x.min(), dataset.train.x.max()) == (-40, 10)
+    assert kvae.Dataset.from_arrays(FLOATS).value_range == (0, 1)
+    with pytest.raises(DataError, match="value_range=None for any numbers"):
+        kvae.Dataset.from_arrays(x)
+    for given in (x * np.nan, x.astype("float64") * 1e300):
+        with pytest.raises(DataError, match=r"row 1 of 'train': .* finite in float32"):
+            kvae.Dataset.from_arrays(given, value_range=None)
+    with pytest.raises(UsageError, match="value_range is"):
+        kvae.Dataset.from_arrays(x, value_range=(-1, 1))
+    rounded = kvae.Dataset.from_arrays(FLOATS - 1e-5)
+    assert min(split.x.min() for split in _splits(rounded).values()) == 0
+
+
 def test_another_number_is_another_dataset():
     other = IMAGES.copy()
     other[0, 0, 0, 0] ^= 1

@@ -38,6 +38,7 @@ def test_a_version_holds_what_the_contract_names(published):
     metadata = json.loads((version.path / versions.METADATA).read_text())
     assert metadata["model"] == {
         "element_shape": [2], "latent_dim": 2, "num_params": vae.count_params(),
+        "shift": 0.0, "scale": 1.0,
     }  # fmt: skip
     assert metadata["config"] == EMPTY["config"]
     assert metadata["history"] == EMPTY["history"]
