@@ -68,6 +68,8 @@ _OF_THE_SEED = {
     "second stage": 28,
     "shown rows": 29,
     "perfect shares": 30,
+    "prior start rows of fit": 31,
+    "calibration rows of fit": 32,
 }
 STREAMS = _OF_DATA | _OF_OWN_SEEDS | _OF_THE_SEED
 

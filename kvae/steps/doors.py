@@ -233,7 +233,7 @@ class Doors(BesideGradients):
         """Start the prior at some rows of batches; what to say of it."""
         x = [batch.x for batch in batches]
         together = x[0] if len(x) == 1 else _map(lambda *parts: np.concatenate(parts), *x)
-        count, rng = len(rows_of(together)), generator(self.seed, "prior start rows")
+        count, rng = len(rows_of(together)), generator(self.seed, "prior start rows of fit")
         rows = random_rows(count, self._rows_to_start(), rng)
         if not self.start_prior(_map(lambda part: part[rows], together)):
             return ""
@@ -263,7 +263,7 @@ class Doors(BesideGradients):
         if data.weight is not None:
             data = data._replace(weight=np.asarray(data.weight))
         data = _first(data, _split(given, data))
-        count, rng = len(rows_of(data.x)), generator(self.seed, "calibration rows")
+        count, rng = len(rows_of(data.x)), generator(self.seed, "calibration rows of fit")
         rows = random_rows(count, _CALIBRATION_ROWS, rng)
         for part in in_parts(rows, rows_at_once(rows_of(data.x))):
             yield _map(lambda array, part=part: array[part], tuple(data))

@@ -100,7 +100,8 @@ def trained(path, kind):
     _compile(vae, optimizer)
     x = rows_of(vae)
     history = vae.fit(
-        *(x if vae.condition_dim else (x,)), epochs=steps, batch_size=ROWS, shuffle=False, verbose=0
+        *(x if vae.condition_dim else (x,)), epochs=steps, batch_size=ROWS, shuffle=False,
+        calibrate=False, verbose=0,
     ).history  # fmt: skip
     found = {"losses": history["loss"], "steps": int(vae.step)}
     return vae, found | {"weights": [weight.tolist() for weight in vae.get_weights()]}

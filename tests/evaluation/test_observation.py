@@ -139,10 +139,11 @@ def evaluated(dataset, monkeypatch, folder, **options):
         image_drawing.figures,
     )  # fmt: skip
     for module in modules:
-        for name in [name for name in vars(module) if name.startswith("save_")]:
-            monkeypatch.setattr(
-                module, name, lambda path, *rest, **_: asked.update({path.name: rest})
-            )
+        for name, drawn in [*vars(module).items()]:
+            if name.startswith("draw_") and drawn.__module__.startswith("kvae.figures"):
+                monkeypatch.setattr(
+                    module, name, lambda *rest, path, **_: asked.update({path.name: rest})
+                )
     monkeypatch.setattr("kvae.serving.served.ServedModel", lambda *_: served)
     monkeypatch.setattr(evaluate, "feature_net", lambda *_, **__: NET)
     # Several parts, the last of which is not full.
