@@ -118,10 +118,11 @@ class Border(NamedTuple):
         if not len(x):
             raise UsageError("x must have at least one row, received none")
         levels = len(self.element_shape) == 3 and self.value_range and x.dtype.kind == "f"
-        for part in in_parts(x, rows_at_once(x)):
+        size = rows_at_once(x)
+        for number, part in enumerate(in_parts(x, size)):
             if levels:
                 self._check_range(part)
-            self._check_density(part)
+            self._check_density(part, number * size)
 
     def _check_range(self, x):
         low, high = float(x.min()), float(x.max())
@@ -133,17 +134,17 @@ class Border(NamedTuple):
                 "build_vae(value_range=None) takes other numbers as they are"
             )
 
-    def _check_density(self, x):
+    def _check_density(self, x, first_row):
         with np.errstate(over="ignore"):
             # Beyond float32 nothing is finite for a model.
             values = x if x.dtype == np.uint8 else x.astype("float32", copy=False)
         if accepts(self.likelihood, values):
             return
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            place = np.argwhere(~np.isfinite(values))[0].tolist()
+            row, *place = np.argwhere(~np.isfinite(values))[0].tolist()
             raise UsageError(
-                f"x must be finite in float32, received {x[tuple(place)]} at {tuple(place[1:])} of "
-                "a row"
+                f"x must be finite in float32, received {x[(row, *place)]} at "
+                f"x[{', '.join(map(str, (first_row + row, *place)))}]"
             )
         kind = self.likelihood
         takes = likelihoods.facts(kind).takes if kind in LIKELIHOODS else "finite numbers"
@@ -219,6 +220,25 @@ def as_broadcast(name: str, given: Any, element_shape: tuple[int, ...]) -> np.nd
     return array
 
 
+def check_of_rows(name: str, value: Any, rows: Any) -> Any:
+    """One number a row, as a part of one's own must give it: the value.
+
+    Args:
+        name: of what gave it.
+        value: a tensor.
+        rows: how many, an int where that is known; None: not known.
+
+    Raises:
+        UsageError: another shape; broadcasting would let it pass.
+    """
+    shape = _shape(value)
+    if shape is None or len(shape) != 1 or not (rows is None or shape[0] in (None, rows)):
+        raise UsageError(
+            f"{name} must give one number a row, of shape ({rows or 'rows'},): received {shape}"
+        )
+    return value
+
+
 def known(x: Any) -> np.ndarray | None:
     """The values of a tensor or array; None of one that is known in a graph alone, or of torch's.
 
@@ -259,6 +279,8 @@ def without_lists(given: Any, is_pair: bool = False) -> Any:
     """
     if hasattr(given, "toarray"):
         raise UsageError("x must be a dense array: give x.toarray()")
+    if isinstance(given, str | bytes):
+        raise UsageError(f"an array is wanted, received {given!r}")
     if is_pair and isinstance(given, list) and len(given) == 2:
         given = tuple(given)
     if isinstance(given, tuple):

@@ -6,7 +6,7 @@ Source: Kingma & Welling, "Auto-encoding variational Bayes", arXiv:1312.6114.
 import keras
 import numpy as np
 
-from kvae.border import Border, as_broadcast, without_lists
+from kvae.border import Border, as_broadcast, check_of_rows, without_lists
 from kvae.data.images.pixels import UNIT, read_range
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
@@ -168,6 +168,10 @@ class VAE(Scores, Steps, keras.Model):
 
         A conditional model needs a condition `(batch, condition_dim)`; UsageError without one.
         """
+        if np.ndim(z) != 2 or z.shape[-1] != self.latent_dim:
+            raise UsageError(
+                f"z must be of shape (rows, {self.latent_dim}), received {tuple(np.shape(z))}"
+            )
         z = beside(z, checked_condition(condition, self.condition_dim))
         params = keras.ops.cast(self.decoder(z, training=training), "float32")
         distribution = self.likelihood.distribution(params)
@@ -183,7 +187,9 @@ class VAE(Scores, Steps, keras.Model):
         x, condition = self._parts(x)
         latent = posterior.draw(noise, "posterior")
         decoded = self.decode(latent.value, condition, training)
-        return Drawn(latent, decoded, -decoded.log_prob(x))
+        log_prob = decoded.log_prob(x)
+        check_of_rows("log_prob of the likelihood's distribution", log_prob, x.shape[0])
+        return Drawn(latent, decoded, -log_prob)
 
     def elbo_terms(self, x, noise, training=False, posterior=None, drawn=None):
         """Distortion and rate at one draw from the posterior.
@@ -200,7 +206,9 @@ class VAE(Scores, Steps, keras.Model):
         """
         posterior = self.posterior(x, training) if posterior is None else posterior
         drawn = drawn or self.draw(x, noise, training, posterior)
-        return ElboTerms(drawn.distortion, self.prior.rate(posterior, drawn.latent))
+        rate = self.prior.rate(posterior, drawn.latent)
+        check_of_rows("the prior's rate or log_prob", rate, drawn.distortion.shape[0])
+        return ElboTerms(drawn.distortion, rate)
 
     def weight_terms(
         self, x, noise, training=False, posterior=None, densities=None, drawn=None
@@ -221,9 +229,13 @@ class VAE(Scores, Steps, keras.Model):
             `WeightTerms` for each density, all at the same draw.
         """
         drawn = drawn or self.draw(x, noise, training, posterior)
-        latent = drawn.latent
+        latent, rows = drawn.latent, drawn.distortion.shape[0]
         return [
-            WeightTerms(drawn.distortion, latent.log_prob - density.log_prob(latent.value))
+            WeightTerms(
+                drawn.distortion,
+                latent.log_prob
+                - check_of_rows("a prior's log_prob", density.log_prob(latent.value), rows),
+            )
             for density in densities or (self.prior,)
         ]
 
@@ -308,6 +320,12 @@ class VAE(Scores, Steps, keras.Model):
         """
         fraction = keras.ops.reshape(keras.ops.cast(fraction, "float32"), (-1, 1))
         first, last = self.posterior(start).mean(), self.posterior(end).mean()
+        rows = (first.shape[0], last.shape[0], fraction.shape[0])
+        if None not in rows and not (rows[0] == rows[1] and rows[2] in (1, rows[0])):
+            raise UsageError(
+                "start and end must have as many rows, and fraction as many or one: received "
+                f"{rows[0]}, {rows[1]} and {rows[2]}"
+            )
         latent = (1.0 - fraction) * first + fraction * last
         condition = None
         if self.condition_dim:

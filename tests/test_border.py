@@ -118,7 +118,7 @@ KINDS = {
     "another number of features": ("vectors", VECTORS[:, :1], r"\(rows, 6\), received \(.*, 1\)"),
     "an axis too many": ("vectors", VECTORS[:, :, None], r"received \(.*, 6, 1\)"),
     "no channel axis": ("images", IMAGES[..., 0], r"\(rows, 4, 4, 1\), received \(.*, 4, 4\)"),
-    "NaN": ("vectors", HOLED, r"finite in float32, received nan at \(3,\)"),
+    "NaN": ("vectors", HOLED, r"finite in float32, received nan at x\[2, 3\]"),
     "too large for float32": ("vectors", VECTORS.astype("float64") * 1e300, "finite in float32"),
     "text": ("vectors", np.full((8, 6), "1.0"), "must be numbers, received"),
     "levels as floats": ("images", IMAGES * 255, r"from [\d.]+ to 2\d\d"),

@@ -462,3 +462,51 @@ def test_nothing_warns_in_a_plain_run(tmp_path):
         vae.fit(X, validation_data=X, verbose=0)
         vae.save(tmp_path / "plain.keras")
         kvae.load_model(tmp_path / "plain.keras").fit(X, verbose=0)
+
+
+class _Wrong(StandardNormal):
+    """A prior whose log density is of another shape."""
+
+    def __init__(self, wrong, **kwargs):
+        super().__init__(**kwargs)
+        self._wrong = wrong
+
+    def rate(self, posterior, draw):
+        return self._wrong(super().rate(posterior, draw))
+
+    def log_prob(self, z):
+        return self._wrong(super().log_prob(z))
+
+
+@pytest.mark.parametrize("wrong", [lambda v: v[:, None], keras.ops.sum])
+def test_parts_of_ones_own_give_a_number_a_row(wrong):
+    x, z = keras.Input((6,)), keras.Input((2,))
+    encoder = keras.Model(x, keras.layers.Dense(4)(x))
+    decoder = keras.Model(z, keras.layers.Dense(6)(z))
+    vae = kvae.VAE(encoder, decoder, Gaussian(0.5), _Wrong(wrong))
+    vae.compile("sgd")
+    for call in (
+        lambda: vae.fit(X, verbose=0),
+        lambda: vae.score(X),
+        lambda: vae.log_likelihood(X, 2),
+    ):
+        with pytest.raises(UsageError, match="must give one number a row"):
+            call()
+    with pytest.raises(UsageError, match=r"z must be of shape \(rows, 2\), received \(4, 3\)"):
+        vae.decode(np.zeros((4, 3), "float32"))
+    with pytest.raises(UsageError, match="as many rows, and fraction"):
+        vae.interpolate(X[:2], X[:3], 0.5)
+
+
+def test_a_target_that_is_not_x_and_a_loss_that_is_not_finite_are_told():
+    vae = _vae()
+    with pytest.raises(UsageError, match="would not be read"):
+        vae.fit(X + 1, X, verbose=0)
+    vae.fit(X, X.copy(), verbose=0)
+    with pytest.raises(UsageError, match="class_weight needs y"):
+        vae.fit(X, class_weight={0: 1.0}, verbose=0)
+    holed = X.copy()
+    holed[40] = np.nan
+    stream = tf.data.Dataset.from_tensor_slices(holed).batch(32)
+    with pytest.warns(UserWarning, match="the loss is not finite, and so is the model"):
+        vae.fit(stream, verbose=0)

@@ -5,7 +5,7 @@ import math
 import keras
 
 from kvae.errors import UsageError
-from kvae.likelihoods import LEARNED_VARIANCES
+from kvae.likelihoods import VARIANCE
 from kvae.likelihoods.base import Likelihood
 from kvae.probability.distributions import LOG_2PI, DiagonalNormal, PrecisionNormal, below_diagonal
 
@@ -49,16 +49,13 @@ class Gaussian(Likelihood):
 
     def __init__(self, variance=0.1, *, initial_variance=0.1, variance_floor=1e-6, **kwargs):
         super().__init__(**{"name": "gaussian", **kwargs})
-        if variance not in LEARNED_VARIANCES and not float(variance) > 0.0:
-            raise UsageError(
-                f"variance must be positive or one of {LEARNED_VARIANCES}, received {variance!r}"
-            )
+        variance = VARIANCE.read(variance, "variance")
         if not initial_variance > variance_floor > 0.0:
             raise UsageError(
                 "a learned variance starts above its floor, and both are positive: received "
                 f"initial_variance={initial_variance}, variance_floor={variance_floor}"
             )
-        self.variance = variance if variance in LEARNED_VARIANCES else float(variance)
+        self.variance = variance
         self.initial_variance = float(initial_variance)
         self.variance_floor = float(variance_floor)
 

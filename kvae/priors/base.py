@@ -39,7 +39,7 @@ class Prior(keras.layers.Layer):
         Returns:
             `(batch,)`, nats.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no log_prob")
 
     def sample(self, noise):
         """Draw one latent a row.
@@ -50,7 +50,7 @@ class Prior(keras.layers.Layer):
         Returns:
             `(batch, latent_dim)`.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no sample")
 
     def rate(self, posterior, draw):
         """KL(posterior, prior): in closed form where there is one, else at the one draw.

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kvae.errors import UsageError
+from kvae.priors import PRIOR_COMPONENTS
 from kvae.priors.base import Prior, draw_component, log_weights, start_places
 from kvae.probability.distributions import log_prob_of_pairs
 from kvae.probability.streams import generator
@@ -26,9 +26,7 @@ class Mixture(Prior):
 
     def __init__(self, num_components=30, *, seed=0, **kwargs):
         super().__init__(**{"name": "mixture", **kwargs})
-        if num_components < 1:
-            raise UsageError(f"num_components must be at least 1, received {num_components}")
-        self.num_components = int(num_components)
+        self.num_components = PRIOR_COMPONENTS.read(num_components, "num_components")
         self.seed = int(seed)
 
     def build(self, latent_shape):

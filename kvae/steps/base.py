@@ -4,6 +4,7 @@ import warnings
 
 import keras
 
+from kvae.border import check_of_rows
 from kvae.errors import UsageError
 from kvae.inputs import as_float, repeat_rows, rows_of
 from kvae.probability.noise import StepNoise
@@ -86,7 +87,9 @@ class Steps(Doors):
             noise = StepNoise.validation(self.seed, rows + self.rows_seen.result(), draws)
             # At the end of a cycle of beta the next step's would be near 0.
             step = keras.ops.maximum(step - 1, 0)
-        return self.seen_by_metrics(self.objective(self, x, noise, step, training))
+        found = self.objective(self, x, noise, step, training)
+        check_of_rows("the objective's loss", found.loss, rows_of(x).shape[0])
+        return self.seen_by_metrics(found)
 
     def has_gradient(self):
         """Whether anything trains; else a warning says so, while a step is traced."""

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -108,6 +109,8 @@ class Doors(BesideGradients):
         """
         given = _bound(keras.Model.fit, self, x, y, *args, **kwargs)
         loud = given.get("verbose", "auto") != 0
+        if given.get("class_weight") and given.get("y") is None and arrays_of(x) is not None:
+            raise UsageError("class_weight needs y, the class of each row")
         start = start_prior and self._prior_waits()
         some = self._look(given, self._rows_to_start() if start else 1)
         self._look_at_validation(given)
@@ -120,6 +123,13 @@ class Doors(BesideGradients):
             given.setdefault("shuffle", False)
         self.before_fit()
         history = super().fit(**given)
+        losses = history.history.get("loss", [])
+        if losses and not math.isfinite(losses[-1]):
+            warnings.warn(
+                "the loss is not finite, and so is the model: a smaller learning rate may help, or "
+                "a look at the values of a stream after its first batch",
+                stacklevel=2,
+            )
         if calibrate and getattr(self.likelihood, "is_updated", False):
             _tell(loud, self._calibrate_on(given))
         return history
@@ -181,6 +191,8 @@ class Doors(BesideGradients):
         if isinstance(x, dict) or arrays_of(x) is not None:
             data = border.batch((x, given.get("y"), given.get("sample_weight")))
             batches = [data._replace(x=arrays_of(data.x))]
+            if not self.condition_dim:
+                _refuse_targets(batches[0].x, given.get("y"))
             _keep_weight(given)
         else:
             if hasattr(x, "element_spec"):
@@ -294,6 +306,16 @@ def _map(function, *x):
     if isinstance(x[0], tuple):
         return tuple(_map(function, *parts) for parts in zip(*x, strict=True))
     return function(*x)
+
+
+def _refuse_targets(x, y):
+    """Refuse what looks like another x to reconstruct: it would not be read."""
+    y = None if y is None else arrays_of(y)
+    of_x = isinstance(y, np.ndarray) and y.dtype.kind == "f" and y.shape == x.shape
+    if of_x and y.shape[-1] > 1 and not np.array_equal(x, y):
+        raise UsageError(
+            "a VAE reconstructs x: y, of x's shape and other values, would not be read"
+        )
 
 
 def _keep_weight(given):
