@@ -129,13 +129,23 @@ def _config_of(vae, first_step, steps):
         config |= {"learning_rate": rate, "optimizer": type(optimizer).__name__.lower()}
     if isinstance(vae.objective, Elbo):
         config |= {"free_bits": vae.objective.free_bits, "tc_weight": vae.objective.tc_weight}
-        config |= _weight_of_rate(
-            vae.objective.beta, first_step - vae.objective.first_step, max(1.0, steps)
-        )
+        config |= weight_of_rate(vae.objective, first_step, steps)
     return config
 
 
-def _weight_of_rate(beta, first_step, steps):
+def weight_of_rate(objective, first_step, steps):
+    """What a configuration says of beta in a run of a model.
+
+    Args:
+        objective: an `Elbo`.
+        first_step: the steps that the model had taken before the run.
+        steps: of an epoch.
+
+    Returns:
+        Option -> value: `beta`, the number that it is or rises to, where that is known, and of a
+        schedule its epochs, `kl_warmup_epochs` or `kl_cycle_epochs`.
+    """
+    beta, first_step, steps = objective.beta, first_step - objective.first_step, max(1.0, steps)
     if not callable(beta):
         return {"beta": beta}
     config = {"beta": beta.target} if hasattr(beta, "target") else {}

@@ -17,7 +17,6 @@ from kvae.errors import KvaeError, UsageError
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.options import NAMES
-from kvae.registry import options_of, refuse_others
 from kvae.serving.versions import Version
 from kvae.training.provenance import Trained, known_of
 
@@ -145,7 +144,7 @@ def run(
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(
-        config.to_dict(), fitted.card, fitted.history, fitted.directions,
+        fitted.config.to_dict(), fitted.card, fitted.history, fitted.directions,
         fitted.conditions if fitted.conditions.dim else None, vae.num_steps, version,
         fitted.missing,
     )  # fmt: skip
@@ -293,12 +292,14 @@ def fit_sampler(
         raise UsageError(f"sampler: choose one of {choices}; received {sampler!r}")
     if sampler in SAMPLERS:
         check_density(SAMPLERS, sampler, vae.latent_dim)
-    own = _sampler_options(sampler, options)
-    rows = _sampler_rows(vae, x, valid, seed)
-    from kvae.training.sampler_fitting import with_sampler
+    from kvae.training import sampler_fitting
 
+    own = sampler_fitting.checked_options(sampler, options)
+    rows = sampler_fitting.split_of(vae, x, valid, seed)
     try:
-        found = with_sampler(vae.with_sampler(None), sampler, rows, seed=seed, **own)
+        found = sampler_fitting.with_sampler(
+            vae.with_sampler(None), sampler, rows, seed=seed, **own
+        )
     except UsageError:
         raise
     except Exception as error:  # of somebody's own sampler it may be any
@@ -376,43 +377,9 @@ def _evaluated(
     return evaluation.evaluate(job, **draws)
 
 
-def _sampler_options(sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a sampler, or of "auto" those of any, checked."""
-    from kvae.samplers import SAMPLERS
-
-    chosen = tuple(SAMPLERS) if sampler == AUTO_SAMPLER else (sampler,)
-    refuse_others(
-        options, {"sampler": SAMPLERS}, {"sampler": chosen},
-        name_of=lambda option: option.name, shown=str,
-    )  # fmt: skip
-    declared = options_of(SAMPLERS[name] for name in chosen)
-    return {name: declared[name].read(value, name) for name, value in options.items()}
-
-
 def _labels(condition: Sequence[str] | str) -> tuple[str, ...]:
     """The labels of a condition, one text with commas between or several, as `train` takes them."""
     try:
         return tuple(NAMES.read(condition)) if condition else ()
     except (TypeError, ValueError):
         raise UsageError(f"condition takes {NAMES.wanted}; received {condition!r}") from None
-
-
-def _sampler_rows(vae: VAE, x: Any, valid: Any, seed: int) -> data.Dataset:
-    """Rows to fit on and rows to choose on."""
-    import numpy as np
-
-    from kvae.data.splits import random_tenth
-    from kvae.scores import checked_rows
-
-    rows = checked_rows(vae, x)
-    if valid is None:
-        if len(rows) < data.MIN_SPLIT_ROWS:
-            raise UsageError(
-                f"{data.MIN_SPLIT_ROWS} rows at least are needed, received {len(rows)}"
-            )
-        kept, held_out = random_tenth(np.arange(len(rows)), seed)
-        rows, valid = rows[kept], rows[held_out]
-    else:
-        valid = checked_rows(vae, valid)
-    kind = "images" if len(vae.element_shape) == 3 else "vectors"
-    return data.Dataset(kind, data.Split(rows), data.Split(valid), data.Split(valid))

@@ -17,12 +17,15 @@ from kvae.config import resolve
 from kvae.data import load
 from kvae.errors import KvaeError, UsageError
 from kvae.evaluation import evaluate as evaluation
+from kvae.objectives import Elbo
 from kvae.options import COUNT, Option
 from kvae.priors import PRIORS
+from kvae.probability.schedules import LinearWarmup
 from kvae.registry import Member
 from kvae.samplers import SAMPLERS
 from kvae.serving import versions
 from kvae.training.program import arguments
+from kvae.training.provenance import known_of
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "own_parts.py"
 X = np.random.default_rng(0).normal(size=(120, 3)).astype("float32")
@@ -135,6 +138,24 @@ def test_kvaes_own_objects_are_said_with_their_options(asked):
     config = asked["config"]
     assert (config.prior, config.prior_components) == ("mixture", 4)
     assert (config.variance, config.beta, config.standardize) == ("shared", 2.0, True)
+
+
+def _half(step):
+    del step
+    return 0.5
+
+
+def test_a_schedule_of_an_object_is_told_in_epochs():
+    # 4 steps an epoch: 6 of warm-up are two epochs, begun at least.
+    own = Elbo(LinearWarmup(4.0, 6), free_bits=0.1)
+    parts = {"objective": own, "prior": "standard_normal", "posterior": "diagonal"}
+    vae = _train(**parts, batch_size=24, epochs=2)
+    told = {"beta": 4.0, "kl_warmup_epochs": 2, "kl_cycle_epochs": 0, "free_bits": 0.1}
+    assert told.items() <= vae.trained.config.items()
+    del vae.trained
+    assert told.items() <= known_of(vae, None, ()).config.items()
+    vae.objective.beta = _half
+    assert {"beta": 0.5, "kl_cycle_epochs": 1}.items() <= known_of(vae, None, ()).config.items()
 
 
 def test_images_of_ones_own_have_the_preset_of_a_folder(asked):

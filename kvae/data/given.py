@@ -123,7 +123,7 @@ def _array(name: str, x: Any) -> np.ndarray:
 
 def _firsts(x: np.ndarray) -> np.ndarray:
     """The first number of each row, `(rows, 1)`."""
-    return x[(slice(None), *[0] * (x.ndim - 2), slice(1))].astype(np.float64)
+    return (x[:, :1] if x.ndim == 2 else x[:, 0, 0, :1]).astype(np.float64)
 
 
 def _rows_of(xs: Mapping[str, np.ndarray], name: str, own: np.ndarray) -> np.ndarray:

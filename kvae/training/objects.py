@@ -17,7 +17,7 @@ from kvae.config import MODEL_PARTS
 from kvae.errors import UsageError
 from kvae.likelihoods import LikelihoodMember
 from kvae.networks import NetworkMember
-from kvae.objectives import ObjectiveMember
+from kvae.objectives import BETA, ObjectiveMember
 from kvae.options import Option
 from kvae.priors import PriorMember
 from kvae.registry import Member
@@ -66,7 +66,40 @@ def described(vae: Any) -> dict[str, Any]:
     for kind in ("likelihood", "prior", "objective"):
         part = getattr(vae, kind)
         found |= {kind: _name(kind, part), **_options(kind, part)}
-    return found
+    history = getattr(vae, "history", None)
+    epochs = len(getattr(history, "epoch", ()))
+    if not epochs:
+        return found
+    # Keras knows the steps of an epoch; without them all steps were of this history.
+    steps = (getattr(history, "params", None) or {}).get("steps") or vae.num_steps / epochs
+    first_step = max(0, vae.num_steps - round(steps * epochs))
+    return found | scheduled(found, vae.objective, first_step, steps, epochs)
+
+
+def scheduled(
+    config: Mapping[str, Any], objective: Any, first_step: int, steps: float, epochs: int
+) -> dict[str, Any]:
+    """What a configuration says of a schedule of beta that is part of an objective.
+
+    Args:
+        config: option -> value.
+        objective: that a model is trained by.
+        first_step: the steps that it had taken before.
+        steps: of an epoch.
+        epochs: of the run.
+
+    Returns:
+        Option -> value, of the options that the configuration has; empty without a schedule.
+    """
+    if not callable(getattr(objective, "beta", None)) or "beta" not in config:
+        return {}
+    from kvae.callbacks import weight_of_rate
+
+    found = weight_of_rate(objective, first_step, steps)
+    if "beta" not in found:  # a function of somebody's own: what it ends at
+        last = max(0, first_step + round(steps * epochs) - 1 - objective.first_step)
+        found["beta"] = BETA.read(float(objective.beta(last)), "beta")
+    return {"kl_warmup_epochs": 0, "kl_cycle_epochs": 0, **found}
 
 
 def _enter(kind: str, part: Any) -> dict[str, Any]:
@@ -124,11 +157,14 @@ def _options(kind: str, part: Any) -> dict[str, Any]:
     found = {}
     for option in member.options:
         with suppress(KeyError, UsageError):
-            found[option.name] = _value(option, config)
+            found[option.name] = _value(option, part, config)
     return found
 
 
-def _value(option: Option, config: Mapping[str, Any]) -> Any:
-    if option.steps_name:  # a schedule is part of what it changes
+def _value(option: Option, part: Any, config: Mapping[str, Any]) -> Any:
+    if option.steps_name:  # a schedule is part of what it changes: `scheduled` tells
         return option.default
-    return option.read(config[option.argument or option.name], option.name)
+    name = option.argument or option.name
+    schedule = getattr(part, name, None)
+    given = getattr(schedule, "target", option.default) if callable(schedule) else config[name]
+    return option.read(given, option.name)

@@ -25,6 +25,7 @@ from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
 from kvae.training.glance import causes_of_failure, consult
 from kvae.training.init_from import check_conditions
+from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
 from kvae.training.sampler_fitting import some_rows, with_sampler
@@ -41,6 +42,7 @@ class Fitted(NamedTuple):
     """What training leaves behind.
 
     Args:
+        config: all options, with the schedule of an objective that was given as an object.
         vae: with the best weights.
         card: the data card.
         history: figure -> value of each epoch.
@@ -52,6 +54,7 @@ class Fitted(NamedTuple):
         callback: Keras's History of the training.
     """
 
+    config: Config
     vae: VAE
     card: dict[str, Any]
     history: dict[str, list[float]]
@@ -106,13 +109,13 @@ def train_and_publish(
         with kept_weights.telling_of(folder, config):
             version = publish.publish(
                 fitted.vae, config.save, config.name,
-                config=config.to_dict(), card=fitted.card, history=fitted.history,
+                config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
                 directions=fitted.directions,
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
         print(f"\npublished {version.path}", flush=True)
         kept_weights.published(folder, config, fitted.record)
-    consult(config, fitted)
+    consult(fitted.config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
     print(f"next:     {files.command_line(words)}")
     return fitted, version
@@ -136,7 +139,7 @@ def train_alone(
     """
     with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
         fitted = fit(config, Path(folder), dataset, model, publishes=False)
-    consult(config, fitted)
+    consult(fitted.config, fitted)
     return fitted
 
 
@@ -165,6 +168,10 @@ def fit(
     dataset = conditioned(dataset, conditions)
     check_conditions(config.init_from, conditions)
     vae = build(config, dataset, policy, model)
+    steps = steps_of(config, dataset)
+    config = config.replaced(
+        **scheduled(config.to_dict(), vae.objective, vae.num_steps, steps, config.epochs)
+    )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
     with kept_weights.telling_of(folder, config) if publishes else nullcontext():
         history, record = _fit(config, dataset, vae, folder)
@@ -180,7 +187,7 @@ def fit(
     callback = keras.callbacks.History()
     callback.history, callback.epoch = history, [*range(config.epochs)]
     return Fitted(
-        vae, dataset.card, history, directions, conditions, dataset, record, tuple(missing),
+        config, vae, dataset.card, history, directions, conditions, dataset, record, tuple(missing),
         callback,
     )  # fmt: skip
 

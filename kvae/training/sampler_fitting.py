@@ -1,16 +1,17 @@
 """The density that `generate` draws from, fitted to posterior draws after training."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from kvae.config import AUTO_SAMPLER, NO_SAMPLER
-from kvae.data import Dataset
+from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
 from kvae.data.rows import in_parts, rows_at_once
-from kvae.errors import DEBUGGING
+from kvae.data.splits import random_tenth
+from kvae.errors import DEBUGGING, UsageError
 from kvae.inputs import as_float
 from kvae.metrics.frechet import frechet_distance, moments
 from kvae.model import VAE
@@ -18,8 +19,9 @@ from kvae.options import arguments
 from kvae.priors.base import mean_log_prob
 from kvae.probability.noise import SeededNoise, StepNoise
 from kvae.probability.streams import generator
-from kvae.registry import find
+from kvae.registry import find, options_of, refuse_others
 from kvae.samplers import SAMPLERS
+from kvae.scores import checked_rows
 
 _MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
 _PART_ROWS = {2: 5000, 4: 250}  # a row's noise is that of its place among these parts
@@ -153,3 +155,46 @@ def posterior_draws(vae: VAE, x: np.ndarray, rng: np.random.Generator) -> np.nda
         found.append(keras.ops.convert_to_numpy(draw(as_float(part), places)))
         count += len(part)
     return rng.permutation(np.concatenate(found))
+
+
+def checked_options(sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a sampler, or of "auto" those of any, as values.
+
+    Args:
+        sampler: a key of SAMPLERS, or "auto".
+        options: by name, as given.
+
+    Raises:
+        UsageError: it has no such option, or a value is not allowed.
+    """
+    chosen = tuple(SAMPLERS) if sampler == AUTO_SAMPLER else (sampler,)
+    refuse_others(
+        options, {"sampler": SAMPLERS}, {"sampler": chosen},
+        name_of=lambda option: option.name, shown=str,
+    )  # fmt: skip
+    declared = options_of(SAMPLERS[name] for name in chosen)
+    return {name: declared[name].read(value, name) for name, value in options.items()}
+
+
+def split_of(vae: VAE, x: Any, valid: Any, seed: int) -> Dataset:
+    """Rows to fit on and rows to choose on.
+
+    Args:
+        vae: the model.
+        x: rows, as `fit` takes them.
+        valid: likewise; None: a tenth of `x`, which is left out there.
+        seed: of that tenth.
+
+    Raises:
+        UsageError: rows that `fit` would refuse, or too few.
+    """
+    rows = checked_rows(vae, x)
+    if valid is None:
+        if len(rows) < MIN_SPLIT_ROWS:
+            raise UsageError(f"{MIN_SPLIT_ROWS} rows at least are needed, received {len(rows)}")
+        kept, held_out = random_tenth(np.arange(len(rows)), seed)
+        rows, valid = rows[kept], rows[held_out]
+    else:
+        valid = checked_rows(vae, valid)
+    kind = "images" if len(vae.element_shape) == 3 else "vectors"
+    return Dataset(kind, Split(rows), Split(valid), Split(valid))

@@ -536,7 +536,7 @@ def test_a_healthy_run_was_looked_at(ppca, capsys):
     x = ppca.sample(3000)
     dataset = Dataset("vectors", *(Split(part) for part in np.split(x, 3)))
     history = {f"{split}{name}": [-5.0] * 9 for split in ("", "val_") for name in ("elbo", "loss")}
-    fitted = run.Fitted(ppca.vae(), {}, history, dataset=dataset)
+    fitted = run.Fitted(resolve({}), ppca.vae(), {}, history, dataset=dataset)
     glance.consult(resolve({"sampler": "none", "variance": "0.3"}), fitted)
     said = " ".join(capsys.readouterr().out.split())
     assert "nothing wrong found; looked for: data out of range, learning rate too high, " in said
@@ -558,7 +558,7 @@ def test_a_large_model_is_looked_at_in_few_rows(ppca, weights, rows):
 def test_what_is_too_little_to_be_looked_at_is_said(ppca, capsys):
     split = Split(ppca.sample(9))
     dataset = Dataset("vectors", split, split, split)
-    glance.consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    glance.consult(resolve({}), run.Fitted(resolve({}), ppca.vae(), {}, {}, dataset=dataset))
     assert "NO report: 9 validation rows are too few" in capsys.readouterr().out
     assert "9 test rows are too few for evaluate.py" in _announced(capsys, dataset)
 
@@ -584,7 +584,7 @@ def test_a_doctor_that_fails_does_not_lose_the_training(ppca, monkeypatch, capsy
     monkeypatch.setattr(glance, "measure", fail)
     split = Split(ppca.sample(20))
     dataset = Dataset("vectors", split, split, split)
-    glance.consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+    glance.consult(resolve({}), run.Fitted(resolve({}), ppca.vae(), {}, {}, dataset=dataset))
     assert "NO report: no such luck" in capsys.readouterr().out
 
 
@@ -635,7 +635,7 @@ def test_a_doctor_that_fails_is_raised_under_debug(ppca, monkeypatch):
     split = Split(ppca.sample(20))
     dataset = Dataset("vectors", split, split, split)
     with pytest.raises(RuntimeError, match="no such luck"):
-        glance.consult(resolve({}), run.Fitted(ppca.vae(), {}, {}, dataset=dataset))
+        glance.consult(resolve({}), run.Fitted(resolve({}), ppca.vae(), {}, {}, dataset=dataset))
 
 
 @pytest.mark.parametrize(
