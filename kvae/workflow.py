@@ -16,7 +16,7 @@ from kvae.config import AUTO_SAMPLER, Config, resolve
 from kvae.errors import KvaeError, UsageError
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
-from kvae.options import NAMES
+from kvae.options import NAMES, POSITIVE_COUNT, Option, read_seed
 from kvae.serving.versions import Version
 from kvae.training.provenance import Trained, known_of
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kvae.samplers import SamplerName
 
 _IMAGE_PRESET = "folder"  # of images of one's own
+_NUM_DRAWS = Option("num_draws", 500, "importance draws", POSITIVE_COUNT)
 
 
 def train(
@@ -86,6 +87,7 @@ def train(
     given |= {} if output is None else {"save": str(output)}
     given |= {} if name is None else {"name": name}
     if model is not None:
+        _check_vae(model)
         parts = _parts_of(model, {**parts, **given})
         given |= {"posterior": model.posterior_kind, "standardize": False}
     elif getattr(likelihood, "kind", likelihood) not in (None, *LIKELIHOODS):
@@ -93,13 +95,21 @@ def train(
     if isinstance(dataset, data.Dataset) and dataset.kind == "images" and preset is None:
         preset = _IMAGE_PRESET if given["dataset"] == "arrays" else None
     with objects.named(parts) as named:
+        if model is None and (said := sorted({*options} & {*named})):
+            raise UsageError(
+                f"{', '.join(said)}: the object that was given for its part says it; give the name "
+                "of the part, or no option of it"
+            )
         given |= named
         own: Any = network if model is None else (model.encoder, model.decoder)
         if model is None and not isinstance(network, str | None):
             _check_own_networks(given)
         if not isinstance(own, str | None):
-            conditions = _condition_dim(dataset, given)
-            given.setdefault("latent_dim", own[1].input_shape[-1] - conditions)
+            dim = own[1].input_shape[-1] - _condition_dim(dataset, given)
+            if given.setdefault("latent_dim", dim) != dim:
+                raise UsageError(
+                    f"latent_dim: the decoder takes {dim}, received {given['latent_dim']}"
+                )
         config = resolve(given, preset)
         found = None if isinstance(dataset, str) else dataset
         vae = run(config, found, model=model, publishes=output is not None)
@@ -192,6 +202,9 @@ def evaluate(
             or a VAE without data.
         DataError: the dataset cannot be read, or has too few test rows.
     """
+    _NUM_DRAWS.read(num_draws, "num_draws")
+    if dataset is not None:
+        _check_dataset(dataset)
     if isinstance(model, str | Path | Version):
         if condition:
             raise UsageError(
@@ -203,6 +216,7 @@ def evaluate(
             num_draws=num_draws, features=features, inception_weights=inception_weights,
             num_samples=num_samples, seed=seed,
         )  # fmt: skip
+    _check_vae(model)
     if dataset is None:
         raise UsageError("a dataset is needed to evaluate a VAE: kvae.evaluate(vae, dataset)")
     with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
@@ -245,6 +259,14 @@ def publish_version(
     """
     if not is_folder_name(name):
         raise UsageError(f"name must be {FOLDER_NAME}; received {name!r}")
+    _check_vae(vae)
+    if dataset is not None:
+        _check_dataset(dataset)
+        if dataset.train.x.shape[1:] != vae.element_shape:
+            raise UsageError(
+                f"dataset: the model takes x of {vae.element_shape}, the data have "
+                f"{dataset.train.x.shape[1:]}"
+            )
     record = known_of(vae, dataset, _labels(condition))
     from kvae.publish import publish
 
@@ -287,6 +309,8 @@ def fit_sampler(
     from kvae.priors import check_density
     from kvae.samplers import SAMPLERS
 
+    _check_vae(vae)
+    seed = read_seed(seed)
     if sampler not in (*SAMPLERS, AUTO_SAMPLER):
         choices = ", ".join((*SAMPLERS, AUTO_SAMPLER))
         raise UsageError(f"sampler: choose one of {choices}; received {sampler!r}")
@@ -315,16 +339,25 @@ def _of_data(dataset: data.Dataset | str, options: Mapping[str, Any]) -> dict[st
     """What the configuration says of the data."""
     if isinstance(dataset, str):
         return {"dataset": dataset}
-    if not isinstance(dataset, data.Dataset):
-        raise UsageError(
-            "dataset: a kvae.Dataset (kvae.Dataset.from_arrays makes one of arrays) or a name is "
-            f"wanted, received {type(dataset).__name__}"
-        )
+    _check_dataset(dataset)
     origin = {"dataset": "arrays", **dataset.origin}
     for option in data.options_of(origin["dataset"]):
         if option in options:
             raise UsageError(f"{option} is an option of data that are loaded by name")
     return origin
+
+
+def _check_dataset(dataset: Any) -> None:
+    if not isinstance(dataset, data.Dataset):
+        raise UsageError(
+            "dataset: a kvae.Dataset (kvae.Dataset.from_arrays makes one of arrays) or, to train, "
+            f"a name is wanted, received {type(dataset).__name__}"
+        )
+
+
+def _check_vae(model: Any) -> None:
+    if not hasattr(model, "with_sampler"):  # without importing Keras
+        raise UsageError(f"a kvae.VAE is wanted, received {type(model).__name__}")
 
 
 def _parts_of(model: VAE, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -310,3 +310,34 @@ def test_a_conditional_model_is_published_with_its_labels(tmp_path):
     with pytest.raises(UsageError, match="condition is for a VAE"):
         kvae.evaluate(version, DATA, condition=["flag"])
     assert versions.read_metadata(version)["condition"]["names"] == ["flag"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda vae: kvae.train(DATA, model="x"), "a kvae.VAE is wanted, received str"),
+        (lambda vae: kvae.evaluate(vae, X), "a kvae.Dataset .* received ndarray"),
+        (lambda vae: kvae.evaluate(vae, DATA, num_draws=0), "num_draws takes"),
+        (lambda vae: kvae.publish_version("x", "s", "n"), "a kvae.VAE is wanted, received str"),
+        (lambda vae: kvae.fit_sampler("x", X), "a kvae.VAE is wanted, received str"),
+        (lambda vae: kvae.fit_sampler(vae, X, seed=-1), "seed takes"),
+        (
+            lambda vae: kvae.publish_version(
+                kvae.build_vae((2,), latent_dim=1), "s", "n", dataset=DATA
+            ),
+            r"dataset: the model takes x of \(2,\), the data have \(3,\)",
+        ),
+        (
+            lambda vae: kvae.train(DATA, objective=kvae.objectives.Elbo(beta=4.0), beta=2.0),
+            "beta: the object that was given for its part says it",
+        ),
+        (
+            lambda vae: kvae.train(DATA, network=(vae.encoder, vae.decoder), latent_dim=7),
+            "latent_dim: the decoder takes 1, received 7",
+        ),
+    ],
+)
+def test_things_of_another_kind_are_refused_at_once(call, words):
+    vae = kvae.build_vae((3,), latent_dim=1, hidden_units=(2,))
+    with pytest.raises(UsageError, match=words):
+        call(vae)
