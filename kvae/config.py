@@ -209,8 +209,8 @@ class Config:
         if self.standardize and not likelihoods.facts(self.likelihood).standardizes:
             able = [name for name in LIKELIHOODS if likelihoods.facts(name).standardizes]
             raise UsageError(
-                f"--standardize goes with --likelihood {' or '.join(able)} alone, "
-                f"received --likelihood {self.likelihood}"
+                f"--standardize goes with --likelihood {' or '.join(able)} alone, received "
+                f"--likelihood {self.likelihood}; where a preset says it, --no-standardize does not"
             )
         pseudo_inputs = priors.facts(self.prior).pseudo_inputs
         if self.condition and pseudo_inputs:
