@@ -269,15 +269,15 @@ def asked(monkeypatch):
     found = {}
     for name in ("draw_neighbours", "draw_worst", "draw_generations"):
         monkeypatch.setattr(
-            image_drawing.figures, name, lambda path, *rest: found.update({path.name: rest})
+            image_drawing.figures, name, lambda *rest, path, **_: found.update({path.name: rest})
         )
     for name in ("draw_attributes", "draw_calibration"):
         monkeypatch.setattr(
-            image_drawing, name, lambda path, *rest: found.update({path.name: rest})
+            image_drawing, name, lambda *rest, path, **_: found.update({path.name: rest})
         )
     monkeypatch.setattr(
         image_drawing, "draw_traversals",
-        lambda path, gif, *rest: found.update({path.name: rest}),
+        lambda *rest, path, **_: found.update({path.name: rest}),
     )  # fmt: skip
     return found
 
