@@ -110,13 +110,12 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
             count = len(next(iter(inputs.values())))
             if signature in ("generate", "generate_from_prior"):
                 return {"sample": mixture.sample(count, np.random.default_rng(8))[0]}
-            x = inputs.get("x", inputs.get("start", inputs.get("latent")))
+            x = next(inputs[name] for name in ("x", "start", "latent") if name in inputs)
             log_prob = mixture.log_prob(x)
             return {
-                "latent": x, "decoded": x, "decoded_variance": 0 * x + 1e-6,
                 "log_weight": log_prob, "log_likelihood": log_prob, "distortion": -log_prob,
                 "rate": 0 * log_prob, "mean": x, "variance": 0 * x + 1e-6, "reconstruction": x,
-                "interpolated": x,
+                "interpolated": x, "latent": x, "decoded": x, "decoded_variance": 0 * x + 1e-6,
             }  # fmt: skip
 
     monkeypatch.setattr("kvae.serving.served.ServedModel", Truth)

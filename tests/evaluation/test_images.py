@@ -269,11 +269,11 @@ def asked(monkeypatch):
     found = {}
     for name in ("draw_neighbours", "draw_worst", "draw_generations"):
         monkeypatch.setattr(
-            image_drawing.figures, name, lambda *rest, path: found.update({path.name: rest})
+            image_drawing.figures, name, lambda *rest, path, **_: found.update({path.name: rest})
         )
     for name in ("draw_attributes", "draw_calibration"):
         monkeypatch.setattr(
-            image_drawing, name, lambda *rest, path: found.update({path.name: rest})
+            image_drawing, name, lambda *rest, path, **_: found.update({path.name: rest})
         )
     monkeypatch.setattr(
         image_drawing, "draw_traversals",
