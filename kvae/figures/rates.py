@@ -51,13 +51,15 @@ def draw_rates(
     colours = np.where(active[order], style.SERIES[0], _PASSIVE)
     places, width = np.arange(count), 0.8 if count <= _MOST_NUMBERED else 1.0
     axes.bar(places, rates[order], width, color=colours)
-    # A strip below them: most inactive dimensions have no bar to be seen.
     low, high = min(0.0, rates.min()), max(0.0, rates.max())
     span = (high - low) or 1.0
-    axes.bar(places, 0.02 * span, width, low - 0.03 * span, color=colours)
+    if used < count:
+        # A strip below them: most inactive dimensions have no bar to be seen.
+        axes.bar(places, 0.02 * span, width, low - 0.03 * span, color=colours)
+        low -= 0.03 * span
     room = max(0.1, 4 - count / 2)  # lone bars are not to fill the figure
     axes.set(xlim=(-0.5 - room, count - 0.5 + room), ylabel=style.plain(unit))
-    axes.set_ylim(low - 0.03 * span, high + 0.04 * span)
+    axes.set_ylim(low, high + 0.04 * span)
     if count <= _MOST_NUMBERED:
         axes.set_xticks(range(count), [str(number + 1) for number in order])
         axes.set_xlabel("latent dimension")
