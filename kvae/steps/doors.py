@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -125,10 +124,10 @@ class Doors(BesideGradients):
         history = super().fit(**given)
         losses = history.history.get("loss", [])
         if losses and not math.isfinite(losses[-1]):
-            warnings.warn(
+            _tell(
+                loud,
                 "the loss is not finite, and so is the model: a smaller learning rate may help, or "
                 "a look at the values of a stream after its first batch",
-                stacklevel=2,
             )
         if calibrate and getattr(self.likelihood, "is_updated", False):
             _tell(loud, self._calibrate_on(given))

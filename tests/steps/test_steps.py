@@ -147,8 +147,9 @@ def test_beta_weighs_the_rate_and_warms_up():
 
 def test_bytes_are_scaled_and_other_numbers_are_not():
     np.testing.assert_array_equal(as_float(np.array([[1, 300, -4]])), [[1.0, 300.0, -4.0]])
-    levels = np.array([[0, 51, 255]], "uint8")
-    np.testing.assert_allclose(as_float(levels), [[0.0, 0.2, 1.0]], rtol=1e-6)
+    levels = np.array([0, 51, 255], "uint8").reshape(1, 1, 3, 1)
+    np.testing.assert_allclose(np.ravel(as_float(levels)), [0.0, 0.2, 1.0], rtol=1e-6)
+    np.testing.assert_array_equal(as_float(levels[0, 0, :, 0][None]), [[0.0, 51.0, 255.0]])
     np.testing.assert_array_equal(as_float(np.array([[0.2, 1.0]])), [[np.float32(0.2), 1.0]])
     vae = make_vae((8, 8, 1))
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype="uint8")
