@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from kvae_testing import EVALUATED, few_signatures, make_vae
 
 import kvae
-from kvae import workflow
+from kvae import cli, workflow
 from kvae.config import resolve
 from kvae.data import load
 from kvae.errors import KvaeError, UsageError
@@ -24,6 +25,7 @@ from kvae.probability.schedules import LinearWarmup
 from kvae.registry import Member
 from kvae.samplers import SAMPLERS
 from kvae.serving import versions
+from kvae.training import program
 from kvae.training.program import arguments
 from kvae.training.provenance import known_of
 
@@ -341,3 +343,17 @@ def test_things_of_another_kind_are_refused_at_once(call, words):
     vae = kvae.build_vae((3,), latent_dim=1, hidden_units=(2,))
     with pytest.raises(UsageError, match=words):
         call(vae)
+
+
+def test_a_missing_part_is_status_3_on_the_command_line_and_a_warning_from_python(
+    monkeypatch, capsys
+):
+    trained = SimpleNamespace(
+        missing=("its sampler (why)",), version=SimpleNamespace(path="saved/n/1")
+    )
+    monkeypatch.setattr(workflow, "run", lambda *_, **__: SimpleNamespace(trained=trained))
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert cli.run(program.main) == 3
+    assert "saved/n/1 is published without its sampler (why)" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=r"the model is without its sampler \(why\)"):
+        kvae.train("gmm")
