@@ -7,13 +7,13 @@ import numpy as np
 
 from kvae.data.conditions import Conditioned
 from kvae.data.rows import rows_at_once, slices
-from kvae.errors import UsageError
 from kvae.inputs import as_float, repeat_rows, rows_of
-from kvae.options import POSITIVE_COUNT, read_seed
+from kvae.options import POSITIVE_COUNT, Option, read_seed
 from kvae.probability.noise import SeededNoise, row_seeds
 
 NUM_SCORE_DRAWS = 16
 NUM_DRAWS = 64  # of the importance-weighted bound, where nobody says another number
+_DRAWS = Option("num_draws", NUM_DRAWS, "importance draws of each row", POSITIVE_COUNT)
 # Numbers that the draws of one row, and of all rows, may fill at a time.
 _CHUNK_ELEMENTS, _MOST_ELEMENTS = 2**14, 2**20
 
@@ -138,12 +138,7 @@ class Scores:
 
         Source: Burda, Grosse, Salakhutdinov, arXiv:1509.00519, equation 8.
         """
-        try:
-            num_draws = POSITIVE_COUNT.read(num_draws)
-        except (TypeError, ValueError):
-            raise UsageError(
-                f"num_draws takes {POSITIVE_COUNT.wanted}; received {num_draws!r}"
-            ) from None
+        num_draws = _DRAWS.read(num_draws, "num_draws")
         seed, x = read_seed(seed), checked_rows(self, x)
         seeds = row_seeds(seed, len(x))
 
@@ -169,8 +164,6 @@ class Scores:
             UsageError: another shape, or no condition where one is needed.
         """
         z = keras.ops.convert_to_tensor(z, "float32")
-        if z.shape[1:] != (self.latent_dim,):
-            raise UsageError(f"z must be of shape (rows, {self.latent_dim}), received {z.shape}")
         if condition is not None and np.ndim(condition) == 1:
             condition = np.broadcast_to(condition, (z.shape[0], len(condition)))
         return self.decode(z, condition).mean()

@@ -70,9 +70,7 @@ def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...])
     from kvae.training import objects
     from kvae.training.attributes import attribute_directions
 
-    config = objects.described(vae) | {
-        "sampler": vae.sampler.kind if vae.has_sampler else NO_SAMPLER
-    }
+    config = objects.described(vae) | {"sampler": sampler}
     if dataset is None:
         _check_conditions(vae, Conditions())
         return Trained(config, {}, history)
