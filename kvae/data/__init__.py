@@ -237,6 +237,7 @@ _SPLIT_SEED = Option(
     "split_seed", 0, "of the split into train, valid and test, where the data have none", SEED,
     metavar="N",
 )  # fmt: skip
+_BINARIZE = Option("binarize", False, "threshold at one half: all levels become 0 or 1", SWITCH)
 _DECODED = (_IMAGE_SIZE, _CHANNELS, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
 
 DATASETS: dict[str, Member] = {
@@ -265,8 +266,7 @@ DATASETS: dict[str, Member] = {
         ),
     ),
     "digits": Member(
-        "scikit-learn's 8x8 handwritten digits", _digits,
-        (Option("binarize", False, "threshold digits at one half: pixels 0 or 1", SWITCH),),
+        "scikit-learn's 8x8 handwritten digits", _digits, (_BINARIZE,),
     ),
     "faces": Member(
         "drawn RGB faces with known factors, made from a seed", _faces,
