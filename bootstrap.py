@@ -2,12 +2,15 @@
 
 python3 bootstrap.py demo    make .venv, train on the mixture, evaluate it
 python3 bootstrap.py test    make .venv, run the tests but for the slow ones
-python3 bootstrap.py test --all    run all tests: the slow ones too, then those of beam and backends
+python3 bootstrap.py test --all    run all tests: the slow ones too, then those of the tasks below
 python3 bootstrap.py beam    make .venv-beam, run the tests of the Apache Beam pipeline
 python3 bootstrap.py backends    make .venv-backends, run the tests of JAX and of torch
+python3 bootstrap.py oldest    make .venv-oldest of the oldest versions allowed, run the tests
 """
 
+import configparser
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,13 +22,15 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent
 EVERY = "slow or not slow"  # the tests of torch are among the slow ones
+PYTEST = ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]
+OLDEST = "oldest"
 TASKS = {
     "demo": (
         ".venv",
         ".",
         [["train.py", "--dataset", "gmm"], ["evaluate.py", "--model", "saved/"]],
     ),
-    "test": (".venv", ".[test]", [["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]]),
+    "test": (".venv", ".[test]", [PYTEST]),
     # Beam takes another protobuf.
     "beam": (".venv-beam", ".[test,beam]", [["-m", "pytest", "-q", "tests/encode/test_beam.py"]]),
     "backends": (
@@ -33,9 +38,10 @@ TASKS = {
         ".[test,jax,torch]",
         [["-m", "pytest", "-q", "-m", EVERY, "tests/backends", "tests/probability/test_noise.py"]],
     ),
+    OLDEST: (".venv-oldest", ".[test]", [PYTEST]),
 }
 #: Tasks of `test --all`.
-ALL = ("test", "beam", "backends")
+ALL = ("test", "beam", "backends", OLDEST)
 SECONDS_BETWEEN_NEWS = 5
 
 
@@ -52,9 +58,32 @@ def _has_pip(python):
     return asked.returncode == 0
 
 
-def _install(python, requirement):
-    """Run pip and say every few seconds what it is at; return its exit status."""
-    words = ["-m", "pip", "install", "--progress-bar", "off", "--editable", requirement]
+def oldest_allowed():
+    """The least versions that setup.cfg allows, as constraints of pip, a line each."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = [setup["options"]["install_requires"], setup["options.extras_require"]["test"]]
+    least = re.findall(r"^([\w.-]+)>=([\d.]+)", "\n".join(listed), re.MULTILINE)
+    return [f"{name}=={version}" for name, version in dict(least).items()]
+
+
+def _install(python, requirement, constraints=()):
+    """Run pip and say every few seconds what it is at; return its exit status.
+
+    Args:
+        python: of the environment.
+        requirement: what to install, for pip.
+        constraints: `name==version` of what may come in no other version.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "constraints.txt"
+        file.write_text("\n".join(constraints), encoding="utf-8")
+        bound = ["--constraint", str(file)] if constraints else []
+        return _pip_install(python, [*bound, "--editable", requirement])
+
+
+def _pip_install(python, arguments):
+    words = ["-m", "pip", "install", "--progress-bar", "off", *arguments]
     print(f"> python {' '.join(words)}", flush=True)
     started, news = time.monotonic(), [""]
 
@@ -86,7 +115,7 @@ def _prepare(task):
     if not _has_pip(python):
         print(f"making {environment}", flush=True)
         venv.create(environment, with_pip=True, clear=True)
-    return python, _install(python, requirement)
+    return python, _install(python, requirement, oldest_allowed() if task == OLDEST else ())
 
 
 def _run(python, step):

@@ -1,5 +1,6 @@
 """bootstrap.py, without making an environment."""
 
+import configparser
 import importlib.util
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_all_runs_every_environment_and_sums_up_in_a_line(bootstrap, capsys, mon
     monkeypatch.setattr(bootstrap, "_prepare", lambda task: (task, 0))
     monkeypatch.setattr(bootstrap, "_run", run)
     assert bootstrap.main(["test", "--all"]) == int(failing is not None)
-    assert list(steps) == ["test", "beam", "backends"]
+    assert list(steps) == ["test", "beam", "backends", "oldest"]
     for task, step in steps.items():
         (plain,) = bootstrap.TASKS[task][2]
         assert step[: len(plain)] == plain
@@ -90,6 +91,31 @@ def test_pip_is_heard_while_it_works(bootstrap, monkeypatch, tmp_path, status):
     pip.chmod(0o755)
     assert bootstrap._install(pip, ".") == status
     assert lines[-1].endswith("pip failed: status 5" if status else "installed")
+
+
+def test_the_oldest_environment_has_the_least_version_of_every_requirement(
+    bootstrap, capsys, monkeypatch, tmp_path
+):
+    found = {}
+
+    def install(python, arguments):
+        found[python] = arguments, Path(arguments[1]).read_text() if len(arguments) > 2 else ""
+        return 9
+
+    monkeypatch.setattr(bootstrap, "_pip_install", install)
+    monkeypatch.setattr(bootstrap, "_has_pip", lambda python: True)
+    assert bootstrap.main(["oldest"]) == bootstrap.main(["test"]) == 9
+    (bound, constraints), (free, _) = found.values()
+    assert bound[0] == "--constraint" and bound[2:] == free == ["--editable", ".[test]"]
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    required = parser["options"]["install_requires"] + parser["options.extras_require"]["test"]
+    wanted = [line for line in required.splitlines() if line and not line.startswith("#")]
+    versions = dict(line.split("==") for line in constraints.splitlines())
+    assert len({line.partition(">=")[0] for line in wanted}) == len(versions)
+    for line in wanted:  # every requirement has a least version, and it satisfies the line
+        name, _, least = line.partition(">=")
+        assert versions[name] == least.partition(",")[0]
 
 
 def test_the_interpreter_is_where_the_system_puts_it(bootstrap, monkeypatch):
