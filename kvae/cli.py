@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae import own_files
-from kvae.errors import DEBUGGING, KvaeError, UsageError, one_line
+from kvae.errors import DEBUGGING, KvaeError, UsageError, brief, did_you_mean, one_line
+from kvae.options import one_of, whole_range
 
 DEBUG = "--debug"
 
@@ -27,6 +28,32 @@ class Parser(argparse.ArgumentParser):
             UsageError: always.
         """
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; of an unknown option the nearest is named."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            nearest = did_you_mean(option, self._options(args or ())) if option[:1] == "-" else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest}")
+        return parsed
+
+    def _options(self, argv: Sequence[str]) -> list[str]:
+        """The options of this program and of the command that was chosen."""
+        options = [*self._option_string_actions]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                options += [
+                    option
+                    for name, parser in action.choices.items()
+                    if name in argv
+                    for option in parser._option_string_actions
+                ]
+        return options
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, one_of(map(str, action.choices), value))
 
 
 class _Terminated(KeyboardInterrupt):
@@ -118,11 +145,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def whole(least: int, most: int) -> Callable[[str], int]:
     """A type of argument: whole numbers from `least` to `most`."""
 
+    kind = whole_range(least, most)
+
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        try:
+            return kind.read(text)
+        except ValueError:
             raise argparse.ArgumentTypeError(
-                f"a whole number from {least} to {most} is wanted, received {text!r}"
-            )
-        return int(text)
+                f"{kind.wanted} is wanted, received {brief(text)}"
+            ) from None
 
     return parse

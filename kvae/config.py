@@ -21,13 +21,13 @@ from kvae.objectives import OBJECTIVES
 from kvae.options import (
     COUNT,
     NAMES,
-    POSITIVE,
     POSITIVE_COUNT,
     SEED,
     SWITCH,
     Option,
     flag,
-    number,
+    number_range,
+    one_of,
     text,
 )
 from kvae.priors import PRIORS
@@ -88,7 +88,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             COUNT, metavar="N",
         ),
         Option("batch_size", 256, "examples a step", POSITIVE_COUNT, metavar="N"),
-        Option("learning_rate", 3e-3, "of Adam", POSITIVE, metavar="X"),
+        Option("learning_rate", 3e-3, "of Adam", number_range(1e-10, 100), metavar="X"),
         Option(
             "learning_rate_schedule", "cosine", "'cosine' falls to a thousandth at the end",
             choices=LEARNING_RATE_SCHEDULES,
@@ -97,7 +97,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "ema_momentum", 0.0,
             "keep an exponential moving average of the weights, and publish that; 0.999 suits a "
             "thousand steps and more, 0: none",
-            number("a number from 0 to 1, below 1", lambda value: 0 <= value < 1), metavar="X",
+            number_range(0, 0.999999), metavar="X",
         ),
         Option(
             "flip", False, "mirror each training image, left to right, half of the time", SWITCH
@@ -293,7 +293,7 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
             that is not allowed.
     """
     if preset is not None and preset not in PRESETS:
-        raise UsageError(f"--preset: choose one of {', '.join(PRESETS)}; received {preset!r}")
+        raise UsageError(f"--preset: {one_of(PRESETS, preset)}")
     dataset = given.get("dataset", _BASE["dataset"].default)
     wanted = PRESETS.get(key_of(dataset) if preset is None else preset, {})
     values = _values(_BASE, wanted, given)

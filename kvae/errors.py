@@ -49,16 +49,16 @@ def one_line(text: str, limit: int | None = None) -> str:
     """
     if limit is None:
         return _escaped(" ".join(text.split()))
-    shown = _escaped(" ".join(text[: 4 * limit].split()))
-    is_whole = len(text) <= 4 * limit and len(shown) <= limit
-    return shown if is_whole else f"{shown[: max(limit - 3, 0)]}..."
+    cut = _escaped(" ".join(text[: 4 * limit].split()))
+    is_whole = len(text) <= 4 * limit and len(cut) <= limit
+    return cut if is_whole else f"{cut[: max(limit - 3, 0)]}..."
 
 
 def _escaped(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def shown(value: Any) -> str:
+def brief(value: Any) -> str:
     """A value that was received, for a message: as Python writes it, cut where it is long."""
     text = value[: 2 * _LONGEST_VALUE] if isinstance(value, str) else value
     return one_line(repr(text), _LONGEST_VALUE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvae.errors import did_you_mean, one_line, shown
+from kvae.errors import brief, did_you_mean, one_line
 
 #: An escape sequence, a bell, DEL, a C1 control, a turn of direction, no width, half a pair.
 HOSTILE = "\x1b[2J \x07 \x7f \x9b31m \u202e \u200b \udce9"
@@ -25,10 +25,10 @@ def test_what_fits_is_not_cut():
 
 
 def test_a_value_is_shown_as_python_writes_it_and_never_long():
-    assert shown("a\x1b") == r"'a\x1b'"
-    assert shown(2.5) == "2.5"
-    assert len(shown("x" * 10**6)) <= 100
-    assert len(shown(list(range(10**4)))) <= 100
+    assert brief("a\x1b") == r"'a\x1b'"
+    assert brief(2.5) == "2.5"
+    assert len(brief("x" * 10**6)) <= 100
+    assert len(brief(list(range(10**4)))) <= 100
 
 
 @pytest.mark.parametrize(

@@ -335,7 +335,7 @@ def test_an_option_that_nobody_has_is_refused_with_the_nearest():
         ({"hidden_units": 8}, "hidden_units takes whole numbers"),
         ({"linear_path": "no"}, "linear_path takes yes or no"),
         ({"width": 12, "network": "resnet"}, "width takes a multiple of 8"),
-        ({"variance": 0}, "variance takes a positive number, shared"),
+        ({"variance": 0}, "variance takes a positive number from .*, shared"),
         ({"prior_components": 2.5, "prior": "mixture"}, "prior_components takes a whole number"),
         ({"beta": float("nan")}, "beta takes a number of at least 0"),
         ({"kl_warmup_steps": float("inf")}, "kl_warmup_steps takes a whole number"),

@@ -13,21 +13,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvae.data.images.crops import WANTED, is_crop
+from kvae.data.images.crops import CROPS, RULES, WANTED, is_crop
 from kvae.errors import UsageError
 from kvae.options import (
     ANY_TEXT,
-    NOT_NEGATIVE,
-    POSITIVE_COUNT,
     SEED,
     SWITCH,
     TEXT,
     Kind,
     Option,
     arguments,
-    number,
+    number_range,
     text,
     whole_number,
+    whole_range,
 )
 from kvae.registry import Member, member_of
 
@@ -220,17 +219,18 @@ _CACHE = Option(
 )
 _MAX_UNREADABLE = Option(
     "max_unreadable", 0.001, "largest part of the images that may be unreadable and is left out",
-    number("a number from 0 to 1", lambda value: 0 <= value <= 1), metavar="X",
+    number_range(0, 1), metavar="X",
 )  # fmt: skip
 _IMAGE_SIZE = Option(
-    "image_size", 64, "height and width of images, pixels", POSITIVE_COUNT, metavar="PIXELS"
-)
+    "image_size", 64, "height and width of images, pixels", whole_range(1, 4096),
+    metavar="PIXELS",
+)  # fmt: skip
 _CHANNELS = Option(
     "channels", 3, "1: grey images, 3: RGB", whole_number("1 or 3", lambda value: value in (1, 3)),
     metavar="N",
 )  # fmt: skip
 _CROP = Option(
-    "crop", "center", f"part of each image that is kept: {WANTED}", text(WANTED, is_crop),
+    "crop", "center", f"part of each image that is kept: {WANTED}", text(WANTED, is_crop, (*RULES, *CROPS)),
     metavar="CROP",
 )  # fmt: skip
 _SPLIT_SEED = Option(
@@ -246,14 +246,14 @@ DATASETS: dict[str, Member] = {
         (
             Option("gmm_seed", 0, "which random mixture", SEED, metavar="N"),
             Option(
-                "gmm_components", 10, "Gaussians in the mixture, 1 to 50", POSITIVE_COUNT,
+                "gmm_components", 10, "Gaussians in the mixture, 1 to 50", whole_range(1, 50),
                 metavar="N",
             ),
-            Option("gmm_dim", 3, "dimensions of a point, 1 to 32", POSITIVE_COUNT, metavar="N"),
+            Option("gmm_dim", 3, "dimensions of a point, 1 to 32", whole_range(1, 32), metavar="N"),
             Option(
                 "gmm_separation", 5.0,
-                "least distance of two means, in largest standard deviations", NOT_NEGATIVE,
-                metavar="X",
+                "least distance of two means, in largest standard deviations",
+                number_range(0, 1000), metavar="X",
             ),
             Option(
                 "gmm_weights", "random", "of the components; 'steep': falling to 1%",
@@ -261,7 +261,7 @@ DATASETS: dict[str, Member] = {
             ),
             Option(
                 "gmm_warp", 0.0, "bend each component by this much, 0 to 5: no longer Gaussian",
-                NOT_NEGATIVE, metavar="X",
+                number_range(0, 5), metavar="X",
             ),
         ),
     ),
@@ -276,7 +276,7 @@ DATASETS: dict[str, Member] = {
             Option(
                 "faces_count", 20000,
                 "drawn faces to train on; a tenth of it each to validate and to test",
-                POSITIVE_COUNT, metavar="N",
+                whole_range(1, 10**6), metavar="N",
             ),
         ),
     ),

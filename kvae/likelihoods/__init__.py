@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
-from kvae.options import POSITIVE, POSITIVE_COUNT, Kind, Option
+from kvae.options import POSITIVE, Kind, Option, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:  # --help needs no NumPy
@@ -88,14 +88,15 @@ VARIANCE = Option(
     "'per-channel' or 'per-feature'; from the decoder: 'heteroscedastic', or 'full', with the "
     "covariance of all features (of the colours of each pixel)",
     Kind(
-        f"a positive number, {' or '.join(LEARNED_VARIANCES)}",
-        lambda given: given if given in LEARNED_VARIANCES else POSITIVE.read(given),
+        f"{POSITIVE.wanted}, {' or '.join(LEARNED_VARIANCES)}",
+        lambda given: given if isinstance(given, str) and given in LEARNED_VARIANCES else POSITIVE.read(given),
+        LEARNED_VARIANCES,
     ),
     metavar="X|NAME",
 )  # fmt: skip
 LOGISTIC_COMPONENTS = Option(
-    "logistic_components", 1, "logistics in the mixture of each pixel, 1 to 50", POSITIVE_COUNT,
-    metavar="N", argument="num_components",
+    "logistic_components", 1, "logistics in the mixture of each pixel, 1 to 50",
+    whole_range(1, 50), metavar="N", argument="num_components",
 )  # fmt: skip
 
 

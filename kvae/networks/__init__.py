@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import POSITIVE_COUNT, SWITCH, UNITS, Option, whole_number
+from kvae.options import SWITCH, UNITS, Option, whole_number, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __getattr__, __dir__ = lazy.names(
 )
 
 GROUPS = 8  # of channels that "resnet" normalises together
+MAX_WIDTH, MAX_DEPTH = 4096, 100
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ HIDDEN_UNITS = Option("hidden_units", (64, 64), "units of the hidden layers", UN
 LINEAR_PATH = Option("linear_path", True, "a learned linear path beside the hidden layers", SWITCH)
 WIDTH = Option(
     "width", 16, f"channels of the largest map, a multiple of {GROUPS}",
-    whole_number(f"a multiple of {GROUPS}", lambda value: value >= GROUPS and not value % GROUPS),
+    whole_number(
+        f"a multiple of {GROUPS} up to {MAX_WIDTH}",
+        lambda value: GROUPS <= value <= MAX_WIDTH and not value % GROUPS,
+    ),
     metavar="N",
 )  # fmt: skip
 DEPTH = Option(
-    "depth", 1, "residual blocks at each size of map but the largest", POSITIVE_COUNT, metavar="N"
-)
+    "depth", 1, "residual blocks at each size of map but the largest", whole_range(1, MAX_DEPTH),
+    metavar="N",
+)  # fmt: skip
 
 
 def _mlp() -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import COUNT, NOT_NEGATIVE, POSITIVE_COUNT, Option
+from kvae.options import COUNT, NOT_NEGATIVE, Option, whole_number, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ IWAE_DRAWS = Option(
     "iwae_draws",
     8,
     "draws a row, whose bound is raised",
-    POSITIVE_COUNT,
+    whole_range(1, 10**6),
     metavar="K",
     argument="draws",
 )

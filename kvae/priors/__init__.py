@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import POSITIVE_COUNT, Option
+from kvae.options import Option, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class PriorMember(DensityMember):
 
 PRIOR_COMPONENTS = Option(
     "prior_components", 30, "components; best twice as many as the data have groups",
-    POSITIVE_COUNT, metavar="N", argument="num_components",
+    whole_range(1, 10**6), metavar="N", argument="num_components",
 )  # fmt: skip
 
 
