@@ -16,7 +16,7 @@ from kvae.config import AUTO_SAMPLER, Config, resolve
 from kvae.errors import KvaeError, UsageError
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
-from kvae.options import NAMES, POSITIVE_COUNT, Option, read_seed
+from kvae.options import NAMES, POSITIVE_COUNT, Option, one_of, read, read_seed
 from kvae.serving.versions import Version
 from kvae.training.provenance import Trained, known_of
 
@@ -312,8 +312,7 @@ def fit_sampler(
     _check_vae(vae)
     seed = read_seed(seed)
     if sampler not in (*SAMPLERS, AUTO_SAMPLER):
-        choices = ", ".join((*SAMPLERS, AUTO_SAMPLER))
-        raise UsageError(f"sampler: choose one of {choices}; received {sampler!r}")
+        raise UsageError(f"sampler: {one_of((*SAMPLERS, AUTO_SAMPLER), sampler)}")
     if sampler in SAMPLERS:
         check_density(SAMPLERS, sampler, vae.latent_dim)
     from kvae.training import sampler_fitting
@@ -412,7 +411,4 @@ def _evaluated(
 
 def _labels(condition: Sequence[str] | str) -> tuple[str, ...]:
     """The labels of a condition, one text with commas between or several, as `train` takes them."""
-    try:
-        return tuple(NAMES.read(condition)) if condition else ()
-    except (TypeError, ValueError):
-        raise UsageError(f"condition takes {NAMES.wanted}; received {condition!r}") from None
+    return read(NAMES, condition, "condition") if condition else ()

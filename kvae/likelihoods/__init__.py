@@ -75,11 +75,24 @@ class LikelihoodMember(Member):
         accepts: whether it is one of data like these, floats or uint8 images.
         takes: which they are, in words.
         standardizes: whether x may be shifted and scaled for it.
+        num_outputs: the size of the decoder's last axis, or less: of the number of channels and the
+            member's own options.
     """
 
     accepts: Callable[[np.ndarray], bool] = _is_finite
     takes: str = "finite numbers"
     standardizes: bool = False
+    num_outputs: Callable[..., int] = lambda channels, **own: 0
+
+
+def _gaussian_outputs(channels: int, *, variance: Any) -> int:
+    if variance == "full":
+        return channels * (channels + 3) // 2
+    return 2 * channels if variance == "heteroscedastic" else channels
+
+
+def _logistic_outputs(channels: int, *, num_components: int) -> int:
+    return 2 * channels if num_components == 1 else channels + num_components * (2 * channels + 1)
 
 
 VARIANCE = Option(
@@ -121,16 +134,17 @@ def _discretized_logistic() -> Any:
 LIKELIHOODS: dict[str, Member] = {
     "gaussian": LikelihoodMember(
         "normal, its variance fixed, learned or from the decoder (--variance)", _gaussian,
-        (VARIANCE,), standardizes=True,
+        (VARIANCE,), standardizes=True, num_outputs=_gaussian_outputs,
     ),
     "discretized-logistic": LikelihoodMember(
         "the 256 grey levels of images, as a mixture of logistics (--logistic-components)",
         _discretized_logistic, (LOGISTIC_COMPONENTS,),
-        accepts=_is_levels, takes="grey levels of images",
+        accepts=_is_levels, takes="grey levels of images", num_outputs=_logistic_outputs,
     ),
     "bernoulli": LikelihoodMember(
         "binary pixels, 0 or 1 (--binarize makes them)", _bernoulli,
         accepts=_is_binary, takes="0 and 1 alone, of uint8 images 0 and 255",
+        num_outputs=lambda channels: channels,
     ),
 }  # fmt: skip
 
