@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 
 from kvae import own_files
 from kvae.errors import DEBUGGING, KvaeError, UsageError, brief, did_you_mean, one_line
-from kvae.options import one_of, whole_range
+from kvae.options import TEXT, Kind, one_of, whole_range
 
 DEBUG = "--debug"
 
@@ -20,6 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
+        self._words: list[str] = []  # of the command line, but for values beside a "="
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
@@ -27,28 +29,23 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: always.
         """
-        raise UsageError(f"{message} (see {self.prog} --help)")
+        unknown = (word for word in self._words if word[:2] == "--" and word not in self._known())
+        nearest = next(filter(None, (did_you_mean(word, self._known()) for word in unknown)), "")
+        raise UsageError(f"{message}{nearest} (see {self.prog} --help)")
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's; of an unknown option the nearest is named."""
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            option = unknown[0].partition("=")[0]
-            nearest = did_you_mean(option, self._options(args or ())) if option[:1] == "-" else ""
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{nearest}")
-        return parsed
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; an error of it names the option that may be meant by an unknown one."""
+        words = (word.partition("=")[0] for word in args or ())
+        self._words = [*itertools.takewhile(lambda word: word != "--", words)]
+        return super().parse_known_args(args, namespace)
 
-    def _options(self, argv: Sequence[str]) -> list[str]:
+    def _known(self) -> list[str]:
         """The options of this program and of the command that was chosen."""
         options = [*self._option_string_actions]
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
-                options += [
-                    option
-                    for name, parser in action.choices.items()
-                    if name in argv
-                    for option in parser._option_string_actions
-                ]
+                chosen = [parser for name, parser in action.choices.items() if name in self._words]
+                options += [option for parser in chosen for option in parser._option_string_actions]
         return options
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -136,7 +133,7 @@ def add_import(parser: Any) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add --model: a version, or where to look for the newest."""
     parser.add_argument(
-        "--model", default="saved", metavar="DIR",
+        "--model", type=of_kind(TEXT), default="saved", metavar="DIR",
         help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
         "(default: saved)",
     )  # fmt: skip
@@ -144,15 +141,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def whole(least: int, most: int) -> Callable[[str], int]:
     """A type of argument: whole numbers from `least` to `most`."""
+    return of_kind(whole_range(least, most))
 
-    kind = whole_range(least, most)
 
-    def parse(text: str) -> int:
+def of_kind(kind: Kind) -> Callable[[str], Any]:
+    """A type of argument: values of some kind."""
+
+    def parse(text: str) -> Any:
         try:
             return kind.read(text)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             raise argparse.ArgumentTypeError(
-                f"{kind.wanted} is wanted, received {brief(text)}"
+                f"{kind.wanted} is wanted, received {brief(text)}{did_you_mean(text, kind.names)}"
             ) from None
 
     return parse

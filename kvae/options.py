@@ -84,6 +84,8 @@ def text(wanted: str, allowed: Callable[[str], bool], names: Collection[str] = (
 
 
 def _parts(given: Any) -> list[Any]:
+    if isinstance(given, bytes | bytearray | set | frozenset | dict):
+        raise TypeError  # no text, or in no order
     return given.split(",") if isinstance(given, str) else list(given)
 
 

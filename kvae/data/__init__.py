@@ -222,14 +222,14 @@ _MAX_UNREADABLE = Option(
     number_range(0, 1), metavar="X",
 )  # fmt: skip
 _IMAGE_SIZE = Option(
-    "image_size", 64, "height and width of images, pixels", whole_range(1, 4096),
+    "image_size", 64, "height and width of images, pixels", whole_range(8, 512),
     metavar="PIXELS",
 )  # fmt: skip
 _CHANNELS = Option(
     "channels", 3, "1: grey images, 3: RGB", whole_number("1 or 3", lambda value: value in (1, 3)),
     metavar="N",
 )  # fmt: skip
-_CROP = Option(
+CROP = Option(
     "crop", "center", f"part of each image that is kept: {WANTED}", text(WANTED, is_crop, (*RULES, *CROPS)),
     metavar="CROP",
 )  # fmt: skip
@@ -282,15 +282,15 @@ DATASETS: dict[str, Member] = {
     ),
     "celeba": Member(
         "CelebA from whatever local copy there is (--data-dir)", _celeba,
-        (_DATA_DIR, replace(_CROP, default="center148"), *_DECODED),
+        (_DATA_DIR, replace(CROP, default="center148"), *_DECODED),
     ),
     "folder": Member(
         "any folder or zip of images (--data-dir)", _folder,
-        (_DATA_DIR, _LABELS_FILE, _CROP, *_DECODED),
+        (_DATA_DIR, _LABELS_FILE, CROP, *_DECODED),
     ),
     TFDS: Member(
         "an image dataset of TensorFlow Datasets, as tfds:cifar10", _tfds,
-        (_DATA_DIR, _CROP, *_DECODED),
+        (_DATA_DIR, CROP, *_DECODED),
     ),
     "arrays": Member(
         "a table of vectors in a .npy, .npz or .csv file (--data-dir)", _arrays,

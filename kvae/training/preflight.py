@@ -69,15 +69,18 @@ def _check_full_covariances(config: Config, x) -> None:
             "full",
             config.get("variance", ""),
             x.shape[-1],
-            "heteroscedastic or per-feature",
+            "heteroscedastic or per-feature, or fewer columns",
         ),
-        "--posterior": ("full", config.posterior, latent_dim(config, x), "diagonal"),
+        "--posterior": (
+            "full", config.posterior, latent_dim(config, x),
+            "diagonal, or a smaller --latent-dim",
+        ),
     }
     for option, (full, chosen, size, instead) in sizes.items():
         if chosen == full and size > LARGEST_FULL:
             raise UsageError(
                 f"{option} full is for at most {LARGEST_FULL} dimensions, these are {size}: "
-                f"{option} {instead}, or fewer dimensions, would do"
+                f"{option} {instead} would do"
             )
 
 
