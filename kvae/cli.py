@@ -29,9 +29,12 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: always.
         """
-        unknown = (word for word in self._words if word[:2] == "--" and word not in self._known())
-        nearest = next(filter(None, (did_you_mean(word, self._known()) for word in unknown)), "")
-        raise UsageError(f"{message}{nearest} (see {self.prog} --help)")
+        known = self._known()
+        for word in self._words:
+            if word[:2] == "--" and word not in known:
+                mark = "; " if word in message else f"; {word}: "
+                message += did_you_mean(word, known, mark=mark)
+        raise UsageError(f"{message} (see {self.prog} --help)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; an error of it names the option that may be meant by an unknown one."""

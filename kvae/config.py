@@ -23,6 +23,7 @@ from kvae.objectives import OBJECTIVES
 from kvae.options import (
     COUNT,
     NAMES,
+    PLACE,
     POSITIVE_COUNT,
     SEED,
     SWITCH,
@@ -90,7 +91,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             COUNT, metavar="N",
         ),
         Option("batch_size", 256, "examples a step", POSITIVE_COUNT, metavar="N"),
-        Option("learning_rate", 3e-3, "of Adam", number_range(1e-10, 100), metavar="X"),
+        Option("learning_rate", 3e-3, "of Adam", number_range(1e-10, 10), metavar="X"),
         Option(
             "learning_rate_schedule", "cosine", "'cosine' falls to a thousandth at the end",
             choices=LEARNING_RATE_SCHEDULES,
@@ -123,7 +124,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("seed", 0, "of initial weights, order and noise", SEED, metavar="N"),
     ),
     "output": (
-        Option("save", "saved", "folder that models are published in", metavar="DIR"),
+        Option("save", "saved", "folder that models are published in", PLACE, metavar="DIR"),
         Option(
             "name", "", "of the model (default: the dataset's)",
             text(FOLDER_NAME, is_folder_name),

@@ -18,8 +18,8 @@ WINDOWS = os.name == "nt"
 #: What `is_folder_name` takes, for messages.
 FOLDER_NAME = (
     "a folder name on every system: no leading '.', no '.' or space at the end, none of "
-    '< > : " / \\ | ? *, nothing that cannot be printed, 255 bytes at most, and not CON, NUL and the '
-    "like"
+    '< > : " / \\ | ? *, nothing that cannot be printed, 255 bytes at most, and not CON, NUL and '
+    "the like"
 )
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _LONGEST = 255  # bytes, of nearly all file systems

@@ -107,7 +107,7 @@ class Limit(NamedTuple):
 
 
 def usable() -> Limit | None:
-    """The least of what machine, control group and `ulimit -v` allow, swap included; None: unknown."""
+    """What machine, control group and `ulimit -v` allow, the least, with swap; None: unknown."""
     found = [limit for limit in (_of_machine(), _of_group(), _of_addresses()) if limit]
     return min(found, default=None)
 

@@ -13,6 +13,7 @@ MAX_COUNT = 2**31 - 1  # of int32, in which steps, rows and places are counted
 #: The least and the largest factor of a loss: Adam squares gradients, and float32 ends at 3e38.
 SMALLEST, LARGEST = 1e-15, 1e15
 MAX_UNITS, MAX_LAYERS = 10**6, 100
+_PLACE = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -116,6 +117,7 @@ NOT_NEGATIVE = number(
     f"a number of at least 0: 0, or from {SMALLEST:g} to {LARGEST:g}",
     lambda value: value == 0 or SMALLEST <= value <= LARGEST,
 )
+_UNIT = whole_range(1, MAX_UNITS)
 UNITS = Kind(
     f"whole numbers of at least 1 and at most {MAX_UNITS} with commas between, {MAX_LAYERS} of "
     "them at most",
@@ -123,9 +125,9 @@ UNITS = Kind(
         tuple(_UNIT.read(part) for part in _parts(given)), 0 < len(_parts(given)) <= MAX_LAYERS
     ),
 )
-_UNIT = whole_range(1, MAX_UNITS)
 NAMES = Kind("printable names with commas between, none of them twice", _read_names)
 NAME = text("a printable name", _is_visible)
+PLACE = text("a path without control characters", lambda given: bool(_PLACE.fullmatch(given)))
 
 
 def read(kind: Kind, given: Any, named: str) -> Any:

@@ -1,4 +1,4 @@
-"""The least memory that a training needs: counted as the parts are built, and held against limits."""
+"""The least memory that a training needs: counted as parts are built, and held against limits."""
 
 import itertools
 import math
@@ -45,8 +45,9 @@ def test_the_weights_of_networks_are_counted_exactly(name, own):
 def test_a_network_that_is_all_head_is_counted_too():
     part = find(NETWORKS, "resnet", "network")
     own = {"width": 8, "depth": 2}
-    nets = part.encoder((8, 8, 1), 2, 4, dtype="float32", **own), part.decoder(
-        2, (8, 8, 1), 1, dtype="float32", **own
+    nets = (
+        part.encoder((8, 8, 1), 2, 4, dtype="float32", **own),
+        part.decoder(2, (8, 8, 1), 1, dtype="float32", **own),
     )
     counted = network_facts("resnet").parameters((8, 8, 1), 2, 4, 1, 0, **own)
     assert counted == sum(net.count_params() for net in nets)
@@ -125,10 +126,14 @@ def _check(rows=1000, shape=(3,), condition_dim=0, **given):
         ({"batch_size": 10**9, "rows": 10**9}, "--batch-size 1000000000: "),
         ({"prior": "flow", "latent_dim": 10**5}, "--latent-dim 100000: "),
         ({"sampler": "flow", "latent_dim": 10**5}, "--latent-dim 100000: "),
-        ({"latent_dim": 10**7, "hidden_units": (10**5, 10**5)},
-         "--hidden-units 100000,100000 and --latent-dim 10000000: "),
-        ({"shape": (10**7,), "hidden_units": (100,), "latent_dim": 2, "variance": "shared"},
-         "x of shape"),
+        (
+            {"latent_dim": 10**7, "hidden_units": (10**5, 10**5)},
+            "--hidden-units 100000,100000 and --latent-dim 10000000: ",
+        ),
+        (
+            {"shape": (10**7,), "hidden_units": (100,), "latent_dim": 2, "variance": "shared"},
+            "x of shape",
+        ),
     ],
     ids=str,
 )

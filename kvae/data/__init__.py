@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvae.data.images.crops import CROPS, RULES, WANTED, is_crop
-from kvae.errors import UsageError
+from kvae.errors import UsageError, did_you_mean
 from kvae.options import (
     ANY_TEXT,
     SEED,
@@ -23,6 +23,7 @@ from kvae.options import (
     Kind,
     Option,
     arguments,
+    flag,
     number_range,
     text,
     whole_number,
@@ -230,8 +231,8 @@ _CHANNELS = Option(
     metavar="N",
 )  # fmt: skip
 CROP = Option(
-    "crop", "center", f"part of each image that is kept: {WANTED}", text(WANTED, is_crop, (*RULES, *CROPS)),
-    metavar="CROP",
+    "crop", "center", f"part of each image that is kept: {WANTED}",
+    text(WANTED, is_crop, (*RULES, *CROPS)), metavar="CROP",
 )  # fmt: skip
 _SPLIT_SEED = Option(
     "split_seed", 0, "of the split into train, valid and test, where the data have none", SEED,
@@ -362,7 +363,13 @@ def _arguments(name: str, options: dict[str, Any]) -> dict[str, Any]:
         if option not in known:
             raise UsageError(
                 f"dataset {name!r} has no option {option!r}: it understands {', '.join(known)}"
+                f"{did_you_mean(option, known)}"
             )
+    options = {
+        option.name: option.read(options[option.name], flag(option.name))
+        for option in _member(name).options
+        if option.name in options
+    }
     own = arguments(_member(name).options, options)
     if key_of(name) == TFDS:
         own[_TFDS_OPTION] = name.removeprefix(_TFDS_PREFIX)

@@ -11,10 +11,11 @@ from typing import Any
 from kvae import cli
 from kvae.data import CROP
 from kvae.errors import UsageError
-from kvae.options import MAX_SEED, text
+from kvae.options import MAX_SEED
+from kvae.options import text as text_kind
 
 _SOURCES = ("celeba", "folder")
-_DATASET = text(
+_DATASET = text_kind(
     "celeba, folder or tfds:NAME",
     lambda given: given in _SOURCES or (given.startswith("tfds:") and len(given) > len("tfds:")),
     _SOURCES,

@@ -95,6 +95,13 @@ def _logistic_outputs(channels: int, *, num_components: int) -> int:
     return 2 * channels if num_components == 1 else channels + num_components * (2 * channels + 1)
 
 
+def _read_variance(given: Any) -> str | float:
+    if isinstance(given, str) and given in LEARNED_VARIANCES:
+        return given
+    value: float = POSITIVE.read(given)
+    return value
+
+
 VARIANCE = Option(
     "variance", "shared",
     "a number (after --standardize); the mean squared error itself: 'optimal'; learned: 'shared', "
@@ -102,7 +109,7 @@ VARIANCE = Option(
     "covariance of all features (of the colours of each pixel)",
     Kind(
         f"{POSITIVE.wanted}, {' or '.join(LEARNED_VARIANCES)}",
-        lambda given: given if isinstance(given, str) and given in LEARNED_VARIANCES else POSITIVE.read(given),
+        _read_variance,
         LEARNED_VARIANCES,
     ),
     metavar="X|NAME",

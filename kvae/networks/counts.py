@@ -1,4 +1,4 @@
-"""How many weights each network has, known before Keras is imported: for `NetworkMember.parameters`.
+"""How many weights each network has, before Keras is imported: for `NetworkMember.parameters`.
 
 Arguments are those of the network's `encoder` and `decoder`, and `condition_dim`, numbers in a
 condition, which stand beside the channels of x and beside the latents.
@@ -47,8 +47,9 @@ def conv(
     flat = math.prod(small_size(element_shape, halvings)) * filters[-1]
     maps = (element_shape[-1] + condition_dim, *filters)
     back = (*filters[::-1], num_outputs)
+    pairs = (*itertools.pairwise(maps), *itertools.pairwise(back))
     return (
-        sum(_convolution(4, *pair) for pair in (*itertools.pairwise(maps), *itertools.pairwise(back)))
+        sum(_convolution(4, *pair) for pair in pairs)
         + _dense(flat, vector) + _dense(vector, num_params)
         + _dense(latent_dim + condition_dim, vector) + _dense(vector, flat)
     )  # fmt: skip
@@ -90,6 +91,8 @@ def resnet(
     encoder += sum(map(blocks, channels[1:])) + 2 * channels[-1] + _dense(flat, num_params)
     back = channels[::-1]
     decoder = _dense(latent_dim + condition_dim, flat)
-    decoder += sum(2 * i + _convolution(4, i, o) for i, o in itertools.pairwise((*back, num_outputs)))
+    decoder += sum(
+        2 * i + _convolution(4, i, o) for i, o in itertools.pairwise((*back, num_outputs))
+    )
     # None before the head, but for a network that has nothing else.
     return encoder + decoder + sum(map(blocks, back[:-1] or back))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import COUNT, NOT_NEGATIVE, Option, whole_number, whole_range
+from kvae.options import COUNT, NOT_NEGATIVE, Option, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:

@@ -69,7 +69,9 @@ def check_memory(config: Config, shape: tuple[int, ...], rows: int, **model: int
     if total <= limit.size:
         return
     named = _to_blame(config, shape, rows, (total, limit.size), **model)
-    parts = ", ".join(f"{part} {memory.gigabytes(size)}" for part, size in needed.items() if size > total / 100)
+    parts = ", ".join(
+        f"{part} {memory.gigabytes(size)}" for part, size in needed.items() if size > total / 100
+    )
     raise UsageError(
         f"{named or 'x of shape ' + str(shape)}: training would take at least "
         f"{memory.gigabytes(total)} of memory ({parts}); this process may use "

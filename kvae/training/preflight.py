@@ -72,7 +72,9 @@ def _check_full_covariances(config: Config, x) -> None:
             "heteroscedastic or per-feature, or fewer columns",
         ),
         "--posterior": (
-            "full", config.posterior, latent_dim(config, x),
+            "full",
+            config.posterior,
+            latent_dim(config, x),
             "diagonal, or a smaller --latent-dim",
         ),
     }

@@ -1,4 +1,4 @@
-"""Wrong and extreme values of every dataset and preset: refused by name, before TensorFlow comes."""
+"""Wrong and extreme values of every dataset and preset: refused by name before TensorFlow."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from PIL import Image
 import kvae
 from kvae.config import MODEL_PARTS, OPTIONS, PARTS, PRESETS, resolve
 from kvae.data import DATASETS, key_of
+from kvae.encode import encode as kvae_encode
 from kvae.errors import UsageError
 from kvae.options import MAX_COUNT, MAX_SEED, NAME, NAMES, flag, one_of
 from kvae.registry import declared
@@ -54,7 +55,7 @@ DATA = {
 ALWAYS = [
     ("--variance", "1e38", "from 1e-15 to 1e+15"),
     ("--variance", "sharde", "did you mean shared?"),
-    ("--learning-rate", "1e30", "from 1e-10 to 100"),
+    ("--learning-rate", "1e30", "from 1e-10 to 10"),
     ("--epochs", "1000000000000", f"at most {MAX_COUNT}"),
     ("--epochs", "2000000000", "steps are counted up to"),
     ("--latent-dim", "1000000000", ""),
@@ -100,6 +101,7 @@ OWN = [
     ("--flip", "--flip"),
     ("--name a\x1b[2J", r"--name a\x1b[2J"),
     ("--name a\u202eb", r"--name a\u202eb"),
+    ("--save a\x1b[2J", r"--save a\x1b[2J"),
     ("--name " + "x" * 256, "--name 255&bytes"),
     ("--condition a\x7f", r"--condition a\x7f"),
     ("--condition componnt", "--condition did&you&mean&component?"),
@@ -171,9 +173,7 @@ def _dry_runs():
         yield line.split(" "), words.replace("&", "\0").split()
 
 
-ROWS = [
-    (argv, [word.replace("\0", " ") for word in words if word]) for argv, words in _dry_runs()
-]
+ROWS = [(argv, [word.replace("\0", " ") for word in words if word]) for argv, words in _dry_runs()]
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +300,12 @@ def test_names_are_printable(name):
     for kind, given in ((NAME, name), (NAMES, (name + "x",)), (NAMES, f"b,x{name}x")):
         with pytest.raises(ValueError):
             kind.read(given)
+
+
+def test_bulk_work_from_python_takes_no_batch_of_no_rows():
+    for value in (0, -1, 2.5, "x", 10**9):
+        with pytest.raises(UsageError, match="^batch_size takes a whole number from 1 to 1000000"):
+            kvae_encode("saved", "in", "out.parquet", batch_size=value)
 
 
 def test_a_choice_from_python_is_suggested_as_well():
