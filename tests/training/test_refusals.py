@@ -304,7 +304,7 @@ def test_names_are_printable(name):
 
 def test_bulk_work_from_python_takes_no_batch_of_no_rows():
     for value in (0, -1, 2.5, "x", 10**9):
-        with pytest.raises(UsageError, match="^batch_size takes a whole number from 1 to 1000000"):
+        with pytest.raises(UsageError, match=r"^batch_size takes a whole number"):
             kvae_encode("saved", "in", "out.parquet", batch_size=value)
 
 
