@@ -15,6 +15,7 @@ from kvae.data.images.pixels import UNIT
 from kvae.data.rows import standardisation
 from kvae.errors import UsageError
 from kvae.likelihoods import LIKELIHOODS, LikelihoodName
+from kvae.memory import Model, check_weights
 from kvae.model import CONDITION_DIM, VAE
 from kvae.networks import NETWORKS, NetworkName
 from kvae.objectives import OBJECTIVES, ObjectiveName
@@ -110,6 +111,9 @@ def build_vae(
     if standardize is not None:
         shift, scale = _units(standardize, element_shape, names["likelihood"], shift, scale)
     own = {kind: arguments(member.options, values) for kind, member in members.items()}
+    member_of(POSTERIORS, posterior, "posterior")
+    names["posterior"] = posterior
+    check_weights(Model(element_shape, latent_dim, names, own, condition_dim))
     nets = find(NETWORKS, names["network"], "network")
     likelihood = find(LIKELIHOODS, likelihood, "likelihood").make(
         element_shape, **own["likelihood"]

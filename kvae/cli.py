@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import os
 import signal
 import sys
@@ -9,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae import own_files
-from kvae.errors import DEBUGGING, KvaeError, UsageError
+from kvae.errors import DEBUGGING, KvaeError, UsageError, brief, did_you_mean, one_line
+from kvae.options import TEXT, Kind, one_of, whole_range
 
 DEBUG = "--debug"
 
@@ -19,6 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
+        self._words: list[str] = []  # of the command line, but for values beside a "="
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
@@ -26,7 +29,31 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: always.
         """
+        known = self._known()
+        for word in self._words:
+            if word[:2] == "--" and word not in known:
+                mark = "; " if word in message else f"; {word}: "
+                message += did_you_mean(word, known, mark=mark)
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; an error of it names the option that may be meant by an unknown one."""
+        words = (word.partition("=")[0] for word in args or ())
+        self._words = [*itertools.takewhile(lambda word: word != "--", words)]
+        return super().parse_known_args(args, namespace)
+
+    def _known(self) -> list[str]:
+        """The options of this program and of the command that was chosen."""
+        options = [*self._option_string_actions]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                chosen = [parser for name, parser in action.choices.items() if name in self._words]
+                options += [option for parser in chosen for option in parser._option_string_actions]
+        return options
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, one_of(map(str, action.choices), value))
 
 
 class _Terminated(KeyboardInterrupt):
@@ -78,7 +105,7 @@ def run(main: Callable[[list[str]], None]) -> int:
             message, status = str(error), error.exit_status
         else:
             message, status = f"{type(error).__name__}: {error}", 1
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"error: {one_line(message)}", file=sys.stderr)
         if not isinstance(error, KvaeError):
             print(f"({DEBUG} shows where)", file=sys.stderr)
         return status
@@ -109,7 +136,7 @@ def add_import(parser: Any) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add --model: a version, or where to look for the newest."""
     parser.add_argument(
-        "--model", default="saved", metavar="DIR",
+        "--model", type=of_kind(TEXT), default="saved", metavar="DIR",
         help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
         "(default: saved)",
     )  # fmt: skip
@@ -117,12 +144,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def whole(least: int, most: int) -> Callable[[str], int]:
     """A type of argument: whole numbers from `least` to `most`."""
+    return of_kind(whole_range(least, most))
 
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+
+def of_kind(kind: Kind) -> Callable[[str], Any]:
+    """A type of argument: values of some kind."""
+
+    def parse(text: str) -> Any:
+        try:
+            return kind.read(text)
+        except (ValueError, TypeError, OverflowError):
             raise argparse.ArgumentTypeError(
-                f"a whole number from {least} to {most} is wanted, received {text!r}"
-            )
-        return int(text)
+                f"{kind.wanted} is wanted, received {brief(text)}{did_you_mean(text, kind.names)}"
+            ) from None
 
     return parse

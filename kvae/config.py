@@ -6,9 +6,11 @@ belong to one part or a few are declared with them, see `kvae.registry.Member`; 
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from kvae import backend, likelihoods, networks, objectives, priors
@@ -21,13 +23,14 @@ from kvae.objectives import OBJECTIVES
 from kvae.options import (
     COUNT,
     NAMES,
-    POSITIVE,
+    PLACE,
     POSITIVE_COUNT,
     SEED,
     SWITCH,
     Option,
     flag,
-    number,
+    number_range,
+    one_of,
     text,
 )
 from kvae.priors import PRIORS
@@ -88,7 +91,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             COUNT, metavar="N",
         ),
         Option("batch_size", 256, "examples a step", POSITIVE_COUNT, metavar="N"),
-        Option("learning_rate", 3e-3, "of Adam", POSITIVE, metavar="X"),
+        Option("learning_rate", 3e-3, "of Adam", number_range(1e-10, 10), metavar="X"),
         Option(
             "learning_rate_schedule", "cosine", "'cosine' falls to a thousandth at the end",
             choices=LEARNING_RATE_SCHEDULES,
@@ -97,7 +100,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "ema_momentum", 0.0,
             "keep an exponential moving average of the weights, and publish that; 0.999 suits a "
             "thousand steps and more, 0: none",
-            number("a number from 0 to 1, below 1", lambda value: 0 <= value < 1), metavar="X",
+            number_range(0, 0.999999), metavar="X",
         ),
         Option(
             "flip", False, "mirror each training image, left to right, half of the time", SWITCH
@@ -121,7 +124,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("seed", 0, "of initial weights, order and noise", SEED, metavar="N"),
     ),
     "output": (
-        Option("save", "saved", "folder that models are published in", metavar="DIR"),
+        Option("save", "saved", "folder that models are published in", PLACE, metavar="DIR"),
         Option(
             "name", "", "of the model (default: the dataset's)",
             text(FOLDER_NAME, is_folder_name),
@@ -137,6 +140,7 @@ class Config:
 
     Args:
         _values: option name -> value, complete; `resolve` makes them.
+        _untyped: name -> where a value comes from that the user did not give, in words.
 
     Raises:
         UsageError: an option lacks or is none of the chosen parts', a part is unknown, or two
@@ -145,12 +149,14 @@ class Config:
     """
 
     _values: Mapping[str, Any]
+    _untyped: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_values", dict(self._values))
         self._check_names()
-        self._check_parts()
-        self._check_objective()
+        with self.telling_origins():
+            self._check_parts()
+            self._check_objective()
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("_values", {})
@@ -179,7 +185,24 @@ class Config:
 
     def replaced(self, **changes: Any) -> Config:
         """The same options but for some values."""
-        return Config({**self._values, **changes})
+        untyped = {name: of for name, of in self._untyped.items() if name not in changes}
+        return Config({**self._values, **changes}, untyped)
+
+    @contextmanager
+    def telling_origins(self) -> Iterator[None]:
+        """Have an error that names a value which nobody typed say where that comes from."""
+        try:
+            yield
+        except UsageError as error:
+            text = str(error)
+            told = ", ".join(
+                _told(name, self._values[name], of)
+                for name, of in self._untyped.items()
+                if _names(text, name, self._values.get(name))
+            )
+            if not told or _NOT_GIVEN in text:
+                raise
+            raise UsageError(f"{text}{_NOT_GIVEN}{told}") from error
 
     def option(self, name: str) -> Option:
         """The declaration of an option that applies."""
@@ -210,7 +233,7 @@ class Config:
             able = [name for name in LIKELIHOODS if likelihoods.facts(name).standardizes]
             raise UsageError(
                 f"--standardize goes with --likelihood {' or '.join(able)} alone, received "
-                f"--likelihood {self.likelihood}; where a preset says it, --no-standardize does not"
+                f"--likelihood {self.likelihood}"
             )
         pseudo_inputs = priors.facts(self.prior).pseudo_inputs
         if self.condition and pseudo_inputs:
@@ -232,6 +255,26 @@ class Config:
             posterior=self.posterior, prior=self.prior,
             updates_variance=self.get("variance", None) == "optimal", **self.own("objective"),
         )  # fmt: skip
+
+
+_NOT_GIVEN = "; not given but taken: "
+
+
+def _names(text: str, name: str, value: Any) -> bool:
+    """Whether a message speaks of the value of an option, as a flag or as Python would."""
+    if isinstance(value, bool):
+        return value and re.search(rf"{flag(name)}(?![\w-])", text) is not None
+    return any(
+        re.search(rf"{re.escape(words)}(?![\w.-])", text) is not None
+        for words in (f"{flag(name)} {value}", f"{name} {value!r}")
+    )
+
+
+def _told(name: str, value: Any, of: str) -> str:
+    """A value that was not given, where it comes from and how to be rid of it."""
+    if isinstance(value, bool):
+        return f"{flag(name)} ({of}; {flag(f'no_{name}')} leaves it out)"
+    return f"{flag(name)} {value} ({of})"
 
 
 _REPORT = {
@@ -293,9 +336,10 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
             that is not allowed.
     """
     if preset is not None and preset not in PRESETS:
-        raise UsageError(f"--preset: choose one of {', '.join(PRESETS)}; received {preset!r}")
+        raise UsageError(f"--preset: {one_of(PRESETS, preset)}")
     dataset = given.get("dataset", _BASE["dataset"].default)
-    wanted = PRESETS.get(key_of(dataset) if preset is None else preset, {})
+    preset = key_of(dataset) if preset is None else preset
+    wanted = PRESETS.get(preset, {})
     values = _values(_BASE, wanted, given)
     values["name"] = values["name"] or values["dataset"].replace(":", "-").replace("/", "-")
     values["backend"] = values["backend"] or _BASE["backend"].read(
@@ -306,7 +350,13 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
         given, PARTS, chosen, others=_BASE, name_of=lambda option: option.name, shown=flag
     )
     own = options_of(_members(chosen))
-    return Config({**values, **_values(own, wanted, given)})
+    values |= _values(own, wanted, given)
+    untyped = {
+        name: f"of the preset {preset}" if name in wanted else "the default"
+        for name in values
+        if name not in given
+    }
+    return Config(values, untyped)
 
 
 def _values(

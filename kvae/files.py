@@ -18,9 +18,11 @@ WINDOWS = os.name == "nt"
 #: What `is_folder_name` takes, for messages.
 FOLDER_NAME = (
     "a folder name on every system: no leading '.', no '.' or space at the end, none of "
-    '< > : " / \\ | ? *, and not CON, NUL and the like'
+    '< > : " / \\ | ? *, nothing that cannot be printed, 255 bytes at most, and not CON, NUL and '
+    "the like"
 )
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_LONGEST = 255  # bytes, of nearly all file systems
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
 # What file systems say that have no locks, or do not sync.
 _NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -52,6 +54,8 @@ def is_folder_name(name: str) -> bool:
         or name[0] == "."
         or name[-1] in ". "
         or _FORBIDDEN.search(name)
+        or not name.isprintable()
+        or len(name.encode()) > _LONGEST
         or _DEVICES.fullmatch(name.split(".")[0].rstrip())
     )
 

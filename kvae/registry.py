@@ -1,11 +1,10 @@
 """What a registry of parts holds: a line of help, a way to import the part, its own options."""
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kvae.errors import UsageError
+from kvae.errors import UsageError, brief, did_you_mean
 from kvae.options import Option
 
 #: The help of a member that stands for an object, while a run with it lasts.
@@ -34,8 +33,11 @@ Facts = TypeVar("Facts", bound=Member)
 
 def member_of(registry: Mapping[str, Member], name: str, kind: str) -> Member:
     """The member called `name`. Arguments and error as for `find`."""
-    if name not in registry:
-        raise UsageError(f"unknown {kind} {name!r}: choose one of {', '.join(registry)}")
+    if not isinstance(name, str) or name not in registry:
+        nearest = did_you_mean(str(name), registry)
+        raise UsageError(
+            f"unknown {kind} {brief(name)}: choose one of {', '.join(registry)}{nearest}"
+        )
     return registry[name]
 
 
@@ -119,10 +121,9 @@ def refuse_others(
         if name in allowed:
             continue
         if name not in owners:
-            nearest = difflib.get_close_matches(name, [*others, *owners], 1)
-            choices = f"choose one of {', '.join(allowed)}" if allowed else "there are none here"
-            hint = f"did you mean {shown(nearest[0])}?" if nearest else choices
-            raise UsageError(f"unknown option {name!r}: {hint}")
+            choices = f": choose one of {', '.join(allowed)}" if allowed else ": there are none"
+            hint = did_you_mean(name, [*allowed, *owners], shown, ": ") or choices
+            raise UsageError(f"unknown option {name!r}{hint}")
         kinds = owners[name]
         wanted = " or ".join(f"{shown(kind)} {_listed([*kinds[kind]])}" for kind in kinds)
         received = " and ".join(

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import backend, data
 from kvae.config import AUTO_SAMPLER, Config, resolve
-from kvae.errors import KvaeError, UsageError
+from kvae.errors import KvaeError, UsageError, brief
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
-from kvae.options import NAMES, POSITIVE_COUNT, Option, read_seed
+from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
 from kvae.serving.versions import Version
 from kvae.training.provenance import Trained, known_of
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from kvae.samplers import SamplerName
 
 _IMAGE_PRESET = "folder"  # of images of one's own
-_NUM_DRAWS = Option("num_draws", 500, "importance draws", POSITIVE_COUNT)
+_NUM_DRAWS = Option("num_draws", 500, "importance draws", whole_range(1, 10**6))
+_NUM_SAMPLES = Option("num_samples", None, "images in a set of samples", whole_range(1, 10**6))
 
 
 def train(
@@ -202,7 +203,9 @@ def evaluate(
             or a VAE without data.
         DataError: the dataset cannot be read, or has too few test rows.
     """
-    _NUM_DRAWS.read(num_draws, "num_draws")
+    num_draws = _NUM_DRAWS.read(num_draws, "num_draws")
+    num_samples = _NUM_SAMPLES.read(num_samples, "num_samples")
+    seed = read_seed(seed)
     if dataset is not None:
         _check_dataset(dataset)
     if isinstance(model, str | Path | Version):
@@ -257,8 +260,8 @@ def publish_version(
             make the model's condition.
         DataError: the SavedModel does not answer its own warm-up requests.
     """
-    if not is_folder_name(name):
-        raise UsageError(f"name must be {FOLDER_NAME}; received {name!r}")
+    if not (isinstance(name, str) and is_folder_name(name)):
+        raise UsageError(f"name must be {FOLDER_NAME}; received {brief(name)}")
     _check_vae(vae)
     if dataset is not None:
         _check_dataset(dataset)
@@ -312,8 +315,7 @@ def fit_sampler(
     _check_vae(vae)
     seed = read_seed(seed)
     if sampler not in (*SAMPLERS, AUTO_SAMPLER):
-        choices = ", ".join((*SAMPLERS, AUTO_SAMPLER))
-        raise UsageError(f"sampler: choose one of {choices}; received {sampler!r}")
+        raise UsageError(f"sampler: {one_of((*SAMPLERS, AUTO_SAMPLER), sampler)}")
     if sampler in SAMPLERS:
         check_density(SAMPLERS, sampler, vae.latent_dim)
     from kvae.training import sampler_fitting
@@ -412,7 +414,4 @@ def _evaluated(
 
 def _labels(condition: Sequence[str] | str) -> tuple[str, ...]:
     """The labels of a condition, one text with commas between or several, as `train` takes them."""
-    try:
-        return tuple(NAMES.read(condition)) if condition else ()
-    except (TypeError, ValueError):
-        raise UsageError(f"condition takes {NAMES.wanted}; received {condition!r}") from None
+    return read(NAMES, condition, "condition") if condition else ()

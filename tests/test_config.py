@@ -46,14 +46,14 @@ def test_text_from_the_command_line_becomes_values():
         ("epochs", "-1", "at least 0"),
         ("epochs", "2.5", "a whole number"),
         ("latent_dim", "many", "a whole number"),
-        ("learning_rate", "-1", "a positive number"),
-        ("learning_rate", "nan", "a positive number"),
+        ("learning_rate", "-1", "a number from 1e-10 to 10"),
+        ("learning_rate", "1e30", "a number from 1e-10 to 10"),
         ("variance", "0", "a positive number"),
         (
             "variance",
             "sharde",
-            "a positive number, shared or optimal or per-channel or per-feature or "
-            "heteroscedastic or full",
+            "a positive number from 1e-15 to 1e+15, shared or optimal or per-channel or "
+            "per-feature or heteroscedastic or full; received 'sharde'; did you mean shared?",
         ),
         ("beta", "-0.1", "at least 0"),
         ("hidden_units", "64,,64", "whole numbers"),

@@ -134,14 +134,19 @@ def test_a_lock_that_fails_otherwise_is_an_error(tmp_path, monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("name", ["gmm", "b c", "déjà", "console", "a.b", "-", "tfds-mnist-3.0.1"])
+@pytest.mark.parametrize(
+    "name", ["gmm", "b c", "déjà", "console", "a.b", "-", "tfds-mnist-3.0.1", "x" * 255]
+)
 def test_folder_names(name):
     assert files.is_folder_name(name)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", ".a", "a.", "a ", "a/b", "a\\b", "C:", "a?", "a\nb", "con", "Nul.txt", "COM1"],
-)
+    [
+        "", ".", "..", ".a", "a.", "a ", "a/b", "a\\b", "C:", "a?", "a\nb", "con", "Nul.txt",
+        "COM1", "a\x7f", "a\x9b", "\u202ea", "\u200b", "\udce9", "x" * 256, "é" * 128,
+    ],
+)  # fmt: skip
 def test_names_that_some_system_does_not_take(name):
     assert not files.is_folder_name(name)

@@ -22,7 +22,7 @@ ORDER = (
     ("older_files", "scores"),
     ("model",),
     ("samplers", "metrics"),
-    ("config", "features", "figures", "directions"),
+    ("config", "memory", "features", "figures", "directions"),
     ("serving",),
     ("build", "evaluation", "client", "encode"),
     ("callbacks", "publish"),

@@ -17,7 +17,16 @@ from kvae.likelihoods.base import Likelihood
 from kvae.networks import NETWORKS, NetworkMember
 from kvae.objectives import OBJECTIVES
 from kvae.objectives.base import Objective, Outcome
-from kvae.options import COUNT, POSITIVE, POSITIVE_COUNT, SWITCH, Option, flag
+from kvae.options import (
+    COUNT,
+    LARGEST,
+    POSITIVE,
+    POSITIVE_COUNT,
+    SMALLEST,
+    SWITCH,
+    Option,
+    flag,
+)
 from kvae.priors import PRIORS, DensityMember, PriorMember, check_density
 from kvae.priors.base import Prior
 from kvae.probability.distributions import DiagonalNormal
@@ -335,7 +344,7 @@ def test_an_option_that_nobody_has_is_refused_with_the_nearest():
         ({"hidden_units": 8}, "hidden_units takes whole numbers"),
         ({"linear_path": "no"}, "linear_path takes yes or no"),
         ({"width": 12, "network": "resnet"}, "width takes a multiple of 8"),
-        ({"variance": 0}, "variance takes a positive number, shared"),
+        ({"variance": 0}, "variance takes a positive number from .*, shared"),
         ({"prior_components": 2.5, "prior": "mixture"}, "prior_components takes a whole number"),
         ({"beta": float("nan")}, "beta takes a number of at least 0"),
         ({"kl_warmup_steps": float("inf")}, "kl_warmup_steps takes a whole number"),
@@ -344,6 +353,17 @@ def test_an_option_that_nobody_has_is_refused_with_the_nearest():
 def test_values_from_python_are_read_as_those_of_the_command_line(options, words):
     with pytest.raises(UsageError, match=words):
         kvae.build_vae((3,), **options)
+
+
+@pytest.mark.parametrize(
+    "given", [{"variance": SMALLEST, "beta": LARGEST}, {"variance": LARGEST, "tc_weight": LARGEST}]
+)
+def test_training_at_the_ends_of_the_ranges_stays_finite(given):
+    vae = kvae.build_vae((3,), latent_dim=2, hidden_units=(4,), **given)
+    vae.compile("adam")
+    vae.fit(np.random.default_rng(0).normal(size=(32, 3)), batch_size=8, epochs=2, verbose=0)
+    for weight in (*vae.weights, *vae.optimizer.variables):
+        assert np.isfinite(keras.ops.convert_to_numpy(weight)).all(), weight.path
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -13,21 +13,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvae.data.images.crops import WANTED, is_crop
-from kvae.errors import UsageError
+from kvae.data.images.crops import CROPS, RULES, WANTED, is_crop
+from kvae.errors import UsageError, did_you_mean
 from kvae.options import (
     ANY_TEXT,
-    NOT_NEGATIVE,
-    POSITIVE_COUNT,
     SEED,
     SWITCH,
     TEXT,
     Kind,
     Option,
     arguments,
-    number,
+    flag,
+    number_range,
     text,
     whole_number,
+    whole_range,
 )
 from kvae.registry import Member, member_of
 
@@ -220,18 +220,19 @@ _CACHE = Option(
 )
 _MAX_UNREADABLE = Option(
     "max_unreadable", 0.001, "largest part of the images that may be unreadable and is left out",
-    number("a number from 0 to 1", lambda value: 0 <= value <= 1), metavar="X",
+    number_range(0, 1), metavar="X",
 )  # fmt: skip
 _IMAGE_SIZE = Option(
-    "image_size", 64, "height and width of images, pixels", POSITIVE_COUNT, metavar="PIXELS"
-)
+    "image_size", 64, "height and width of images, pixels", whole_range(8, 512),
+    metavar="PIXELS",
+)  # fmt: skip
 _CHANNELS = Option(
     "channels", 3, "1: grey images, 3: RGB", whole_number("1 or 3", lambda value: value in (1, 3)),
     metavar="N",
 )  # fmt: skip
-_CROP = Option(
-    "crop", "center", f"part of each image that is kept: {WANTED}", text(WANTED, is_crop),
-    metavar="CROP",
+CROP = Option(
+    "crop", "center", f"part of each image that is kept: {WANTED}",
+    text(WANTED, is_crop, (*RULES, *CROPS)), metavar="CROP",
 )  # fmt: skip
 _SPLIT_SEED = Option(
     "split_seed", 0, "of the split into train, valid and test, where the data have none", SEED,
@@ -246,14 +247,14 @@ DATASETS: dict[str, Member] = {
         (
             Option("gmm_seed", 0, "which random mixture", SEED, metavar="N"),
             Option(
-                "gmm_components", 10, "Gaussians in the mixture, 1 to 50", POSITIVE_COUNT,
+                "gmm_components", 10, "Gaussians in the mixture, 1 to 50", whole_range(1, 50),
                 metavar="N",
             ),
-            Option("gmm_dim", 3, "dimensions of a point, 1 to 32", POSITIVE_COUNT, metavar="N"),
+            Option("gmm_dim", 3, "dimensions of a point, 1 to 32", whole_range(1, 32), metavar="N"),
             Option(
                 "gmm_separation", 5.0,
-                "least distance of two means, in largest standard deviations", NOT_NEGATIVE,
-                metavar="X",
+                "least distance of two means, in largest standard deviations",
+                number_range(0, 1000), metavar="X",
             ),
             Option(
                 "gmm_weights", "random", "of the components; 'steep': falling to 1%",
@@ -261,7 +262,7 @@ DATASETS: dict[str, Member] = {
             ),
             Option(
                 "gmm_warp", 0.0, "bend each component by this much, 0 to 5: no longer Gaussian",
-                NOT_NEGATIVE, metavar="X",
+                number_range(0, 5), metavar="X",
             ),
         ),
     ),
@@ -276,21 +277,21 @@ DATASETS: dict[str, Member] = {
             Option(
                 "faces_count", 20000,
                 "drawn faces to train on; a tenth of it each to validate and to test",
-                POSITIVE_COUNT, metavar="N",
+                whole_range(1, 10**6), metavar="N",
             ),
         ),
     ),
     "celeba": Member(
         "CelebA from whatever local copy there is (--data-dir)", _celeba,
-        (_DATA_DIR, replace(_CROP, default="center148"), *_DECODED),
+        (_DATA_DIR, replace(CROP, default="center148"), *_DECODED),
     ),
     "folder": Member(
         "any folder or zip of images (--data-dir)", _folder,
-        (_DATA_DIR, _LABELS_FILE, _CROP, *_DECODED),
+        (_DATA_DIR, _LABELS_FILE, CROP, *_DECODED),
     ),
     TFDS: Member(
         "an image dataset of TensorFlow Datasets, as tfds:cifar10", _tfds,
-        (_DATA_DIR, _CROP, *_DECODED),
+        (_DATA_DIR, CROP, *_DECODED),
     ),
     "arrays": Member(
         "a table of vectors in a .npy, .npz or .csv file (--data-dir)", _arrays,
@@ -362,7 +363,13 @@ def _arguments(name: str, options: dict[str, Any]) -> dict[str, Any]:
         if option not in known:
             raise UsageError(
                 f"dataset {name!r} has no option {option!r}: it understands {', '.join(known)}"
+                f"{did_you_mean(option, known)}"
             )
+    options = {
+        option.name: option.read(options[option.name], flag(option.name))
+        for option in _member(name).options
+        if option.name in options
+    }
     own = arguments(_member(name).options, options)
     if key_of(name) == TFDS:
         own[_TFDS_OPTION] = name.removeprefix(_TFDS_PREFIX)

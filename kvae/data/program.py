@@ -1,5 +1,6 @@
 """python -m kvae.data: a report of a source of images, and a sheet of some of them."""
 
+import argparse
 import json
 import os
 import sys
@@ -8,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from kvae import cli
+from kvae.data import CROP
 from kvae.errors import UsageError
 from kvae.options import MAX_SEED
+from kvae.options import text as text_kind
 
+_SOURCES = ("celeba", "folder")
+_DATASET = text_kind(
+    "celeba, folder or tfds:NAME",
+    lambda given: given in _SOURCES or (given.startswith("tfds:") and len(given) > len("tfds:")),
+    _SOURCES,
+)
 _MAX_CLASSES, _MAX_RATES, _MAX_FAULTS, _MAX_SIZES = 12, 60, 20, 5
 
 
@@ -77,10 +86,13 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     )
     parser.add_argument("--data-dir", metavar="PATH", help="folder, zip or parquet file")
     parser.add_argument(
-        "--dataset", default="", metavar="NAME",
+        "--dataset", type=cli.of_kind(_DATASET), default=argparse.SUPPRESS, metavar="NAME",
         help="celeba, folder or tfds:NAME (default: celeba where it is recognised, else folder)",
     )  # fmt: skip
-    parser.add_argument("--crop", default="", metavar="CROP", help="as for train.py")
+    parser.add_argument(
+        "--crop", type=cli.of_kind(CROP.kind), default=argparse.SUPPRESS, metavar="CROP",
+        help="as for train.py",
+    )  # fmt: skip
     parser.add_argument(
         "--image-size", type=cli.whole(8, 512), default=64, metavar="PIXELS",
         help="of the images on the sheet (default: 64)",

@@ -22,7 +22,8 @@ from kvae.data.images.pixels import stacked
 from kvae.data.splits import content_key
 from kvae.encode.parts import Parts
 from kvae.encode.sources import Row, Wanted, open_source
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, UsageError, brief, did_you_mean
+from kvae.options import read, whole_range
 from kvae.serving.versions import find_version, read_metadata
 
 #: What can be asked of every row.
@@ -40,7 +41,8 @@ def wanted_of(metadata: dict[str, Any], signature: str) -> Wanted:
     """
     described = metadata.get("signatures", {}).get(signature)
     if described is None:
-        raise UsageError(f"the model has no signature {signature!r}")
+        nearest = did_you_mean(str(signature), SIGNATURES)
+        raise UsageError(f"the model has no signature {brief(signature)}{nearest}")
     if set(described["inputs"]) != {"x"}:
         raise UsageError(
             f"{signature} of this model takes {', '.join(described['inputs'])}: bulk work knows x "
@@ -69,7 +71,7 @@ def encode(
         source: see `kvae.encode.sources.open_source`.
         output: the file to write, .parquet.
         signature: one of `SIGNATURES`.
-        batch_size: rows handed to the graph at a time.
+        batch_size: rows handed to the graph at a time, at most a million.
 
     Returns:
         `output`.
@@ -78,6 +80,7 @@ def encode(
         UsageError: an argument is wrong, the output exists, or the source does not fit the model.
         DataError: the source, or all of its rows, cannot be read; of rows the file says why.
     """
+    batch_size = read(whole_range(1, 10**6), batch_size, "batch_size")
     version, output = find_version(model), Path(output)
     metadata = read_metadata(version)
     wanted = wanted_of(metadata, signature)

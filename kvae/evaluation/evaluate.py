@@ -9,7 +9,7 @@ from kvae import data
 from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, UsageError, brief
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
@@ -19,6 +19,7 @@ from kvae.evaluation.origin import origin
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.files import writable_folder
+from kvae.options import one_of
 from kvae.serving.versions import Version, find_version, read_metadata
 
 METRICS_FILE = "metrics.json"
@@ -270,6 +271,7 @@ def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:
 def _label(dataset: Dataset, color_by: str | None) -> str:
     label = color_by or dataset.color_by
     if label and label not in dataset.test.labels:
-        allowed = ", ".join(dataset.test.labels) or "none: this dataset has no labels"
-        raise UsageError(f"--color-by: choose one of {allowed}; received {label!r}")
+        if not dataset.test.labels:
+            raise UsageError(f"--color-by: this dataset has no labels; received {brief(label)}")
+        raise UsageError(f"--color-by: {one_of(dataset.test.labels, label)}")
     return label

@@ -8,7 +8,7 @@ from kvae import backend, cli, files, own_files
 from kvae.data import CACHE_FOLDERS
 from kvae.errors import UsageError
 from kvae.features import AUTO, FEATURES
-from kvae.options import MAX_SEED
+from kvae.options import MAX_SEED, NAME
 
 
 def main(argv: Sequence[str], prog: str = "evaluate.py") -> None:
@@ -57,7 +57,10 @@ def arguments(
         metavar="DIR",
         help="folder to write to, instead of saved/NAME/evaluation/NUMBER",
     )
-    parser.add_argument("--color-by", metavar="LABEL", help="label that colours the latent map")
+    parser.add_argument(
+        "--color-by", type=cli.of_kind(NAME), metavar="LABEL",
+        help="label that colours the latent map",
+    )  # fmt: skip
     parser.add_argument(
         "--num-draws", type=cli.whole(1, 10**6), default=500, metavar="K",
         help="importance draws of the log-likelihood (default: 500)",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvae.errors import UsageError
+from kvae.options import one_of
 from kvae.registry import Member, find
 
 if TYPE_CHECKING:  # the command line's --help lists the features, and needs no NumPy for it
@@ -98,7 +99,7 @@ def feature_net(
     if dataset.kind != "images":
         raise UsageError(f"features are of images, and this dataset holds {dataset.kind}")
     if name != AUTO and name not in FEATURES:
-        raise UsageError(f"unknown features {name!r}: choose one of {', '.join((AUTO, *FEATURES))}")
+        raise UsageError(f"features: {one_of((AUTO, *FEATURES), name)}")
 
     def made(name: str) -> FeatureNet:
         make = find(FEATURES, name, "features")

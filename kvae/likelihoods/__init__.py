@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
-from kvae.options import POSITIVE, POSITIVE_COUNT, Kind, Option
+from kvae.options import POSITIVE, Kind, Option, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:  # --help needs no NumPy
@@ -75,11 +75,31 @@ class LikelihoodMember(Member):
         accepts: whether it is one of data like these, floats or uint8 images.
         takes: which they are, in words.
         standardizes: whether x may be shifted and scaled for it.
+        num_outputs: the size of the decoder's last axis, or less: of the number of channels and the
+            member's own options.
     """
 
     accepts: Callable[[np.ndarray], bool] = _is_finite
     takes: str = "finite numbers"
     standardizes: bool = False
+    num_outputs: Callable[..., int] = lambda channels, **own: 0
+
+
+def _gaussian_outputs(channels: int, *, variance: Any) -> int:
+    if variance == "full":
+        return channels * (channels + 3) // 2
+    return 2 * channels if variance == "heteroscedastic" else channels
+
+
+def _logistic_outputs(channels: int, *, num_components: int) -> int:
+    return 2 * channels if num_components == 1 else channels + num_components * (2 * channels + 1)
+
+
+def _read_variance(given: Any) -> str | float:
+    if isinstance(given, str) and given in LEARNED_VARIANCES:
+        return given
+    value: float = POSITIVE.read(given)
+    return value
 
 
 VARIANCE = Option(
@@ -88,14 +108,15 @@ VARIANCE = Option(
     "'per-channel' or 'per-feature'; from the decoder: 'heteroscedastic', or 'full', with the "
     "covariance of all features (of the colours of each pixel)",
     Kind(
-        f"a positive number, {' or '.join(LEARNED_VARIANCES)}",
-        lambda given: given if given in LEARNED_VARIANCES else POSITIVE.read(given),
+        f"{POSITIVE.wanted}, {' or '.join(LEARNED_VARIANCES)}",
+        _read_variance,
+        LEARNED_VARIANCES,
     ),
     metavar="X|NAME",
 )  # fmt: skip
 LOGISTIC_COMPONENTS = Option(
-    "logistic_components", 1, "logistics in the mixture of each pixel, 1 to 50", POSITIVE_COUNT,
-    metavar="N", argument="num_components",
+    "logistic_components", 1, "logistics in the mixture of each pixel, 1 to 50",
+    whole_range(1, 50), metavar="N", argument="num_components",
 )  # fmt: skip
 
 
@@ -120,16 +141,17 @@ def _discretized_logistic() -> Any:
 LIKELIHOODS: dict[str, Member] = {
     "gaussian": LikelihoodMember(
         "normal, its variance fixed, learned or from the decoder (--variance)", _gaussian,
-        (VARIANCE,), standardizes=True,
+        (VARIANCE,), standardizes=True, num_outputs=_gaussian_outputs,
     ),
     "discretized-logistic": LikelihoodMember(
         "the 256 grey levels of images, as a mixture of logistics (--logistic-components)",
         _discretized_logistic, (LOGISTIC_COMPONENTS,),
-        accepts=_is_levels, takes="grey levels of images",
+        accepts=_is_levels, takes="grey levels of images", num_outputs=_logistic_outputs,
     ),
     "bernoulli": LikelihoodMember(
         "binary pixels, 0 or 1 (--binarize makes them)", _bernoulli,
         accepts=_is_binary, takes="0 and 1 alone, of uint8 images 0 and 255",
+        num_outputs=lambda channels: channels,
     ),
 }  # fmt: skip
 

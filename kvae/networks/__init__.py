@@ -11,12 +11,14 @@ A member is a module with two functions that return functional Keras models:
 float32.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import POSITIVE_COUNT, SWITCH, UNITS, Option, whole_number
+from kvae.networks import counts
+from kvae.options import SWITCH, UNITS, Option, whole_number, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazy.names(
 )
 
 GROUPS = 8  # of channels that "resnet" normalises together
+MAX_WIDTH, MAX_DEPTH = 4096, 100
 
 
 @dataclass(frozen=True)
@@ -39,22 +42,29 @@ class NetworkMember(Member):
     Args:
         image_sizes: smallest and largest height and width; None: not for images alone, any shape.
         normalises_by_batch: whether what it says of a row depends on the batch.
+        parameters: how many weights encoder and decoder have together, or fewer, as
+            `kvae.networks.counts` says it; None: not known.
     """
 
     image_sizes: tuple[int, int] | None = None
     normalises_by_batch: bool = False
+    parameters: Callable[..., int] | None = None
 
 
 HIDDEN_UNITS = Option("hidden_units", (64, 64), "units of the hidden layers", UNITS, metavar="N,N")
 LINEAR_PATH = Option("linear_path", True, "a learned linear path beside the hidden layers", SWITCH)
 WIDTH = Option(
     "width", 16, f"channels of the largest map, a multiple of {GROUPS}",
-    whole_number(f"a multiple of {GROUPS}", lambda value: value >= GROUPS and not value % GROUPS),
+    whole_number(
+        f"a multiple of {GROUPS} up to {MAX_WIDTH}",
+        lambda value: GROUPS <= value <= MAX_WIDTH and not value % GROUPS,
+    ),
     metavar="N",
 )  # fmt: skip
 DEPTH = Option(
-    "depth", 1, "residual blocks at each size of map but the largest", POSITIVE_COUNT, metavar="N"
-)
+    "depth", 1, "residual blocks at each size of map but the largest", whole_range(1, MAX_DEPTH),
+    metavar="N",
+)  # fmt: skip
 
 
 def _mlp() -> Any:
@@ -85,19 +95,21 @@ _SIZES = (8, 256)
 
 NETWORKS: dict[str, Member] = {
     "mlp": NetworkMember(
-        "dense layers (--hidden-units), beside a linear path", _mlp, (HIDDEN_UNITS, LINEAR_PATH)
+        "dense layers (--hidden-units), beside a linear path", _mlp, (HIDDEN_UNITS, LINEAR_PATH),
+        parameters=counts.mlp,
     ),
     "conv": NetworkMember(
         "strided convolutions of 32 and 64 filters, the student report's", _conv,
-        image_sizes=_SIZES,
+        image_sizes=_SIZES, parameters=counts.conv,
     ),
     "conv-large": NetworkMember(
         "5x5 convolutions of 128 to 1024 filters, batch-normalised: of the WAE and RAE papers",
         _conv_large, image_sizes=_SIZES, normalises_by_batch=True,
+        parameters=counts.conv_large,
     ),
     "resnet": NetworkMember(
         "residual blocks, group-normalised (--width, --depth)", _resnet, (WIDTH, DEPTH),
-        image_sizes=_SIZES,
+        image_sizes=_SIZES, parameters=counts.resnet,
     ),
 }  # fmt: skip
 

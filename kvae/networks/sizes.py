@@ -1,7 +1,5 @@
 """Image sizes that no power of two divides: maps are halved rounding up, and cut at the end."""
 
-import keras
-
 _SMALLEST = 4  # height and width at which halving stops
 
 
@@ -20,6 +18,8 @@ def small_size(element_shape, count):
 
 def cropped(x, element_shape):
     """Cut what doubling made too large, evenly from all sides; float32."""
+    import keras  # the sizes alone are known without
+
     excess = [have - want for have, want in zip(x.shape[1:3], element_shape[:2], strict=True)]
     if not any(excess):
         return x

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import COUNT, NOT_NEGATIVE, POSITIVE_COUNT, Option
+from kvae.options import COUNT, NOT_NEGATIVE, Option, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ IWAE_DRAWS = Option(
     "iwae_draws",
     8,
     "draws a row, whose bound is raised",
-    POSITIVE_COUNT,
+    whole_range(1, 10**6),
     metavar="K",
     argument="draws",
 )
@@ -102,14 +102,14 @@ def check_elbo(
     # Only under such a prior are both a part of the rate.
     fits = (posterior, prior) == ("diagonal", "standard_normal")
     for what, is_given in (
-        ("free bits are counted by latent dimension: they", free_bits > 0),
-        ("a weight of the total correlation", tc_weight != 1),
+        ("free bits are counted by latent dimension (--free-bits): they", free_bits > 0),
+        ("a weight of the total correlation (--tc-weight)", tc_weight != 1),
     ):
         if is_given and not fits:
             verb = "go" if what.endswith("they") else "goes"
             raise UsageError(
                 f"{what} {verb} with the posterior 'diagonal' and the prior 'standard_normal' "
-                f"alone, received {posterior!r} and {prior!r}"
+                f"alone, received the posterior {posterior!r} and the prior {prior!r}"
             )
 
 

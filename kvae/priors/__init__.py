@@ -3,13 +3,14 @@
 A member is a Keras layer that derives from `kvae.priors.base.Prior`.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import POSITIVE_COUNT, Option
+from kvae.options import Option, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:
@@ -52,9 +53,14 @@ class DensityMember(Member):
 
     Args:
         least_latent_dim: dimensions that z must have.
+        parameters: how many weights it has, or fewer: of `latent_dim`, the shape of one x and the
+            member's own options.
+        constants: other numbers that it holds, or fewer: likewise.
     """
 
     least_latent_dim: int = 1
+    parameters: Callable[..., int] = lambda latent_dim, element_shape, **own: 0
+    constants: Callable[..., int] = lambda latent_dim, element_shape, **own: 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class PriorMember(DensityMember):
 
 PRIOR_COMPONENTS = Option(
     "prior_components", 30, "components; best twice as many as the data have groups",
-    POSITIVE_COUNT, metavar="N", argument="num_components",
+    whole_range(1, 10**6), metavar="N", argument="num_components",
 )  # fmt: skip
 
 
@@ -100,19 +106,40 @@ def _flow() -> Any:
     return flow.Flow
 
 
+def _mixture_parameters(latent_dim: int, element_shape: Any, *, num_components: int) -> int:
+    return num_components * (1 + 2 * latent_dim + latent_dim**2)
+
+
+def _vamp_parameters(latent_dim: int, element_shape: Any, *, num_components: int) -> int:
+    return num_components * (1 + math.prod(element_shape))
+
+
+def flow_parameters(latent_dim: int, element_shape: Any) -> int:
+    """Weights of a flow, as of a prior so of a sampler."""
+    kept, layers, units = latent_dim // 2, 8, 64
+    coupling = (kept + 1) * units + (units + 1) * units + (units + 1) * 2 * (latent_dim - kept)
+    return 2 * latent_dim + layers * coupling
+
+
+def flow_turns(latent_dim: int, element_shape: Any) -> int:
+    """Numbers in its rotations."""
+    return 8 * latent_dim**2
+
+
 PRIORS: dict[str, Member] = {
     "standard_normal": PriorMember("zero mean, unit variance, nothing learned", _standard_normal),
     "mixture": PriorMember(
         "mixture of Gaussians, learned weights, means, covariances", _mixture,
-        (PRIOR_COMPONENTS,), starts_at=PRIOR_COMPONENTS.name,
+        (PRIOR_COMPONENTS,), starts_at=PRIOR_COMPONENTS.name, parameters=_mixture_parameters,
     ),
     "vamp": PriorMember(
         "VampPrior: mixture of the posteriors of learned pseudo-inputs", _vamp,
         (PRIOR_COMPONENTS,), starts_at=PRIOR_COMPONENTS.name, pseudo_inputs=True,
+        parameters=_vamp_parameters,
     ),
     "flow": PriorMember(
         "normalising flow of affine coupling layers, 2 latents at least", _flow,
-        least_latent_dim=2,
+        least_latent_dim=2, parameters=flow_parameters, constants=flow_turns,
     ),
 }  # fmt: skip
 

@@ -13,9 +13,10 @@ import keras
 import numpy as np
 
 from kvae.errors import UsageError
+from kvae.probability import MAX_PAIRS
 
 PURPOSES = ("component", "latent", "observation", "posterior", "second_stage")
-NUM_DRAWS = NUM_PAIRS = 2**28  # below which the numbers of draws and of pairs of elements stay
+NUM_DRAWS = NUM_PAIRS = MAX_PAIRS  # below which the numbers of draws and of pairs of elements stay
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA

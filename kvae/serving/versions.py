@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kvae.errors import UsageError
+from kvae.errors import UsageError, did_you_mean
 
 METADATA = Path("assets.extra") / "kvae.json"
 KERAS_MODEL = Path("assets.extra") / "model.keras"
@@ -109,7 +109,9 @@ def find_version(path: str | Path) -> Version:
     """
     path = Path(path).resolve()
     if not path.is_dir():
-        raise UsageError(f"no such folder: {path} (train.py publishes models in saved/)")
+        beside = [one.name for one in _inside(path.parent) if one.is_dir()]
+        nearest = did_you_mean(path.name, beside)
+        raise UsageError(f"no such folder: {path} (train.py publishes models in saved/){nearest}")
     if _is_number(path.name):
         lost = [name for name in (Path("saved_model.pb"), METADATA) if not (path / name).is_file()]
         if len(lost) == 1:
@@ -125,6 +127,13 @@ def find_version(path: str | Path) -> Version:
     if not below:
         raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
     return max(below, key=lambda version: (version.path / METADATA).stat().st_mtime_ns)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return [*folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _is_number(name: str) -> bool:

@@ -13,6 +13,7 @@ from kvae.options import flag
 from kvae.priors import PRIORS, check_density
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
+from kvae.training.limits import check_memory, check_steps
 
 LARGEST_FULL = 64  # dimensions of a full covariance
 
@@ -29,10 +30,15 @@ def check(config: Config, dataset: data.Dataset | None = None, *, dry_run: bool 
         UsageError: an option does not fit the data, or a folder is missing or not writable.
         DataError: the dataset's files are not what they should be.
     """
+    with config.telling_origins():
+        _check(config, dataset, dry_run)
+
+
+def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
     if config.init_from and not Path(config.init_from).exists():
         raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
     dataset = outline(config) if dataset is None else dataset
-    conditions_of(dataset, config.condition)
+    condition_dim = conditions_of(dataset, config.condition).dim
     x = dataset.train.x
     check_shape(config.network, x.shape[1:])
     check_values(config, x[:1000])
@@ -42,6 +48,10 @@ def check(config: Config, dataset: data.Dataset | None = None, *, dry_run: bool 
     if config.sampler in SAMPLERS:
         check_density(SAMPLERS, config.sampler, latent_dim(config, x))
     _check_full_covariances(config, x)
+    check_steps(config, len(x))
+    check_memory(
+        config, x.shape[1:], len(x), latent_dim=latent_dim(config, x), condition_dim=condition_dim
+    )
     if len(x) < start_rows(config):
         raise UsageError(
             f"the prior {config.prior!r} starts each component at a row of its own: "
@@ -59,15 +69,20 @@ def _check_full_covariances(config: Config, x) -> None:
             "full",
             config.get("variance", ""),
             x.shape[-1],
-            "heteroscedastic or per-feature",
+            "heteroscedastic or per-feature, or fewer columns",
         ),
-        "--posterior": ("full", config.posterior, latent_dim(config, x), "diagonal"),
+        "--posterior": (
+            "full",
+            config.posterior,
+            latent_dim(config, x),
+            "diagonal, or a smaller --latent-dim",
+        ),
     }
     for option, (full, chosen, size, instead) in sizes.items():
         if chosen == full and size > LARGEST_FULL:
             raise UsageError(
                 f"{option} full is for at most {LARGEST_FULL} dimensions, these are {size}: "
-                f"{option} {instead}, or fewer dimensions, would do"
+                f"{option} {instead} would do"
             )
 
 

@@ -47,7 +47,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(
-        "--preset", choices=PRESETS, metavar="NAME",
+        "--preset", metavar="NAME",
         help=f"a set of values for the options below: {', '.join(PRESETS)} "
         "(default: the one with the dataset's name)",
     )  # fmt: skip

@@ -660,12 +660,12 @@ def test_every_image_is_what_decode_gives(channels, crop, image_size, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 7}, "--image-size must be 8 to 512, received 7"),
-        ({"image_size": 513}, "--image-size must be 8 to 512, received 513"),
-        ({"channels": 2}, "--channels must be 1 or 3, received 2"),
+        ({"image_size": 7}, "--image-size takes a whole number from 8 to 512; received 7"),
+        ({"image_size": 513}, "--image-size takes a whole number from 8 to 512; received 513"),
+        ({"channels": 2}, "--channels takes 1 or 3; received 2"),
         ({"crop": "middle"}, "--crop takes center, none, a box .*; received 'middle'"),
         ({"crop": "5,0,5,9"}, "--crop takes .*; received '5,0,5,9'"),
-        ({"max_unreadable": 1.5}, r"--max-unreadable is a part, 0 to 1: received 1\.5"),
+        ({"max_unreadable": 1.5}, r"--max-unreadable takes a number from 0 to 1; received 1\.5"),
         ({"max_unreadable": float("nan")}, "received nan"),
         ({"colour": 1}, "has no option 'colour'"),
     ],

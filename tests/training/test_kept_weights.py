@@ -266,7 +266,7 @@ def test_a_loss_that_is_not_finite_says_where_earlier_weights_are(tmp_path, vae,
     folder = tmp_path / "gmm" / "training"
     folder.mkdir(parents=True)
     _killed_run(folder, vae, -3.0)
-    config = resolve({**QUICK, "save": str(tmp_path), "learning_rate": 1e30})
+    config = resolve({**QUICK, "save": str(tmp_path)}).replaced(learning_rate=1e30)
     with pytest.raises(run.TrainingError):
         run.train(config)
     text = capsys.readouterr().err

@@ -18,7 +18,7 @@ import tensorflow as tf
 from kvae_testing import few_signatures, small_mixtures
 
 import kvae
-from kvae import cli, data
+from kvae import cli, data, options
 from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.data.rows import standardisation
@@ -54,6 +54,13 @@ def _config(quick, given, preset=None):
     """The given options, and of the quick ones those that apply."""
     known = resolve(given, preset).to_dict()
     return resolve({**{name: quick[name] for name in quick if name in known}, **given}, preset)
+
+
+def _diverge(save, **extreme):
+    """Train with values that are refused for what they do."""
+    config = _config({**QUICK, "jit_compile": False}, {"save": str(save)})
+    with mock.patch.object(options, "LARGEST", 1e38):
+        return run.train(config.replaced(**extreme))
 
 
 def _fit(folder, **given):
@@ -193,7 +200,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, name, content):
 
 def test_a_loss_that_is_not_finite_publishes_nothing(tmp_path):
     with pytest.raises(run.TrainingError, match="learning-rate"):
-        _train(tmp_path, learning_rate=1e30)
+        _diverge(tmp_path, learning_rate=1e30)
     assert versions.versions(tmp_path / "gmm") == []
 
 
@@ -647,6 +654,6 @@ def test_a_doctor_that_fails_is_raised_under_debug(ppca, monkeypatch):
 )
 def test_a_loss_that_is_not_finite_names_its_cause(given, cause, tmp_path):
     with pytest.raises(run.TrainingError) as error:
-        _train(tmp_path, **given)
+        _diverge(tmp_path, **given)
     assert cause in str(error.value)
     assert ("--learning-rate" in str(error.value)) == ("learning_rate" in given)
