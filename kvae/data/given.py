@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kvae.data import GIVEN_ARRAYS, Dataset, Split
-from kvae.data.arrays import check_spread, counting, encode, fingerprint, float32, split_rows
+from kvae.data.arrays import counting, encode, fingerprint, float32, split_rows
 from kvae.data.images.pixels import ROUNDING, UNIT, read_range
 from kvae.data.splits import SPLITS
 from kvae.data.tables.table import Table, placer
@@ -70,8 +70,6 @@ def dataset_of(
     rows, rule = split_rows(table, seed)
     if valid is not None and test is None:
         rule = f"own, its valid split for test{rule.removeprefix('own')}"
-    if not is_image:
-        check_spread(tables["train"], rows["train"])
     found, label_names = _labels(table, labels, counts)
     splits = {
         name: Split(_rows_of(xs, name, own), {label: all_[own] for label, all_ in found.items()})
