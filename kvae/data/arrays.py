@@ -2,29 +2,27 @@
 
 import hashlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
+from kvae.data.classes import encode, to_number
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
 from kvae.data.tables.bounds import bound_of
 from kvae.data.tables.csv import read_csv
 from kvae.data.tables.numbers import LARGEST, Wrong, fits
 from kvae.data.tables.parquet import read_parquet
 from kvae.data.tables.table import Table, read_numpy
-from kvae.data.text import check_names
 from kvae.errors import DataError, UsageError
 
-MAX_CLASSES = 1000
 _OF_TEXT = (".csv", ".tsv", ".txt", ".data")
 READERS = {
     ".npy": read_numpy, ".npz": read_numpy, ".parquet": read_parquet,
     **dict.fromkeys(_OF_TEXT, read_csv),
 }  # fmt: skip
-_FEW_CLASSES = 10  # so many are classes in however few rows
+_FEATURE = "leave the column among the features, or out of the table"
 _MISSING = ("", "?", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", ".", "..")
 
 
@@ -75,7 +73,7 @@ def load(
         kept = np.ptp(x[rows["train"]], axis=0) > 0
         dropped = [name for name, keep in zip(table.columns, kept, strict=True) if not keep]
         table, x = _without(table, x, kept)
-    labels = None if table.labels is None else encode(table, table.labels)
+    labels = None if table.labels is None else encode(table, table.labels, _FEATURE)
     splits = {
         name: Split(x[own], {table.label: labels.codes[own]} if labels else {})
         for name, own in rows.items()
@@ -253,101 +251,6 @@ def split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
                 f"{name!r}{origin} has {own.size}"
             )
     return rows, rule
-
-
-class Labels(NamedTuple):
-    """Labels as numbers of their names.
-
-    Args:
-        codes: `(rows,)` int64.
-        names: of each number, sorted.
-    """
-
-    codes: np.ndarray
-    names: list[str]
-
-
-def encode(table: Table, values: np.ndarray) -> Labels:
-    """Labels of all rows, numbers or text, as numbers of their names.
-
-    Raises:
-        DataError: a row has none, they are no classes, or a name cannot be shown.
-    """
-    if values.dtype.kind in "UO":
-        values = _as_numbers(values.astype(object))
-    is_text = values.dtype.kind == "O"
-    missing = np.flatnonzero(values == "" if is_text else ~np.isfinite(values))
-    if missing.size:
-        raise DataError(
-            f"{table.file}, {table.place(int(missing[0]))}: no label "
-            f"({missing.size:,} such rows in all)"
-        )
-    classes, codes = coded(values)
-    names = [_name(value) for value in classes]
-    check_classes(f"{table.file}, labels", names if is_text else None, len(classes), len(values))
-    return Labels(codes, names)
-
-
-def coded(values: np.ndarray) -> tuple[Sequence[Any], np.ndarray]:
-    """The different values, sorted, and the place of each row's among them."""
-    if values.dtype.kind != "O":
-        classes, codes = np.unique(values, return_inverse=True)
-        return classes, codes.astype(np.int64)
-    names = sorted(set(values))
-    code_of = {name: code for code, name in enumerate(names)}
-    return names, np.fromiter((code_of[value] for value in values), np.int64, len(values))
-
-
-def check_classes(place: str, names: Sequence[str] | None, count: int, rows: int) -> None:
-    """Refuse values that are no classes.
-
-    Args:
-        place: of the labels, for the message.
-        names: the different values, where they are text; None: numbers.
-        count: of the different values.
-        rows: that have one.
-
-    Raises:
-        DataError: there are more than 1,000 values, or more than one for two rows; a name cannot be
-            shown.
-    """
-    kind = "numbers" if names is None else "texts"
-    if count > MAX_CLASSES or 2 * count > max(rows, 2 * _FEW_CLASSES):
-        what = (
-            "a measurement: leave it among the features"
-            if names is None
-            else "a name of the row: take it out"
-        )
-        raise DataError(
-            f"{place}: {count:,} different {kind} in {rows:,} rows are no classes, of which "
-            f"{MAX_CLASSES:,} at most are allowed, each of two rows or more on average; it may be "
-            f"{what}"
-        )
-    check_names(names or (), place)
-
-
-def _as_numbers(text: np.ndarray) -> np.ndarray:
-    """Give numbers where all labels are numbers, so that 10 stands behind 9; else the text."""
-    try:
-        return np.array([to_number(label) for label in text])
-    except ValueError:
-        return text
-
-
-def to_number(text: str) -> float:
-    """Read a cell as other tools would: unlike `float`, without "1_000" and other digits than 0-9.
-
-    Raises:
-        ValueError: it is not a number.
-    """
-    if "_" in text or not text.isascii():
-        raise ValueError(f"not a number: {text!r}")
-    return float(text)
-
-
-def _name(value: Any) -> str:
-    whole = isinstance(value, np.floating) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
 
 
 def fingerprint(splits: dict[str, Split]) -> str:

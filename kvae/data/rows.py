@@ -9,6 +9,7 @@ import numpy as np
 from kvae.errors import DataError
 
 _SPREAD_IN_ROUNDINGS = 100
+_REMEDY = "leave such columns out, or do not standardize"
 _MOST_VECTORS, _MOST_IMAGES = 2_000, 250
 MOST_NUMBERS = 2**24  # of the rows that are held at once: 64 MB as float32
 
@@ -42,52 +43,41 @@ def some_of(x: Any, most: int, rng: np.random.Generator) -> Any:
     return x if len(x) <= most else x[random_rows(len(x), most, rng)]
 
 
-def narrow_columns(x: np.ndarray) -> np.ndarray:
-    """Indices of the columns that are constant, or of which rounding to float32 leaves too little.
-
-    Args:
-        x: `(rows, features)`.
-    """
-    single = np.finfo(np.float32)
-    rounding = np.maximum(np.maximum(x.max(0), -x.min(0)) * (single.eps / 2), single.tiny)
-    return np.flatnonzero(x.std(0, dtype="float64") <= _SPREAD_IN_ROUNDINGS * rounding)
-
-
-def check_spread(x: np.ndarray, columns: Sequence[Any] | None = None) -> None:
+def check_spread(x: np.ndarray, columns: Sequence[Any] | None = None, remedy: str = "") -> None:
     """Refuse vectors that cannot be standardised.
 
     Args:
         x: the train rows, `(rows, features)`.
         columns: what the features are called; None: by their numbers, from 1.
+        remedy: what to do about constant ones.
 
     Raises:
-        DataError: a column is constant, or float32 cannot tell its values apart.
+        DataError: a column is constant, float32 cannot tell its values apart, or one is not finite.
     """
-    narrow = narrow_columns(x)
+    single = np.finfo(np.float32)
+    rounding = np.maximum(np.maximum(x.max(0), -x.min(0)) * (single.eps / 2), single.tiny)
+    stddev = x.std(0, dtype="float64")
+    narrow = np.flatnonzero(~(stddev > _SPREAD_IN_ROUNDINGS * rounding))  # NaN too
     if not narrow.size:
         return
     own = x[:, narrow[0]]
     name = int(narrow[0]) + 1 if columns is None else columns[narrow[0]]
-    fault = (
-        f"the same value {own[0]:g} in every train row; --drop-constant leaves such columns out, "
-        "--no-standardize keeps them"
-        if (own == own[0]).all()
-        else f"values near {own[0]:.9g} differ by too little for float32; shift or scale the column"
-    )
+    if (own == own[0]).all():
+        fault = f"the same value {own[0]:g} in every train row; {remedy or _REMEDY}"
+    elif np.isfinite(stddev[narrow[0]]):
+        fault = f"values near {own[0]:.9g} differ by too little for float32; shift or scale it"
+    else:
+        fault = "not all of its numbers are finite"
     raise DataError(
-        f"--standardize: column {name!r}: {fault} ({narrow.size:,} such columns of "
-        f"{x.shape[1]:,})"
+        f"standardize: column {name!r}: {fault} ({narrow.size:,} such columns of {x.shape[1]:,})"
     )
 
 
-def standardisation(
-    x: Any, columns: Sequence[Any] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each feature over some vectors.
 
     Args:
         x: `(rows, features)`.
-        columns: see `check_spread`.
 
     Returns:
         Two arrays `(features,)` float64: what a standardised model subtracts and divides by.
@@ -96,7 +86,7 @@ def standardisation(
         DataError: see `check_spread`.
     """
     x = np.asarray(x)
-    check_spread(x, columns)
+    check_spread(x)
     return x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
 
 

@@ -18,6 +18,7 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 BLANKS = " "  # any number of blanks and tabs
 _BLOCK = 2**23
 _SAMPLE_BYTES, _SAMPLE_LINES, _SAMPLE_CELLS = 2**16, 50, 1000
+_LIST_LINE = 2**20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SEP = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)  # Excel's first line
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I | re.A)
@@ -260,3 +261,28 @@ def records(
 def lines_of(found: Iterable[bytes]) -> Iterator[str]:
     """The lines of some blocks as text."""
     return chain.from_iterable(block.decode().split("\n")[:-1] for block in found)
+
+
+def records_of(place: str, text: str) -> list[tuple[int, list[str]]]:
+    """The records of a list, as labels of images are: line, from 1, and stripped cells of each.
+
+    Args:
+        place: of the list, for messages.
+        text: of it.
+
+    Raises:
+        DataError: it is no table, or has no rows.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        if len(line) > _LIST_LINE:
+            raise DataError(
+                f"{place}, line {number}: {len(line):,} characters; a list has at most "
+                f"{_LIST_LINE:,} in a line"
+            )
+    dialect = dialect_of(place, Head(lines[:_SAMPLE_LINES], len(lines) <= _SAMPLE_LINES, b""))
+    try:
+        found = records(lines, dialect, strict=True)
+        return [(line, [cell.strip() for cell in cells]) for line, cells in found]
+    except csv.Error as error:
+        raise DataError(f"{place}, {error}") from error
