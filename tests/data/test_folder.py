@@ -429,7 +429,7 @@ BAD_TABLES = {
     "no header": (ROWS[1:], {"header": ROWS[0]}, r"no row for 1 of 16 images.* a/000\.png"),
     "header alone": ([], {}, "wanted a header and a row for each image.* received 1 lines"),
     "no labels": (list(TREE), {"header": "image"}, "the first with 1 columns"),
-    "two delimiters": ([f"{p};x,1" for p in TREE], {"header": "i;x,y"}, "by commas or by semicol"),
+    "two delimiters": ([f"{p};x,low" for p in TREE], {"header": "i;x,y"}, "by commas or by semicol"),
     "web page": (["<body>"], {"header": "<html>"}, r"labels\.csv is a web page"),
     "a label twice": ([f"{row},1" for row in ROWS], {"header": "i,x,x"}, "a name of its own"),
     "a nameless label": (ROWS, {"header": "i,"}, "every label needs a name of its own"),

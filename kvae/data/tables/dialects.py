@@ -179,6 +179,7 @@ def _is_comment(line: str) -> bool:
 
 
 def _delimiter(file: str, lines: list[str], whole: bool) -> str:
+    rows: list[list[str]] = []
     fits: dict[str, float] = {}
     ragged: dict[str, int] = {}
     for delimiter in (*DELIMITERS, BLANKS):
@@ -200,12 +201,10 @@ def _delimiter(file: str, lines: list[str], whole: bool) -> str:
             commas = Dialect(delimiter, 0).decimal_commas
             cells = [cell for row in rows[1:] or rows for cell in row[:_SAMPLE_CELLS]]
             fits[delimiter] = sum(is_value(cell, commas) for cell in cells) / len(cells)
-    blanks = fits.pop(BLANKS, 0.0)
-    by_blanks = ragged.pop(BLANKS, 0)
-    if blanks == 1 or (by_blanks and not ragged):
-        # Also 1,5 2,5: of commas fewer cells are numbers.
-        if max(fits.values(), default=0) < 1:
-            return BLANKS
+    blanks, by_blanks = fits.pop(BLANKS, 0.0), ragged.pop(BLANKS, 0)
+    # Names have blanks too. Of 1,5 2,5 fewer cells are numbers where commas separate them.
+    if blanks == 1 > max(fits.values(), default=0) or (not ragged and 2 * by_blanks > len(rows)):
+        return BLANKS
     if fits:
         best = [delimiter for delimiter, share in fits.items() if share == max(fits.values())]
         if len(best) > 1:
