@@ -107,8 +107,7 @@ def _read(path: Path, label_column: str, max_unpacked: float | None) -> Table:
     ending = plain.suffix.lower()
     if ending not in READERS or (plain != path and ending not in _OF_TEXT):
         raise UsageError(
-            f"--data-dir {path.name}: wanted {' or '.join(READERS)}, found "
-            f"{path.suffix!r}"
+            f"--data-dir {path.name}: wanted {' or '.join(READERS)}, found {path.suffix!r}"
         )
     try:
         if not path.stat().st_size:
@@ -134,7 +133,7 @@ def float32(table: Table) -> np.ndarray:
     raise DataError(
         f"{_place(table, wrong.row, wrong.column)}: "
         f"{_fault(table.cell(wrong.row, wrong.column), float(x[wrong.row, wrong.column]))} "
-        f"({wrong.count:,} cells of {x.size:,} hold no number that can be used)"
+        f"({wrong.cells:,} cells of {x.size:,} hold no number that can be used)"
     )
 
 

@@ -59,7 +59,7 @@ def coded(values: np.ndarray) -> tuple[Sequence[Any], np.ndarray]:
     """The different values, sorted, and the place of each row's among them."""
     if values.dtype.kind != "O":
         classes, codes = np.unique(values, return_inverse=True)
-        return classes, codes.astype(np.int64)
+        return list(classes), codes.astype(np.int64)
     names = sorted(set(values))
     code_of = {name: code for code, name in enumerate(names)}
     return names, np.fromiter((code_of[value] for value in values), np.int64, len(values))

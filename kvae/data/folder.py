@@ -47,10 +47,11 @@ def load(
 
     Args:
         data_dir: a folder or a zip with JPEG, PNG, WebP, BMP or GIF files; not written to.
-        labels_file: table with a header, its cells between commas, semicolons, tabs or bars; one column, as a rule the first, holds paths
-            below `data_dir`, or names, each other one labels: -1, 0, 1, true and false alone, or
-            names of classes. pandas' index (columns at the left without a name) is left out, and so
-            is a column with too many values for classes.
+        labels_file: table with a header, its cells between commas, semicolons, tabs or bars; one
+            column, as a rule the first, holds paths below `data_dir`, or names, each other one
+            labels: -1, 0, 1, true and false alone, or names of classes. pandas' index (columns at
+            the left without a name) is left out, and so is a column with too many values for
+            classes.
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).

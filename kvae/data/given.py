@@ -150,7 +150,9 @@ def _images(table: Table, levels: tuple[float, float] | None) -> np.ndarray:
     """uint8 as it is; floats as float32, which must lie in [0, 1] if they are levels."""
     if table.x.dtype == np.uint8:
         return table.x
-    wanted = f"floats of images are of at most {LARGEST:g} in size, whose square is finite in float32"
+    wanted = (
+        f"floats of images are of at most {LARGEST:g} in size, whose square is finite in float32"
+    )
     advice = ""
     if levels:
         wanted = "floats of images lie in [0, 1]"

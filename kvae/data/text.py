@@ -26,7 +26,7 @@ def check_names(names: Iterable[str], place: str) -> None:
             continue
         if any(unicodedata.category(one) in _UNSHOWN or one in _TURNING for one in name):
             raise DataError(
-                f"{place}: the name {ascii(name[:60])} holds a control character; names are of "
+                f"{place}: the name {name[:60]!a} holds a control character; names are of "
                 "characters that can be shown"
             )
 

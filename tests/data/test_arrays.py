@@ -309,7 +309,7 @@ BAD_CSV = {
     "too few rows": (bad_csv(2, 1, 1, count=19), "20 rows at least are needed .*, found 19"),
     "no such split": (
         "a,split\n" + "1,train\n2,test\n" * 20 + "1,x\n2,\n",
-        r"line 42, column 'split': wanted train, valid, val, validation, test, found 'x' \(2 such cells",
+        r"line 42, column 'split': wanted train, valid, val, validation, test, found 'x' \(2 suc",
     ),
     "no test rows": ("a,split\n" + "1,train\n2,valid\n" * 20, "the split 'test' has 0"),
     "no train rows": ("a,split\n" + "1,test\n2,valid\n" * 20, "the split 'train' has 0"),
@@ -399,7 +399,7 @@ def test_a_constant_column_is_left_out_where_that_is_asked_for(constant, tmp_pat
     )
     same = load("arrays", data_dir=save(tmp_path, ROWS), drop_constant=True)
     assert same.card == {**load("arrays", data_dir=save(tmp_path, ROWS)).card}
-    with pytest.raises(DataError, match="every column has one value .* would leave none"):
+    with pytest.raises(DataError, match=r"every column has one value .* would leave none"):
         load("arrays", data_dir=save(tmp_path, np.ones((50, 2))), drop_constant=True)
 
 

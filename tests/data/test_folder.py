@@ -429,7 +429,7 @@ BAD_TABLES = {
     "no header": (ROWS[1:], {"header": ROWS[0]}, r"no row for 1 of 16 images.* a/000\.png"),
     "header alone": ([], {}, "wanted a header and a row for each image.* received 1 lines"),
     "no labels": (list(TREE), {"header": "image"}, "the first with 1 columns"),
-    "two delimiters": ([f"{p};x,low" for p in TREE], {"header": "i;x,y"}, "by commas or by semicol"),
+    "two delimiters": ([f"{p};x,low" for p in TREE], {"header": "i;x,y"}, "by commas or by sem"),
     "web page": (["<body>"], {"header": "<html>"}, r"labels\.csv is a web page"),
     "a label twice": ([f"{row},1" for row in ROWS], {"header": "i,x,x"}, "a name of its own"),
     "a nameless label": (ROWS, {"header": "i,"}, "every label needs a name of its own"),
@@ -522,7 +522,7 @@ def test_a_table_may_have_another_delimiter(delimiter, tmp_path):
 
 def test_a_table_of_names_alone_has_no_labels(tmp_path):
     root = plant(tmp_path / "data", TREE)
-    with pytest.raises(DataError, match="no labels: .*'smile': 16 different texts in 16 rows"):
+    with pytest.raises(DataError, match=r"no labels: .*'smile': 16 different texts in 16 rows"):
         get(root, labels_file=table(tmp_path, [f"{path},{path}" for path in TREE]))
 
 

@@ -1,12 +1,11 @@
 """Tables in text: cells between commas, semicolons, tabs, bars or blanks."""
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from kvae.data.tables.dialects import (
     squeezed,
 )
 from kvae.data.tables.numbers import Commas, Numbers
+from kvae.data.tables.parsing import as_columns, as_one_column, joined
 from kvae.data.tables.table import SPLIT_COLUMN, SPLIT_OF, Table, splits_of
 from kvae.data.text import check_names
 from kvae.errors import DataError
@@ -141,7 +141,11 @@ def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
     if before:
         skipped = top[1][0] - 1 if len(top) > 1 else len(head.lines)
     rest = chain([_after(head.content, skipped)], found)
-    body = _body(text, dialect, columns, rest)
+    try:
+        body = _body(text, dialect, columns, rest)
+    except ValueError as error:  # of pyarrow
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{file} is no table that can be read: {reason}") from error
     rows = body.numbers.rows
     if not rows:
         raise DataError(f"{file} has no rows below its header")
@@ -261,9 +265,7 @@ def _nameless(place: str, number: int) -> DataError:
 def _check_header(place: str, names: list[str], unnamed: set[int], commas: bool) -> None:
     """Refuse a first line that may be a row with a fault, or has a name twice."""
     numbers = [is_value(name, commas) and name.lower() not in _WORDS for name in names]
-    wrong = next(
-        (i for i, name in enumerate(names) if numbers[i] and not name.isdecimal()), None
-    )
+    wrong = next((i for i, name in enumerate(names) if numbers[i] and not name.isdecimal()), None)
     left = {*indices_of(names)}
     if wrong is not None and (gaps := [i for i in unnamed if i not in left]):
         raise _nameless(place, min(gaps) + 1)
@@ -314,16 +316,16 @@ def _body(text: _Text, dialect: Dialect, columns: _Columns, found: Iterable[byte
         if dialect.delimiter == BLANKS:
             block = squeezed(block)
         if columns.width > _WIDE and b'"' not in block:
-            cells, faults = _as_one_column(block, dialect, columns.width)
+            cells, faults = as_one_column(block, dialect, columns.width)
             rows = len(cells) // columns.width
             table = {i: cells.take(np.arange(rows) * columns.width + i) for i in columns.apart}
             by_columns = False
             cells = cells if features.all() else cells.filter(np.tile(features, rows))
         else:
-            arrays, faults = _as_columns(block, dialect, columns.width)
+            arrays, faults = as_columns(block, dialect, columns.width)
             rows, by_columns = len(arrays[0]), True
             table = {i: arrays[i] for i in columns.apart}
-            cells = _joined([arrays[i] for i in kept])
+            cells = joined([arrays[i] for i in kept])
         ragged += faults
         if ragged or not rows:
             continue
@@ -340,9 +342,7 @@ def _ragged(text: _Text, dialect: Dialect, width: int, count: int) -> DataError:
     found = records(lines_of(blocks(text.path, text.bound)), dialect)
     line, own = next(((line, len(row)) for line, row in found if len(row) != width), (0, 0))
     place = f"{text.file}, line {line}: {own} cells" if line else f"{text.file}: other cells"
-    return DataError(
-        f"{place}, the first line has {width} ({count:,} such lines in all)"
-    )
+    return DataError(f"{place}, the first line has {width} ({count:,} such lines in all)")
 
 
 def _whole_records(text: _Text, dialect: Dialect, found: Iterable[bytes]) -> Iterator[bytes]:
@@ -369,75 +369,15 @@ def _check_quotes(text: _Text, dialect: Dialect) -> None:
         raise DataError(f"{text.file}, {error}; a quote that is not closed?") from error
 
 
-def _joined(arrays: list[Any]) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_arrays(arrays)
-
-
-def _as_columns(block: bytes, dialect: Dialect, width: int) -> tuple[list[Any], int]:
-    """Columns of text, and how many lines have another number of cells."""
-    faults = 0
-
-    def refuse(row: Any) -> str:
-        nonlocal faults
-        faults += bool(row.text.strip('" \t\r\n'))
-        return "skip"
-
-    found = _read(block, dialect.delimiter, width, refuse, quotes=dialect.delimiter != BLANKS)
-    arrays = [column.combine_chunks() for column in found.columns]
-    if width == 1:  # pyarrow skips empty lines, not blank ones
-        import pyarrow.compute as pc
-
-        arrays = [arrays[0].filter(pc.not_equal(pc.utf8_trim_whitespace(arrays[0]), ""))]
-    return arrays, faults
-
-
-def _as_one_column(block: bytes, dialect: Dialect, width: int) -> tuple[Any, int]:
-    """All cells, row by row, and how many lines have another number of cells."""
-    delimiter = dialect.delimiter.encode()
-    lines = block.split(b"\n")[:-1]
-    whole = [line for line in lines if line.count(delimiter) == width - 1]
-    faults = sum(bool(line.strip()) for line in lines) - len(whole)
-    cells = b"\n".join(line.removesuffix(b"\r").replace(delimiter, b"\n") for line in whole)
-    found = _read(cells + b"\n" if whole else b"", ",", 1, None, quotes=False, blank=True)
-    return found.column(0).combine_chunks(), faults
-
-
-def _read(
-    block: bytes, delimiter: str, width: int, refuse: Any, *, quotes: bool, blank: bool = False
-) -> Any:
-    import pyarrow as pa
-    from pyarrow import csv as pyarrow_csv
-
-    names = [str(i) for i in range(width)]
-    types = dict.fromkeys(names, pa.string())
-    if not block.strip(b"\n"):
-        if not blank or not block:
-            return pa.table({name: pa.array([], pa.string()) for name in names})
-    return pyarrow_csv.read_csv(
-        io.BytesIO(block),
-        pyarrow_csv.ReadOptions(column_names=names, block_size=len(block) + 1),
-        pyarrow_csv.ParseOptions(
-            # Without quotes a comma, too, is a cell's own.
-            delimiter="\x1f" if blank else delimiter, quote_char='"' if quotes else False,
-            newlines_in_values=quotes, invalid_row_handler=refuse, ignore_empty_lines=not blank,
-        ),
-        pyarrow_csv.ConvertOptions(
-            column_types=types, strings_can_be_null=False, check_utf8=False
-        ),
-    )  # fmt: skip
-
-
 def _check_commas(table: Table, commas: Commas) -> None:
     """Refuse commas that may be decimal or between thousands."""
     if commas.comma is None:
         return
     row, column = commas.comma
     here = f"{table.file}, {table.place(row)}, column {table.columns[column]!r}"
-    text = table.cell(row, column).strip()[:40]
+    text = (table.cell(row, column) or "").strip()[:40]
     if commas.point is not None:
-        other = table.cell(*commas.point).strip()[:40]
+        other = (table.cell(*commas.point) or "").strip()[:40]
         raise DataError(
             f"{here}: {text!r} has a comma, and {table.place(commas.point[0])}, column "
             f"{table.columns[commas.point[1]]!r} has the point of {other!r}; a table has one of "

@@ -73,20 +73,26 @@ def blocks(path: Path, bound: Bound) -> Iterator[bytes]:
                 returns = b"\n" not in chunk and b"\r" in chunk
             size += len(chunk)
             if packed and size > bound.allowed:
-                bound.refuse("it unpacks to more than is allowed")
+                bound.refuse("it unpacks to more")
             if returns:
                 chunk = chunk.replace(b"\r", b"\n")
             whole = rest + chunk
             end = whole.rfind(b"\n") + 1
             block, rest = whole[:end], whole[end:]
-            if len(rest) > bound.line:
-                line = lines + block.count(b"\n") + 1
-                bound.refuse(f"line {line} has more than {bound.line:,} bytes; in all")
+            for part, before in ((block, lines), (rest, lines + block.count(b"\n"))):
+                if len(part) > bound.line:
+                    _check_lines(part, before, bound)
             if block:
                 yield _checked(path.name, block, lines)
                 lines += block.count(b"\n")
         if rest:
             yield _checked(path.name, rest + b"\n", lines)
+
+
+def _check_lines(part: bytes, before: int, bound: Bound) -> None:
+    for number, line in enumerate(part.split(b"\n"), before + 1):
+        if len(line) > bound.line:
+            bound.refuse(f"line {number} has more than {bound.line:,} bytes; in all")
 
 
 def _read(name: str, file, size: int) -> bytes:
@@ -242,9 +248,7 @@ def records(
     lines = islice(lines, dialect.skipped, None)
     if dialect.delimiter == BLANKS:
         lines = (" ".join(line.split()) for line in lines)
-    reader = csv.reader(
-        (f"{line}\n" for line in lines), delimiter=dialect.delimiter, strict=strict
-    )
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=dialect.delimiter, strict=strict)
     while True:
         line = dialect.skipped + reader.line_num + 1
         try:

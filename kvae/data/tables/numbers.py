@@ -1,4 +1,4 @@
-"""Cells of text as numbers, by columns: what is one, what is yes or no, and which cells are none."""
+"""Cells of text as numbers, by columns: which are one, which are yes or no, which are neither."""
 
 from typing import Any, NamedTuple
 
@@ -22,12 +22,12 @@ class Wrong(NamedTuple):
     Args:
         row: index of the first one.
         column: index of its feature.
-        count: of all of them.
+        cells: how many there are.
     """
 
     row: int
     column: int
-    count: int
+    cells: int
 
 
 class Commas(NamedTuple):
@@ -98,7 +98,7 @@ class Numbers:
             unfit &= kinds < 0
         if unfit.any():
             row, column = divmod(int(np.argmax(unfit)), self._width)
-            count = int(np.count_nonzero(unfit)) + (self._unfit.count if self._unfit else 0)
+            count = int(np.count_nonzero(unfit)) + (self._unfit.cells if self._unfit else 0)
             row, column = self._unfit[:2] if self._unfit else (self.rows + row, column)
             self._unfit = Wrong(row, column, count)
         with np.errstate(over="ignore"):
@@ -137,7 +137,7 @@ class Numbers:
         if not found:
             return None
         first = min(found)
-        return first._replace(count=sum(one.count for one in found))
+        return first._replace(cells=sum(one.cells for one in found))
 
     def _of_words(self) -> np.ndarray:
         """Of each feature whether its cells are of one pair of words, but for cells of no kind."""

@@ -57,14 +57,14 @@ class _Roles(NamedTuple):
         features: the columns of numbers.
         label: None without.
         split: None without.
-        index: those of pandas' index.
+        indices: those of pandas' index.
     """
 
     names: list[str]
     features: list[int]
     label: int | None
     split: int | None
-    index: list[int]
+    indices: list[int]
 
 
 def _roles(file: str, names: list[str], label_column: str) -> _Roles:
@@ -150,7 +150,7 @@ def _table(name: str, file: Any, columns: _Roles) -> Table:
             wrong = (
                 Wrong(done + row, column, count)
                 if wrong is None
-                else wrong._replace(count=wrong.count + count)
+                else wrong._replace(cells=wrong.cells + count)
             )
         with np.errstate(over="ignore"):
             x[done : done + len(batch)] = values
@@ -160,7 +160,7 @@ def _table(name: str, file: Any, columns: _Roles) -> Table:
     if done < rows:
         raise ValueError(f"it has {done:,} rows, not the {rows:,} that it says")
     notes = [f"{name}, column {columns.names[i]!r} is pandas' index: it is left out"
-             for i in columns.index]  # fmt: skip
+             for i in columns.indices]  # fmt: skip
     table = Table(
         name, x, [columns.names[i] for i in columns.features], placer([""], [rows]),
         wrong=wrong, cell=lambda row, feature: "" if is_gap else None, notes=tuple(notes),
@@ -197,7 +197,9 @@ def _values(parts: list[Any]) -> np.ndarray:
     whole = pa.chunked_array(parts)
     if pa.types.is_dictionary(whole.type):
         coded = whole.unify_dictionaries().combine_chunks()
-        names = np.array([str(name).strip() for name in coded.dictionary.to_pylist()] + [""], object)
+        names = np.array(
+            [str(name).strip() for name in coded.dictionary.to_pylist()] + [""], object
+        )
         return names[pc.fill_null(coded.indices, len(names) - 1).to_numpy(zero_copy_only=False)]
     if _is_text(whole.type):
         return np.array([str(cell or "").strip() for cell in whole.to_pylist()], object)
