@@ -12,6 +12,7 @@ from kvae import likelihoods
 from kvae.data.conditions import Conditioned
 from kvae.data.images.pixels import ROUNDING, UNIT
 from kvae.data.rows import in_parts, rows_at_once
+from kvae.data.tables.numbers import LARGEST, fits
 from kvae.errors import UsageError
 from kvae.inputs import is_pair
 from kvae.likelihoods import LIKELIHOODS, accepts
@@ -138,12 +139,15 @@ class Border(NamedTuple):
         with np.errstate(over="ignore"):
             # Beyond float32 nothing is finite for a model.
             values = x if x.dtype == np.uint8 else x.astype("float32", copy=False)
-        if accepts(self.likelihood, values):
+        if accepts(self.likelihood, values) and (values.dtype.kind != "f" or fits(values).all()):
             return
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            row, *place = np.argwhere(~np.isfinite(values))[0].tolist()
+        if values.dtype.kind == "f" and not fits(values).all():
+            row, *place = np.argwhere(~fits(values))[0].tolist()
+            wanted = "finite in float32"
+            if np.isfinite(values[(row, *place)]):
+                wanted = f"at most {LARGEST:g} in size, whose square is finite in float32"
             raise UsageError(
-                f"x must be finite in float32, received {x[(row, *place)]} at "
+                f"x must be {wanted}, received {x[(row, *place)]} at "
                 f"x[{', '.join(map(str, (first_row + row, *place)))}]"
             )
         kind = self.likelihood

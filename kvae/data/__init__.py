@@ -136,8 +136,8 @@ class Dataset:
 
         Raises:
             UsageError: an argument has another shape or type than it should have.
-            DataError: a number is not finite or outside [0, 1], a feature is constant, or there are
-                too few rows; the message names the first.
+            DataError: a number is not finite, too large or outside [0, 1], labels are no classes,
+                or there are too few rows; the message names the first.
         """
         from kvae.data.given import dataset_of
 
@@ -204,7 +204,7 @@ CACHE_FOLDERS = (
 _PATH = Kind("a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()))
 _DATA_DIR = Option(
     "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder), where "
-    "TensorFlow Datasets keeps its own (tfds), or a .npy, .npz or .csv file (arrays)", _PATH,
+    "TensorFlow Datasets keeps its own (tfds), or a file with a table (arrays)", _PATH,
     metavar="PATH",
 )  # fmt: skip
 _LABELS_FILE = Option(
@@ -294,12 +294,22 @@ DATASETS: dict[str, Member] = {
         (_DATA_DIR, CROP, *_DECODED),
     ),
     "arrays": Member(
-        "a table of vectors in a .npy, .npz or .csv file (--data-dir)", _arrays,
+        "a table of vectors in a .csv, .tsv, .txt, .parquet, .npy or .npz file (--data-dir)",
+        _arrays,
         (
             _DATA_DIR,
             Option(
-                "label_column", "", "column of a table that holds labels: its name (.csv) or its "
-                "number from 1", ANY_TEXT,
+                "label_column", "", "column of a table that holds labels: its name or its number "
+                "from 1", ANY_TEXT,
+            ),
+            _BINARIZE,
+            Option(
+                "drop_constant", False,
+                "leave out the columns of a table that have one value in all train rows", SWITCH,
+            ),
+            Option(
+                "max_unpacked", None, "GB that a table may take in memory; without it the larger "
+                "of 1 and 20 times the file's size", number_range(0.001, 1000), metavar="GB",
             ),
             _SPLIT_SEED,
         ),

@@ -3,23 +3,33 @@
 import hashlib
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
+from kvae.data.classes import encode, to_number
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
-from kvae.data.tables.csv import read_csv, to_number
+from kvae.data.tables.bounds import bound_of
+from kvae.data.tables.csv import read_csv
+from kvae.data.tables.numbers import LARGEST, Wrong, fits
+from kvae.data.tables.parquet import read_parquet
 from kvae.data.tables.table import Table, read_numpy
 from kvae.errors import DataError, UsageError
 
-MAX_CLASSES = 1000
-READERS = {".npy": read_numpy, ".npz": read_numpy, ".csv": read_csv}
-_LARGEST = float(np.finfo(np.float32).max)
-_SPREAD_IN_ROUNDINGS = 100
+_OF_TEXT = (".csv", ".tsv", ".txt", ".data")
+READERS = {
+    ".npy": read_numpy, ".npz": read_numpy, ".parquet": read_parquet,
+    **dict.fromkeys(_OF_TEXT, read_csv),
+}  # fmt: skip
+_FEATURE = "leave the column among the features, or out of the table"
+_MISSING = ("", "?", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", ".", "..")
 
 
-def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int = 0) -> Dataset:
+def load(
+    *, data_dir: str | None = None, label_column: str = "", binarize: bool = False,
+    drop_constant: bool = False, max_unpacked: float | None = None, split_seed: int = 0,
+) -> Dataset:  # fmt: skip
     """Load a table of numbers, one row an example, in its own splits or in a drawn one.
 
     A file without splits is divided 80/10/10 at random; of one with train and test alone, a tenth
@@ -27,9 +37,16 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
 
     Args:
         data_dir: the file. `.npy`: a 2-D array. `.npz`: one 2-D array, or one each of train, valid
-            (or val) and test, or x_train, ...; labels in y or labels, or y_train, .... `.csv`: see
-            `kvae.data.tables.csv.read_csv`; a column "split" holds train, valid or test.
+            (or val) and test, or x_train, ...; labels in y or labels, or y_train, .... `.csv`,
+            `.tsv`, `.txt`, `.data`, also with `.gz` behind: see `kvae.data.tables.csv.read_csv`;
+            `.parquet`: columns of numbers or of true and false. A column "split" of either holds
+            train, valid or test.
         label_column: name, or number from 1, of the column of labels, which is left out of x.
+        binarize: make every number 0 or 1: of numbers that all lie in [0, 1] those of 0.5 and more
+            are 1, of whole numbers from 0 to 255 those of 128 and more.
+        drop_constant: leave out the columns that have one value in all train rows.
+        max_unpacked: GB that the file may take in memory; None: the larger of 1 and 20 times its
+            size.
         split_seed: of the division, 0 or more; not used where the file has all three splits.
 
     Returns:
@@ -37,20 +54,26 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
         `card["label_names"]` of their name.
 
     Raises:
-        UsageError: no file given, or a seed that is none.
+        UsageError: no file given, or none that is there, or a seed that is none.
         DataError: the file is not such a table; the message names the place of the first fault.
     """
     if data_dir is None:
         raise UsageError(f"--data-dir is needed for arrays: a file, {' or '.join(READERS)}")
     if not isinstance(split_seed, int | np.integer) or split_seed < 0:
         raise UsageError(f"split_seed must be a whole number of 0 or more: received {split_seed!r}")
-    table = _read(Path(data_dir).expanduser(), label_column)
+    table = _read(Path(data_dir).expanduser(), label_column, max_unpacked)
     x = float32(table)
     for note in (*table.notes, *counting(table)):
         print(f"arrays: {note}", file=sys.stderr)
+    if binarize:
+        x = _binary(table, x)
     rows, rule = split_rows(table, split_seed)
-    check_spread(table, rows["train"])
-    labels = None if table.labels is None else encode(table, table.labels)
+    dropped: list[Any] = []
+    if drop_constant:
+        kept = np.ptp(x[rows["train"]], axis=0) > 0
+        dropped = [name for name, keep in zip(table.columns, kept, strict=True) if not keep]
+        table, x = _without(table, x, kept)
+    labels = None if table.labels is None else encode(table, table.labels, _FEATURE)
     splits = {
         name: Split(x[own], {table.label: labels.codes[own]} if labels else {})
         for name, own in rows.items()
@@ -64,25 +87,32 @@ def load(*, data_dir: str | None = None, label_column: str = "", split_seed: int
     }
     if rule != "own":
         card["split_seed"] = int(split_seed)
-    if isinstance(table.columns[0], str):
+    if isinstance(table.columns[0], str) or dropped:
         card["columns"] = table.columns
+    if dropped:
+        card["dropped_columns"] = dropped
+    if binarize:
+        card["binarize"] = True
     if labels:
         card["label_names"] = {table.label: labels.names}
     return Dataset("vectors", **splits, card=card, color_by=table.label)
 
 
-def _read(path: Path, label_column: str) -> Table:
+def _read(path: Path, label_column: str, max_unpacked: float | None) -> Table:
     if path.is_dir():
-        raise DataError(f"{path} is a folder: wanted a file, {' or '.join(READERS)}")
+        raise UsageError(f"--data-dir {path} is a folder: wanted a file, {' or '.join(READERS)}")
     if not path.exists():
-        raise DataError(f"no such file: {path}")
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path.name}: wanted {' or '.join(READERS)}, found {path.suffix!r}")
+        raise UsageError(f"--data-dir: no such file: {path}")
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    ending = plain.suffix.lower()
+    if ending not in READERS or (plain != path and ending not in _OF_TEXT):
+        raise UsageError(
+            f"--data-dir {path.name}: wanted {' or '.join(READERS)}, found {path.suffix!r}"
+        )
     try:
         if not path.stat().st_size:
             raise DataError(f"{path.name} is empty")
-        return reader(path, label_column)
+        return READERS[ending](path, label_column, bound_of(path, max_unpacked))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -91,26 +121,53 @@ def float32(table: Table) -> np.ndarray:
     """Give x as float32.
 
     Raises:
-        DataError: a number is not finite in it.
+        DataError: a number is not finite, or its square is not in float32.
     """
-    with np.errstate(over="ignore"):
-        x = table.x.astype(np.float32, copy=False)
-    finite = np.isfinite(x)
-    if finite.all():
-        return x
-    row, column = divmod(int(np.argmin(finite)), x.shape[1])
-    value = table.x[row, column]
-    if table.text is not None and table.text[:2] == (row, column):
-        fault = _text_fault(table)
-    elif np.isfinite(value):
-        fault = f"{value:g} is too large for float32, whose largest number is {_LARGEST:.3g}"
-    else:
-        fault = f"{value:g} is not finite"
+    wrong, x = table.wrong, table.x
+    if wrong is None:
+        usable = fits(x)
+        if usable.all():
+            return x.astype(np.float32, copy=False)
+        row, column = divmod(int(np.argmin(usable)), x.shape[1])
+        wrong = Wrong(row, column, usable.size - int(np.count_nonzero(usable)))
     raise DataError(
-        f"{table.file}, {table.place(row)}, column {table.columns[column]!r}: {fault} "
-        f"({finite.size - np.count_nonzero(finite):,} cells of {finite.size:,} hold no number "
-        "that can be used)"
+        f"{_place(table, wrong.row, wrong.column)}: "
+        f"{_fault(table.cell(wrong.row, wrong.column), float(x[wrong.row, wrong.column]))} "
+        f"({wrong.cells:,} cells of {x.size:,} hold no number that can be used)"
     )
+
+
+def _place(table: Table, row: int, column: int) -> str:
+    return f"{table.file}, {table.place(row)}, column {table.columns[column]!r}"
+
+
+def _fault(text: str | None, value: float) -> str:
+    """What is wrong with a cell.
+
+    Args:
+        text: what the file has there; None: the number itself.
+        value: as which it was read; NaN of text.
+    """
+    if text is not None:
+        text = text.strip()
+        if not text:
+            return "an empty cell"
+        try:
+            value = to_number(text)
+        except ValueError:
+            missing = text.lower() in _MISSING
+            remedy = (
+                "it stands for a missing value: fill it in, or take the row or the column out"
+                if missing
+                else "--label-column names a column of labels"
+            )
+            return f"{text[:40]!r} is not a number; {remedy}"
+    if np.isfinite(value):
+        return (
+            f"{value:g} is too large for float32, in which its square must be finite: numbers up "
+            f"to {LARGEST:g} are allowed; scale the column"
+        )
+    return f"{value:g} is not finite"
 
 
 def counting(table: Table) -> list[str]:
@@ -124,13 +181,46 @@ def counting(table: Table) -> list[str]:
     ]
 
 
-def _text_fault(table: Table) -> str:
-    text = table.text[2].strip() if table.text else ""
-    if not text:
-        return "an empty cell"
-    if any(mark in text for mark in ";\t"):
-        return f"{text[:40]!r} is not a number; cells are separated by commas"
-    return f"{text[:40]!r} is not a number; --label-column names a column of labels"
+def _binary(table: Table, x: np.ndarray) -> np.ndarray:
+    """Numbers as 0 and 1.
+
+    Raises:
+        DataError: they lie neither in [0, 1] nor are they levels.
+    """
+    outside = (x < 0) | (x > 1)
+    if not outside.any():
+        return (x >= 0.5).astype(np.float32)
+    no_level = (x < 0) | (x > 255) | (x != np.rint(x))
+    if not no_level.any():
+        return (x >= 128).astype(np.float32)
+    places = []
+    for wrong, what in ((outside, "outside [0, 1]"), (no_level, "no whole number up to 255")):
+        row, column = divmod(int(np.argmax(wrong)), x.shape[1])
+        places.append(f"{_place(table, row, column)}: {x[row, column]:g} is {what}")
+    raise DataError(
+        f"{places[0]}, and {places[1].removeprefix(f'{table.file}, ')}; --binarize takes numbers "
+        "from 0 to 1, or whole numbers from 0 to 255"
+    )
+
+
+def _without(table: Table, x: np.ndarray, kept: np.ndarray) -> tuple[Table, np.ndarray]:
+    """The columns that are kept, and a note on stderr of those that are not."""
+    dropped = [name for name, keep in zip(table.columns, kept, strict=True) if not keep]
+    if not dropped:
+        return table, x
+    if len(dropped) == len(kept):
+        raise DataError(
+            f"{table.file}: every column has one value in all train rows, --drop-constant would "
+            "leave none"
+        )
+    shown = ", ".join(map(str, dropped[:10])) + (", ..." if len(dropped) > 10 else "")
+    print(
+        f"arrays: {table.file}: {len(dropped):,} columns of {len(kept):,} have one value in all "
+        f"train rows and are left out: {shown}",
+        file=sys.stderr,
+    )
+    columns: Any = [name for name, keep in zip(table.columns, kept, strict=True) if keep]
+    return table._replace(columns=columns), x[:, kept]
 
 
 def split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
@@ -160,78 +250,6 @@ def split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
                 f"{name!r}{origin} has {own.size}"
             )
     return rows, rule
-
-
-def check_spread(table: Table, train: np.ndarray) -> None:
-    """Refuse columns that are constant, or of which rounding to float32 leaves too little.
-
-    Raises:
-        DataError: there are such columns.
-    """
-    x = table.x[train].astype(np.float64)
-    single = np.finfo(np.float32)
-    rounding = np.maximum(np.abs(x).max(0) * single.eps / 2, single.tiny)
-    narrow = np.flatnonzero(x.std(0) <= _SPREAD_IN_ROUNDINGS * rounding)
-    if not narrow.size:
-        return
-    own = x[:, narrow[0]]
-    fault = (
-        f"the same value {own[0]:g} in every train row"
-        if (own == own[0]).all()
-        else f"values near {own[0]:.9g} differ by too little for float32; shift or scale the column"
-    )
-    raise DataError(
-        f"{table.file}, column {table.columns[narrow[0]]!r}: {fault} "
-        f"({narrow.size:,} such columns of {x.shape[1]:,})"
-    )
-
-
-class Labels(NamedTuple):
-    """Labels as numbers of their names.
-
-    Args:
-        codes: `(rows,)` int64.
-        names: of each number, sorted.
-    """
-
-    codes: np.ndarray
-    names: list[str]
-
-
-def encode(table: Table, values: np.ndarray) -> Labels:
-    """Labels of all rows, numbers or text, as numbers of their names.
-
-    Raises:
-        DataError: a row has none, or there are more than 1,000 different ones.
-    """
-    if values.dtype.kind == "U":
-        values = _as_numbers(values)
-    missing = np.flatnonzero(values == "" if values.dtype.kind == "U" else ~np.isfinite(values))
-    if missing.size:
-        raise DataError(
-            f"{table.file}, {table.place(int(missing[0]))}: no label "
-            f"({missing.size:,} such rows in all)"
-        )
-    classes, codes = np.unique(values, return_inverse=True)
-    if len(classes) > MAX_CLASSES:
-        raise DataError(
-            f"{table.file}: the labels have {len(classes):,} different values, "
-            f"{MAX_CLASSES:,} classes at most are allowed"
-        )
-    return Labels(codes.astype(np.int64), [_name(value) for value in classes])
-
-
-def _as_numbers(text: np.ndarray) -> np.ndarray:
-    """Give numbers where all labels are numbers, so that 10 stands behind 9; else the text."""
-    try:
-        return np.array([to_number(label) for label in text.tolist()])
-    except ValueError:
-        return text
-
-
-def _name(value: Any) -> str:
-    whole = isinstance(value, np.floating) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
 
 
 def fingerprint(splits: dict[str, Split]) -> str:

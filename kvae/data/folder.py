@@ -1,7 +1,5 @@
 """Any folder of images, or a zip of one."""
 
-import csv
-import io
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
+from kvae.data.classes import MAX_CLASSES, no_classes
 from kvae.data.images.decoding import SUFFIXES
 from kvae.data.images.files import Files, open_files, text_at
 from kvae.data.images.sets import ImageOptions, Source, of_files
 from kvae.data.splits import RULE, SPLITS, divided
 from kvae.data.tables.csv import NUMBERS_ROWS, indices_of, is_index
+from kvae.data.tables.dialects import is_value, records_of
+from kvae.data.text import check_names
 from kvae.errors import DataError, UsageError
 
-MAX_CLASSES = 1000
 MIN_IMAGES = 10
 LABEL = "class"
 _SPLIT_FOLDERS = {
@@ -47,9 +47,11 @@ def load(
 
     Args:
         data_dir: a folder or a zip with JPEG, PNG, WebP, BMP or GIF files; not written to.
-        labels_file: table with commas and a header; one column, as a rule the first, holds paths
-            below `data_dir`, or names, each other one labels: -1, 0, 1, true and false alone, or
-            names of classes. pandas' index (columns at the left without a name) is left out.
+        labels_file: table with a header, its cells between commas, semicolons, tabs or bars; one
+            column, as a rule the first, holds paths below `data_dir`, or names, each other one
+            labels: -1, 0, 1, true and false alone, or names of classes. pandas' index (columns at
+            the left without a name) is left out, and so is a column with too many values for
+            classes.
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
@@ -232,30 +234,25 @@ def _labels_of_file(
             column = columns[by_name[name].index("")]
             raise DataError(f"{path}: {name} has no label in the column {column!r}")
     cells = {column: [by_name[name][i] for name in names] for i, column in enumerate(columns)}
-    return _encoded(path, cells)
+    return _encoded(path, cells, notes)
 
 
 def _header_and_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         raise UsageError(f"--labels-file {path}: no such file")
-    text = text_at(path)
-    try:
-        records = [row for row in csv.reader(io.StringIO(text), strict=True) if any(row)]
-    except csv.Error as error:
-        raise DataError(f"{path} is not comma-separated text: {error}") from error
-    if len(records) < 2 or len(records[0]) < 2:
+    found = records_of(str(path), text_at(path))
+    if len(found) < 2 or len(found[0][1]) < 2:
         raise DataError(
             f"{path}: wanted a header and a row for each image, an image's path and then labels, "
-            f"received {len(records)} lines, the first with {len(records[0]) if records else 0} "
+            f"received {len(found)} lines, the first with {len(found[0][1]) if found else 0} "
             "columns"
         )
-    header, *rows = [[cell.strip() for cell in row] for row in records]
-    for number, row in enumerate(rows, 2):
+    (first, header), *rest = found
+    check_names(header, f"{path}, line {first}")
+    for line, row in rest:
         if len(row) != len(header):
-            raise DataError(
-                f"{path}, record {number}: {len(row)} cells, the header has {len(header)}"
-            )
-    return header, rows
+            raise DataError(f"{path}, line {line}: {len(row)} cells, the header has {len(header)}")
+    return header, [row for _, row in rest]
 
 
 def _key_of(
@@ -318,23 +315,26 @@ def _names_in(listed: set[str], paths: list[str], top: str) -> list[str]:
 
 
 def _encoded(
-    path: Path, cells: dict[str, list[str]]
+    path: Path, cells: dict[str, list[str]], notes: list[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """Cells of each column as bools, or as numbers of its sorted classes."""
-    labels, names = {}, {}
+    labels, names, left = {}, {}, []
     for column, values in cells.items():
         classes = sorted(set(values))
         if any({value.lower() for value in classes} <= flags for flags in _FLAGS):
             labels[column] = np.array([value.lower() in ("1", "true") for value in values])
-        elif len(classes) > MAX_CLASSES:
-            raise DataError(
-                f"{path}, column {column!r}: {len(classes):,} different values, "
-                f"{MAX_CLASSES:,} classes at most are allowed"
-            )
+        elif fault := no_classes(
+            len(classes), len(values), "numbers" if all(map(is_value, classes)) else "texts"
+        ):
+            left.append(f"{path.name}, column {column!r}: {fault}: it is left out")
         else:
+            check_names(classes, f"{path}, column {column!r}")
             code_of = {name: code for code, name in enumerate(classes)}
             labels[column] = np.array([code_of[value] for value in values], np.int64)
             names[column] = classes
+    if not labels:
+        raise DataError(f"{path} has no labels: {'; '.join(left)}")
+    notes += left
     return labels, names
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from kvae.data import GIVEN_ARRAYS, Dataset, Split
-from kvae.data.arrays import check_spread, counting, encode, fingerprint, float32, split_rows
+from kvae.data.arrays import counting, fingerprint, float32, split_rows
+from kvae.data.classes import encode
 from kvae.data.images.pixels import ROUNDING, UNIT, read_range
 from kvae.data.splits import SPLITS
+from kvae.data.tables.numbers import LARGEST, fits
 from kvae.data.tables.table import Table, placer
+from kvae.data.text import check_names
 from kvae.errors import DataError, UsageError
 from kvae.options import read_seed
 
@@ -70,8 +73,6 @@ def dataset_of(
     rows, rule = split_rows(table, seed)
     if valid is not None and test is None:
         rule = f"own, its valid split for test{rule.removeprefix('own')}"
-    if not is_image:
-        check_spread(tables["train"], rows["train"])
     found, label_names = _labels(table, labels, counts)
     splits = {
         name: Split(_rows_of(xs, name, own), {label: all_[own] for label, all_ in found.items()})
@@ -136,6 +137,7 @@ def _columns(names: Sequence[str] | None, shape: tuple[int, ...]) -> list[Any]:
     if names is None:
         return list(range(1, shape[-1] + 1))
     found = [str(name) for name in names]
+    check_names(found, "names")
     if len(shape) != 1 or len(found) != shape[0] or len({*found}) != len(found):
         raise UsageError(
             f"names: one for each feature of vectors, none twice; received {len(found)} for rows "
@@ -148,7 +150,9 @@ def _images(table: Table, levels: tuple[float, float] | None) -> np.ndarray:
     """uint8 as it is; floats as float32, which must lie in [0, 1] if they are levels."""
     if table.x.dtype == np.uint8:
         return table.x
-    wanted = "floats of images are finite in float32"
+    wanted = (
+        f"floats of images are of at most {LARGEST:g} in size, whose square is finite in float32"
+    )
     advice = ""
     if levels:
         wanted = "floats of images lie in [0, 1]"
@@ -157,8 +161,8 @@ def _images(table: Table, levels: tuple[float, float] | None) -> np.ndarray:
         part = table.x[first : first + _PARTS_ROWS]
         with np.errstate(over="ignore"):
             single = part.astype(np.float32, copy=False)
-        fits = (single >= -ROUNDING) & (single <= 1 + ROUNDING) if levels else np.isfinite(single)
-        wrong = ~fits  # NaN too
+        usable = (single >= -ROUNDING) & (single <= 1 + ROUNDING) if levels else fits(single)
+        wrong = ~usable  # NaN too
         if wrong.any():
             row = int(np.argmax(wrong.any(axis=(1, 2, 3))))
             raise DataError(
@@ -177,13 +181,15 @@ def _labels(
     if labels is None:
         return {}, {}
     by_name = labels if isinstance(labels, Mapping) else {LABEL: labels}
+    check_names(map(str, by_name), "labels")
     found, names = {}, {}
     for label, given in by_name.items():
         values = _values(label, given, counts)
         if values.dtype == bool:
             found[label] = values
             continue
-        found[label], names[label] = encode(table, values)
+        own = encode(table._replace(label=label), values, "leave them out of labels")
+        found[label], names[label] = own
     return found, names
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from kvae.errors import DataError
 
+_SPREAD_IN_ROUNDINGS = 100
+_REMEDY = "leave such columns out, or do not standardize"
 _MOST_VECTORS, _MOST_IMAGES = 2_000, 250
 MOST_NUMBERS = 2**24  # of the rows that are held at once: 64 MB as float32
 
@@ -41,6 +43,36 @@ def some_of(x: Any, most: int, rng: np.random.Generator) -> Any:
     return x if len(x) <= most else x[random_rows(len(x), most, rng)]
 
 
+def check_spread(x: np.ndarray, columns: Sequence[Any] | None = None, remedy: str = "") -> None:
+    """Refuse vectors that cannot be standardised.
+
+    Args:
+        x: the train rows, `(rows, features)`.
+        columns: what the features are called; None: by their numbers, from 1.
+        remedy: what to do about constant ones.
+
+    Raises:
+        DataError: a column is constant, float32 cannot tell its values apart, or one is not finite.
+    """
+    single = np.finfo(np.float32)
+    rounding = np.maximum(np.maximum(x.max(0), -x.min(0)) * (single.eps / 2), single.tiny)
+    stddev = x.std(0, dtype="float64")
+    narrow = np.flatnonzero(~(stddev > _SPREAD_IN_ROUNDINGS * rounding))  # NaN too
+    if not narrow.size:
+        return
+    own = x[:, narrow[0]]
+    name = int(narrow[0]) + 1 if columns is None else columns[narrow[0]]
+    if (own == own[0]).all():
+        fault = f"the same value {own[0]:g} in every train row; {remedy or _REMEDY}"
+    elif np.isfinite(stddev[narrow[0]]):
+        fault = f"values near {own[0]:.9g} differ by too little for float32; shift or scale it"
+    else:
+        fault = "not all of its numbers are finite"
+    raise DataError(
+        f"standardize: column {name!r}: {fault} ({narrow.size:,} such columns of {x.shape[1]:,})"
+    )
+
+
 def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each feature over some vectors.
 
@@ -51,17 +83,11 @@ def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
         Two arrays `(features,)` float64: what a standardised model subtracts and divides by.
 
     Raises:
-        DataError: a feature is constant.
+        DataError: see `check_spread`.
     """
     x = np.asarray(x)
-    mean, stddev = x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
-    constant = np.flatnonzero(stddev == 0)
-    if len(constant):
-        raise DataError(
-            f"standardize: {len(constant)} features are constant over the train split, "
-            f"the first is number {constant[0]}"
-        )
-    return mean, stddev
+    check_spread(x)
+    return x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
 
 
 def rows_at_once(x: Any) -> int:

@@ -49,7 +49,11 @@ def wanted_of(metadata: dict[str, Any], signature: str) -> Wanted:
             "alone, not the condition of each row"
         )
     shape = tuple(metadata["model"]["element_shape"])
-    return Wanted(shape, metadata.get("data_card", {}).get("crop", "center"))
+    card = metadata.get("data_card", {})
+    columns = card.get("columns", ()) if len(shape) == 1 else ()
+    # Columns without names are numbers.
+    named = tuple(columns) if all(isinstance(name, str) for name in columns) else ()
+    return Wanted(shape, card.get("crop", "center"), named, bool(card.get("binarize")))
 
 
 def encode(

@@ -16,19 +16,6 @@ from kvae.errors import DataError, UsageError
 _JOB, _LOCK = "job.json", ".lock"
 
 
-def pyarrow() -> Any:
-    """The library.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        import pyarrow
-    except ImportError:
-        raise UsageError("parquet files need pyarrow: pip install pyarrow") from None
-    return pyarrow
-
-
 def schema_of(outputs: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None) -> Any:
     """The columns: `key`, the outputs, `error`.
 
@@ -111,7 +98,6 @@ class Parts:
 
     def __enter__(self) -> "Parts":
         _check_output(self._output)
-        pyarrow()
         try:
             self._folder.mkdir(exist_ok=True)
             busy = f"another process writes {self._output}: wait for it"

@@ -7,7 +7,7 @@ path below the folder, or "FILE#ROW" with rows counted from 0.
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from kvae.data.images.decoding import SUFFIXES, Unreadable, fit, read
 from kvae.data.images.files import MAX_BYTES, FileRefused, open_files
 from kvae.data.images.pixels import ROUNDING
 from kvae.data.splits import content_key
-from kvae.encode.parts import pyarrow
+from kvae.data.tables.numbers import LARGEST, fits
 from kvae.errors import DataError, UsageError
 
 #: How the names of the files end that hold many rows.
@@ -36,10 +36,14 @@ class Wanted(NamedTuple):
     Args:
         shape: of one x: `(features,)`, or `(height, width, channels)`.
         crop: what is kept of an image.
+        columns: names of the features, where the model was trained on a table that has them.
+        binary: whether it was trained on numbers that were made 0 and 1.
     """
 
     shape: tuple[int, ...]
     crop: str = "center"
+    columns: tuple[str, ...] = ()
+    binary: bool = False
 
     @property
     def images(self) -> bool:
@@ -203,7 +207,6 @@ def _npy(path: Path, wanted: Wanted) -> _Opened:
 
 
 def _parquet(path: Path, wanted: Wanted) -> _Opened:
-    pyarrow()
     import pyarrow.parquet as pq
 
     try:
@@ -224,7 +227,7 @@ def _parquet(path: Path, wanted: Wanted) -> _Opened:
         skip = start - skipped
         for batch in _batches(path, table, columns, row_groups=groups):
             for index in range(min(skip, len(batch)), len(batch)):
-                yield partial(make, [column[index].as_py() for column in batch.columns])
+                yield partial(make, [batch.column(name)[index].as_py() for name in columns])
             skip = max(0, skip - len(batch))
 
     return table.metadata.num_rows, rows
@@ -258,6 +261,15 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
     }
     fitting = [name for name, length in lists.items() if length == wanted.shape[0]]
     numbers = [field.name for field in schema if _is_number(field.type)]
+    if wanted.columns and not {*wanted.columns} - {*numbers}:
+        # By their names, in whichever order the file has them.
+        return list(wanted.columns), lambda values: _checked(_numbers(values), wanted)
+    if wanted.columns and len(fitting) != 1:
+        lacking = [name for name in wanted.columns if name not in numbers]
+        raise UsageError(
+            f"{path} must have the columns of numbers that the model was trained on, "
+            f"{_some(wanted.columns)}: it has no {_some(lacking)}; found {_some(schema.names)}"
+        )
     if len(fitting) != 1 and len(numbers) == wanted.shape[0]:
         return numbers, lambda values: _checked(_numbers(values), wanted)
     if len(fitting) != 1 and len(lists) == 1:
@@ -271,6 +283,10 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
     return fitting, lambda values: _checked(_numbers(values[0]), wanted)
 
 
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f", ... ({len(names):,})" if len(names) > 10 else "")
+
+
 def _length(path: Path, table: Any, field: Any) -> int:
     """How many numbers the first list that is there has; 0 if the first rows have none."""
     first = next(_batches(path, table, [field.name]), None)
@@ -281,7 +297,8 @@ def _length(path: Path, table: Any, field: Any) -> int:
 def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
 
 
 def _is_list_of_numbers(kind: Any) -> bool:
@@ -367,10 +384,15 @@ def _checked(x: np.ndarray, wanted: Wanted) -> np.ndarray:
         raise Unreadable(f"is of shape {x.shape}, not {wanted.shape}")
     if x.dtype == np.uint8 and wanted.images:
         return x
-    x = x.astype(np.float32)
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise Unreadable("holds numbers that are not finite")
     if not wanted.images:
+        if not fits(x).all():
+            raise Unreadable(f"holds a number of more than {LARGEST:g} in size")
+        if wanted.binary and not ((x == 0) | (x == 1)).all():
+            raise Unreadable("holds other numbers than 0 and 1, which --binarize trained on")
         return x
     if not (x.min() >= -ROUNDING and x.max() <= 1 + ROUNDING):
         raise Unreadable(f"is an image of levels {x.min():.4g} to {x.max():.4g}, not 0 to 1")

@@ -5,6 +5,7 @@ from pathlib import Path
 from kvae import data, likelihoods, priors
 from kvae.config import Config
 from kvae.data.conditions import conditions_of
+from kvae.data.rows import check_spread
 from kvae.errors import DataError, UsageError
 from kvae.files import writable_folder
 from kvae.likelihoods import accepts
@@ -42,6 +43,8 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
     x = dataset.train.x
     check_shape(config.network, x.shape[1:])
     check_values(config, x[:1000])
+    if config.standardize:
+        _check_spread(config, dataset)
     if config.flip and x.ndim == 2:
         raise UsageError("--flip mirrors images; the rows of this dataset are vectors")
     check_density(PRIORS, config.prior, latent_dim(config, x))
@@ -84,6 +87,17 @@ def _check_full_covariances(config: Config, x) -> None:
                 f"{option} full is for at most {LARGEST_FULL} dimensions, these are {size}: "
                 f"{option} {instead} would do"
             )
+
+
+def _check_spread(config: Config, dataset: data.Dataset) -> None:
+    """Refuse constant columns where they would be divided by their spread."""
+    by_name = dataset.card.get("source") != data.GIVEN_ARRAYS
+    remedy = (
+        "--drop-constant leaves such columns out, --no-standardize keeps them"
+        if by_name and "drop_constant" in config.own("dataset")
+        else ""
+    )
+    check_spread(dataset.train.x, dataset.card.get("columns"), remedy)
 
 
 def start_rows(config: Config) -> int:

@@ -424,17 +424,17 @@ BAD_TABLES = {
     "a row twice": ([*ROWS, ROWS[4]], {}, r"'a/004\.png' stands for two images, or has two rows"),
     "another's row twice": ([*ROWS, "c,1", "c,0"], {}, r"'c' stands for two images, or has two"),
     "a row in two spellings": ([*ROWS, "a\\004.png,0"], {}, r"'a/004\.png' stands for two"),
-    "ragged": ([*ROWS[:3], "a/003.png,1,2", *ROWS[4:]], {}, "record 5: 3 cells, the header has 2"),
-    "short": ([*ROWS[:3], "a/003.png", *ROWS[4:]], {}, "record 5: 1 cells, the header has 2"),
+    "ragged": ([*ROWS[:3], "a/003.png,1,2", *ROWS[4:]], {}, "line 5: 3 cells, the header has 2"),
+    "short": ([*ROWS[:3], "a/003.png", *ROWS[4:]], {}, "line 5: 1 cells, the header has 2"),
     "no header": (ROWS[1:], {"header": ROWS[0]}, r"no row for 1 of 16 images.* a/000\.png"),
     "header alone": ([], {}, "wanted a header and a row for each image.* received 1 lines"),
     "no labels": (list(TREE), {"header": "image"}, "the first with 1 columns"),
-    "tabs": ([row.replace(",", "\t") for row in ROWS], {"header": "a\tb"}, "first with 1 columns"),
+    "two delimiters": ([f"{p};x,low" for p in TREE], {"header": "i;x,y"}, "by commas or by sem"),
     "web page": (["<body>"], {"header": "<html>"}, r"labels\.csv is a web page"),
     "a label twice": ([f"{row},1" for row in ROWS], {"header": "i,x,x"}, "a name of its own"),
     "a nameless label": (ROWS, {"header": "i,"}, "every label needs a name of its own"),
     "an empty cell": ([*ROWS[:-1], "b/107.jpg, "], {}, r"b/107\.jpg has no label in .* 'smile'"),
-    "an open quote": ([*ROWS, '"x,1'], {}, "is not comma-separated text"),
+    "an open quote": ([*ROWS, '"x,1'], {}, "line 18: unexpected end of data"),
 }  # fmt: skip
 
 
@@ -456,12 +456,12 @@ COUNTED = tree_of(*(f"{i}.png" for i in range(24)))
 
 
 def counted_rows(header):
-    """Rows of COUNTED: row i is of image 23 - i, and every column but file and kind holds i."""
-    of_image = {"file": "{}.png", "kind": "k{}"}
-    return [
-        ",".join(of_image[c].format(23 - i) if c in of_image else str(i) for c in header.split(","))
-        for i in range(24)
-    ]
+    """Rows of COUNTED: row i is of image 23 - i, two share a kind, other columns hold i."""
+
+    def cell(column, i):
+        return {"file": f"{23 - i}.png", "kind": f"k{(23 - i) // 2}"}.get(column, str(i))
+
+    return [",".join(cell(column, i) for column in header.split(",")) for i in range(24)]
 
 
 @pytest.mark.parametrize(
@@ -470,7 +470,8 @@ def counted_rows(header):
         (",file,kind", ["kind"], "column 1 has no name and numbers the rows"),
         ("Unnamed: 0,file,kind", ["kind"], "column 1 has no name"),
         (",Unnamed: 0,kind,file", ["kind"], "column 2 has no name"),
-        ("id,kind,file", ["id", "kind"], "the column 'file' names the images"),
+        ("id,kind,file", ["kind"], "the column 'file' names the images"),
+        ("id,kind,file", ["kind"], "column 'id': 24 different numbers in 24 rows are no classes"),
     ],
 )
 def test_row_numbers_are_not_taken_for_names_of_images(header, labels, note, tmp_path, capsys):
@@ -478,7 +479,7 @@ def test_row_numbers_are_not_taken_for_names_of_images(header, labels, note, tmp
     dataset = get(data_dir, labels_file=table(tmp_path, counted_rows(header), header=header))
     assert list(dataset.card["label_names"]) == labels
     assert classes_in(dataset, "kind") == {
-        split: [f"k{Path(path).stem}" for path in own]
+        split: [f"k{int(Path(path).stem) // 2}" for path in own]
         for split, own in paths_in(dataset, COUNTED).items()
     }
     assert note in capsys.readouterr().err
@@ -509,10 +510,19 @@ def test_names_of_files_need_no_header(tmp_path):
     same(one, two)
 
 
-def test_too_many_classes_of_a_table_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MAX_CLASSES", 15)
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_table_may_have_another_delimiter(delimiter, tmp_path):
     root = plant(tmp_path / "data", TREE)
-    with pytest.raises(DataError, match="'smile': 16 different values, 15 classes at most"):
+    rows = [f"{path},{is_odd(path):d}" for path in TREE]
+    one = get(root, labels_file=table(tmp_path, rows))
+    other = [row.replace(",", delimiter) for row in rows]
+    header = f"image{delimiter}smile"
+    same(one, get(root, labels_file=table(tmp_path, other, header=header)))
+
+
+def test_a_table_of_names_alone_has_no_labels(tmp_path):
+    root = plant(tmp_path / "data", TREE)
+    with pytest.raises(DataError, match=r"no labels: .*'smile': 16 different texts in 16 rows"):
         get(root, labels_file=table(tmp_path, [f"{path},{path}" for path in TREE]))
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.data.images.decoding import SUFFIXES
+from kvae.data.tables.dialects import DELIMITERS, records_of
 from kvae.errors import DataError
 
 NUM_ATTRIBUTES = 40
@@ -62,7 +63,7 @@ def read_partition(text: str, place: str) -> dict[str, int]:
     """
     partition: dict[str, int] = {}
     start = 0
-    for number, fields in _records(text):
+    for number, fields in _records(text, place):
         first = _first_image(fields)
         if not partition and first < 0 and number <= _HEADER_LINES:
             continue
@@ -97,7 +98,7 @@ def read_attributes(text: str, place: str) -> Attributes:
     names: list[str] = []
     rows: dict[str, bytes] = {}
     first = 0
-    for number, fields in _records(text):
+    for number, fields in _records(text, place):
         first = _first_image(fields)
         if not names and first < 0:
             header = fields if len(fields) > 1 else header
@@ -133,12 +134,14 @@ def _checked_names(header: list[str], num_values: int, place: str) -> list[str]:
     return names
 
 
-def _records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line that is not empty."""
+def _records(text: str, place: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line that is not empty: of blanks, or as any table has them."""
+    if any(delimiter in text for delimiter in DELIMITERS):
+        yield from records_of(place, text)
+        return
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            separator = "," if "," in line else None
-            yield number, [value.strip().strip('"') for value in line.strip().split(separator)]
+            yield number, line.split()
 
 
 def _first_image(fields: list[str]) -> int:

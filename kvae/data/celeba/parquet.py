@@ -38,7 +38,7 @@ def source(
         options: of the images.
 
     Raises:
-        DataError: pyarrow is not installed, a file is damaged, or has no column of images.
+        DataError: a file is damaged, or has no column of images.
     """
     files = [copy.root / path for path in copy.files]
     tables = [_open(file) for file in files]
@@ -110,10 +110,8 @@ def _labels(files: list[Path], tables: list[Any], image: str) -> dict[str, np.nd
 
 
 def _open(file: Path) -> Any:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise DataError(f"{file.name}: parquet files need pyarrow: pip install pyarrow") from None
+    import pyarrow.parquet as pq
+
     try:
         return pq.ParquetFile(file)
     except (OSError, ValueError) as error:

@@ -1,24 +1,41 @@
-"""Tables in comma-separated text."""
+"""Tables in text: cells between commas, semicolons, tabs, bars or blanks."""
 
 import csv
-import io
 import re
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from kvae.data.tables.table import SPLIT_OF, Table
-from kvae.data.text import utf8
+from kvae.data.tables.bounds import Bound
+from kvae.data.tables.dialects import (
+    BLANKS,
+    Dialect,
+    blocks,
+    dialect_of,
+    head_of,
+    is_value,
+    lines_of,
+    records,
+    squeezed,
+)
+from kvae.data.tables.numbers import Commas, Numbers
+from kvae.data.tables.parsing import as_columns, as_one_column, joined
+from kvae.data.tables.table import SPLIT_COLUMN, SPLIT_OF, Table, splits_of
+from kvae.data.text import check_names
 from kvae.errors import DataError
 
-_SPLIT_COLUMN = "split"
 NUMBERS_ROWS = "{}, column {} has no name and numbers the rows: it is left out"
+_NAMES_ROWS = "{}, column {} has no name and names the rows: it is left out"
+_EMPTY = "{}, column {} has neither name nor cells: it is left out"
 # What pandas calls a column without a name that it reads; written again, it has that name.
 _NO_NAME = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
+_WORDS = {"true", "false", "yes", "no"}  # a column may be called so
+_SURE_COUNT = 4  # as many whole numbers that count up are no row by chance
+# A column costs pyarrow some kilobytes: in wider tables a block is one column of all cells.
+_WIDE = 2000
 
 
 def indices_of(names: list[str]) -> list[int]:
@@ -31,6 +48,11 @@ def is_index(cells: list[str]) -> bool:
     return all(map(str.isdecimal, cells)) and len(set(cells)) == len(cells)
 
 
+def _names_rows(cells: list[str]) -> bool:
+    """Whether a column holds a different text in each row, none a number, as R's row names do."""
+    return len(set(cells)) == len(cells) and not any(not cell or is_value(cell) for cell in cells)
+
+
 class _Columns(NamedTuple):
     """Which column is what.
 
@@ -39,7 +61,7 @@ class _Columns(NamedTuple):
         names: of all of them; empty without a header.
         label: index of the labels; None without.
         split: index of the splits; None without.
-        unnamed: indices of those at the left that have no name in the header.
+        unnamed: indices of those that have no name in the header.
     """
 
     width: int
@@ -50,196 +72,319 @@ class _Columns(NamedTuple):
 
     @property
     def apart(self) -> list[int]:
-        """Indices of the columns that are not features, the last one first."""
-        named = {i for i in (self.label, self.split) if i is not None}
-        return sorted({*named, *self.unnamed}, reverse=True)
+        """Indices of the columns that are not features."""
+        return sorted({i for i in (self.label, self.split) if i is not None} | {*self.unnamed})
+
+    @property
+    def kept(self) -> list[int]:
+        """Indices of the features."""
+        apart = {*self.apart}
+        return [i for i in range(self.width) if i not in apart]
 
     @property
     def features(self) -> list[str] | list[int]:
         """Names, or numbers from 1."""
-        kept = [i for i in range(self.width) if i not in self.apart]
-        return [self.names[i] for i in kept] if self.names else [i + 1 for i in kept]
+        return [self.names[i] if self.names else i + 1 for i in self.kept]  # type: ignore[return-value]
 
 
-def read_csv(path: Path, label_column: str) -> Table:
-    """Read UTF-8 text with commas between cells, which may be quoted (RFC 4180).
+class _Text:
+    """A file, to be read again where a message needs a place."""
 
-    The first line is a header if one of its cells is not a number. A column with the name "split"
-    holds train, valid or test. Columns at the left without a name are left out if they hold
-    pandas' index. Empty lines are skipped.
+    def __init__(self, path: Path, bound: Bound):
+        self.file, self.path, self.bound = path.name, path, bound
+
+    def where(self, dialect: Dialect, row: int) -> tuple[str, list[str]]:
+        """The place of a record, counted from 0, and its cells; none where it is not found."""
+        try:
+            found = records(lines_of(blocks(self.path, self.bound)), dialect)
+            for number, (line, cells) in enumerate(found):
+                if number == row:
+                    return f"line {line}", cells
+        except csv.Error:
+            pass
+        return f"record {row + 1}", []
+
+
+def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
+    """Read UTF-8 text, gzipped or not, with a table in it.
+
+    Cells stand between commas, semicolons, tabs, bars or any blanks, whichever fits, and may be
+    quoted (RFC 4180); comments above the table (#) and empty lines are skipped. Where commas do
+    not separate, they may be decimal. Columns of true and false, or of yes and no, are 1 and 0.
+
+    The first line is a header if one of its cells is not a number, or if it counts up from 0 or 1
+    and the rows do not. A column with the name "split" holds train, valid or test. Columns at the
+    left without a name are left out if they number or name the rows.
 
     Args:
         path: of the file.
         label_column: name, or number from 1, of the column of labels; "" for none.
+        bound: what it may take.
 
     Raises:
         DataError: lines of different lengths, no such column, an unknown split, not such a file.
     """
-    file, text = path.name, utf8(path.read_bytes(), path.name)
-    records = _records(file, text)
-    line, cells = next(records, (0, []))
-    if not cells:
-        raise DataError(f"{file} has no rows")
-    columns = _columns(file, line, cells, label_column)
-    if not columns.names:
-        records = chain([(line, cells)], records)
-    body = _body(file, records, columns, _parser(text))
-    if not body.lines:
-        raise DataError(f"{file} has no rows below its header")
-    for i in columns.unnamed:
-        if not is_index([*map(str.strip, body.apart[i])]):
-            raise _nameless(f"{file}, line {line}, column", i + 1)
-    return Table(
-        file,
-        np.frombuffer(body.values).reshape(len(body.lines), -1),
-        columns.features,
-        lambda row: f"line {body.lines[row]}",
-        None if columns.split is None else _splits(file, body, columns.split),
-        None if columns.label is None else np.array([*map(str.strip, body.apart[columns.label])]),
-        "" if columns.label is None else columns.names[columns.label] if columns.names else "label",
-        body.text,
-        tuple(NUMBERS_ROWS.format(file, i + 1) for i in columns.unnamed),
-    )
-
-
-def _records(file: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Give the first line, from 1, and the cells of every record that is not empty."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(f"{file}, line {line}: not comma-separated text: {error}") from error
-        if len(cells) > 1 or (cells and cells[0].strip()):
-            yield line, cells
-
-
-def to_number(text: str) -> float:
-    """Read a cell as other tools would: unlike `float`, without "1_000" and other digits than 0-9.
-
-    Raises:
-        ValueError: it is not a number.
-    """
-    if "_" in text or not text.isascii():
-        raise ValueError(f"not a number: {text!r}")
-    return float(text)
-
-
-def _parser(text: str) -> Callable[[str], float]:
-    """Give `float` where it does what `to_number` does, because it is five times as fast."""
-    body = text.find("\n") + 1
-    return float if text.isascii() and text.find("_", body) < 0 else to_number
-
-
-def _is_number(text: str) -> bool:
+    file = path.name
+    found = blocks(path, bound)
+    head = head_of(found)
+    dialect = dialect_of(file, head)
     try:
-        to_number(text)
-    except ValueError:
-        return False
-    return True
+        top = [*records(head.lines, dialect)]
+    except csv.Error as error:
+        raise DataError(f"{file}, {error}") from error
+    if not top:
+        raise DataError(f"{file} has no rows")
+    bound.check_columns(len(top[0][1]))
+    columns, notes = _columns(file, dialect, top, label_column)
+    text, before = _Text(path, bound), 1 if columns.names else 0
+    skipped = top[0][0] - 1
+    if before:
+        skipped = top[1][0] - 1 if len(top) > 1 else len(head.lines)
+    rest = chain([_after(head.content, skipped)], found)
+    try:
+        body = _body(text, dialect, columns, rest)
+    except ValueError as error:  # of pyarrow
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{file} is no table that can be read: {reason}") from error
+    rows = body.numbers.rows
+    if not rows:
+        raise DataError(f"{file} has no rows below its header")
+
+    def place(row: int) -> str:
+        return text.where(dialect, row + before)[0]
+
+    def cell(row: int, feature: int) -> str:
+        cells = text.where(dialect, row + before)[1]
+        return cells[columns.kept[feature]] if len(cells) == columns.width else "?"
+
+    table = Table(
+        file, body.numbers.result(), columns.features, place,
+        wrong=body.numbers.wrong(), cell=cell,
+    )  # fmt: skip
+    _check_commas(table, body.numbers.commas)
+    if body.numbers.wordy.size:
+        first = columns.features[body.numbers.wordy[0]]
+        others = f" and {body.numbers.wordy.size - 1:,} others" * (body.numbers.wordy.size > 1)
+        notes.append(f"{file}, column {first!r}{others}: true and false, yes and no are 1 and 0")
+    for i in columns.unnamed:
+        notes.append(_note_of_unnamed(file, top[0][0], columns, i, body.apart[i]))
+    label, split = columns.label, columns.split
+    return table._replace(
+        split=None if split is None else splits_of(table, body.apart[split], columns.names[split]),
+        labels=None if label is None else np.array(body.apart[label], object),
+        label="" if label is None else columns.names[label] if columns.names else "label",
+        notes=tuple(notes),
+    )  # fmt: skip
 
 
-def _columns(file: str, line: int, cells: list[str], label_column: str) -> _Columns:
+def _after(content: bytes, lines: int) -> bytes:
+    at = 0
+    for _ in range(lines):
+        at = content.index(b"\n", at) + 1
+    return content[at:]
+
+
+def _columns(
+    file: str, dialect: Dialect, top: list[tuple[int, list[str]]], label_column: str
+) -> tuple[_Columns, list[str]]:
+    """Which column is what, and a note."""
+    line, cells = top[0]
+    commas = dialect.decimal_commas
     # Labels may be text: where they are given by number, they say nothing about a header.
     numbered = int(label_column) - 1 if label_column.isdecimal() else None
-    header = not all(_is_number(cell) for i, cell in enumerate(cells) if i != numbered)
+    texts = [i for i, cell in enumerate(cells) if not is_value(cell, commas)]
+    notes = []
+    header = any(i != numbered for i in texts)
+    if not header and not texts and _counts(cells, top[1:]):
+        header = True
+        notes.append(
+            f"{file}, line {line} counts its cells, and the rows do not: it is taken for a header"
+        )
     names = [cell.strip() for cell in cells] if header else []
     label = names.index(label_column) if label_column and label_column in names else numbered
     unnamed = [i for i in indices_of(names) if i != label]
-    _check_names(file, line, names, unnamed)
+    unnamed += [i for i, name in enumerate(names) if not name and i not in unnamed]
+    place = f"{file}, line {line}, column"
+    _check_header(place, names, {*unnamed}, commas)
     if label_column and (label is None or not 0 <= label < len(cells)):
-        found = f"columns {', '.join(names)}" if names else f"{len(cells)} columns without names"
+        found = f"columns {_shown(names)}" if names else f"{len(cells)} columns without names"
         raise DataError(f"{file} has no column {label_column!r} for the labels: found {found}")
-    split = names.index(_SPLIT_COLUMN) if _SPLIT_COLUMN in names else None
+    split = _split_column(file, names, label, top[1:])
     if split is not None and split == label:
-        raise DataError(f"{file}: the column {_SPLIT_COLUMN!r} holds splits, it cannot be labels")
-    columns = _Columns(len(cells), names, label, split, unnamed)
-    if not columns.features:
+        raise DataError(f"{file}: the column {names[split]!r} holds splits, it cannot be labels")
+    columns = _Columns(len(cells), names, label, split, [i for i in unnamed if i != label])
+    if not columns.kept:
         raise DataError(f"{file} has no columns of numbers beside labels and splits")
-    return columns
+    return columns, notes
+
+
+def _shown(names: list[str]) -> str:
+    shown = ", ".join(name[:60] for name in names[:20])
+    return shown if len(names) <= 20 else f"{shown}, ... ({len(names):,} in all)"
+
+
+def _counts(cells: list[str], below: list[tuple[int, list[str]]]) -> bool:
+    """Whether a line of numbers is a header: it counts its cells, and the row below does not.
+
+    pandas writes such names of columns that have none. Of few cells the row below must show that
+    whole numbers are no values here.
+    """
+    texts = [cell.strip() for cell in cells]
+    width = len(texts)
+    if width < 2 or not below or texts[0] not in ("0", "1"):
+        return False
+    if texts != [str(int(texts[0]) + i) for i in range(width)]:
+        return False
+    row = [cell.strip() for cell in below[0][1]]
+    whole = [cell.isdecimal() for cell in row]
+    if all(whole) and np.all(np.diff([int(cell) for cell in row]) == 1):
+        return False
+    return width >= _SURE_COUNT or not any(whole)
+
+
+def _split_column(
+    file: str, names: list[str], label: int | None, below: list[tuple[int, list[str]]]
+) -> int | None:
+    if SPLIT_COLUMN in names:
+        return names.index(SPLIT_COLUMN)
+    found = [i for i, name in enumerate(names) if name.lower() == SPLIT_COLUMN and i != label]
+    # A column with a capital may be one of numbers.
+    return next(
+        (i for i in found if below and below[0][1][i : i + 1] and _is_split(below[0][1][i])), None
+    )
+
+
+def _is_split(cell: str) -> bool:
+    return cell.strip().lower() in SPLIT_OF
 
 
 def _nameless(place: str, number: int) -> DataError:
     return DataError(f"{place} {number}: no name in the header, or no number in the first row")
 
 
-def _check_names(file: str, line: int, names: list[str], unnamed: list[int]) -> None:
-    """Refuse a first line that may be a row with a fault, or would leave a column without name."""
-    place = f"{file}, line {line}, column"
-    named = [(i + 1, name) for i, name in enumerate(names) if i not in unnamed]
-    for number, name in named:
-        if not name:
-            raise _nameless(place, number)
-    for number, name in named:
-        if name in names[: number - 1]:
-            raise DataError(f"{place} {number}: the header has the name {name!r} twice")
-        if _is_number(name) and not name.isdecimal():
-            text = next(other for other in names if not _is_number(other))
-            raise DataError(
-                f"{place} {number}: it has {name} and {text!r}, so it is neither a header nor "
-                "a row of numbers (--label-column takes the number of a column of labels)"
-            )
+def _check_header(place: str, names: list[str], unnamed: set[int], commas: bool) -> None:
+    """Refuse a first line that may be a row with a fault, or has a name twice."""
+    numbers = [is_value(name, commas) and name.lower() not in _WORDS for name in names]
+    wrong = next((i for i, name in enumerate(names) if numbers[i] and not name.isdecimal()), None)
+    left = {*indices_of(names)}
+    if wrong is not None and (gaps := [i for i in unnamed if i not in left]):
+        raise _nameless(place, min(gaps) + 1)
+    seen: set[str] = set()
+    for number, name in enumerate(names, 1):
+        if number - 1 not in unnamed and name in seen:
+            raise DataError(f"{place} {number}: the header has the name {name[:60]!r} twice")
+        seen.add(name)
+    if wrong is not None:
+        text = next((name for i, name in enumerate(names) if not numbers[i]), "")
+        raise DataError(
+            f"{place} {wrong + 1}: it has {names[wrong][:60]} and {text[:60]!r}, so it is neither "
+            "a header nor a row of numbers (--label-column takes the number of a column of labels)"
+        )
+    check_names(names, place.removesuffix(", column"))
+
+
+def _note_of_unnamed(file: str, line: int, columns: _Columns, i: int, cells: list[str]) -> str:
+    if not any(cells):
+        return _EMPTY.format(file, i + 1)
+    at_left = i in indices_of(columns.names)
+    if at_left and is_index(cells):
+        return NUMBERS_ROWS.format(file, i + 1)
+    if at_left and _names_rows(cells):
+        return _NAMES_ROWS.format(file, i + 1)
+    raise _nameless(f"{file}, line {line}, column", i + 1)
 
 
 class _Body(NamedTuple):
     """The rows of a file.
 
     Args:
-        lines: of each row.
-        values: of the features, row by row, NaN for text.
-        apart: index of a column that is no feature -> its cells.
-        text: row, feature and content of the first cell that is not a number.
+        numbers: of the features.
+        apart: index of a column that is no feature -> its cells, stripped.
     """
 
-    lines: list[int]
-    values: array
+    numbers: Numbers
     apart: dict[int, list[str]]
-    text: tuple[int, int, str] | None
 
 
-def _body(
-    file: str,
-    records: Iterator[tuple[int, list[str]]],
-    columns: _Columns,
-    parse: Callable[[str], float],
-) -> _Body:
-    lines: list[int] = []
-    values = array("d")
+def _body(text: _Text, dialect: Dialect, columns: _Columns, found: Iterable[bytes]) -> _Body:
+    kept = columns.kept
+    numbers = Numbers(len(kept), dialect.decimal_commas)
     apart: dict[int, list[str]] = {i: [] for i in columns.apart}
-    text: tuple[int, int, str] | None = None
-    ragged = []
-    for line, cells in records:
-        if len(cells) != columns.width:
-            ragged.append((line, len(cells)))
+    features = np.isin(np.arange(columns.width), kept)
+    ragged = 0
+    for block in _whole_records(text, dialect, found):
+        if dialect.delimiter == BLANKS:
+            block = squeezed(block)
+        if columns.width > _WIDE and b'"' not in block:
+            cells, faults = as_one_column(block, dialect, columns.width)
+            rows = len(cells) // columns.width
+            table = {i: cells.take(np.arange(rows) * columns.width + i) for i in columns.apart}
+            by_columns = False
+            cells = cells if features.all() else cells.filter(np.tile(features, rows))
+        else:
+            arrays, faults = as_columns(block, dialect, columns.width)
+            rows, by_columns = len(arrays[0]), True
+            table = {i: arrays[i] for i in columns.apart}
+            cells = joined([arrays[i] for i in kept])
+        ragged += faults
+        if ragged or not rows:
             continue
-        for i, column in apart.items():
-            column.append(cells.pop(i))
-        try:
-            values.extend([*map(parse, cells)])
-        except ValueError:
-            numbers = [to_number(cell) if _is_number(cell) else None for cell in cells]
-            at = numbers.index(None)
-            text = text or (len(lines), at, cells[at])
-            values.extend([np.nan if number is None else number for number in numbers])
-        lines.append(line)
+        text.bound.check((numbers.rows + rows) * len(kept) * 8, "its numbers take more than")
+        numbers.add(cells, by_columns)
+        for i, own in table.items():
+            apart[i] += map(str.strip, own.to_pylist())
     if ragged:
-        line, width = ragged[0]
-        raise DataError(
-            f"{file}, line {line}: {width} cells, the first line has {columns.width} "
-            f"({len(ragged):,} such lines in all)"
-        )
-    return _Body(lines, values, apart, text)
+        raise _ragged(text, dialect, columns.width, ragged)
+    return _Body(numbers, apart)
 
 
-def _splits(file: str, body: _Body, column: int) -> np.ndarray:
-    cells = [cell.strip() for cell in body.apart[column]]
-    wrong = [i for i, cell in enumerate(cells) if cell not in SPLIT_OF]
-    if wrong:
+def _ragged(text: _Text, dialect: Dialect, width: int, count: int) -> DataError:
+    found = records(lines_of(blocks(text.path, text.bound)), dialect)
+    line, own = next(((line, len(row)) for line, row in found if len(row) != width), (0, 0))
+    place = f"{text.file}, line {line}: {own} cells" if line else f"{text.file}: other cells"
+    return DataError(f"{place}, the first line has {width} ({count:,} such lines in all)")
+
+
+def _whole_records(text: _Text, dialect: Dialect, found: Iterable[bytes]) -> Iterator[bytes]:
+    """Blocks that end where a record does: with every quote closed."""
+    rest: list[bytes] = []
+    is_open = False
+    for block in found:
+        rest.append(block)
+        is_open ^= bool(block.count(b'"') % 2)
+        if not is_open:
+            yield b"".join(rest)
+            rest = []
+    if is_open and dialect.delimiter != BLANKS:
+        _check_quotes(text, dialect)
+    if rest:
+        yield b"".join(rest)
+
+
+def _check_quotes(text: _Text, dialect: Dialect) -> None:
+    try:
+        for _ in records(lines_of(blocks(text.path, text.bound)), dialect, strict=True):
+            pass
+    except csv.Error as error:
+        raise DataError(f"{text.file}, {error}; a quote that is not closed?") from error
+
+
+def _check_commas(table: Table, commas: Commas) -> None:
+    """Refuse commas that may be decimal or between thousands."""
+    if commas.comma is None:
+        return
+    row, column = commas.comma
+    here = f"{table.file}, {table.place(row)}, column {table.columns[column]!r}"
+    text = (table.cell(row, column) or "").strip()[:40]
+    if commas.point is not None:
+        other = (table.cell(*commas.point) or "").strip()[:40]
         raise DataError(
-            f"{file}, line {body.lines[wrong[0]]}, column {_SPLIT_COLUMN!r}: wanted "
-            f"{', '.join(SPLIT_OF)}, found {cells[wrong[0]]!r} ({len(wrong):,} such cells in all)"
+            f"{here}: {text!r} has a comma, and {table.place(commas.point[0])}, column "
+            f"{table.columns[commas.point[1]]!r} has the point of {other!r}; a table has one of "
+            "them for decimals, and nothing between thousands"
         )
-    return np.array([SPLIT_OF[cell] for cell in cells])
+    if not commas.sure:
+        raise DataError(
+            f"{here}: {text!r} may be a decimal or a thousand, as all commas of this table may; "
+            "write points, or nothing between thousands"
+        )

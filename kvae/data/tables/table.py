@@ -1,17 +1,26 @@
 """What a table of numbers is, and how NumPy's files hold one."""
 
+import math
 import re
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 import numpy as np
 
 from kvae.data.splits import SPLITS
+from kvae.data.tables.bounds import Bound
+from kvae.data.tables.numbers import Wrong
+from kvae.data.text import check_names
 from kvae.errors import DataError
 
-SPLIT_OF = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
-_ROLE = re.compile(r"(?:(?P<labels>y|labels?)|x)?_?(?P<split>train|valid|val|test)?")
+SPLIT_COLUMN = "split"
+SPLIT_OF = {
+    "train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
+}  # fmt: skip
+_ROLE = re.compile(r"(?:(?P<labels>y|labels?)|x)?_?(?P<split>train|validation|valid|val|test)?")
+_NUMBER_BYTES, _EXACT_BYTES = 8, 2
 _LAYOUTS = (
     "one 2-D array of any name, with or without labels (y or labels); or train, valid and test, "
     "or x_train, x_valid and x_test, with or without labels (y_train, ...); valid may be absent"
@@ -29,7 +38,8 @@ class Table(NamedTuple):
         split: `(rows,)`, of SPLITS; None where the file does not say.
         labels: `(rows,)`, text or numbers; None without.
         label: the name of the labels.
-        text: row, feature and content of the first cell that is not a number; None: all are.
+        wrong: cells that hold no number that can be used; None: nobody looked yet.
+        cell: row and feature -> the text that the file has there; None: it has the number itself.
         notes: what was noticed, for people.
     """
 
@@ -40,21 +50,41 @@ class Table(NamedTuple):
     split: np.ndarray | None = None
     labels: np.ndarray | None = None
     label: str = ""
-    text: tuple[int, int, str] | None = None
+    wrong: Wrong | None = None
+    cell: Callable[[int, int], str | None] = lambda row, feature: None
     notes: tuple[str, ...] = ()
 
 
-def read_numpy(path: Path, label_column: str) -> Table:
+def splits_of(table: Table, cells: Sequence[str], column: str) -> np.ndarray:
+    """The split of each row, from a column that names them.
+
+    Raises:
+        DataError: a cell names none.
+    """
+    found = [cell.lower() for cell in cells]
+    wrong = [i for i, cell in enumerate(found) if cell not in SPLIT_OF]
+    if wrong:
+        raise DataError(
+            f"{table.file}, {table.place(wrong[0])}, column {column!r}: wanted "
+            f"{', '.join(SPLIT_OF)}, found {cells[wrong[0]][:40]!r} ({len(wrong):,} such cells in "
+            "all)"
+        )
+    return np.array([SPLIT_OF[cell] for cell in found])
+
+
+def read_numpy(path: Path, label_column: str, bound: Bound) -> Table:
     """Read a .npy or .npz file; Python objects in it are refused, never unpickled.
 
     Args:
         path: of the file.
         label_column: number, from 1, of the column that holds labels; "" for none.
+        bound: what it may take.
 
     Raises:
         DataError: the file is damaged, or its arrays are not laid out as a table.
     """
-    arrays = _load(path)
+    arrays = _load(path, bound)
+    check_names(arrays, path.name)
     x_names, y_names = _layout(path.name, arrays)
     xs = [_checked_x(path.name, name, arrays[name]) for name in x_names.values()]
     _check_widths(path.name, list(x_names.values()), xs)
@@ -77,20 +107,54 @@ def read_numpy(path: Path, label_column: str) -> Table:
     return _with_label_column(table, label_column) if label_column else table
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def _load(path: Path, bound: Bound) -> dict[str, np.ndarray]:
     """Name -> array; the array of a .npy has the name ""."""
     try:
         with path.open("rb") as file:
+            _check_sizes(path, file, bound)
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"": loaded}
             return {name: loaded[name] for name in loaded.files}
+    except DataError:
+        raise
     # Damaged bytes make zipfile, zlib and NumPy's parser raise whatever they stumble over.
     except Exception as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         if "allow_pickle" in reason or "pickled" in reason:
             reason = "it holds Python objects, which are never loaded; save plain numbers"
         raise DataError(f"cannot read {path.name} as a file of NumPy arrays: {reason}") from error
+
+
+def _check_sizes(path: Path, file: BinaryIO, bound: Bound) -> None:
+    """Refuse arrays that would take too much, by what their headers say, before any is loaded."""
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        said, size = _bytes_of(file)
+        # What is not there is not set aside.
+        if said > (there := path.stat().st_size - file.tell()):
+            raise ValueError(f"its header says {said:,} bytes, it has {there:,}")
+        bound.check(size, "its array takes")
+        return
+    total = 0
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as one:
+                total += max(member.file_size, _bytes_of(one)[1])
+            bound.check(total, "its arrays take")
+
+
+def _bytes_of(file: IO[bytes]) -> tuple[int, int]:
+    """The bytes of the array of a .npy file, and those it takes where its numbers are float64."""
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        return 0, 0  # no array: loading says more
+    of_version = {(1, 0): np.lib.format.read_array_header_1_0}
+    shape, _, dtype = of_version.get(version, np.lib.format.read_array_header_2_0)(file)
+    count = math.prod(shape)
+    return count * dtype.itemsize, count * max(dtype.itemsize, _NUMBER_BYTES)
 
 
 def _layout(file: str, arrays: dict[str, np.ndarray]) -> tuple[dict[str, str], dict[str, str]]:
@@ -127,7 +191,9 @@ def _checked_x(file: str, name: str, x: np.ndarray) -> np.ndarray:
         raise DataError(f"{what}: wanted shape (rows, features), found {x.shape}")
     if not len(x):
         raise DataError(f"{what}: there are no rows")
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    # What float32 holds exactly needs no copy in twice its size.
+    exact = x.dtype.kind == "b" or (x.dtype.kind in "iu" and x.dtype.itemsize <= _EXACT_BYTES)
+    return x if x.dtype.kind == "f" else x.astype(np.float32 if exact else np.float64)
 
 
 def _checked_y(file: str, name: str, y: np.ndarray, rows: int) -> np.ndarray:

@@ -1,0 +1,291 @@
+"""Text with a table in it: its lines, what stands between its cells, and where a record is."""
+
+import codecs
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple
+
+from kvae.data.tables.bounds import Bound
+from kvae.data.text import utf8
+from kvae.errors import DataError
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+BLANKS = " "  # any number of blanks and tabs
+_BLOCK = 2**23
+_SAMPLE_BYTES, _SAMPLE_LINES, _SAMPLE_CELLS = 2**16, 50, 1000
+_LIST_LINE = 2**20
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SEP = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)  # Excel's first line
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I | re.A)
+_WORDS = frozenset({"true", "false", "yes", "no"})
+
+
+class Dialect(NamedTuple):
+    """How a text is a table.
+
+    Args:
+        delimiter: a key of `DELIMITERS`, or `BLANKS`.
+        skipped: lines before the first record: comments and blank ones.
+    """
+
+    delimiter: str
+    skipped: int
+
+    @property
+    def decimal_commas(self) -> bool:
+        """Whether a comma in a number can be its decimal point."""
+        return self.delimiter != ","
+
+
+def is_value(cell: str, commas: bool = False) -> bool:
+    """Whether a cell is a number, or a word of yes and no.
+
+    Args:
+        cell: its text.
+        commas: whether 1,5 is a number.
+    """
+    cell = cell.strip()
+    if commas and cell.count(",") == 1:
+        cell = cell.replace(",", ".")
+    return bool(_NUMBER.fullmatch(cell)) or cell.lower() in _WORDS
+
+
+def blocks(path: Path, bound: Bound) -> Iterator[bytes]:
+    """The whole lines of a file, some megabytes at a time, each ended by a line feed.
+
+    A mark before the text is taken off, lines that end in carriage returns alone are made to end
+    in line feeds; a name that ends in .gz is unpacked.
+
+    Raises:
+        DataError: it is not UTF-8, has a line that is too long, is damaged, or is too large.
+    """
+    packed = path.suffix.lower() == ".gz"
+    lines, size, rest, returns = 0, 0, b"", False
+    with gzip.open(path) if packed else path.open("rb") as file:
+        while chunk := _read(path.name, file, max(_BLOCK, len(rest))):
+            if not size:
+                chunk = _start(path.name, chunk)
+                returns = b"\n" not in chunk and b"\r" in chunk
+            size += len(chunk)
+            if packed and size > bound.allowed:
+                bound.refuse("it unpacks to more")
+            if returns:
+                chunk = chunk.replace(b"\r", b"\n")
+            whole = rest + chunk
+            end = whole.rfind(b"\n") + 1
+            block, rest = whole[:end], whole[end:]
+            for part, before in ((block, lines), (rest, lines + block.count(b"\n"))):
+                if len(part) > bound.line:
+                    _check_lines(part, before, bound)
+            if block:
+                yield _checked(path.name, block, lines)
+                lines += block.count(b"\n")
+        if rest:
+            yield _checked(path.name, rest + b"\n", lines)
+
+
+def _check_lines(part: bytes, before: int, bound: Bound) -> None:
+    for number, line in enumerate(part.split(b"\n"), before + 1):
+        if len(line) > bound.line:
+            bound.refuse(f"line {number} has more than {bound.line:,} bytes; in all")
+
+
+def _read(name: str, file, size: int) -> bytes:
+    try:
+        return file.read(size)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{name} is damaged: {error}") from error
+
+
+def _start(name: str, chunk: bytes) -> bytes:
+    if chunk.startswith(_UTF16):
+        raise DataError(f"{name}, line 1: not UTF-8 text (it is UTF-16), save it as UTF-8")
+    return chunk.removeprefix(codecs.BOM_UTF8)
+
+
+def _checked(name: str, block: bytes, lines: int) -> bytes:
+    at = block.find(b"\0")
+    if at >= 0:
+        line = lines + block.count(b"\n", 0, at) + 1
+        raise DataError(f"{name}, line {line}: a zero byte, so it is no UTF-8 text of a table")
+    if not block.isascii():
+        utf8(block, name, lines)
+    return block
+
+
+class Head(NamedTuple):
+    """The start of a text.
+
+    Args:
+        lines: the first ones, as text.
+        whole: whether they are all.
+        content: bytes of the blocks that were read for them.
+    """
+
+    lines: list[str]
+    whole: bool
+    content: bytes
+
+
+def head_of(found: Iterator[bytes]) -> Head:
+    """Enough of the start of a text to see how it is a table; the rest stays in the iterator."""
+    content = next(found, b"")
+    while content.count(b"\n") < 3 and (more := next(found, b"")):
+        content += more
+    end, count = 0, 0
+    while count < _SAMPLE_LINES and (end < _SAMPLE_BYTES or count < 3):
+        after = content.find(b"\n", end) + 1
+        if not after:
+            break
+        end, count = after, count + 1
+    return Head(content[:end].decode().split("\n")[:-1], end == len(content), content)
+
+
+def dialect_of(file: str, head: Head) -> Dialect:
+    """See how a text is a table.
+
+    Args:
+        file: what to call it in a message.
+        head: its first lines.
+
+    Raises:
+        DataError: there are no rows, or two delimiters fit.
+    """
+    comments = 0
+    while comments < len(head.lines) and _is_comment(head.lines[comments]):
+        comments += 1
+    if given := _SEP.fullmatch(head.lines[comments]) if comments < len(head.lines) else None:
+        return Dialect(given[1], comments + 1)
+    lines = head.lines[comments:]
+    if not lines:
+        raise DataError(f"{file} has no rows")
+    delimiter = _delimiter(file, lines, head.whole)
+    dialect = Dialect(delimiter, comments)
+    # A comment that names the columns, as NumPy's savetxt writes, is a header.
+    above = comments - 1
+    while above >= 0 and not head.lines[above].strip():
+        above -= 1
+    if above >= 0:
+        named = Dialect(delimiter, above)
+        first = [cells for _, cells in islice(records(head.lines, named), 2)]
+        if len(first) == 2 and len(first[0]) == len(first[1]) and all(
+            is_value(cell, dialect.decimal_commas) for cell in first[1]
+        ):  # fmt: skip
+            return named
+    return dialect
+
+
+def _is_comment(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _delimiter(file: str, lines: list[str], whole: bool) -> str:
+    rows: list[list[str]] = []
+    fits: dict[str, float] = {}
+    ragged: dict[str, int] = {}
+    for delimiter in (*DELIMITERS, BLANKS):
+        if not any(delimiter in line for line in lines) and delimiter != BLANKS:
+            continue
+        if delimiter == BLANKS and any('"' in line for line in lines):
+            continue
+        try:
+            rows = [cells for _, cells in records(lines, Dialect(delimiter, 0))]
+        except csv.Error:  # a cell is too long for one
+            continue
+        if len(rows) > 2 and not whole:
+            rows.pop()  # the sample may end inside it
+        width = len(rows[0]) if rows else 0
+        if width < 2:
+            continue
+        ragged[delimiter] = sum(len(row) == width for row in rows)
+        if ragged[delimiter] == len(rows):
+            commas = Dialect(delimiter, 0).decimal_commas
+            cells = [cell for row in rows[1:] or rows for cell in row[:_SAMPLE_CELLS]]
+            fits[delimiter] = sum(is_value(cell, commas) for cell in cells) / len(cells)
+    blanks, by_blanks = fits.pop(BLANKS, 0.0), ragged.pop(BLANKS, 0)
+    # Names have blanks too. Of 1,5 2,5 fewer cells are numbers where commas separate them.
+    if blanks == 1 > max(fits.values(), default=0) or (not ragged and 2 * by_blanks > len(rows)):
+        return BLANKS
+    if fits:
+        best = [delimiter for delimiter, share in fits.items() if share == max(fits.values())]
+        if len(best) > 1:
+            raise DataError(
+                f"{file}: its cells may be separated by "
+                f"{' or by '.join(DELIMITERS[delimiter] for delimiter in best)}, both fit every "
+                "line; a file has one of them"
+            )
+        return best[0]
+    return max(ragged, key=lambda delimiter: ragged[delimiter], default=",")
+
+
+def squeezed(block: bytes) -> bytes:
+    """Lines whose cells stand between any blanks and tabs, with one blank between them."""
+    block = re.sub(rb"[ \t\r]+", b" ", block)
+    return re.sub(rb"^ | $", b"", block, flags=re.MULTILINE)
+
+
+def records(
+    lines: Iterable[str], dialect: Dialect, *, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """The records of a text that are not blank: for its head, for a list of text, for a place.
+
+    Args:
+        lines: of the text, without the line feeds at their ends.
+        dialect: how it is a table.
+        strict: whether a quote that is not closed is an error.
+
+    Yields:
+        The first line of each, from 1, and its cells.
+
+    Raises:
+        csv.Error: see `strict`; a cell of more than 131,072 characters. It names the line.
+    """
+    lines = islice(lines, dialect.skipped, None)
+    if dialect.delimiter == BLANKS:
+        lines = (" ".join(line.split()) for line in lines)
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=dialect.delimiter, strict=strict)
+    while True:
+        line = dialect.skipped + reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise csv.Error(f"line {line}: {error}") from error
+        if len(cells) > 1 or (cells and cells[0].strip()):
+            yield line, cells
+
+
+def lines_of(found: Iterable[bytes]) -> Iterator[str]:
+    """The lines of some blocks as text."""
+    return chain.from_iterable(block.decode().split("\n")[:-1] for block in found)
+
+
+def records_of(place: str, text: str) -> list[tuple[int, list[str]]]:
+    """The records of a list, as labels of images are: line, from 1, and stripped cells of each.
+
+    Args:
+        place: of the list, for messages.
+        text: of it.
+
+    Raises:
+        DataError: it is no table, or has no rows.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        if len(line) > _LIST_LINE:
+            raise DataError(
+                f"{place}, line {number}: {len(line):,} characters; a list has at most "
+                f"{_LIST_LINE:,} in a line"
+            )
+    dialect = dialect_of(place, Head(lines[:_SAMPLE_LINES], len(lines) <= _SAMPLE_LINES, b""))
+    try:
+        found = records(lines, dialect, strict=True)
+        return [(line, [cell.strip() for cell in cells]) for line, cells in found]
+    except csv.Error as error:
+        raise DataError(f"{place}, {error}") from error

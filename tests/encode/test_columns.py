@@ -1,0 +1,65 @@
+"""Columns of a parquet file beside those of the table that a model was trained on."""
+
+import numpy as np
+import pytest
+from encode_testing import write_parquet
+
+from kvae.encode import wanted_of
+from kvae.encode.sources import Unreadable, Wanted, open_source
+from kvae.errors import UsageError
+
+A, B = np.arange(4.0), np.arange(4.0) + 0.5
+OWN = Wanted((2,), columns=("a", "b"))
+
+
+def _rows(path, wanted):
+    return np.array([row.x() for row in open_source(path, wanted).rows(0)])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"a": A, "b": B}, {"b": B, "a": A}, {"b": B, "id": A, "x": ["k"] * 4, "a": A},
+     {"x": [[1.0, 2.0]] * 4, "b": B, "a": A}],
+)  # fmt: skip
+def test_columns_are_found_by_their_names(columns, tmp_path):
+    write_parquet(tmp_path / "t.parquet", columns)
+    np.testing.assert_array_equal(_rows(tmp_path / "t.parquet", OWN), np.stack([A, B], 1))
+
+
+@pytest.mark.parametrize("columns", [{"a": A, "c": B}, {"a": A}, {"a": A, "b": ["k"] * 4}])
+def test_other_names_are_refused(columns, tmp_path):
+    write_parquet(tmp_path / "t.parquet", columns)
+    with pytest.raises(UsageError, match="trained on, a, b: it has no b; found a"):
+        open_source(tmp_path / "t.parquet", OWN)
+
+
+def test_true_and_false_are_1_and_0(tmp_path):
+    write_parquet(tmp_path / "t.parquet", {"b": A > 1, "a": A})
+    np.testing.assert_array_equal(_rows(tmp_path / "t.parquet", OWN), np.stack([A, A > 1], 1))
+
+
+def test_numbers_that_no_table_may_have_are_refused(tmp_path):
+    write_parquet(tmp_path / "t.parquet", {"a": [0.0, 3e38], "b": [1.0, 0.0]})
+    first, second = open_source(tmp_path / "t.parquet", OWN).rows(0)
+    np.testing.assert_array_equal(first.x(), [0, 1])
+    with pytest.raises(Unreadable, match="more than 1e"):
+        second.x()
+    np.save(tmp_path / "t.npy", np.array([[0.0, 1.0], [0.0, 0.5]]))
+    first, second = open_source(tmp_path / "t.npy", OWN._replace(binary=True)).rows(0)
+    np.testing.assert_array_equal(first.x(), [0, 1])
+    with pytest.raises(Unreadable, match="other numbers than 0 and 1"):
+        second.x()
+
+
+@pytest.mark.parametrize(
+    ("card", "columns", "binary"),
+    [({}, (), False), ({"columns": ["a", "b"]}, ("a", "b"), False),
+     ({"columns": [1, 3], "binarize": True}, (), True)],
+)  # fmt: skip
+def test_a_version_says_what_its_columns_are(card, columns, binary):
+    metadata = {
+        "signatures": {"encode": {"inputs": {"x": {}}}}, "model": {"element_shape": [2]},
+        "data_card": card,
+    }  # fmt: skip
+    wanted = wanted_of(metadata, "encode")
+    assert (wanted.columns, wanted.binary) == (columns, binary)
