@@ -3,10 +3,12 @@
 import errno
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kvae.data.images.decoding import OTHER_SUFFIXES
 from kvae.data.text import utf8
 from kvae.errors import DataError
 
@@ -57,9 +59,26 @@ class Files:
         """Paths of the files that end in one of these, of either case."""
         return [path for path in self.stamps if path.lower().endswith(suffixes)]
 
+    def not_read(self) -> dict[str, int]:
+        """How the names of images end that are not read -> of how many; the most first."""
+        endings = (PurePosixPath(path).suffix for path in self.with_suffix(*OTHER_SUFFIXES))
+        return dict(Counter(map(str.lower, endings)).most_common())
+
     def place(self, path: str) -> str:
         """How to name a file in a message."""
         return f"{self.root}, {path}" if self.is_zip else str(self.root / path)
+
+
+def about_not_read(not_read: Mapping[str, int]) -> list[str]:
+    """A sentence about files of `Files.not_read`; none where there are none."""
+    if not not_read:
+        return []
+    count = sum(not_read.values())
+    kinds = ", ".join(f"{ending} {number:,}" for ending, number in not_read.items())
+    return [
+        f"{count:,} {'file' if count == 1 else 'files'} with endings that are not read ({kinds}) "
+        "are left out: convert them to PNG or JPEG"
+    ]
 
 
 def open_files(path: Path) -> Files:
