@@ -61,6 +61,7 @@ def inspect(
     labels_file: str | None = None,
     channels: int = 3,
     split_seed: int = 0,
+    binarize: bool = False,
 ) -> Found:
     """Decode every image of a source once.
 
@@ -73,6 +74,7 @@ def inspect(
         labels_file: see `folder.load`.
         channels: 1 (grey) or 3 (RGB).
         split_seed: of the splits that are drawn.
+        binarize: whether all levels become black or white.
 
     Raises:
         UsageError: an option that is not allowed.
@@ -82,6 +84,7 @@ def inspect(
     source = _source(
         dataset, labels_file,
         data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
+        binarize=binarize,
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
@@ -134,7 +137,10 @@ def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
             return error
         mode = "grey" if image.mode == "L" else "RGB"
         try:
-            small = fit(image, options.crop, options.image_size, options.channels)
+            small = fit(
+                image, options.crop, options.image_size, options.channels,
+                binarize=options.binarize,
+            )  # fmt: skip
         except Unreadable as error:
             return _Seen(image.size, mode, str(error), None)
         return _Seen(image.size, mode, "", small if index in chosen else None)

@@ -47,7 +47,8 @@ def wanted_of(metadata: dict[str, Any], signature: str) -> Wanted:
             "alone, not the condition of each row"
         )
     shape = tuple(metadata["model"]["element_shape"])
-    return Wanted(shape, metadata.get("data_card", {}).get("crop", "center"))
+    card = metadata.get("data_card", {})
+    return Wanted(shape, card.get("crop", "center"), card.get("binarize", False))
 
 
 def encode(

@@ -36,10 +36,12 @@ class Wanted(NamedTuple):
     Args:
         shape: of one x: `(features,)`, or `(height, width, channels)`.
         crop: what is kept of an image.
+        binarize: whether the levels of an image file become 0 or 255.
     """
 
     shape: tuple[int, ...]
     crop: str = "center"
+    binarize: bool = False
 
     @property
     def images(self) -> bool:
@@ -57,7 +59,7 @@ class Wanted(NamedTuple):
         image = read(content)
         aligned = image.size == (CELEBA_WIDTH, CELEBA_HEIGHT)
         crop = "center" if self.crop in CROPS and not aligned else self.crop
-        return fit(image, crop, self.shape[0], self.shape[2])
+        return fit(image, crop, self.shape[0], self.shape[2], binarize=self.binarize)
 
     def check_files(self, path: Path) -> None:
         """See that image files can become x.

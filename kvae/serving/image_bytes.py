@@ -73,6 +73,8 @@ def images_of(
     return as_float(levels)
 
 
+# Traced once, whatever the number of signatures and models that read files.
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def _read(content):
     """`(height, width, 3)` uint8 of one file, upright, nothing of it transparent."""
     is_png, is_jpeg = (

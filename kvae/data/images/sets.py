@@ -17,6 +17,7 @@ from kvae.data.cores import on_all_cores
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.data.images.decoding import DECODING_VERSION, Unreadable, decode
 from kvae.data.images.files import Files
+from kvae.data.images.pixels import HALF, binary
 from kvae.data.splits import SPLITS, content_key
 from kvae.errors import DataError, UsageError
 
@@ -31,6 +32,7 @@ class ImageOptions(NamedTuple):
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 or 3.
+        binarize: whether all levels become 0 or 255.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be left out, 0 to 1.
@@ -39,6 +41,7 @@ class ImageOptions(NamedTuple):
     crop: str = "center"
     image_size: int = 64
     channels: int = 3
+    binarize: bool = False
     cache_dir: str | None = None
     cache: bool = True
     max_unreadable: float = 0.001
@@ -107,6 +110,7 @@ class Source:
             "pillow": PIL.__version__,
             "crop": options.crop,
             "source": self.content_key,
+            **_binarized(options),
         }
         for note in self.notes:
             print(f"{self.name}: {note}", file=sys.stderr)
@@ -124,8 +128,10 @@ class Source:
         return self._assembled(found.array, found.left_out)
 
     def outline(self) -> Dataset:
-        """As `dataset`, but all pixels are grey and nothing is opened."""
-        return self._assembled(np.broadcast_to(np.uint8(128), self._shape), {})
+        """As `dataset`, but all pixels are grey, or white, and nothing is opened."""
+        level = np.full(1, HALF, np.uint8)
+        level = binary(level) if self.options.binarize else level
+        return self._assembled(np.broadcast_to(level, self._shape), {})
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:
@@ -155,12 +161,18 @@ class Source:
             "image_size": self.options.image_size,
             "channels": self.options.channels,
             "resize": "bilinear, antialias",
+            **_binarized(self.options),
             "counts": {name: len(split.x) for name, split in splits.items()},
             "unreadable": len(left_out),
             **self.card,
         }
         card["source"] = {"layout": self.layout, **card.get("source", {})}
         return Dataset("images", **splits, card=card, color_by=self.color_by)
+
+
+def _binarized(options: ImageOptions) -> dict[str, bool]:
+    """What keys and cards say of it: nothing where levels stay, as in those of older versions."""
+    return {"binarize": True} if options.binarize else {}
 
 
 def of_files(files: Files, paths: dict[str, list[str]]) -> dict[str, Any]:
@@ -204,7 +216,10 @@ def decoded(
 
     def work(index: int, content: bytes) -> np.ndarray | Unreadable:
         try:
-            return decode(content, options.crop, options.image_size, options.channels)
+            return decode(
+                content, options.crop, options.image_size, options.channels,
+                binarize=options.binarize,
+            )  # fmt: skip
         except Unreadable as error:
             return error
 
