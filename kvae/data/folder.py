@@ -10,10 +10,11 @@ import numpy as np
 
 from kvae.data import Dataset
 from kvae.data.images.decoding import SUFFIXES
-from kvae.data.images.files import Files, open_files, text_at
+from kvae.data.images.files import Files, about_not_read, given_path, open_files, text_at
 from kvae.data.images.sets import ImageOptions, Source, of_files
 from kvae.data.splits import RULE, SPLITS, divided
 from kvae.data.tables.csv import NUMBERS_ROWS, indices_of, is_index
+from kvae.data.text import shown
 from kvae.errors import DataError, UsageError
 
 MAX_CLASSES = 1000
@@ -47,7 +48,7 @@ def load(
     their paths within each split.
 
     Args:
-        data_dir: a folder or a zip with JPEG, PNG, WebP, BMP or GIF files; not written to.
+        data_dir: a folder or a zip with JPEG, PNG, WebP, BMP, GIF or TIFF files; not written to.
         labels_file: table with commas and a header; one column, as a rule the first, holds paths
             below `data_dir`, or names, each other one labels: -1, 0, 1, true and false alone, or
             names of classes. pandas' index (columns at the left without a name) is left out.
@@ -65,7 +66,7 @@ def load(
         labels, the latter numbers of `card["label_names"]`.
 
     Raises:
-        UsageError: an option that is not allowed, or no folder given.
+        UsageError: an option that is not allowed, or there is no such folder.
         DataError: no images, too many unreadable ones, or labels that do not fit.
     """
     return source(**locals()).dataset()
@@ -88,12 +89,13 @@ def source(
     options.check()
     if data_dir is None:
         raise UsageError("--data-dir is needed for folder: a folder or a zip of images")
-    files = open_files(Path(data_dir).expanduser())
+    files = open_files(given_path(data_dir, "a folder or a zip of images"))
     paths = sorted(files.with_suffix(*SUFFIXES))
     if len(paths) < MIN_IMAGES:
+        others = "".join(f"; {note}" for note in about_not_read(files.not_read()))
         raise DataError(
             f"{files.root} holds {len(paths)} images ({', '.join(SUFFIXES)}), {MIN_IMAGES} at "
-            f"least are needed; it holds {len(files.stamps):,} files in all"
+            f"least are needed; it holds {len(files.stamps):,} files in all{others}"
         )
     rows, rule, below, notes = _splits(files, paths, split_seed)
     if lost := [path for path in files.dangling if path.lower().endswith(SUFFIXES)]:
@@ -146,7 +148,7 @@ def _splits(
         if strays:
             notes.append(
                 f"{len(strays):,} images outside the folders train, valid and test are left out, "
-                f"the first is {strays[0]}"
+                f"the first is {shown(strays[0])}"
             )
     elif not strays:
         found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
@@ -198,6 +200,11 @@ def _labels_of_folders(
                 "images have no labels"
             )
         return {}, {}
+    if odd := [name for name in classes if shown(name) != name]:
+        raise DataError(
+            f"the folder {shown(odd[0])!r} of a class has control characters in its name, which "
+            "would be that of a label: rename it"
+        )
     codes = np.searchsorted(classes, folders).astype(np.int64)
     return {LABEL: codes}, {LABEL: classes}
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from kvae import data
 from kvae.data import celeba, folder
 from kvae.data.celeba.copies import ALIGNED, JpegCopy, find_copy
 from kvae.data.images.decoding import Unreadable, fit, read
+from kvae.data.images.files import about_not_read, given_path
 from kvae.data.images.sets import Source, in_order
 from kvae.data.rows import random_rows
 from kvae.data.splits import SPLITS
@@ -103,8 +103,7 @@ def _recognised(data_dir: str | None) -> str:
     """celeba or folder."""
     if data_dir is None:
         raise UsageError("--data-dir is needed: a folder, a zip or parquet files")
-    if not Path(data_dir).expanduser().exists():
-        raise UsageError(f"--data-dir {data_dir}: no such file or folder")
+    given_path(data_dir, "a folder, a zip or parquet files")
     try:
         copy = find_copy(data_dir)
     except KvaeError:
@@ -172,7 +171,8 @@ def _report(source: Source, places: list[str], seen: list[_Seen | Unreadable]) -
         "crop": source.options.crop,
         "unreadable": faults,
         "labels": _rates(source),
-        "notes": list(source.notes),
+        "notes": [*source.notes, *about_not_read(source.not_read)],
+        "not_read": dict(source.not_read),
         **{k: source.card[k] for k in ("missing", "not_listed") if source.card.get(k)},
     }
 

@@ -1,6 +1,20 @@
 """Text files of a user's data."""
 
+import unicodedata
+
 from kvae.errors import DataError
+
+_CONTROLS = ("Cc", "Zl", "Zp")  # also what begins a line or a paragraph
+
+
+def shown(name: str) -> str:
+    """A name for a message: characters that would move the cursor are written as escapes."""
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in _CONTROLS
+        else letter
+        for letter in name
+    )
 
 
 def utf8(content: bytes, place: str) -> str:

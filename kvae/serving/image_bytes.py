@@ -2,7 +2,8 @@
 
 A served model is given what its user has, a photo, and sees the pixels that training saw: Pillow's
 crop, resize and rounding to 256 levels are rebuilt from TensorFlow's operations. They differ by a
-level or two of 255 where the two libraries round otherwise (resizing, decoding of JPEG files).
+level or two of 255 where the two libraries round otherwise (resizing, decoding of JPEG files); of a
+binarized model such a pixel may fall on the other side of the threshold.
 """
 
 from typing import Any

@@ -15,10 +15,10 @@ from kvae.errors import KvaeError
 # Part of the cache's key: raise it with every change that changes a pixel.
 DECODING_VERSION = 5
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 #: How the names of files end that are read, whichever of FORMATS they hold.
 SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif",
-    ".tiff",
+    *JPEG_SUFFIXES, ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
 )  # fmt: skip
 #: How those of other images end.
 OTHER_SUFFIXES = (

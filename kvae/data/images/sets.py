@@ -2,8 +2,8 @@
 
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from kvae.data.cache import cached_array
 from kvae.data.cores import on_all_cores
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.data.images.decoding import DECODING_VERSION, Unreadable, decode
-from kvae.data.images.files import Files
+from kvae.data.images.files import Files, about_not_read
 from kvae.data.images.pixels import HALF, binary
 from kvae.data.splits import SPLITS, content_key
 from kvae.errors import DataError, UsageError
@@ -78,6 +78,7 @@ class Source:
         color_by: see `Dataset`.
         options: how they are decoded and kept.
         notes: what was noticed in recognising them, for people.
+        not_read: how the names of images end that lie beside them and are not read -> of how many.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Source:
     color_by: str
     options: ImageOptions
     notes: tuple[str, ...] = ()
+    not_read: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -112,7 +114,7 @@ class Source:
             "source": self.content_key,
             **_binarized(options),
         }
-        for note in self.notes:
+        for note in (*self.notes, *about_not_read(self.not_read)):
             print(f"{self.name}: {note}", file=sys.stderr)
         places = [place for split in SPLITS for place in self.places[split]]
         # 0.57 of 100 is 57, though not in floating point.
@@ -176,7 +178,7 @@ def _binarized(options: ImageOptions) -> dict[str, bool]:
 
 
 def of_files(files: Files, paths: dict[str, list[str]]) -> dict[str, Any]:
-    """What a `Source` of files says of them: its places, contents and content_key.
+    """What a `Source` of files says of them: places, contents, content_key and not_read.
 
     Args:
         files: the folder or zip.
@@ -188,6 +190,7 @@ def of_files(files: Files, paths: dict[str, list[str]]) -> dict[str, Any]:
         "places": {split: [files.place(path) for path in paths[split]] for split in SPLITS},
         "contents": lambda: (partial(files.read, path) for path in ordered),
         "content_key": content_key([sizes, *([path, *files.stamps[path]] for path in ordered)]),
+        "not_read": files.not_read(),
     }
 
 
