@@ -108,8 +108,8 @@ def few_signatures(*names):
     """Publish these signatures alone: each costs half a second."""
     plain = signatures.endpoints
 
-    def few(*given):
-        found = plain(*given)
+    def few(*given, **options):
+        found = plain(*given, **options)
         return {name: found[name] for name in names if name in found}
 
     with mock.patch.object(signatures, "endpoints", few):

@@ -239,7 +239,7 @@ _SPLIT_SEED = Option(
     metavar="N",
 )  # fmt: skip
 _BINARIZE = Option("binarize", False, "threshold at one half: all levels become 0 or 1", SWITCH)
-_DECODED = (_IMAGE_SIZE, _CHANNELS, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
+_DECODED = (_IMAGE_SIZE, _CHANNELS, _BINARIZE, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
 
 DATASETS: dict[str, Member] = {
     "gmm": Member(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kvae.data import Dataset, Split
+from kvae.data.images.pixels import binary
 
 NUM_VALID = 270
 NUM_TEST = 270
@@ -24,7 +25,7 @@ def load(*, binarize: bool = False) -> Dataset:
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     if binarize:
-        images = np.where(images >= 128, 255, 0).astype(np.uint8)
+        images = binary(images)
     digits = bunch.target.astype(np.int64)
     splits = {
         name: Split(images[rows], {"digit": digits[rows]})

@@ -9,13 +9,13 @@ import numpy as np
 from kvae.data import Dataset
 from kvae.data.classes import MAX_CLASSES, no_classes
 from kvae.data.images.decoding import SUFFIXES
-from kvae.data.images.files import Files, open_files, text_at
+from kvae.data.images.files import Files, about_not_read, given_path, open_files, text_at
 from kvae.data.images.sets import ImageOptions, Source, of_files
 from kvae.data.splits import RULE, SPLITS, divided
 from kvae.data.tables.csv import NUMBERS_ROWS, indices_of, is_index
 from kvae.data.tables.dialects import is_value, records_of
 from kvae.data.text import check_names
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, UsageError, one_line
 
 MIN_IMAGES = 10
 LABEL = "class"
@@ -33,6 +33,7 @@ def load(
     crop: str = "center",
     image_size: int = 64,
     channels: int = 3,
+    binarize: bool = False,
     cache_dir: str | None = None,
     cache: bool = True,
     max_unreadable: float = 0.001,
@@ -46,7 +47,7 @@ def load(
     their paths within each split.
 
     Args:
-        data_dir: a folder or a zip with JPEG, PNG, WebP, BMP or GIF files; not written to.
+        data_dir: a folder or a zip with JPEG, PNG, WebP, BMP, GIF or TIFF files; not written to.
         labels_file: table with a header, its cells between commas, semicolons, tabs or bars; one
             column, as a rule the first, holds paths below `data_dir`, or names, each other one
             labels: -1, 0, 1, true and false alone, or names of classes. pandas' index (columns at
@@ -55,6 +56,7 @@ def load(
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
+        binarize: make every level 0 or 255 (threshold: 128), as a Bernoulli likelihood needs.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be unreadable, and is left out.
@@ -65,7 +67,7 @@ def load(
         labels, the latter numbers of `card["label_names"]`.
 
     Raises:
-        UsageError: an option that is not allowed, or no folder given.
+        UsageError: an option that is not allowed, or there is no such folder.
         DataError: no images, too many unreadable ones, or labels that do not fit.
     """
     return source(**locals()).dataset()
@@ -88,12 +90,13 @@ def source(
     options.check()
     if data_dir is None:
         raise UsageError("--data-dir is needed for folder: a folder or a zip of images")
-    files = open_files(Path(data_dir).expanduser())
+    files = open_files(given_path(data_dir, "a folder or a zip of images"))
     paths = sorted(files.with_suffix(*SUFFIXES))
     if len(paths) < MIN_IMAGES:
+        others = "".join(f"; {note}" for note in about_not_read(files.not_read()))
         raise DataError(
             f"{files.root} holds {len(paths)} images ({', '.join(SUFFIXES)}), {MIN_IMAGES} at "
-            f"least are needed; it holds {len(files.stamps):,} files in all"
+            f"least are needed; it holds {len(files.stamps):,} files in all{others}"
         )
     rows, rule, below, notes = _splits(files, paths, split_seed)
     if lost := [path for path in files.dangling if path.lower().endswith(SUFFIXES)]:
@@ -146,7 +149,7 @@ def _splits(
         if strays:
             notes.append(
                 f"{len(strays):,} images outside the folders train, valid and test are left out, "
-                f"the first is {strays[0]}"
+                f"the first is {one_line(strays[0])}"
             )
     elif not strays:
         found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
@@ -198,6 +201,7 @@ def _labels_of_folders(
                 "images have no labels"
             )
         return {}, {}
+    check_names(classes, "the folders of classes, whose names are those of labels")
     codes = np.searchsorted(classes, folders).astype(np.int64)
     return {LABEL: codes}, {LABEL: classes}
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from kvae import data
 from kvae.data import celeba, folder
 from kvae.data.celeba.copies import ALIGNED, JpegCopy, find_copy
 from kvae.data.images.decoding import Unreadable, fit, read
+from kvae.data.images.files import about_not_read, given_path
 from kvae.data.images.sets import Source, in_order
 from kvae.data.rows import random_rows
 from kvae.data.splits import SPLITS
@@ -61,6 +61,7 @@ def inspect(
     labels_file: str | None = None,
     channels: int = 3,
     split_seed: int = 0,
+    binarize: bool = False,
 ) -> Found:
     """Decode every image of a source once.
 
@@ -73,6 +74,7 @@ def inspect(
         labels_file: see `folder.load`.
         channels: 1 (grey) or 3 (RGB).
         split_seed: of the splits that are drawn.
+        binarize: whether all levels become black or white.
 
     Raises:
         UsageError: an option that is not allowed.
@@ -82,6 +84,7 @@ def inspect(
     source = _source(
         dataset, labels_file,
         data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
+        binarize=binarize,
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
@@ -100,8 +103,7 @@ def _recognised(data_dir: str | None) -> str:
     """celeba or folder."""
     if data_dir is None:
         raise UsageError("--data-dir is needed: a folder, a zip or parquet files")
-    if not Path(data_dir).expanduser().exists():
-        raise UsageError(f"--data-dir {data_dir}: no such file or folder")
+    given_path(data_dir, "a folder, a zip or parquet files")
     try:
         copy = find_copy(data_dir)
     except KvaeError:
@@ -134,7 +136,10 @@ def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
             return error
         mode = "grey" if image.mode == "L" else "RGB"
         try:
-            small = fit(image, options.crop, options.image_size, options.channels)
+            small = fit(
+                image, options.crop, options.image_size, options.channels,
+                binarize=options.binarize,
+            )  # fmt: skip
         except Unreadable as error:
             return _Seen(image.size, mode, str(error), None)
         return _Seen(image.size, mode, "", small if index in chosen else None)
@@ -166,7 +171,8 @@ def _report(source: Source, places: list[str], seen: list[_Seen | Unreadable]) -
         "crop": source.options.crop,
         "unreadable": faults,
         "labels": _rates(source),
-        "notes": list(source.notes),
+        "notes": [*source.notes, *about_not_read(source.not_read)],
+        "not_read": dict(source.not_read),
         **{k: source.card[k] for k in ("missing", "not_listed") if source.card.get(k)},
     }
 

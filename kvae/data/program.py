@@ -100,6 +100,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     parser.add_argument(
         "--channels", type=int, choices=(1, 3), default=3, metavar="N", help="as for train.py"
     )
+    parser.add_argument("--binarize", action="store_true", help="as for train.py")
     parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
     parser.add_argument(
         "--split-seed", type=cli.whole(0, MAX_SEED), default=0, metavar="N", help="as for train.py"

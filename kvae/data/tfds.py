@@ -1,5 +1,6 @@
 """Any image dataset of TensorFlow Datasets, and folders that it prepared."""
 
+import difflib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset
+from kvae.data import Dataset, network
+from kvae.data.images.files import given_path
 from kvae.data.images.sets import ImageOptions, Source
 from kvae.data.splits import SPLITS, content_key, divided
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, UsageError, brief
 
+_NEAR = 8
 _SPLIT_OF = {
     "train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
 }  # fmt: skip
@@ -24,6 +27,7 @@ def load(
     crop: str = "center",
     image_size: int = 64,
     channels: int = 3,
+    binarize: bool = False,
     cache_dir: str | None = None,
     cache: bool = True,
     max_unreadable: float = 0.001,
@@ -39,6 +43,7 @@ def load(
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
+        binarize: make every level 0 or 255 (threshold: 128), as a Bernoulli likelihood needs.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be unreadable, and is left out.
@@ -135,25 +140,69 @@ def _builder(name: str, data_dir: str | None) -> Any:
     folder = str(Path(data_dir).expanduser()) if data_dir else None
     try:
         builder = tfds.builder(name, data_dir=folder)
-    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
-        known = [other for other in tfds.list_builders() if name[:4] in other][:8]
-        near = f"; like it are {', '.join(known)}" if known else ""
-        reason = str(error).strip().splitlines()[0][:100]
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError, ImportError) as error:
+        names = tfds.list_builders(with_community_datasets=False)  # the others: over the network
+        plain = name.partition("/")[0].partition(":")[0].lower()
+        known = [
+            *difflib.get_close_matches(plain, names, _NEAR),
+            *(other for other in names if plain[:4] in other),
+        ]
+        near = f"; like it are {', '.join(list(dict.fromkeys(known))[:_NEAR])}" if known else ""
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
         raise UsageError(
-            f"TensorFlow Datasets has no {name!r}{near}; all names: "
+            f"TensorFlow Datasets has no {brief(name)}{near}; all names: "
             f"https://www.tensorflow.org/datasets/catalog/overview ({reason})"
         ) from error
     return builder
 
 
 def _prepared_builder(name: str, data_dir: str | None) -> Any:
+    if data_dir:
+        given_path(data_dir, "the folder of TensorFlow Datasets, made before it downloads to it")
     builder = _builder(name, data_dir)
+    if not builder.is_prepared():
+        _check_network(builder, name, data_dir)
     try:
         builder.download_and_prepare()
     except Exception as error:  # downloads, checksums, disks: all end here
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise DataError(f"tfds:{name} could not be prepared: {reason}") from error
     return builder
+
+
+def _check_network(builder: Any, name: str, data_dir: str | None) -> None:
+    """Refuse a download of which nothing can be reached; TFDS itself tries for minutes.
+
+    Raises:
+        DataError: none of the hosts answers.
+    """
+    folder = Path(data_dir or _tfds().core.constants.DATA_DIR).expanduser()
+    wanted = _urls_to_download(builder, folder / "downloads")
+    addresses = network.addresses_of(wanted)
+    if addresses and not network.any_reachable(addresses):
+        hosts = ", ".join(dict.fromkeys(address.host for address in addresses[:3]))
+        raise DataError(
+            f"tfds:{name} is not prepared in {folder}, and cannot be downloaded: {hosts} cannot be "
+            f"reached within {network.SECONDS:g} s. Give with --data-dir a folder where it is "
+            "prepared, or connect (http_proxy and https_proxy are heeded)"
+        )
+
+
+def _urls_to_download(builder: Any, downloads: Path) -> list[str]:
+    """The files that the dataset is made of and that were not downloaded before."""
+    from tensorflow_datasets.core.download.resource import get_dl_fname
+
+    there = {
+        path.name
+        for folder in (downloads, downloads / builder.name)
+        if folder.is_dir()
+        for path in folder.iterdir()
+    }
+    return [
+        url
+        for url, info in (builder.url_infos or {}).items()
+        if get_dl_fname(url, info.checksum) not in there
+    ]
 
 
 def _source(

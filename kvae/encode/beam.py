@@ -42,7 +42,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from kvae import cli
 from kvae.data.images.decoding import SUFFIXES, Unreadable
-from kvae.data.images.files import MAX_BYTES
+from kvae.data.images.files import MAX_BYTES, about_not_read, not_read
 from kvae.data.images.pixels import stacked
 from kvae.encode import output_shapes, wanted_of
 from kvae.encode.parts import record_batch, schema_of
@@ -173,10 +173,14 @@ def _files_of(source: str) -> tuple[str, list[str]]:
         return source.rpartition("/")[0], [source]
     images = [path for path in files if path.lower().endswith(SUFFIXES)]
     tables = [path for path in files if kind_of(path) in TABLES]
+    others = about_not_read(not_read(files))
     if not images and not tables:
         raise DataError(
             f"{source} holds no images ({', '.join(SUFFIXES)}) and no files {', '.join(TABLES)}"
+            + "".join(f"; {note}" for note in others)
         )
+    for note in others:
+        print(f"note: {note}", file=sys.stderr)
     return source, images or tables
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from kvae.data.images.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
 from kvae.data.images.decoding import SUFFIXES, Unreadable, fit, read
-from kvae.data.images.files import MAX_BYTES, FileRefused, open_files
+from kvae.data.images.files import MAX_BYTES, FileRefused, about_not_read, given_path, open_files
 from kvae.data.images.pixels import ROUNDING
 from kvae.data.splits import content_key
 from kvae.data.tables.numbers import LARGEST, fits
@@ -37,13 +37,13 @@ class Wanted(NamedTuple):
         shape: of one x: `(features,)`, or `(height, width, channels)`.
         crop: what is kept of an image.
         columns: names of the features, where the model was trained on a table that has them.
-        binary: whether it was trained on numbers that were made 0 and 1.
+        binarize: whether it was trained on levels or numbers that were made 0 and 1.
     """
 
     shape: tuple[int, ...]
     crop: str = "center"
     columns: tuple[str, ...] = ()
-    binary: bool = False
+    binarize: bool = False
 
     @property
     def images(self) -> bool:
@@ -61,7 +61,7 @@ class Wanted(NamedTuple):
         image = read(content)
         aligned = image.size == (CELEBA_WIDTH, CELEBA_HEIGHT)
         crop = "center" if self.crop in CROPS and not aligned else self.crop
-        return fit(image, crop, self.shape[0], self.shape[2])
+        return fit(image, crop, self.shape[0], self.shape[2], binarize=self.binarize)
 
     def check_files(self, path: Path) -> None:
         """See that image files can become x.
@@ -122,28 +122,29 @@ def open_source(path: Path, wanted: Wanted) -> Source:
         DataError: there is nothing like that, or it cannot be read.
         UsageError: it does not fit the model.
     """
-    if not path.exists():
-        raise UsageError(f"no such file or folder: {path}")
+    kinds = f"a folder or zip of images, or a file {', '.join(TABLES)}"
+    path = given_path(str(path), kinds, "--input")
     if path.is_file() and kind_of(path.name) in TABLES:
         return _of_tables([path], path.parent, wanted)
     if path.is_file() and not zipfile.is_zipfile(path):
-        raise UsageError(
-            f"{path} is no source of rows: wanted is a folder or zip of images, or a file "
-            f"{', '.join(TABLES)}"
-        )
+        raise UsageError(f"{path} is no source of rows: wanted is {kinds}")
     files = open_files(path)
     tables = [] if files.is_zip else [name for name in files.stamps if kind_of(name) in TABLES]
     images = files.with_suffix(*SUFFIXES)
     if tables and not images:
-        kinds = sorted({kind_of(name) for name in tables})
-        if len(kinds) > 1:
-            raise DataError(f"{path} holds files of several kinds: {', '.join(kinds)}; name one")
+        several = sorted({kind_of(name) for name in tables})
+        if len(several) > 1:
+            raise DataError(f"{path} holds files of several kinds: {', '.join(several)}; name one")
         return _of_tables([path / name for name in tables], path, wanted)
+    others = about_not_read(files.not_read())
     if not images:
         raise DataError(
             f"{path} holds no images ({', '.join(SUFFIXES)}) and no files {', '.join(TABLES)}"
+            + "".join(f"; {note}" for note in others)
         )
     wanted.check_files(path)
+    for note in others:
+        print(f"note: {note}", file=sys.stderr)
     if tables:
         print(f"note: of {path} the images are taken, not {tables[0]}", file=sys.stderr)
 
@@ -391,7 +392,7 @@ def _checked(x: np.ndarray, wanted: Wanted) -> np.ndarray:
     if not wanted.images:
         if not fits(x).all():
             raise Unreadable(f"holds a number of more than {LARGEST:g} in size")
-        if wanted.binary and not ((x == 0) | (x == 1)).all():
+        if wanted.binarize and not ((x == 0) | (x == 1)).all():
             raise Unreadable("holds other numbers than 0 and 1, which --binarize trained on")
         return x
     if not (x.min() >= -ROUNDING and x.max() <= 1 + ROUNDING):

@@ -71,7 +71,9 @@ def publish(
     with workshop(save / name) as folder:
         twin = export.float32_twin(vae)
         crop = card.get("crop", "center")
-        signatures = endpoints(twin, directions, crop)
+        signatures = endpoints(
+            twin, directions, crop, binarize=card.get("binarize", False)
+        )  # fmt: skip
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = folder / "m"
         outputs = export.write_saved_model(twin, built, signatures)

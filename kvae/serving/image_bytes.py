@@ -2,41 +2,44 @@
 
 A served model is given what its user has, a photo, and sees the pixels that training saw: Pillow's
 crop, resize and rounding to 256 levels are rebuilt from TensorFlow's operations. They differ by a
-level or two of 255 where the two libraries round otherwise (resizing, decoding of JPEG files).
+level or two of 255 where the two libraries round otherwise (resizing, decoding of JPEG files); of a
+binarized model such a pixel may fall on the other side of the threshold.
 """
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from kvae.data.images.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS, box_of, is_crop
 from kvae.data.images.decoding import MAX_SERVED_PIXELS
+from kvae.data.images.metadata import JPEG, PNG, PNG_KIND, PNG_PALETTE
+from kvae.data.images.pixels import HALF
 from kvae.errors import UsageError
 from kvae.inputs import as_float
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-# In the first chunk: width and height (four bytes each, the high one first), bits, kind of colour.
-_PNG_SIZE, _PNG_BITS, _PNG_COLOR = 16, 24, 25
-_PNG_GREY, _PNG_RGB, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGB_ALPHA = 0, 2, 3, 4, 6
-# A chunk: the length of its content, its name, the content, a checksum; four bytes each.
-_CHUNK_HEAD, _CHUNK_FRAME, _MOST_CHUNKS = 8, 12, 2**16
-_COLORS, _TRANSPARENCY, _PNG_EXIF, _END = (
-    int.from_bytes(name, "big") for name in (b"PLTE", b"tRNS", b"eXIf", b"IEND")
+from kvae.serving.image_metadata import (
+    COLORS,
+    TRANSPARENCY,
+    bytes_at,
+    orientation_of_jpeg,
+    orientation_of_png,
+    png_chunks,
 )
-_EXIF = np.frombuffer(b"Exif\0\0", np.uint8)
-_EXIF_REGION = 2**16  # bytes at the start of a JPEG file that are searched for it
-_EXIF_ENTRIES, _ENTRY_BYTES = 64, 12
-_ORIENTATION_TAG = 0x0112
+
+# In the first chunk: width and height (four bytes each, the high one first), bits, kind of colour.
+_PNG_SIZE, _PNG_BITS = 16, 24
+_PNG_GREY, _PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGB_ALPHA = 0, 2, 4, 6
 _LUMA, _LUMA_BITS = (19595, 38470, 7471), 16  # of ITU-R 601, as Pillow has them
 _WHITE = 255
 _AT_ONCE = 1  # images decoded side by side: the largest takes some 700 MB
 
 
-def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
+def images_of(
+    content: Any, crop: str, image_size: int, channels: int, *, binarize: bool = False
+) -> Any:
     """Decode, crop and resize image files, each on its own.
 
-    EXIF rotations are undone and transparent pixels laid on white.
+    Rotations that EXIF or XMP tell are undone, as `kvae.data.images.metadata` says, and transparent
+    pixels laid on white.
 
     Args:
         content: `(batch,)` strings, the bytes of a JPEG or PNG file each.
@@ -44,6 +47,7 @@ def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
             the centred square of an image of another size.
         image_size: width and height in pixels.
         channels: 1 (grey) or 3 (RGB).
+        binarize: whether all levels become 0 or 1 in the end, as those of training did.
 
     Returns:
         `(batch, image_size, image_size, channels)` float32 in [0, 1]. In the graph a string that
@@ -61,6 +65,8 @@ def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
         if channels == 1:
             image = _grey(image)
         fitted = _fit(image, crop, image_size)
+        if binarize:
+            fitted = tf.where(fitted >= HALF, tf.constant(_WHITE, tf.uint8), 0)
         return tf.ensure_shape(fitted, (image_size, image_size, channels))
 
     spec = tf.TensorSpec((image_size, image_size, channels), tf.uint8)
@@ -68,18 +74,31 @@ def images_of(content: Any, crop: str, image_size: int, channels: int) -> Any:
     return as_float(levels)
 
 
+# Traced once, whatever the number of signatures and models that read files.
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def _read(content):
     """`(height, width, 3)` uint8 of one file, upright, nothing of it transparent."""
-    is_png = tf.equal(tf.strings.substr(content, 0, len(_PNG)), _PNG)
-    return tf.cond(is_png, lambda: _png(content), lambda: _jpeg(content))
+    is_png, is_jpeg = (
+        tf.equal(tf.strings.substr(content, 0, len(mark)), mark) for mark in (PNG, JPEG)
+    )
+    known = tf.debugging.Assert(
+        is_png | is_jpeg,
+        [
+            "neither a JPEG nor a PNG file, which are read; convert others, as WebP, TIFF, GIF or "
+            "HEIC; bytes:", tf.strings.length(content),
+        ],
+    )  # fmt: skip
+    with tf.control_dependencies([known]):
+        return tf.cond(is_png, lambda: _png(content), lambda: _jpeg(content))
 
 
 def _png(content):
-    head = _bytes_at(content, 0, _PNG_COLOR + 1)
+    head = bytes_at(content, 0, PNG_KIND + 1)
     width, height = (_big_endian(head[_PNG_SIZE + start :][:4]) for start in (0, 4))
+    kind, bits = head[PNG_KIND], head[_PNG_BITS]
     with tf.control_dependencies([_of_bounded_size(width, height)]):
-        colors, transparency, exif = _png_chunks(content)
-    kind, bits = head[_PNG_COLOR], head[_PNG_BITS]
+        chunks = png_chunks(content, kind)
+    colors, transparency = chunks[COLORS], chunks[TRANSPARENCY]
     with tf.control_dependencies([_of_known_transparency(kind, colors[1], transparency[1])]):
         image = tf.io.decode_png(content, channels=4)
     image = tf.cond(
@@ -90,44 +109,14 @@ def _png(content):
     has_key = transparency[1] > 0
     image = tf.cond(
         (kind == _PNG_RGB) & (bits == 16) & has_key,
-        lambda: _without_key(image, _bytes_at(content, transparency[0], 6)[::2]),
+        lambda: _without_key(image, bytes_at(content, transparency[0], 6)[::2]),
         lambda: image,
     )
     # TensorFlow 2.21 makes pixels of fewer than 8 bits nearly transparent that have no opacity.
     see_through = has_key | (kind == _PNG_GREY_ALPHA) | (kind == _PNG_RGB_ALPHA)
     see_through &= tf.reduce_any(image[..., 3] < 255)
     levels = tf.cond(see_through, lambda: _on_white(image), lambda: image[..., :3])
-    tiff = _bytes_at(content, exif[0], _EXIF_REGION)
-    return _upright(levels, _orientation(tiff, tf.constant(0), exif[1] > 0))
-
-
-def _png_chunks(content):
-    """Start and length of the content of a PNG file's colours, transparency and EXIF.
-
-    Each is `(2,)` int32; the length of what is not there is zero.
-    """
-    length = tf.strings.length(content)
-    wanted = tf.constant([_COLORS, _TRANSPARENCY, _PNG_EXIF])
-
-    def step(place, found):
-        head = tf.strings.substr(content, place, _CHUNK_HEAD)
-        size, name = tf.unstack(tf.io.decode_raw(head, tf.int32, little_endian=False), 2)
-        size = tf.clip_by_value(size, 0, length - place)
-        here = tf.stack([place + _CHUNK_HEAD, size])
-        found = tf.where((wanted == name)[:, None], here, found)
-        return tf.where(name == _END, length, place + _CHUNK_FRAME + size), found
-
-    end, found = tf.while_loop(
-        lambda place, found: place + _CHUNK_FRAME <= length,
-        step,
-        (tf.constant(len(_PNG)), tf.zeros((3, 2), tf.int32)),
-        maximum_iterations=_MOST_CHUNKS,
-    )
-    few = tf.debugging.Assert(
-        end + _CHUNK_FRAME > length, [f"a PNG file has more than {_MOST_CHUNKS:,} chunks"]
-    )
-    with tf.control_dependencies([few]):
-        return tf.unstack(tf.identity(found))
+    return _upright(levels, orientation_of_png(content, chunks))
 
 
 def _of_known_transparency(kind, colors, transparency):
@@ -135,7 +124,7 @@ def _of_known_transparency(kind, colors, transparency):
     wrong = (
         ((kind == _PNG_GREY) & (transparency != 2))
         | ((kind == _PNG_RGB) & (transparency != 6))
-        | ((kind == _PNG_PALETTE) & (transparency > colors // 3))
+        | ((kind == PNG_PALETTE) & (transparency > colors // 3))
     )
     return tf.debugging.Assert(
         (transparency == 0) | ~wrong,
@@ -167,13 +156,7 @@ def _jpeg(content):
     shape = tf.cast(tf.io.extract_jpeg_shape(content), tf.int64)
     with tf.control_dependencies([_of_bounded_size(shape[1], shape[0])]):
         image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-    head = _bytes_at(content, 0, _EXIF_REGION)
-    starts = _EXIF_REGION - len(_EXIF) + 1
-    found = tf.reduce_all(
-        tf.stack([head[i : i + starts] == int(_EXIF[i]) for i in range(len(_EXIF))]), axis=0
-    )
-    tiff = tf.argmax(found, output_type=tf.int32) + len(_EXIF)
-    return _upright(image, _orientation(head, tiff, tf.reduce_any(found)))
+    return _upright(image, orientation_of_jpeg(content))
 
 
 def _of_bounded_size(width, height):
@@ -183,52 +166,11 @@ def _of_bounded_size(width, height):
     )
 
 
-def _bytes_at(content, start, count):
-    """`count` bytes as uint8; zeros beyond the end."""
-    length = tf.strings.length(content)
-    part = tf.strings.substr(content, tf.minimum(start, length), count)
-    found = tf.io.decode_raw(part, tf.uint8)
-    return tf.ensure_shape(tf.pad(found, [[0, count - tf.size(found)]]), (count,))
-
-
 def _big_endian(values):
     total = tf.constant(0, tf.int64)
     for value in tf.unstack(tf.cast(values, tf.int64)):
         total = total * 256 + value
     return total
-
-
-def _orientation(head, tiff, is_there):
-    """The orientation, 1 to 8, in the EXIF block at the place `tiff`; 1 where it has none.
-
-    Source: Exif 2.32, CIPA DC-008-2019, section 4.6.
-    """
-    swap = _gathered(head, tiff) == ord("I")  # the low byte first; "M": the high one
-
-    def number(place, count):
-        values = _gathered(head, place[..., None] + tf.range(count))
-        values = tf.where(swap, tf.reverse(values, [-1]), values)
-        return tf.reduce_sum(values * 256 ** tf.range(count - 1, -1, -1, dtype=tf.int64), axis=-1)
-
-    table = tiff + tf.cast(tf.minimum(number(tiff + 4, 4), _EXIF_REGION), tf.int32)
-    entries = tf.range(_EXIF_ENTRIES)
-    places = table + 2 + _ENTRY_BYTES * entries
-    wanted = number(places, 2) == _ORIENTATION_TAG
-    wanted &= tf.cast(entries, tf.int64) < number(table, 2)
-    value = number(places + 8, 2)
-    known = is_there & wanted & (value >= 1) & (value <= 8)
-    return tf.cond(
-        tf.reduce_any(known),
-        lambda: value[tf.argmax(known)],
-        lambda: tf.constant(1, tf.int64),
-    )
-
-
-def _gathered(values, places):
-    """Values at places as int64; zero beyond the end."""
-    inside = (places >= 0) & (places < values.shape[0])
-    found = tf.cast(tf.gather(values, tf.where(inside, places, 0)), tf.int64)
-    return tf.where(inside, found, 0)
 
 
 def _upright(image, orientation):

@@ -100,7 +100,11 @@ def meanings(vae: VAE) -> dict[str, Meaning]:
 
 
 def endpoints(
-    vae: VAE, directions: Directions | None = None, crop: str = "center"
+    vae: VAE,
+    directions: Directions | None = None,
+    crop: str = "center",
+    *,
+    binarize: bool = False,
 ) -> dict[str, Endpoint]:
     """The signatures of a float32 VAE by name.
 
@@ -113,10 +117,11 @@ def endpoints(
         crop: what is kept of the images that `encode_bytes` and `reconstruct_bytes` are given, see
             `kvae.serving.image_bytes.images_of`. Only models of square images of 1 or 3 channels
             have them, and a crop whose box is larger than what is served has none.
+        binarize: whether the pixels of files become 0 or 1, as those of training did.
     """
     found = _plain_endpoints(vae, directions)
     if vae.value_range:  # files hold levels
-        found |= _bytes_endpoints(found, vae.element_shape, crop)
+        found |= _bytes_endpoints(found, vae.element_shape, crop, binarize)
     if not vae.condition_dim:
         return found
     return {name: _conditional(endpoint, vae.condition_dim) for name, endpoint in found.items()}
@@ -221,7 +226,7 @@ def _plain_endpoints(vae, directions):
     }
 
 
-def _bytes_endpoints(plain, shape, crop):
+def _bytes_endpoints(plain, shape, crop, binarize):
     """`encode` and `serving_default` of image files."""
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):
         return {}
@@ -232,7 +237,7 @@ def _bytes_endpoints(plain, shape, crop):
     def of_bytes(function):
         def decoded(given):
             content, *condition = given if isinstance(given, tuple) else (given,)
-            x = images_of(content, crop, shape[0], shape[2])
+            x = images_of(content, crop, shape[0], shape[2], binarize=binarize)
             return function((x, *condition) if condition else x)
 
         return decoded

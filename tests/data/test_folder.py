@@ -688,7 +688,7 @@ def test_options_that_are_not_allowed_are_wrong_usage(options, message, tmp_path
 def test_a_place_must_be_given_and_must_hold_ten_images(place, tmp_path):
     with pytest.raises(UsageError, match="--data-dir is needed for folder"):
         load("folder")
-    with pytest.raises(DataError, match=f"no such file or folder: {tmp_path}/gone"):
+    with pytest.raises(UsageError, match=f"--data-dir {tmp_path}/gone: no such file or folder"):
         get(tmp_path / "gone")
     with pytest.raises(DataError, match=r"holds 9 images \(\.jpg, .*it holds 10 files in all$"):
         get(place({**tree_of(*names(9)), "a.txt": b""}))

@@ -12,6 +12,17 @@ from kvae.errors import DataError, UsageError
 EXAMPLES = 40
 
 
+@pytest.fixture(autouse=True)
+def asked(monkeypatch):
+    """The hosts that were asked for an answer, and none gave one."""
+    hosts = []
+    monkeypatch.setattr(
+        "kvae.data.network.any_reachable",
+        lambda addresses: hosts.extend(address.host for address in addresses),
+    )
+    return hosts
+
+
 @pytest.fixture
 def mocked(tmp_path):
     """TFDS answers random examples, for splits that the test chooses; nothing is downloaded."""
@@ -114,6 +125,10 @@ def test_no_train_split_is_an_error(tmp_path, mocked):
 def test_an_unknown_name_is_refused_with_names_like_it(tmp_path):
     with pytest.raises(UsageError, match=r"no 'cifar1'; like it are .*cifar10"):
         _load(tmp_path, "tfds:cifar1")
+    with pytest.raises(UsageError, match=r"no 'mnsit'; like it are mnist"):
+        _load(tmp_path, "tfds:mnsit")
+    with pytest.raises(UsageError, match="no 'huggingface:mnist'"):
+        _load(tmp_path, "tfds:huggingface:mnist")
     with pytest.raises(UsageError, match="needs a name"):
         _load(tmp_path, "tfds:")
 
@@ -131,6 +146,53 @@ def test_a_download_that_fails_is_a_data_error(tmp_path, mocked, monkeypatch):
         monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
         with pytest.raises(DataError, match=r"tfds:cifar10 could not be prepared: no route"):
             _load(tmp_path, "tfds:cifar10")
+
+
+@pytest.fixture
+def downloaded(monkeypatch):
+    """What was downloaded: nothing is, and it cannot be."""
+    begun = []
+
+    def fail(builder):
+        begun.append(builder.name)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    return begun
+
+
+def test_without_a_network_no_download_begins(tmp_path, asked, downloaded):
+    for make in (data.load, data.outline):
+        with pytest.raises(DataError, match=r"tfds:mnist is not prepared .*googleapis.*--data-dir"):
+            make("tfds:mnist", data_dir=str(tmp_path))
+    assert set(asked) == {"storage.googleapis.com"}
+    assert not downloaded
+
+
+def test_with_a_network_the_download_begins(tmp_path, downloaded, monkeypatch):
+    monkeypatch.setattr("kvae.data.network.any_reachable", lambda addresses: True)
+    with pytest.raises(DataError, match="could not be prepared: no route to host"):
+        data.load("tfds:mnist", data_dir=str(tmp_path))
+    assert downloaded == ["mnist"]
+
+
+def test_what_was_downloaded_before_needs_no_network(tmp_path, asked, downloaded):
+    folder = tmp_path / "downloads" / "mnist"
+    folder.mkdir(parents=True)
+    for url, info in tfds.builder("mnist").url_infos.items():
+        name = tfds.core.download.resource.get_dl_fname(url, info.checksum)
+        (folder / name).touch()
+    with pytest.raises(DataError, match="could not be prepared"):
+        data.load("tfds:mnist", data_dir=str(tmp_path))
+    assert not asked
+    assert downloaded == ["mnist"]
+
+
+def test_a_folder_that_is_not_there_is_refused_and_not_made(tmp_path, downloaded):
+    with pytest.raises(UsageError, match=r"--data-dir .*nope: no such file or folder"):
+        data.load("tfds:mnist", data_dir=str(tmp_path / "nope"))
+    assert not downloaded
+    assert not list(tmp_path.iterdir())
 
 
 def test_options_are_those_of_images(tmp_path):

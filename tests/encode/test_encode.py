@@ -399,4 +399,4 @@ def test_the_command_line(images, tmp_path):
         capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert found.returncode == 2
-    assert found.stderr.startswith("error: no such file or folder")
+    assert found.stderr.startswith(f"error: --input {tmp_path}/none: no such file or folder")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kvae_testing import few_signatures, make_vae, make_x
+from PIL import Image
 
 import kvae
 from kvae import publish
@@ -72,6 +73,20 @@ def test_a_box_that_is_larger_than_the_images_of_the_model_can_be_published(tmp_
         version = publish.publish(vae, tmp_path, "m", **{**EMPTY, "card": {"crop": "2,3,40,50"}})
     signatures = versions.read_metadata(version)["signatures"]
     assert {"encode_bytes", "reconstruct_bytes"} <= signatures.keys()
+
+
+def test_files_are_made_black_and_white_where_those_of_training_were(tmp_path):
+    vae = make_vae((8, 8, 1), network="mlp", likelihood="bernoulli")
+    card = {"crop": "none", "binarize": True}
+    with few_signatures("encode", "encode_bytes"):
+        version = publish.publish(vae, tmp_path, "m", **{**EMPTY, "card": card})
+    levels = np.arange(96, 160, dtype=np.uint8).reshape(8, 8, 1)
+    client = Client(version.path)
+    seen = client.call("encode_bytes", image_bytes=[Image.fromarray(levels[..., 0])])
+    wanted = client.call("encode", x=(levels >= 128)[np.newaxis].astype(np.float32))
+    np.testing.assert_allclose(seen["mean"], wanted["mean"], rtol=1e-5, atol=1e-6)
+    other = client.call("encode", x=levels[np.newaxis])
+    assert np.abs(seen["mean"] - other["mean"]).max() > 1e-3
 
 
 #: Likelihood, variance of a Gaussian, shape of x, numbers in a condition.

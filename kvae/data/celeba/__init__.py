@@ -21,6 +21,7 @@ def load(
     crop: str = CROP,
     image_size: int = 64,
     channels: int = 3,
+    binarize: bool = False,
     cache_dir: str | None = None,
     cache: bool = True,
     max_unreadable: float = 0.001,
@@ -39,6 +40,7 @@ def load(
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
+        binarize: make every level 0 or 255 (threshold: 128), as a Bernoulli likelihood needs.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be unreadable, and is left out.

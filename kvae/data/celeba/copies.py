@@ -6,9 +6,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kvae.data.celeba.lists import number_of
-from kvae.data.images.decoding import SUFFIXES
-from kvae.data.images.files import Files, open_files, text_at, text_of
-from kvae.errors import DataError, UsageError
+from kvae.data.images.decoding import JPEG_SUFFIXES, SUFFIXES
+from kvae.data.images.files import (
+    Files,
+    about_not_read,
+    given_path,
+    open_files,
+    text_at,
+    text_of,
+)
+from kvae.errors import DataError, UsageError, one_line
 
 ATTRIBUTE_LISTS = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 PARTITION_LISTS = ("list_eval_partition.txt", "list_eval_partition.csv")
@@ -88,9 +95,7 @@ def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
     """
     if data_dir is None:
         raise UsageError(f"--data-dir is needed for celeba: {ACCEPTED}")
-    path = Path(data_dir).expanduser()
-    if not path.exists():
-        raise UsageError(f"--data-dir {path}: no such file or folder; wanted {ACCEPTED}")
+    path = given_path(data_dir, ACCEPTED)
     if path.suffix.lower() == ".parquet":
         return ParquetCopy(path.parent, [path.name])
     files = open_files(path)
@@ -109,9 +114,10 @@ def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
         return PreparedCopy((files.root / prepared[0]).parent)
     if tables := files.with_suffix(".parquet"):
         return ParquetCopy(files.root, sorted(tables))
-    found = ", ".join(list(files.stamps)[:5]) or "nothing"
+    found = one_line(", ".join(list(files.stamps)[:5])) or "nothing"
+    others = "".join(f"; {note}" for note in about_not_read(files.not_read()))
     raise DataError(
-        f"--data-dir {path} holds no images of CelebA: wanted {ACCEPTED}; it holds {found}"
+        f"--data-dir {path} holds no images of CelebA: wanted {ACCEPTED}; it holds {found}{others}"
     )
 
 
@@ -140,7 +146,8 @@ def _inner_zip(files: Files) -> Files | None:
         return None
     inner = open_files(files.root / (named or zips)[0])
     if not _groups(inner):
-        raise DataError(f"{inner.root} holds no images")
+        others = "".join(f"; {note}" for note in about_not_read(inner.not_read()))
+        raise DataError(f"{inner.root} holds no images{others}")
     return inner
 
 
@@ -160,7 +167,7 @@ def _jpeg_copy(files: Files, images: Files) -> JpegCopy:
         # The same number twice: a JPEG comes last and wins.
         own = {
             number_of(path): path
-            for path in sorted(paths, key=lambda path: path.lower().endswith((".jpg", ".jpeg")))
+            for path in sorted(paths, key=lambda path: path.lower().endswith(JPEG_SUFFIXES))
         }
         # Of two copies in one place the fuller one; folders that share no number belong together.
         apart = numbered.keys().isdisjoint(own)

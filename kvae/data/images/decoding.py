@@ -7,13 +7,26 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import Image, ImageOps
 
+from kvae.data.images import metadata
 from kvae.data.images.crops import box_of
+from kvae.data.images.pixels import binary
 from kvae.errors import KvaeError
 
 # Part of the cache's key: raise it with every change that changes a pixel.
-DECODING_VERSION = 4
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+DECODING_VERSION = 5
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+#: How the names of files end that are read, whichever of FORMATS they hold.
+SUFFIXES = (
+    *JPEG_SUFFIXES, ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+)  # fmt: skip
+#: How those of other images end.
+OTHER_SUFFIXES = (
+    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".mpo",
+    ".svg", ".svgz", ".eps", ".ai", ".psd", ".psb", ".xcf", ".ico", ".icns", ".tga", ".pcx", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".pam", ".exr", ".hdr", ".dds", ".dcm", ".fits", ".raw", ".cr2", ".cr3",
+    ".nef", ".dng", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw",
+)  # fmt: skip
 #: Pixels of the largest image that is decoded; from here on Pillow warns.
 MAX_PIXELS = 2**30 // 12
 #: Pixels of the largest image file that a server decodes, of many callers at once.
@@ -22,24 +35,37 @@ _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _PNG_BITS = 24  # the byte of a PNG file that says how many bits a level has
 _LARGE, _LARGE_PIXELS = threading.Lock(), 2**24
 _PADDING = 64
+# By the number of EXIF.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+_SIXTEEN_BITS = 2**16 - 1
+_EIGHT_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # of each level of 16 bits
 
 
 class Unreadable(KvaeError):
     """These bytes are no image that can be used; the message says why."""
 
 
-def decode(content: bytes, crop: str, image_size: int, channels: int = 3) -> np.ndarray:
+def decode(
+    content: bytes, crop: str, image_size: int, channels: int = 3, *, binarize: bool = False
+) -> np.ndarray:
     """Decode, crop and resize one image.
 
     What `crop` leaves is resized so that its shorter side has `image_size` pixels (bilinear with
     antialiasing, as Pillow's BILINEAR), and the centred square of that is kept. Transparent pixels
-    are laid on white, 16-bit greys scaled to 8, EXIF rotations undone, the first frame taken.
+    are laid on white, 16-bit greys scaled to 8, rotations that EXIF or XMP tell undone, the first
+    frame or page taken.
 
     Args:
-        content: of a JPEG, PNG, WebP, BMP or GIF file.
+        content: of a JPEG, PNG, WebP, BMP, GIF or TIFF file.
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels.
         channels: 1 (grey) or 3 (RGB).
+        binarize: whether all levels become 0 or 255 in the end.
 
     Returns:
         `(image_size, image_size, channels)`, uint8.
@@ -47,10 +73,12 @@ def decode(content: bytes, crop: str, image_size: int, channels: int = 3) -> np.
     Raises:
         Unreadable: no image, a damaged one, too large a one, or one that `crop` does not fit.
     """
-    return fit(read(content), crop, image_size, channels)
+    return fit(read(content), crop, image_size, channels, binarize=binarize)
 
 
-def fit(image: Image.Image, crop: str, image_size: int, channels: int) -> np.ndarray:
+def fit(
+    image: Image.Image, crop: str, image_size: int, channels: int, *, binarize: bool = False
+) -> np.ndarray:
     """Crop and resize an image of mode L or RGB. Arguments, returns and errors as for `decode`."""
     try:
         box = box_of(crop, image.width, image.height)
@@ -58,7 +86,8 @@ def fit(image: Image.Image, crop: str, image_size: int, channels: int) -> np.nda
         raise Unreadable(str(error)) from error
     image = image.convert("L" if channels == 1 else "RGB")
     array = np.asarray(_resized(image, box, image_size, squeeze=crop == "none"))
-    return array.reshape(image_size, image_size, channels)
+    array = array.reshape(image_size, image_size, channels)
+    return binary(array) if binarize else array
 
 
 def read(content: bytes) -> Image.Image:
@@ -72,17 +101,22 @@ def read(content: bytes) -> Image.Image:
     """
     _refuse_other(content)
     try:
+        content, orientation = metadata.bare(content)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             pixels = image.width * image.height
             if pixels > MAX_PIXELS:
                 raise Unreadable(f"has more than {MAX_PIXELS:,} pixels")
             # Several of the largest at once would take gigabytes.
             with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
+                if image.format == "TIFF":
+                    _refuse_levels(image)
                 image.load()
                 if image.format == "PNG":
                     _scale_key(image, content[_PNG_BITS])
-                ImageOps.exif_transpose(image, in_place=True)
-                return plain(image)
+                elif image.format == "TIFF":
+                    image = _of_tiff(image)
+                upright = _UPRIGHT.get(orientation)
+                return plain(image if upright is None else image.transpose(upright))
     except (Unreadable, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -118,11 +152,48 @@ def _scale_key(image: Image.Image, bits: int) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in key)
 
 
+def _refuse_levels(image: Image.Image) -> None:
+    """Refuse a TIFF file whose levels are no shares of white."""
+    bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
+    kind = max(image.tag_v2.get(_TIFF_SAMPLE_FORMAT, (1,)))  # type: ignore[attr-defined]
+    if bits > 16 or kind != 1:
+        name = {2: "signed", 3: "floating-point"}.get(kind, "unsigned")
+        raise Unreadable(
+            f"is a TIFF file of {name} levels of {bits} bits, which have no agreed range: write "
+            "unsigned levels of 8 or 16 bits"
+        )
+
+
+def _of_tiff(image: Image.Image) -> Image.Image:
+    """Upright, greys of more than 8 bits as those of 16, white the highest."""
+    ImageOps.exif_transpose(image, in_place=True)  # not needed where Pillow does it in loading
+    if not image.mode.startswith("I"):
+        return image
+    levels = np.asarray(image).astype(np.uint16)
+    bits = image.tag_v2[_TIFF_BITS][0]  # type: ignore[attr-defined]
+    if bits < 16:
+        levels = (levels.astype(np.uint32) * _SIXTEEN_BITS // (2**bits - 1)).astype(np.uint16)
+    if image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0:
+        levels = _SIXTEEN_BITS - levels
+    return Image.fromarray(levels)
+
+
 def plain(image: Image.Image) -> Image.Image:
-    """The same picture in mode L or RGB: transparency on white, 16-bit greys scaled to 8."""
+    """The same picture in mode L or RGB: transparency on white, 16-bit greys scaled to 8.
+
+    Raises:
+        Unreadable: its levels have no agreed range.
+    """
+    if image.mode == "F":
+        raise Unreadable("has floats for levels (mode F), which have no agreed range")
     if image.mode.startswith("I"):  # 16-bit greys, which convert() would clip at 255
-        levels = np.asarray(image).astype(np.int64)
-        scaled = np.clip((levels + 128) // 257, 0, 255).astype(np.uint8)
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > _SIXTEEN_BITS:
+            raise Unreadable(
+                f"has levels from {levels.min()} to {levels.max()} (mode {image.mode}): wanted are "
+                f"0 to {_SIXTEEN_BITS:,}, those of 16 bits"
+            )
+        scaled = _EIGHT_BITS[levels]
         scaled[levels == image.info.get("transparency")] = 255
         return Image.fromarray(scaled)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

@@ -3,12 +3,14 @@
 import errno
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kvae.data.images.decoding import OTHER_SUFFIXES
 from kvae.data.text import utf8
-from kvae.errors import DataError
+from kvae.errors import DataError, UsageError, one_line
 
 #: Bytes of the largest file that is read: an image or a list.
 MAX_BYTES = 2**28
@@ -57,9 +59,57 @@ class Files:
         """Paths of the files that end in one of these, of either case."""
         return [path for path in self.stamps if path.lower().endswith(suffixes)]
 
+    def not_read(self) -> dict[str, int]:
+        """As `not_read` of these files."""
+        return not_read(self.stamps)
+
     def place(self, path: str) -> str:
-        """How to name a file in a message."""
-        return f"{self.root}, {path}" if self.is_zip else str(self.root / path)
+        """How to name a file in a message, what moves a terminal's cursor escaped."""
+        return one_line(f"{self.root}, {path}" if self.is_zip else str(self.root / path))
+
+
+def not_read(paths: Iterable[str]) -> dict[str, int]:
+    """How the names of images end that are not read -> of how many; the most first."""
+    endings = (
+        PurePosixPath(path).suffix.lower()
+        for path in paths
+        if path.lower().endswith(OTHER_SUFFIXES)
+    )
+    return dict(Counter(endings).most_common())
+
+
+def about_not_read(counts: Mapping[str, int]) -> list[str]:
+    """A sentence about images that `not_read` counted; none where there are none."""
+    if not counts:
+        return []
+    count = sum(counts.values())
+    kinds = ", ".join(f"{ending} {number:,}" for ending, number in counts.items())
+    return [
+        f"{count:,} {'file' if count == 1 else 'files'} with endings that are not read ({kinds}) "
+        "are left out: convert them to PNG or JPEG"
+    ]
+
+
+def given_path(given: str, wanted: str, option: str = "--data-dir") -> Path:
+    """A path that the user typed.
+
+    Args:
+        given: the path; "~" is the user's own folder.
+        wanted: what should be there, for the message.
+        option: where it was typed.
+
+    Raises:
+        UsageError: there is nothing.
+    """
+    try:
+        path = Path(given).expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long; of an unknown user
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{option} {one_line(given, 200)}: {reason}; wanted {wanted}") from error
+    if not there:
+        raise UsageError(f"{option} {one_line(given)}: no such file or folder; wanted {wanted}")
+    return path
 
 
 def open_files(path: Path) -> Files:
@@ -97,7 +147,7 @@ def _content_of(path: Path) -> bytes:
     except OSError as error:
         own = isinstance(error, FileNotFoundError | PermissionError)
         kind = FileRefused if own else DataError  # a disk that fails has no other files either
-        raise kind(f"cannot read {path}: {error.strerror or error}") from error
+        raise kind(f"cannot read {one_line(str(path))}: {error.strerror or error}") from error
     return _of_bounded_size(content, str(path))
 
 
@@ -184,7 +234,10 @@ def _open_zip(root: Path) -> Files:
 
 def _of_bounded_size(content: bytes, place: str) -> bytes:
     if len(content) > MAX_BYTES:
-        raise FileRefused(f"{place} is larger than {MAX_BYTES:,} bytes: it is no image and no list")
+        raise FileRefused(
+            f"{one_line(place)} is larger than {MAX_BYTES:,} bytes, the most of an image or a list: "
+            "take it away, or write it smaller"
+        )
     return content
 
 

@@ -10,6 +10,8 @@ from kvae.errors import UsageError
 
 #: By how much floats may lie outside [0, 1] and still be levels that somebody computed.
 ROUNDING = 1e-4
+#: The least level that is white where levels are made binary.
+HALF = 128
 #: What floats of images lie in, unless a model is made for others.
 UNIT = (0.0, 1.0)
 
@@ -36,6 +38,11 @@ def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """
     mixed = len({row.dtype for row in rows}) > 1
     return np.stack([as_unit_interval(row) for row in rows] if mixed else rows)
+
+
+def binary(levels: np.ndarray) -> np.ndarray:
+    """uint8 levels as 0 or 255, from 128 on."""
+    return np.where(levels >= HALF, np.uint8(255), np.uint8(0))
 
 
 def as_unit_interval(x: Any) -> Any:

@@ -2,8 +2,8 @@
 
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ from kvae.data.cache import cached_array
 from kvae.data.cores import on_all_cores
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.data.images.decoding import DECODING_VERSION, Unreadable, decode
-from kvae.data.images.files import Files
+from kvae.data.images.files import Files, about_not_read
+from kvae.data.images.pixels import HALF, binary
 from kvae.data.splits import SPLITS, content_key
 from kvae.errors import DataError, UsageError
 
@@ -31,6 +32,7 @@ class ImageOptions(NamedTuple):
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 or 3.
+        binarize: whether all levels become 0 or 255.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be left out, 0 to 1.
@@ -39,6 +41,7 @@ class ImageOptions(NamedTuple):
     crop: str = "center"
     image_size: int = 64
     channels: int = 3
+    binarize: bool = False
     cache_dir: str | None = None
     cache: bool = True
     max_unreadable: float = 0.001
@@ -75,6 +78,7 @@ class Source:
         color_by: see `Dataset`.
         options: how they are decoded and kept.
         notes: what was noticed in recognising them, for people.
+        not_read: how the names of images end that lie beside them and are not read -> of how many.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Source:
     color_by: str
     options: ImageOptions
     notes: tuple[str, ...] = ()
+    not_read: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -107,8 +112,9 @@ class Source:
             "pillow": PIL.__version__,
             "crop": options.crop,
             "source": self.content_key,
+            **_binarized(options),
         }
-        for note in self.notes:
+        for note in (*self.notes, *about_not_read(self.not_read)):
             print(f"{self.name}: {note}", file=sys.stderr)
         places = [place for split in SPLITS for place in self.places[split]]
         # 0.57 of 100 is 57, though not in floating point.
@@ -124,8 +130,10 @@ class Source:
         return self._assembled(found.array, found.left_out)
 
     def outline(self) -> Dataset:
-        """As `dataset`, but all pixels are grey and nothing is opened."""
-        return self._assembled(np.broadcast_to(np.uint8(128), self._shape), {})
+        """As `dataset`, but all pixels are grey, or white, and nothing is opened."""
+        level = np.full(1, HALF, np.uint8)
+        level = binary(level) if self.options.binarize else level
+        return self._assembled(np.broadcast_to(level, self._shape), {})
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:
@@ -155,6 +163,7 @@ class Source:
             "image_size": self.options.image_size,
             "channels": self.options.channels,
             "resize": "bilinear, antialias",
+            **_binarized(self.options),
             "counts": {name: len(split.x) for name, split in splits.items()},
             "unreadable": len(left_out),
             **self.card,
@@ -163,8 +172,13 @@ class Source:
         return Dataset("images", **splits, card=card, color_by=self.color_by)
 
 
+def _binarized(options: ImageOptions) -> dict[str, bool]:
+    """What keys and cards say of it: nothing where levels stay, as in those of older versions."""
+    return {"binarize": True} if options.binarize else {}
+
+
 def of_files(files: Files, paths: dict[str, list[str]]) -> dict[str, Any]:
-    """What a `Source` of files says of them: its places, contents and content_key.
+    """What a `Source` of files says of them: places, contents, content_key and not_read.
 
     Args:
         files: the folder or zip.
@@ -176,6 +190,7 @@ def of_files(files: Files, paths: dict[str, list[str]]) -> dict[str, Any]:
         "places": {split: [files.place(path) for path in paths[split]] for split in SPLITS},
         "contents": lambda: (partial(files.read, path) for path in ordered),
         "content_key": content_key([sizes, *([path, *files.stamps[path]] for path in ordered)]),
+        "not_read": files.not_read(),
     }
 
 
@@ -204,7 +219,10 @@ def decoded(
 
     def work(index: int, content: bytes) -> np.ndarray | Unreadable:
         try:
-            return decode(content, options.crop, options.image_size, options.channels)
+            return decode(
+                content, options.crop, options.image_size, options.channels,
+                binarize=options.binarize,
+            )  # fmt: skip
         except Unreadable as error:
             return error
 

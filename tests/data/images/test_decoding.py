@@ -346,7 +346,7 @@ def zero_filled(part=0.6):
     return content[:kept] + bytes(len(content) - kept)
 
 
-OTHER = r"is not an image of a known format \(JPEG, PNG, WEBP, BMP, GIF\)"
+OTHER = r"is not an image of a known format \(JPEG, PNG, WEBP, BMP, GIF, TIFF\)"
 BAD = {
     "empty": (b"", "^is empty$"),
     "web page": (b"<!DOCTYPE html><html>quota</html>", "^is a web page, not an image$"),
@@ -364,7 +364,8 @@ BAD = {
     "GIF cut": (cut("GIF"), "^is damaged"),
     "JPEG with a tail of zeros": (zero_filled(), "^is damaged: its end is filled with zeros$"),
     "JPEG of few bytes and zeros": (zero_filled(0.1), "^is damaged: its end is filled with zeros$"),
-    "TIFF": (written(square(16), "TIFF"), OTHER),
+    "TIFF cut": (cut("TIFF"), "^is damaged"),
+    "TIFF cut early": (cut("TIFF", 0.01), "^is damaged|" + OTHER),
     "PPM": (written(square(16), "PPM"), OTHER),
     "ICO": (written(square(16), "ICO"), OTHER),
     "TGA": (written(square(16), "TGA"), OTHER),

@@ -1,0 +1,54 @@
+"""Odd image files train to the pixels that they are served with."""
+
+import numpy as np
+import odd_images
+import pytest
+
+from kvae.data.images.decoding import decode, read
+
+UPRIGHT = {  # what is made of stored pixels by each orientation
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x, 1),
+}
+TURNED = odd_images.turned()
+SIZE = 16
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_an_odd_file_is_upright(name):
+    content, orientation = TURNED[name]
+    found = np.asarray(read(content).convert("RGB")).astype(int)
+    wanted = UPRIGHT[orientation](odd_images.picture().astype(int))
+    if "grey" in name:
+        wanted, found = wanted.mean(-1), found.mean(-1)
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() < (40 if "grey" in name else 14 if "JPEG" in name else 1)
+
+
+@pytest.fixture(scope="module")
+def served():
+    """Name of an odd file -> pixels of the served graph, traced once."""
+    import tensorflow as tf
+
+    from kvae.serving.image_bytes import images_of
+
+    files = {name: content for name, (content, _) in TURNED.items()}
+    files |= odd_images.transparencies()
+    graph = tf.function(lambda contents: images_of(contents, "none", SIZE, 3))
+    levels = graph(tf.constant([*files.values()])).numpy() * 255
+    return {name: (files[name], found) for name, found in zip(files, levels, strict=True)}
+
+
+def test_odd_files_have_the_same_pixels_trained_and_served(served):
+    assert len(served) > 150
+    far = {
+        name: np.abs(decode(content, "none", SIZE).astype(float) - found).max()
+        for name, (content, found) in served.items()
+    }
+    assert not {name: gap for name, gap in far.items() if gap > 1.01}
