@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae import own_files
-from kvae.errors import DEBUGGING, KvaeError, UsageError
+from kvae.errors import DEBUGGING, KvaeError, UsageError, one_line
 
 DEBUG = "--debug"
 
@@ -78,7 +78,7 @@ def run(main: Callable[[list[str]], None]) -> int:
             message, status = str(error), error.exit_status
         else:
             message, status = f"{type(error).__name__}: {error}", 1
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"error: {one_line(message)}", file=sys.stderr)
         if not isinstance(error, KvaeError):
             print(f"({DEBUG} shows where)", file=sys.stderr)
         return status

@@ -1,7 +1,11 @@
 """Errors that a user can mend: shown as one line, without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+_LONGEST_VALUE = 100  # characters of what was received that a message shows
+_LONGEST_NAME = 100  # that is compared with those that there are
+_NEAR = 0.65  # of 1: how alike two names are whose owner may have meant the other
 
 
 class KvaeError(Exception):
@@ -33,6 +37,57 @@ class IncompleteError(KvaeError):
     def __init__(self, version: Any, missing: Iterable[str]):
         super().__init__(f"{version.path} is published without {'; '.join(missing)}")
         self.version = version
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """A text of somebody else's as one line that does nothing to a terminal.
+
+    Args:
+        text: any; white space becomes single spaces, and what is not printable (control
+            characters, those that turn the direction of writing, halves of pairs) an escape.
+        limit: characters at most; None: all of them.
+    """
+    if limit is None:
+        return _escaped(" ".join(text.split()))
+    shown = _escaped(" ".join(text[: 4 * limit].split()))
+    is_whole = len(text) <= 4 * limit and len(shown) <= limit
+    return shown if is_whole else f"{shown[: max(limit - 3, 0)]}..."
+
+
+def _escaped(text: str) -> str:
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def shown(value: Any) -> str:
+    """A value that was received, for a message: as Python writes it, cut where it is long."""
+    text = value[: 2 * _LONGEST_VALUE] if isinstance(value, str) else value
+    return one_line(repr(text), _LONGEST_VALUE)
+
+
+def did_you_mean(
+    name: str, choices: Iterable[str], written: Callable[[str], str] = str, mark: str = "; "
+) -> str:
+    """The end of a message about an unknown name.
+
+    Args:
+        name: what was received.
+        choices: the names that there are.
+        written: a name as the user writes it.
+        mark: what stands before the question.
+
+    Returns:
+        "; did you mean X?" of the nearest; "" where none is near.
+    """
+    import difflib  # not for --help
+
+    plain = {_plain(choice): choice for choice in choices}
+    found = difflib.get_close_matches(_plain(name[:_LONGEST_NAME]), plain, 1, _NEAR)
+    return f"{mark}did you mean {written(plain[found[0]])}?" if found else ""
+
+
+def _plain(name: str) -> str:
+    """A name whose spelling does not tell it from others."""
+    return name.casefold().replace("-", "_").strip("_ ")
 
 
 class _Debugging:
