@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
-from kvae.errors import KvaeError, UsageError
+from kvae.errors import KvaeError
 
 _BACKOFF = 0.2  # seconds between repetitions, doubled each time
 _READY = "AVAILABLE"
@@ -120,12 +120,7 @@ class Folder(Transport):
         from kvae.serving.versions import find_version, read_metadata
 
         self._version = find_version(path)
-        described = read_metadata(self._version).get("signatures")
-        if not isinstance(described, dict):
-            raise UsageError(
-                f"{self._version.path} does not describe its signatures: kvae.json is damaged"
-            )
-        self._described: dict[str, Any] = described
+        self._described: dict[str, Any] = read_metadata(self._version)["signatures"]
         self._batch_size = batch_size
 
     @cached_property

@@ -9,7 +9,7 @@ from kvae import data
 from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, UsageError, shown
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
@@ -244,9 +244,12 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
         if key not in _MAY_CHANGE:
             raise UsageError(
                 f"these are not the data that the model was trained on: {key!r} of the data card "
-                f"was {str(then.get(key))[:80]}, is {str(now.get(key))[:80]}"
+                f"was {shown(then.get(key))}, is {shown(now.get(key))}"
             )
-        print(f"note: {key} of the data was {then.get(key)} in training, is {now.get(key)}")
+        print(
+            f"note: {key} of the data was {shown(then.get(key))} in training, is "
+            f"{shown(now.get(key))}"
+        )
 
 
 def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:

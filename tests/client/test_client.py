@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from serving_testing import Session, grpc_server, rest_server
 
 from kvae.client import Client, ServingError
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError
 
 WAYS = ["folder", "rest", "grpc"]
 ROWS = 5
@@ -168,14 +168,14 @@ def test_a_closed_client_says_so(targets, way):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{}", "kvae.json is damaged"), ("[]", "holds no object"), ("{", "cannot be read")],
+    [("{}", "kvae.json is damaged"), ("[]", "an object"), ("{", "kvae.json is damaged")],
 )
 def test_a_folder_whose_description_is_damaged_is_said(version, tmp_path, content, message):
     folder = tmp_path / "m" / "1"
     (folder / "assets.extra").mkdir(parents=True)
     (folder / "saved_model.pb").write_text("")
     (folder / "assets.extra" / "kvae.json").write_text(content)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(DataError, match=message):
         Client(folder)
 
 
@@ -183,7 +183,7 @@ def test_a_folder_whose_weights_are_cut_is_said(version, tmp_path):
     shutil.copytree(version.path, tmp_path / "m" / "1")
     for weights in tmp_path.glob("m/1/variables/variables.data-*"):
         weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(UsageError, match=r"cannot be loaded .*kvae\.publish verify"):
+    with pytest.raises(DataError, match=r"cannot be loaded .*kvae\.publish verify"):
         Client(tmp_path / "m").call("encode", x=X)
 
 
