@@ -1,6 +1,9 @@
 """Files that are whole or absent, names of folders, and locks between processes."""
 
 import errno
+import glob
+import json
+import math
 import os
 import re
 import shlex
@@ -8,9 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from kvae.errors import UsageError
 
@@ -24,6 +29,8 @@ FOLDER_NAME = (
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _LONGEST = 255  # bytes, of nearly all file systems
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+#: After which a temporary file that is still there is nobody's.
+LEFT_SECONDS = 86400.0
 # What file systems say that have no locks, or do not sync.
 _NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -60,13 +67,53 @@ def is_folder_name(name: str) -> bool:
     )
 
 
+def strict_json(text: str | bytes, *, is_finite: bool = False) -> Any:
+    """What a JSON text of unknown origin says.
+
+    Args:
+        text: of it; bytes are UTF-8.
+        is_finite: whether numbers beyond float64, NaN and Infinity are refused.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deep, or gives a name twice in one object.
+    """
+    finite: dict[str, Any] = {"parse_float": _finite, "parse_constant": _finite}
+    try:
+        return json.loads(
+            text.decode() if isinstance(text, bytes) else text,
+            object_pairs_hook=_object, **(finite if is_finite else {}),
+        )  # fmt: skip
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return value
+
+
 def command_line(words: Sequence[str]) -> str:
     """A command as it is typed on this system, quoted."""
     return subprocess.list2cmdline(words) if WINDOWS else shlex.join(words)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file anew: whoever reads it meanwhile finds the old text or the new one, whole."""
+    """Write a file anew: whoever reads it meanwhile finds the old text or the new one, whole.
+
+    A link stays, and what it leads to is written. What killed processes left a day ago or longer
+    goes.
+    """
+    path = Path(os.path.realpath(path))
+    _clear(path)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         new.write_text(text, encoding="utf-8", newline="\n")
@@ -78,6 +125,23 @@ def replace_text(path: Path, text: str) -> None:
         with suppress(OSError):
             new.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def _clear(path: Path) -> None:
+    """Remove what writers of a file left behind that were killed."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError):  # another process removes it too
+            if left.name.rpartition(".")[2].isdigit() and is_left(left):
+                left.unlink()
+
+
+def is_left(path: Path) -> bool:
+    """Whether a temporary file or folder is a day old or more: who made it was killed.
+
+    Raises:
+        OSError: it is gone.
+    """
+    return time.time() - path.lstat().st_mtime > LEFT_SECONDS
 
 
 def sync(path: Path) -> None:

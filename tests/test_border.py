@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import kvae
 from kvae.callbacks import Doctor
+from kvae.client.answers import Tensor
 from kvae.client.inputs import checked
-from kvae.client.transports import Tensor
 from kvae.errors import UsageError
 from kvae.probability.noise import SeededNoise
 from kvae.serving.signatures import endpoints, meanings

@@ -16,32 +16,42 @@ folders alone.
 Source: TensorFlow Serving, "RESTful API" and `tensorflow_serving/apis/*.proto`.
 """
 
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
+from kvae.client.answers import Call, NotServed, ServingError, Signature
+from kvae.client.grpc import Grpc
 from kvae.client.inputs import Misfit, checked
-from kvae.client.transports import (
-    Call,
-    Folder,
-    Grpc,
-    NotServed,
-    Rest,
-    ServingError,
-    Signature,
-    Transport,
-)
+from kvae.client.rest import Rest
+from kvae.client.transports import Folder, Transport
 from kvae.data.images.pixels import UNIT, read_range
 from kvae.data.rows import joined, slices
-from kvae.errors import UsageError
+from kvae.errors import UsageError, brief
+from kvae.options import NOT_NEGATIVE, POSITIVE_COUNT, Kind, number, whole_number
 
 __all__ = ["Client", "ServingError"]
 
 _WAIT = 0.2  # seconds between two looks at a server that is not ready
+_MOST_SECONDS = 1e6
 _MOST_RETRIES = 4  # gRPC allows no more
+_MOST_VERSION = 2**63 - 1
+_LONGEST_NAME = 255
+_SECONDS = number(
+    f"a number of seconds above 0, at most {_MOST_SECONDS:g}",
+    lambda value: 0 < value <= _MOST_SECONDS,
+)
+_RETRIES = whole_number(
+    f"a whole number from 0 to {_MOST_RETRIES}", lambda value: 0 <= value <= _MOST_RETRIES
+)
+_VERSION = whole_number(
+    f"a whole number from 0 to {_MOST_VERSION}", lambda value: 0 <= value <= _MOST_VERSION
+)
 
 
 class Client:
@@ -52,12 +62,16 @@ class Client:
             `saved/NAME` or `saved/NAME/NUMBER`.
         model: its name on the server; none for a folder.
         version: its number; None: the server's choice, usually the newest.
-        timeout: seconds until an answer to a request is given up; of no meaning for a folder.
+        timeout: seconds until a request is given up, from its first byte to the last one of its
+            answer, repetitions in between too; of no meaning for a folder.
         batch_size: rows of a request; larger inputs are sent in several.
         retries: how often a request is repeated, 0 to 4, after a short wait, where the server
             cannot be reached, breaks off before it answers, or says that it is unavailable.
         value_range: what floats of images lie in, (0, 1); None, of a model that was made with
             `value_range=None`: anywhere.
+
+    What a server answers is bounded: where it says more than the signature of so many rows can
+    take, the request is given up. Redirections are not followed.
 
     Connections are given up by `close()`, or at the end of `with Client(...) as client:`.
 
@@ -70,14 +84,14 @@ class Client:
         timeout: float = 30.0, batch_size: int = 64, retries: int = 3,
         value_range: tuple[float, float] | None = UNIT,
     ):  # fmt: skip
-        if batch_size < 1 or timeout <= 0 or not 0 <= retries <= _MOST_RETRIES:
-            raise UsageError(
-                f"batch_size must be 1 or more, timeout positive and retries 0 to {_MOST_RETRIES}: "
-                f"received {batch_size}, {timeout} and {retries}"
-            )
+        if not isinstance(target, str | Path):
+            raise UsageError(f"target is an address or a folder; received {brief(target)}")
         self.target, self.model = str(target), model
         self._value_range = read_range(value_range)
-        self._batch_size, self._timeout = int(batch_size), timeout
+        self._batch_size = _read("batch_size", POSITIVE_COUNT, batch_size)
+        self._timeout = _read("timeout", _SECONDS, timeout)
+        retries = _read("retries", _RETRIES, retries)
+        version = None if version is None else _read("version", _VERSION, version)
         self._signatures: dict[str, Signature] = {}
         self._is_closed = False
         scheme, separator, address = self.target.partition("://")
@@ -85,19 +99,23 @@ class Client:
             if model is not None or version is not None:
                 raise UsageError(
                     "model and version belong to a server, http://HOST:PORT or grpc://HOST:PORT; a "
-                    f"folder is saved/NAME or saved/NAME/NUMBER: received {target}, {model!r}, "
-                    f"{version}"
+                    f"folder is saved/NAME or saved/NAME/NUMBER: received {brief(self.target)}, "
+                    f"{brief(model)}, {version}"
                 )
             self._transport: Transport = Folder(self.target, self._batch_size)
             return
+        if scheme not in ("http", "https", "grpc"):
+            raise UsageError(
+                f"http://, https://, grpc:// or a folder is wanted, received {brief(self.target)}"
+            )
+        _check_address(self.target)
         if not model:
             raise UsageError(f"{target} needs the name of a model")
-        if scheme in ("http", "https"):
-            self._transport = Rest(self.target, model, version, timeout, retries)
-        elif scheme == "grpc":
-            self._transport = Grpc(address, model, version, timeout, retries)
+        _check_name(model)
+        if scheme == "grpc":
+            self._transport = Grpc(address.rstrip("/"), model, version, self._timeout, retries)
         else:
-            raise UsageError(f"http://, https://, grpc:// or a folder is wanted, received {target}")
+            self._transport = Rest(self.target, model, version, self._timeout, retries)
 
     def close(self) -> None:
         """Give up the connections to the server."""
@@ -141,7 +159,9 @@ class Client:
 
         Raises:
             ServingError: it cannot after `timeout` seconds.
+            UsageError: `timeout` is no number of seconds.
         """
+        timeout = _read("timeout", NOT_NEGATIVE, timeout)
         end = time.monotonic() + timeout
         while True:
             left = max(_WAIT, min(self._timeout, end - time.monotonic()))
@@ -170,7 +190,8 @@ class Client:
         Raises:
             UsageError: the model has no such signature, or an input is missing, unknown, empty,
                 not finite, or of the wrong shape or kind. No row has been sent.
-            ServingError: the server cannot be reached, or answered with an error.
+            ServingError: the server cannot be reached, or answered with an error, or with something
+                other than the signature's outputs of these rows.
         """
         rows = self._checked(signature, inputs)
         try:
@@ -219,3 +240,45 @@ class Client:
         if not available:
             raise ServingError(f"{self.target} has no version that is available")
         return max(available)
+
+
+def _read(name: str, kind: Kind, given: Any) -> Any:
+    """An argument that is a number: a text is none here."""
+    try:
+        if isinstance(given, str):
+            raise TypeError
+        return kind.read(given)
+    except (ValueError, TypeError, OverflowError):
+        raise UsageError(f"{name} must be {kind.wanted}; received {brief(given)}") from None
+
+
+def _check_address(target: str) -> None:
+    """Refuse what is no SCHEME://HOST:PORT, perhaps with a path where a proxy has the server."""
+    try:
+        parts = urlsplit(target)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{brief(target)} is no address: {error}") from None
+    is_grpc = parts.scheme == "grpc"
+    is_printable = target.isprintable() and " " not in target
+    is_plain = not (parts.query or parts.fragment or "?" in target or "#" in target)
+    has_place = bool(parts.hostname) and port != 0 and (port is not None or not is_grpc)
+    has_path = is_grpc and parts.path not in ("", "/")
+    if not (is_printable and is_plain and has_place) or has_path:
+        form = "grpc://HOST:PORT" if is_grpc else f"{parts.scheme}://HOST:PORT"
+        raise UsageError(f"{form} is wanted, without a query; received {brief(target)}")
+
+
+def _check_name(model: str) -> None:
+    """Refuse what is no model's name on any server: it would be a part of another address."""
+    if (
+        not isinstance(model, str)
+        or not model.isprintable()
+        or re.search(r"[/\\:]", model)
+        or model in (".", "..")
+        or len(model) > _LONGEST_NAME
+    ):
+        raise UsageError(
+            f"a model's name has 1 to {_LONGEST_NAME} printable characters, none of / \\ : and is "
+            f"not . or ..; received {brief(model)}"
+        )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from kvae.client.transports import Tensor
+from kvae.client.answers import Tensor
 from kvae.data.images.decoding import MAX_SERVED_PIXELS, plain
 from kvae.data.images.pixels import ROUNDING, UNIT, as_unit_interval
 from kvae.errors import UsageError

@@ -14,7 +14,6 @@ of images, or a file or folder of .parquet, .tfrecord or .npy; both anywhere tha
 Source: Apache Beam, "RunInference"; its own handler for TensorFlow takes no SavedModel.
 """
 
-import json
 import re
 import shutil
 import sys
@@ -49,6 +48,8 @@ from kvae.encode.parts import record_batch, schema_of
 from kvae.encode.program import add_signature
 from kvae.encode.sources import TABLES, Wanted, kind_of, open_source
 from kvae.errors import DataError, KvaeError, UsageError
+from kvae.serving.metadata import MAX_BYTES as MAX_METADATA_BYTES
+from kvae.serving.metadata import read
 from kvae.serving.versions import METADATA, Version
 
 _BAD = "unreadable"
@@ -163,7 +164,7 @@ def _metadata(version: str) -> dict[str, Any]:
             f"no published version at {version} (saved/NAME/NUMBER is wanted): {path} is not there"
         )
     with FileSystems.open(path) as file:
-        return json.load(file)
+        return read(file.read(MAX_METADATA_BYTES + 1), path)
 
 
 def _files_of(source: str) -> tuple[str, list[str]]:

@@ -245,9 +245,12 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
         if key not in _MAY_CHANGE:
             raise UsageError(
                 f"these are not the data that the model was trained on: {key!r} of the data card "
-                f"was {str(then.get(key))[:80]}, is {str(now.get(key))[:80]}"
+                f"was {shown(then.get(key))}, is {shown(now.get(key))}"
             )
-        print(f"note: {key} of the data was {then.get(key)} in training, is {now.get(key)}")
+        print(
+            f"note: {key} of the data was {shown(then.get(key))} in training, is "
+            f"{shown(now.get(key))}"
+        )
 
 
 def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:

@@ -2,15 +2,19 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kvae import backend
 from kvae.data.images.crops import WANTED, is_crop
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, KvaeError, UsageError, one_line
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.publish import publish, repository
 from kvae.serving import versions
+
+_HEAD = ("model", "version", "published", "dataset", "latents", "sampler", "MB")
+_LONGEST_LINK = 60  # characters of its target that a list shows
 
 
 def from_keras(
@@ -77,37 +81,52 @@ def _check_like(vae: Any, metadata: dict[str, Any], source: str | None) -> None:
 
 
 def list_versions(save: str) -> None:
-    """Print every version below `saved` or `saved/<name>`."""
-    found = _versions_below(Path(save))
-    rows = [("model", "version", "published", "dataset", "latents", "sampler", "MB")]
-    for version in found:
-        try:
-            metadata = versions.read_metadata(version)
-        except UsageError:
-            metadata = {"published": "kvae.json is damaged"}
-        size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
-        back = metadata.get("rolled_back_to")
-        rows.append(
-            (
-                version.name,
-                f"{version.number}{f' (is {back} again)' if back else ''}",
-                metadata.get("published", "").replace("T", " ").removesuffix("+00:00"),
-                str(metadata.get("data_card", {}).get("name", "")),
-                str(metadata.get("model", {}).get("latent_dim", "")),
-                str(metadata.get("sampler", "")),
-                f"{size / 1e6:.1f}",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    """Print every version below `saved` or `saved/<name>`, those that are damaged too."""
+    rows: list[tuple[str, ...]] = [_HEAD]
+    rows += [_row(version, fault) for version, fault in _numbered_below(Path(save))]
+    whole = [row for row in rows if len(row) == len(_HEAD)]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    widths[:2] = [max(len(row[place]) for row in rows) for place in (0, 1)]
     for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
         print("  ".join(cells).rstrip())
 
 
-def _versions_below(path: Path) -> list[versions.Version]:
+def _row(version: versions.Version, fault: str) -> tuple[str, ...]:
+    """A version's line; of one that is damaged name, number and why."""
+    number = str(version.number)
+    if version.path.is_symlink():
+        number += f" (link to {one_line(str(version.path.readlink()), _LONGEST_LINK)})"
+    try:
+        if fault:
+            raise DataError(fault)
+        metadata = versions.read_metadata(version)
+        size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
+    except (KvaeError, OSError) as error:
+        why = str(error).removeprefix(f"{version.path / versions.METADATA} is damaged: ")
+        return one_line(version.name), number, f"damaged: {one_line(why, 200)}"
+    if "rolled_back_to" in metadata:
+        number += f" (is {metadata['rolled_back_to']} again)"
+    return (
+        one_line(version.name),
+        number,
+        one_line(metadata["published"].replace("T", " ").removesuffix("+00:00"), 40),
+        one_line(str(metadata["data_card"].get("name", "")), 40),
+        str(metadata["model"]["latent_dim"]),
+        one_line(metadata["sampler"], 40),
+        f"{size / 1e6:.1f}",
+    )
+
+
+def _numbered_below(path: Path) -> list[tuple[versions.Version, str]]:
+    """Versions and what keeps folders from being one, of `saved/<name>` or of all models."""
     if not path.is_dir():
         raise UsageError(f"no such folder: {path}")
-    found = versions.versions(path) or versions.versions_below(path)
+    found = versions.numbered(path)
+    if not found:
+        for model in sorted(path.iterdir()):
+            with suppress(UsageError):  # it may not be looked into
+                found += versions.numbered(model)
     if not found:
         raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
     return found

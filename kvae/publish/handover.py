@@ -51,7 +51,10 @@ def publish_in_child(
         answer = folder / _ANSWER
         if not answer.is_file():
             raise DataError(f"publishing under TensorFlow ended with status {status}")
-        found = json.loads(answer.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(answer.read_text(encoding="utf-8"))
+        except ValueError as error:  # it was killed while it wrote
+            raise DataError(f"publishing under TensorFlow ended with status {status}") from error
     if "number" not in found:
         raise (UsageError if found["is_usage"] else DataError)(found["error"])
     return versions.Version(save / name / str(found["number"]), name, found["number"])

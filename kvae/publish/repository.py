@@ -5,10 +5,10 @@ Nothing here imports TensorFlow.
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -18,15 +18,15 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kvae import files
-from kvae.errors import DataError, KvaeError, UsageError
+from kvae.errors import DataError, KvaeError, UsageError, brief, one_line
 from kvae.serving import versions
 
 #: Where the official image of TF Serving has its models.
 DEFAULT_ROOT = "/models"
 _CONFIG = "models.config"
 _PLATFORM = "tensorflow"
+_MOST_DIGITS = 100
 _PUBLISHING, _PRUNED, _LAST = ".publish-", ".pruned-", ".last_number"
-_DAY = 86400.0
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -72,8 +72,8 @@ def workshop(model: Path) -> Iterator[Path]:
     try:
         for left in model.glob(f"{_PUBLISHING}*"):
             with suppress(FileNotFoundError):  # another publisher is done, or cleans up too
-                if time.time() - left.stat().st_mtime > _DAY:
-                    shutil.rmtree(left, ignore_errors=True)
+                if files.is_left(left):
+                    _remove(left)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -96,18 +96,44 @@ def claim(built: Path, model: Path) -> versions.Version:
     try:
         _settle(built)
         with files.alone(model / f"{_LAST}.lock"):
-            before = last.read_text(encoding="utf-8") if last.is_file() else ""
-            number = max(int(before) + 1 if before.isdigit() else 1, versions.next_number(model))
+            number = max(_last_number(last) + 1, versions.next_number(model))
+            if number > versions.MAX_NUMBER:
+                raise UsageError(
+                    f"cannot publish in {model}: a folder there has the highest number that a "
+                    f"server reads, {versions.MAX_NUMBER}; rename it"
+                )
             target = model / str(number)
             # First: a number that is not used harms nobody.
             files.replace_text(last, str(number))
             # Never replaces a version: a rename onto a folder that is not empty fails.
             built.rename(target)
+            # When it was published, also where it is a copy of another version.
+            with suppress(OSError):
+                os.utime(target)
     except OSError as error:
-        raise UsageError(f"cannot publish in {model}: {error.strerror}") from error
+        name = error.filename2 or error.filename
+        place = f" ({Path(name).name})" if name else ""
+        raise UsageError(f"cannot publish in {model}: {error.strerror}{place}") from error
     with suppress(OSError):  # the version is there
         files.sync(model)
     return versions.Version(target, model.name, number)
+
+
+def _last_number(path: Path) -> int:
+    """The number that was given last; 0 where nothing is said, or nothing that can be one."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        said = file.read(_MOST_DIGITS).decode(errors="replace").strip()
+    if versions.is_number(said):
+        return int(said)
+    if said:
+        print(
+            f"note: {path} holds {brief(said)}, no version's number: the next one is counted from "
+            "the folders that are there",
+            file=sys.stderr,
+        )
+    return 0
 
 
 def _settle(folder: Path) -> None:
@@ -163,7 +189,8 @@ def prune(model: Path, keep: int) -> list[versions.Version]:
     """Remove old versions.
 
     Each disappears by one rename before its files are removed, so that no server finds half of
-    one. What models.config pins or labels, under whatever name, stays.
+    one. What models.config pins or labels, under whatever name, stays, and so does what a linked
+    version leads to.
 
     Args:
         model: `saved/<name>`.
@@ -190,17 +217,27 @@ def prune(model: Path, keep: int) -> list[versions.Version]:
             except PermissionError as error:  # Windows, of a version that is being read
                 raise UsageError(f"cannot remove {version.path}: {error.strerror}") from error
     for left in model.glob(f"{_PRUNED}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        _remove(left)
     remain = [str(left) for left in model.glob(f"{_PRUNED}*")]
     if remain:
         raise UsageError(f"not served any more, but cannot be removed: {', '.join(remain)}")
     return old
 
 
+def _remove(path: Path) -> None:
+    """Remove a folder as far as that can be done; of a link the link, never what it leads to."""
+    if path.is_symlink():
+        with suppress(OSError):
+            path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def update_models_config(save: Path, root: str | None = None) -> Path:
     """Make `saved/models.config` name every published model, for `--model_config_file`.
 
-    What is there of a model stays (version policies, labels); models without a version go.
+    What is there of a model stays (version policies, labels); models without a version go. Where
+    it is a link, the link stays and its target is written.
 
     Args:
         save: the repository.
@@ -222,7 +259,7 @@ def update_models_config(save: Path, root: str | None = None) -> Path:
             config = _read_config(path)
             _fit(config, save, root)
             text = text_format.MessageToString(config)
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
                 files.replace_text(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
@@ -268,12 +305,16 @@ def _root_of(models: Any, names: list[str]) -> str:
 
 
 def _read_config(path: Path) -> Any:
-    if not path.is_file():
+    if not os.path.lexists(path):
         return ModelServerConfig()
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), ModelServerConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no configuration of TF Serving: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} is no configuration of TF Serving: {one_line(str(error), 200)}"
+        ) from error
 
 
 def _entries(save: Path) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kvae import backend
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError
 from kvae.publish.repository import file_faults
 from kvae.serving import versions
 
@@ -18,17 +18,14 @@ def verify(version: versions.Version) -> list[str]:
         What is wrong, a line each; empty where all is well.
 
     Raises:
-        UsageError: kvae.json is missing or damaged, or holds no checksums.
+        DataError: kvae.json is missing or damaged, or holds no checksums.
     """
     metadata = versions.read_metadata(version)
     if "files" not in metadata:
-        raise UsageError(
+        raise DataError(
             f"{version.path / versions.METADATA} holds no checksums: it is damaged, or was "
             "published before kvae kept them"
         )
-    lost = [key for key in ("fingerprint", "signatures") if key not in metadata]
-    if lost:
-        return [f"kvae.json lacks {key}" for key in lost]
     faults = file_faults(version, metadata["files"])
     if faults:  # what is not whole cannot be loaded
         return faults

@@ -8,8 +8,10 @@ import tensorflow as tf
 from kvae.data.conditions import Conditioned, companion
 from kvae.data.images.pixels import as_unit_interval
 from kvae.data.rows import joined, slices
-from kvae.errors import UsageError
+from kvae.errors import DataError, one_line
 from kvae.serving.versions import Version, read_metadata
+
+_VERIFY = "python -m kvae.publish verify"
 
 
 class ServedModel:
@@ -22,7 +24,7 @@ class ServedModel:
             no condition is given, each row that of number `seed` modulo their count.
 
     Raises:
-        UsageError: files are missing or damaged.
+        DataError: files are missing or damaged.
     """
 
     def __init__(self, version: Version, batch_size: int = 250, conditions: Any = None):
@@ -34,10 +36,27 @@ class ServedModel:
             self._model = tf.saved_model.load(str(version.path))
         # Damaged files make it fail in any way, IndexError among them.
         except (OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:
-            raise UsageError(
-                f"{version.path} cannot be loaded (python -m kvae.publish verify names files that "
-                f"are damaged): {' '.join(str(error).split())[:200]}"
+            raise DataError(
+                f"{version.path} cannot be loaded ({_VERIFY} names files that are damaged): "
+                f"{one_line(str(error), 200)}"
             ) from error
+        for name, described in self.metadata["signatures"].items():
+            self._check(name, described)
+
+    def _check(self, name: str, described: dict[str, Any]) -> None:
+        """Refuse a graph whose signature is not the one that kvae.json describes."""
+        function = self._model.signatures.get(name)
+        if function is not None:
+            _, inputs = function.structured_input_signature
+            if all(
+                _in_graph(specs) == _in_metadata(described[way])
+                for way, specs in (("inputs", inputs), ("outputs", function.structured_outputs))
+            ):
+                return
+        raise DataError(
+            f"{self.version.path} is damaged: its signature {name} is not that of kvae.json "
+            f"({_VERIFY} says more)"
+        )
 
     def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         """Run a signature.
@@ -76,6 +95,14 @@ class ServedModel:
         ):
             given["condition"] = self._conditions[np.asarray(given["seed"]) % len(self._conditions)]
         return given
+
+
+def _in_graph(specs):
+    return {key: (spec.dtype.name, spec.shape.as_list()[1:]) for key, spec in specs.items()}
+
+
+def _in_metadata(described):
+    return {key: (one["dtype"], one["shape"][1:]) for key, one in described.items()}
 
 
 def _as_input(name, values):

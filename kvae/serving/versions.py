@@ -1,17 +1,19 @@
 """The paths under `saved/`: a TF Serving model repository, and what belongs to its models."""
 
-import json
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kvae.errors import UsageError, did_you_mean
+from kvae.errors import DataError, UsageError, did_you_mean
 
 METADATA = Path("assets.extra") / "kvae.json"
 KERAS_MODEL = Path("assets.extra") / "model.keras"
 #: Requests that TF Serving replays before it serves a version; the name is its contract.
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 PROBE = Path("assets.extra") / "probe.npz"
+_GRAPH = Path("saved_model.pb")
+#: Of a version; TF Serving passes over larger ones.
+MAX_NUMBER = 2**63 - 1
 
 
 class Version(NamedTuple):
@@ -34,19 +36,20 @@ class Version(NamedTuple):
 
 
 def read_metadata(version: Version) -> dict[str, Any]:
-    """What kvae.json says about a version.
+    """What kvae.json says about a version; its readers need look at none of it again.
 
     Raises:
-        UsageError: the file is missing or damaged.
+        DataError: the file is missing or damaged.
     """
+    from kvae.serving import metadata  # not for --help: it imports NumPy
+
     path = version.path / METADATA
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} is damaged: it holds no object")
-    return found
+        with path.open("rb") as file:
+            content = file.read(metadata.MAX_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return metadata.read(content, path)
 
 
 def training_folder(save: str | Path, name: str) -> Path:
@@ -60,29 +63,57 @@ def versions(model: Path) -> list[Version]:
     Raises:
         UsageError: the folder may not be looked into.
     """
+    return [version for version, fault in numbered(model) if not fault]
+
+
+def numbered(model: Path) -> list[tuple[Version, str]]:
+    """The folders in `saved/<name>` that have a version's number, oldest first.
+
+    Returns:
+        Each, and what keeps it from being a version, "" where nothing does; without folders that
+        hold nothing of one.
+
+    Raises:
+        UsageError: the folder may not be looked into.
+    """
     try:
         paths = list(model.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except PermissionError as error:
         raise UsageError(f"cannot read {model}: {error.strerror}") from error
-    found = [
-        Version(path, model.name, int(path.name))
-        for path in paths
-        if _is_number(path.name)
-        and (path / "saved_model.pb").is_file()
-        and (path / METADATA).is_file()
-    ]
-    return sorted(found, key=lambda version: version.number)
+    found = []
+    for path in paths:
+        if not is_number(path.name):
+            continue
+        lost = _lost(path)
+        if len(lost) < 2:
+            fault = lost[0] if lost else ""
+            found.append((Version(path, model.name, int(path.name)), fault))
+    return sorted(found, key=lambda one: one[0].number)
+
+
+def _lost(path: Path) -> list[str]:
+    """What a version's folder lacks of the two files that make it one."""
+    try:
+        return [f"{name} is missing" for name in (_GRAPH, METADATA) if not (path / name).is_file()]
+    except OSError as error:  # it may not be looked into
+        return [f"cannot be read: {error.strerror}"]
 
 
 def versions_below(save: Path) -> list[Version]:
-    """Those of all models in `saved`, but of folders that may not be looked into (lost+found)."""
-    found = []
+    """Those of all models in `saved`."""
+    return [version for found in _below(save) for version in found]
+
+
+def _below(save: Path) -> Iterator[list[Version]]:
     for model in sorted(save.iterdir()):
-        with suppress(UsageError):
-            found += versions(model)
-    return found
+        try:
+            found = versions(model)
+        except UsageError:  # it may not be looked into
+            continue
+        if found:
+            yield found
 
 
 def next_number(model: Path) -> int:
@@ -92,7 +123,7 @@ def next_number(model: Path) -> int:
         for folder in (model, model / "evaluation")
         if folder.is_dir()
         for path in folder.iterdir()
-        if _is_number(path.name)
+        if is_number(path.name)
     ]
     return max(taken, default=0) + 1
 
@@ -101,32 +132,34 @@ def find_version(path: str | Path) -> Version:
     """The version that a user means.
 
     Args:
-        path: `saved` (the newest version of any name), `saved/<name>` (its newest version) or
-            `saved/<name>/<number>`.
+        path: `saved/<name>/<number>`; `saved/<name>`: its version of the highest number; or
+            `saved`: of the models' newest versions the one that was published last, by the time of
+            its folder, which a copy keeps (`cp -a`) or not.
 
     Raises:
         UsageError: nothing is published there.
+        DataError: a version that is named is not whole.
     """
-    path = Path(path).resolve()
+    # A link is what it is called, wherever it leads.
+    path = Path(path).resolve() if ".." in Path(path).parts else Path(path).absolute()
     if not path.is_dir():
         beside = [one.name for one in _inside(path.parent) if one.is_dir()]
         nearest = did_you_mean(path.name, beside)
         raise UsageError(f"no such folder: {path} (train.py publishes models in saved/){nearest}")
-    if _is_number(path.name):
-        lost = [name for name in (Path("saved_model.pb"), METADATA) if not (path / name).is_file()]
-        if len(lost) == 1:
-            raise UsageError(f"{path} is no whole version: {lost[0]} is missing")
-    if (path / "saved_model.pb").is_file():
-        if not (path / METADATA).is_file():
-            raise UsageError(f"{path} is a SavedModel that kvae did not publish: no {METADATA}")
-        return Version(path, path.parent.name, int(path.name) if _is_number(path.name) else 0)
+    lost = _lost(path)
+    if not lost:
+        return Version(path, path.parent.name, int(path.name) if is_number(path.name) else 0)
+    if len(lost) == 1 and is_number(path.name):
+        raise DataError(f"{path} is no whole version: {lost[0]}")
+    if lost == [f"{METADATA} is missing"]:
+        raise UsageError(f"{path} is a SavedModel that kvae did not publish: no {METADATA}")
     own = versions(path)
     if own:
         return own[-1]
-    below = versions_below(path)
-    if not below:
+    newest = [found[-1] for found in _below(path)]
+    if not newest:
         raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
-    return max(below, key=lambda version: (version.path / METADATA).stat().st_mtime_ns)
+    return max(newest, key=lambda version: (version.path.stat().st_mtime_ns, version.name))
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -136,5 +169,12 @@ def _inside(folder: Path) -> list[Path]:
         return []
 
 
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and name == str(int(name))
+def is_number(name: str) -> bool:
+    """Whether a folder of this name is a version of its own to TF Serving: "7", not "007"."""
+    return (
+        name.isascii()
+        and name.isdecimal()
+        and len(name) <= len(str(MAX_NUMBER))
+        and name == str(int(name))
+        and int(name) <= MAX_NUMBER
+    )

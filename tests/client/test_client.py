@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from serving_testing import Session, grpc_server, rest_server
 
 from kvae.client import Client, ServingError
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError
 
 WAYS = ["folder", "rest", "grpc"]
 ROWS = 5
@@ -168,14 +168,14 @@ def test_a_closed_client_says_so(targets, way):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{}", "kvae.json is damaged"), ("[]", "holds no object"), ("{", "cannot be read")],
+    [("{}", "kvae.json is damaged"), ("[]", "an object"), ("{", "kvae.json is damaged")],
 )
 def test_a_folder_whose_description_is_damaged_is_said(version, tmp_path, content, message):
     folder = tmp_path / "m" / "1"
     (folder / "assets.extra").mkdir(parents=True)
     (folder / "saved_model.pb").write_text("")
     (folder / "assets.extra" / "kvae.json").write_text(content)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(DataError, match=message):
         Client(folder)
 
 
@@ -183,7 +183,7 @@ def test_a_folder_whose_weights_are_cut_is_said(version, tmp_path):
     shutil.copytree(version.path, tmp_path / "m" / "1")
     for weights in tmp_path.glob("m/1/variables/variables.data-*"):
         weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(UsageError, match=r"cannot be loaded .*kvae\.publish verify"):
+    with pytest.raises(DataError, match=r"cannot be loaded .*kvae\.publish verify"):
         Client(tmp_path / "m").call("encode", x=X)
 
 
@@ -383,8 +383,35 @@ def test_a_server_that_is_slow_is_given_up():
         (("nowhere/m",), {}, "no such folder"),
         (("nowhere/m", "m"), {}, "belong to a server"),
         (("http://localhost:8501", "m"), {"batch_size": 0}, "batch_size"),
-        (("http://localhost:8501", "m"), {"retries": 9}, "retries 0 to 4"),
-        (("http://localhost:8501", "m"), {"timeout": 0}, "timeout positive"),
+        (
+            ("http://localhost:8501", "m"),
+            {"retries": 9},
+            "retries must be a whole number from 0 to 4",
+        ),
+        (("http://localhost:8501", "m"), {"timeout": 0}, "timeout must be a number of"),
+        (("http://localhost:8501", "m"), {"timeout": float("nan")}, "timeout must be"),
+        (("http://localhost:8501", "m"), {"timeout": float("inf")}, "timeout must be"),
+        (("http://localhost:8501", "m"), {"timeout": True}, "timeout must be"),
+        (("http://localhost:8501", "m"), {"timeout": "5"}, "timeout must be"),
+        (("http://localhost:8501", "m"), {"version": -1}, "version must be"),
+        (("http://localhost:8501", "m"), {"version": True}, "version must be"),
+        (("http://localhost:8501", "m"), {"version": 2**63}, "version must be"),
+        (("http://localhost:8501", "m"), {"batch_size": 1.5}, "batch_size must be"),
+        (("http://localhost:8501", "a/../b"), {}, "a model's name"),
+        (("http://localhost:8501", ".."), {}, "a model's name"),
+        (("http://localhost:8501", "a\x1b[2J"), {}, r"a model's name .* received 'a\\x1b"),
+        (("http://localhost:8501", "a:predict"), {}, "a model's name"),
+        (("http://localhost:8501", 5), {}, "a model's name"),
+        (("http://", "m"), {}, "http://HOST:PORT is wanted"),
+        (("http://localhost:0", "m"), {}, "http://HOST:PORT is wanted"),
+        (("http://localhost:99999", "m"), {}, "is no address"),
+        (("http://[::1", "m"), {}, "is no address"),
+        (("http://local host:8501", "m"), {}, "http://HOST:PORT is wanted"),
+        (("http://localhost:8501?x=1", "m"), {}, "without a query"),
+        (("http://localhost:8501/#", "m"), {}, "without a query"),
+        (("grpc://localhost", "m"), {}, "grpc://HOST:PORT is wanted"),
+        (("grpc://localhost:8500/v1", "m"), {}, "grpc://HOST:PORT is wanted"),
+        ((None, "m"), {}, "target is an address or a folder"),
     ],
 )
 def test_arguments_that_make_no_client(arguments, options, message):

@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from kvae_testing import EVALUATED, few_signatures, make_vae, small_mixtures
+from kvae_testing import EVALUATED, few_signatures, make_vae, metadata, small_mixtures
 from PIL import Image
 
 from kvae import publish
@@ -399,9 +399,8 @@ def _of_somebody_else(tmp_path, card=None, **config):
     path = tmp_path / "m" / "1"
     (path / versions.METADATA).parent.mkdir(parents=True)
     (path / "saved_model.pb").touch()
-    metadata = {"config": config, "data_card": card or {"name": "theirs"}}
-    metadata["model"] = {"element_shape": [8, 8, 1]}
-    (path / versions.METADATA).write_text(json.dumps(metadata))
+    said = metadata(config=config, data_card=card or {"name": "theirs"})
+    (path / versions.METADATA).write_text(json.dumps(said))
     return str(path)
 
 
@@ -460,11 +459,11 @@ def _prepare_with_cards(tmp_path, monkeypatch, then, now):
 
 
 def test_a_copy_with_other_counts_is_noted(tmp_path, monkeypatch, capsys):
-    then, now = {"crop": "a", "counts": {"test": 5}}, {"crop": "a", "counts": {}}
+    then, now = {"crop": "none", "counts": {"test": 5}}, {"crop": "none", "counts": {}}
     _prepare_with_cards(tmp_path / "a", monkeypatch, then, now)
     assert "note: counts" in capsys.readouterr().out
     with pytest.raises(UsageError, match="'crop'"):
-        _prepare_with_cards(tmp_path / "b", monkeypatch, {"crop": "a"}, {"crop": "b"})
+        _prepare_with_cards(tmp_path / "b", monkeypatch, {"crop": "none"}, {"crop": "center"})
 
 
 def test_a_damaged_version_is_one_clear_error(mixture_model, tmp_path):
@@ -472,10 +471,10 @@ def test_a_damaged_version_is_one_clear_error(mixture_model, tmp_path):
     shutil.copytree(mixture_model.path, copy)
     (copy / "saved_model.pb").write_bytes(b"garbage")
     job = evaluate.prepare(str(copy))
-    with pytest.raises(UsageError, match="cannot be loaded"):
+    with pytest.raises(DataError, match="cannot be loaded"):
         evaluate.evaluate(job)
     (copy / versions.METADATA).write_text("{")
-    with pytest.raises(UsageError, match=r"kvae\.json"):
+    with pytest.raises(DataError, match=r"kvae\.json"):
         evaluate.prepare(str(copy))
 
 

@@ -108,9 +108,9 @@ def test_versions_are_listed_verified_rolled_back_and_pruned(save, capsys):
     assert "nothing to remove: 1 version," in capsys.readouterr().out
     (save / "a" / "3" / versions.METADATA).write_text("{")
     _run("list", save)
-    assert "kvae.json is damaged" in capsys.readouterr().out
+    assert "damaged: " in capsys.readouterr().out
     (save / "a" / "3" / versions.METADATA).unlink()
-    with pytest.raises(UsageError, match=r"no whole version: .*kvae\.json is missing"):
+    with pytest.raises(DataError, match=r"no whole version: .*kvae\.json is missing"):
         _run("verify", save / "a" / "3")
 
 
@@ -148,3 +148,18 @@ def test_a_published_model_whose_models_config_is_damaged_is_there(save, capsys)
     assert (
         json.loads((save / "a" / "2" / versions.METADATA).read_text())["format"] == publish.FORMAT
     )
+
+
+def test_a_list_goes_on_past_what_is_damaged(save, capsys):
+    for number in (2, 3, 4):
+        shutil.copytree(save / "a" / "1", save / "a" / str(number))
+    (save / "a" / "2" / versions.METADATA).write_text('{"published": ""}')
+    (save / "a" / "3" / "saved_model.pb").unlink()
+    (save / "b").mkdir()
+    (save / "b" / "1").symlink_to(save / "a" / "4", target_is_directory=True)
+    _run("list", save)
+    _, first, second, third, fourth, linked = capsys.readouterr().out.splitlines()
+    assert second.split(maxsplit=2)[2].startswith("damaged: it lacks ")
+    assert third.split(maxsplit=2)[2] == "damaged: saved_model.pb is missing"
+    assert linked.startswith(f"b      1 (link to {save / 'a' / '4'}"[:40])
+    assert first.split()[2] == fourth.split()[2] != "damaged:"

@@ -1,10 +1,12 @@
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
+from kvae_testing import metadata
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kvae import files
@@ -18,7 +20,7 @@ def _version(save, name, number):
     path = save / name / str(number)
     (path / versions.METADATA).parent.mkdir(parents=True)
     (path / "saved_model.pb").write_text(f"{name} {number}")
-    (path / versions.METADATA).write_text(json.dumps({"number": number}))
+    (path / versions.METADATA).write_text(json.dumps(metadata(published=f"{name} {number}")))
     return versions.Version(path, name, number)
 
 
@@ -229,8 +231,9 @@ def test_rolling_back_publishes_the_old_version_as_the_newest(tmp_path):
     back = roll_back(old)
     assert back.number == 3
     assert (back.path / "saved_model.pb").read_text() == "a 1"
-    assert versions.read_metadata(back) == {"number": 1, "rolled_back_to": 1}
-    assert versions.read_metadata(old) == {"number": 1}
+    then = metadata(published="a 1")
+    assert versions.read_metadata(back) == {**then, "rolled_back_to": 1}
+    assert versions.read_metadata(old) == then
     assert versions.find_version(tmp_path / "a") == back
     assert versions.find_version(newest.path) == newest
     with pytest.raises(UsageError, match="newest version of a already"):
@@ -242,6 +245,110 @@ def test_what_a_killed_publisher_left_goes_after_a_day(tmp_path, monkeypatch):
     left.mkdir(parents=True)
     with repository.workshop(tmp_path / "a"):
         assert left.is_dir()
-    monkeypatch.setattr(repository, "_DAY", -1.0)
+    monkeypatch.setattr(files, "LEFT_SECONDS", -1.0)
     with repository.workshop(tmp_path / "a"):
         assert not left.exists()
+
+
+def test_pruning_a_linked_version_leaves_what_it_leads_to(tmp_path):
+    elsewhere = _version(tmp_path / "else", "b", 9)
+    _version(tmp_path, "a", 2)
+    link = tmp_path / "a" / "1"
+    link.symlink_to(elsewhere.path, target_is_directory=True)
+    assert [version.path for version in prune(tmp_path / "a", keep=1)] == [link]
+    assert not link.is_symlink()
+    assert not list((tmp_path / "a").glob(".*"))
+    assert (elsewhere.path / "saved_model.pb").read_text() == "b 9"
+
+
+def test_a_linked_models_config_stays_a_link(tmp_path):
+    _version(tmp_path, "a", 1)
+    real = tmp_path / "etc" / "served.config"
+    real.parent.mkdir()
+    real.write_text("")
+    (tmp_path / "models.config").symlink_to(real)
+    update_models_config(tmp_path)
+    assert (tmp_path / "models.config").is_symlink()
+    assert '"/models/a"' in real.read_text()
+    assert [path.name for path in real.parent.iterdir()] == ["served.config"]
+
+
+def _a_folder(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_a_folder, "cannot be read: Is a directory"),
+        (lambda path: path.symlink_to(path.parent / "gone"), "cannot be read: No such file"),
+        (lambda path: path.symlink_to(path), "cannot be read: Too many levels"),
+        (lambda path: path.write_bytes(bytes(range(256))), "no configuration of TF Serving"),
+        (lambda path: path.write_text("max_batch_size { value: 3 }"), "no configuration"),
+    ],
+)
+def test_a_models_config_that_cannot_be_read_keeps_versions_from_going(tmp_path, make, said):
+    """Something may be pinned there."""
+    _version(tmp_path, "a", 1)
+    _version(tmp_path, "a", 2)
+    make(tmp_path / "models.config")
+    for work in (lambda: prune(tmp_path / "a", keep=1), lambda: update_models_config(tmp_path)):
+        with pytest.raises(DataError, match=said):
+            work()
+    assert len(versions.versions(tmp_path / "a")) == 2
+
+
+def _claim(model):
+    with repository.workshop(model) as folder:
+        (folder / "m" / "assets.extra").mkdir(parents=True)
+        (folder / "m" / "saved_model.pb").write_text("")
+        (folder / "m" / versions.METADATA).write_text("{}")
+        return repository.claim(folder / "m", model).number
+
+
+@pytest.mark.parametrize(
+    "content", [b"abc", b"-7", "²".encode(), b"9" * 30, b"9" * 5000, b"\xff\xfe", b"007", b"1e3"]
+)
+def test_a_strange_last_number_costs_no_model(tmp_path, content, capsys):
+    _version(tmp_path, "a", 5)
+    (tmp_path / "a" / ".last_number").write_bytes(content)
+    assert _claim(tmp_path / "a") == 6
+    assert "no version's number" in capsys.readouterr().err
+    assert (tmp_path / "a" / ".last_number").read_text() == "6"
+
+
+def test_a_last_number_that_is_a_folder_is_named(tmp_path):
+    (tmp_path / "a" / ".last_number").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"cannot publish in .*\(\.last_number\)"):
+        _claim(tmp_path / "a")
+
+
+def test_there_is_no_number_after_the_last_one_that_servers_read(tmp_path):
+    (tmp_path / "a" / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(UsageError, match="highest number that a server reads"):
+        _claim(tmp_path / "a")
+
+
+def test_what_killed_writers_left_beside_a_file_goes_after_a_day(tmp_path, monkeypatch):
+    left = [tmp_path / "a" / "..last_number.4711", tmp_path / ".models.config.4711"]
+    (tmp_path / "a").mkdir()
+    kept = tmp_path / ".models.config.lock"
+    for path in (*left, kept):
+        path.write_text("")
+    _claim(tmp_path / "a")
+    update_models_config(tmp_path)
+    assert all(path.exists() for path in left)
+    monkeypatch.setattr(files, "LEFT_SECONDS", -1.0)
+    _claim(tmp_path / "a")
+    (tmp_path / "models.config").unlink()
+    update_models_config(tmp_path)
+    assert [path.exists() for path in (*left, kept)] == [False, False, True]
+
+
+def test_a_rollback_is_what_was_published_last(tmp_path):
+    for name, time in (("a", 10), ("b", 20)):
+        os.utime(_version(tmp_path, name, 1).path, (time, time))
+    os.utime(_version(tmp_path, "a", 2).path, (15, 15))
+    assert versions.find_version(tmp_path).name == "b"
+    assert roll_back(versions.find_version(tmp_path / "a" / "1")).number == 3
+    assert versions.find_version(tmp_path) == (tmp_path / "a" / "3", "a", 3)

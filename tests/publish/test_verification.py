@@ -3,12 +3,12 @@ import shutil
 
 import numpy as np
 import pytest
-from kvae_testing import few_signatures, make_vae
+from kvae_testing import few_signatures, make_vae, metadata
 from PIL import Image
 
 from kvae import publish
 from kvae.client import Client
-from kvae.errors import UsageError
+from kvae.errors import DataError
 from kvae.publish import repository
 from kvae.publish.verification import verify
 from kvae.publish.warmup import replay
@@ -149,10 +149,11 @@ def test_a_damaged_probe_is_said(version):
 
 def test_a_version_without_its_card_is_said(version):
     (version.path / versions.METADATA).write_text("{")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"kvae\.json is damaged"):
         verify(version)
-    (version.path / versions.METADATA).write_text('{"files": {}}')
-    assert verify(version) == ["kvae.json lacks fingerprint", "kvae.json lacks signatures"]
-    (version.path / versions.METADATA).write_text("{}")
-    with pytest.raises(UsageError, match="holds no checksums"):
+    (version.path / versions.METADATA).write_text(json.dumps(metadata(fingerprint=None)))
+    with pytest.raises(DataError, match="lacks fingerprint"):
+        verify(version)
+    (version.path / versions.METADATA).write_text(json.dumps(metadata()))
+    with pytest.raises(DataError, match="holds no checksums"):
         verify(version)

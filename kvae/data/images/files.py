@@ -235,7 +235,7 @@ def _open_zip(root: Path) -> Files:
 def _of_bounded_size(content: bytes, place: str) -> bytes:
     if len(content) > MAX_BYTES:
         raise FileRefused(
-            f"{one_line(place)} is larger than {MAX_BYTES:,} bytes, the most of an image or a list: "
+            f"{one_line(place)} is larger than {MAX_BYTES:,} bytes, the most of an image or list: "
             "take it away, or write it smaller"
         )
     return content

@@ -12,7 +12,6 @@ from PIL import Image
 from kvae.data import folder, load, program
 from kvae.data.images.decoding import OTHER_SUFFIXES, SUFFIXES, decode
 from kvae.data.inspection import inspect
-from kvae.data.text import shown
 from kvae.encode.sources import Wanted, open_source
 from kvae.errors import DataError, UsageError
 
@@ -132,7 +131,6 @@ def test_names_that_move_the_cursor_are_shown_escaped(place, capsys):
     said = capsys.readouterr().err
     assert r"a\x1b[2Jb\n.png is empty" in said
     assert "\x1b" not in said
-    assert shown("é 日本 \u200d\xa0") == "é 日本 \u200d\xa0"
 
 
 def test_a_folder_that_would_be_a_label_has_no_control_characters(place, tmp_path):

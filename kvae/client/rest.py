@@ -1,0 +1,218 @@
+"""TF Serving's REST interface."""
+
+import base64
+import json
+from contextlib import suppress
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import requests
+from urllib3.exceptions import HTTPError
+
+from kvae.client.answers import (
+    SMALL_BYTES,
+    STATES,
+    Call,
+    NotServed,
+    ServingError,
+    Signature,
+    check_names,
+    described,
+    tensor,
+    understood,
+    version_of,
+    whole,
+    words,
+)
+from kvae.client.exchange import Session
+from kvae.client.transports import READY, Transport
+from kvae.errors import brief
+from kvae.files import strict_json
+
+_NUMBER_BYTES = 32  # of JSON, with brackets
+# What a server's answer makes the libraries raise.
+_ERRORS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+class Rest(Transport):
+    """TF Serving's REST interface."""
+
+    def __init__(self, target: str, model: str, version: int | None, timeout: float, retries: int):
+        self._timeout = timeout
+        self._model_url = f"{target.rstrip('/')}/v1/models/{quote(model, safe='')}"
+        self._version = version
+        # Which of the two sessions repeats: waiting looks again by itself.
+        self._sessions = {True: Session(retries), False: Session(0)}
+
+    def available(self, timeout: float, *, repeat: bool = True) -> list[int]:
+        """See `Transport`."""
+        url = self._url_of()
+        found, _ = self._ask("GET", url, timeout=timeout, repeat=repeat)
+        with understood(url, "a status"):
+            versions = [(version_of(one["version"]), one["state"]) for one in _states(found)]
+            unknown = [state for _, state in versions if state not in STATES]
+            if unknown:
+                raise ValueError(f"state is one of {', '.join(STATES)}: {brief(unknown[0])}")
+        return [number for number, state in versions if state == READY]
+
+    def close(self) -> None:
+        """See `Transport`."""
+        for session in self._sessions.values():
+            session.close()
+
+    def signatures(self) -> dict[str, Signature]:
+        """See `Transport`."""
+        url = f"{self._url_of()}/metadata"
+        answer, _ = self._ask("GET", url)
+        with understood(url, "metadata"):
+            found = answer["metadata"]["signature_def"]["signature_def"]
+            return described(
+                {
+                    name: (one.get("inputs", {}), one.get("outputs", {}))
+                    for name, one in found.items()
+                },
+                lambda one: tensor(
+                    one["dtype"], [whole(dim["size"]) for dim in one["tensor_shape"]["dim"]]
+                ),
+            )
+
+    def _answer(self, call: Call) -> dict[str, np.ndarray]:
+        body = {
+            "signature_name": call.signature,
+            "inputs": {name: _json_of(value) for name, value in call.inputs.items()},
+        }
+        url, wanted = f"{self._url_of(call.version)}:predict", call.wanted
+        found, content = self._ask("POST", url, body, most_bytes=call.most_bytes(_NUMBER_BYTES))
+        with understood(url, "something"):
+            outputs = found["outputs"]
+        if not isinstance(outputs, dict):  # of one output the server leaves the name out
+            outputs = dict.fromkeys(wanted, outputs) if len(wanted) == 1 else {}
+        check_names(call, outputs)
+        return {
+            name: _array(f"{url}: {call.signature} answered {name}", value, call, name, content)
+            for name, value in outputs.items()
+        }
+
+    def _url_of(self, version: int | None = None) -> str:
+        version = self._version if version is None else version
+        return self._model_url + (f"/versions/{version}" if version is not None else "")
+
+    def _ask(
+        self, method: str, url: str, body: Any = None, *, timeout: float | None = None,
+        repeat: bool = True, most_bytes: int = SMALL_BYTES,
+    ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
+        """The object that the server answers, and its text."""
+        seconds = timeout or self._timeout
+        sent = None if body is None else json.dumps(body)
+        try:
+            answer, content = self._sessions[repeat].exchange(
+                method, url, sent, seconds=seconds, most_bytes=most_bytes
+            )
+        except ServingError as error:
+            raise ServingError(f"{url} {error}{_why(body)}") from error
+        except (TimeoutError, requests.Timeout) as error:
+            raise ServingError(f"{url}: no answer within {seconds:g} seconds") from error
+        except _ERRORS as error:
+            raise ServingError(f"{url} cannot be reached: {words(_reason(error))}") from error
+        if answer.status_code != 200:
+            raise _refusal(url, answer, content)
+        try:
+            found = strict_json(content)
+        except ValueError as error:
+            raise ServingError(
+                f"{url} is no server of TensorFlow models: it answered no JSON: {words(error)}"
+            ) from error
+        if not isinstance(found, dict):
+            raise ServingError(
+                f"{url} is no server of TensorFlow models: it answered {brief(found)}"
+            )
+        return found, content
+
+
+def _why(body: Any) -> str:
+    """What the limit of an answer comes from."""
+    if body is None:
+        return ", where a few thousand are usual"
+    return (
+        ", more than the signature's outputs of these rows can be; of very large outputs ask for "
+        "fewer rows at a time (batch_size)"
+    )
+
+
+def _refusal(url: str, answer: requests.Response, content: bytes) -> ServingError:
+    said: Any = content.decode(errors="replace")
+    with suppress(ValueError, TypeError, LookupError):
+        said = strict_json(content)["error"]
+    moved = answer.headers.get("Location") if answer.is_redirect else None
+    if moved:
+        said = f"it is at {moved} now, give that address"
+    kind = NotServed if answer.status_code == 404 else ServingError
+    return kind(f"{url} answered {answer.status_code}: {words(said)}")
+
+
+def _states(found: Any) -> list[Any]:
+    states = found["model_version_status"]
+    if not isinstance(states, list):
+        raise TypeError(f"model_version_status is a list: received {brief(states)}")
+    return states
+
+
+def _array(place: str, value: Any, call: Call, name: str, content: bytes) -> np.ndarray:
+    """An output's JSON as an array of the signature's dtype.
+
+    NaN and Infinity are what TF Serving writes of such numbers: a model's answer like others.
+    """
+    dtype = call.wanted[name].dtype
+    allowed = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float)}.get(
+        np.dtype(dtype).kind if dtype != "string" else "", ()
+    )
+    # A name has two quotes. Where there are more, or words, look at every value.
+    is_plain = content.count(b'"') <= 2 * (len(call.wanted) + 1) and not any(
+        word in content for word in (b"true", b"false", b"null")
+    )
+    if not (is_plain and float in allowed):
+        wrong = next((one for one in _leaves(value) if type(one) not in allowed), None)
+        if wrong is not None or None in _leaves(value):
+            raise ServingError(f"{place} with {brief(wrong)}: {dtype} is wanted")
+    try:
+        array = np.array(value, np.float64 if float in allowed else dtype)
+        with np.errstate(over="ignore"):
+            found = array.astype(dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ServingError(f"{place} that is no array of {dtype}: {words(error)}") from error
+    if float in allowed:
+        lost = np.isinf(found) & (np.isfinite(array) | (b"Infinity" not in content))
+        if lost.any():
+            raise ServingError(f"{place} with numbers that {dtype} does not hold")
+    return found
+
+
+def _leaves(value: Any) -> Any:
+    """The values in lists in lists."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left.extend(one)
+        else:
+            yield one
+
+
+def _json_of(value: np.ndarray) -> Any:
+    if value.dtype == object:
+        return [{"b64": base64.b64encode(content).decode()} for content in value]
+    return value.tolist()
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost words of an error that others were wrapped around."""
+    inner: Any = error
+    while True:
+        following = getattr(inner, "reason", None) or next(
+            (one for one in inner.args if isinstance(one, BaseException)), None
+        )
+        if not isinstance(following, BaseException):
+            return str(inner).rpartition(": ")[2] or type(inner).__name__
+        inner = following
