@@ -245,11 +245,11 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
         if key not in _MAY_CHANGE:
             raise UsageError(
                 f"these are not the data that the model was trained on: {key!r} of the data card "
-                f"was {shown(then.get(key))}, is {shown(now.get(key))}"
+                f"was {brief(then.get(key))}, is {brief(now.get(key))}"
             )
         print(
-            f"note: {key} of the data was {shown(then.get(key))} in training, is "
-            f"{shown(now.get(key))}"
+            f"note: {key} of the data was {brief(then.get(key))} in training, is "
+            f"{brief(now.get(key))}"
         )
 
 
