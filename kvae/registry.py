@@ -121,7 +121,7 @@ def refuse_others(
         if name in allowed:
             continue
         if name not in owners:
-            choices = f": choose one of {', '.join(allowed)}" if allowed else ": there are none"
+            choices = f": choose one of {', '.join(allowed)}" if allowed else ": there are none here"
             hint = did_you_mean(name, [*allowed, *owners], shown, ": ") or choices
             raise UsageError(f"unknown option {name!r}{hint}")
         kinds = owners[name]
