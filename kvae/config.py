@@ -91,7 +91,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             COUNT, metavar="N",
         ),
         Option("batch_size", 256, "examples a step", POSITIVE_COUNT, metavar="N"),
-        Option("learning_rate", 3e-3, "of Adam", number_range(1e-10, 10), metavar="X"),
+        Option("learning_rate", 3e-3, "of Adam", number_range(1e-12, 10), metavar="X"),
         Option(
             "learning_rate_schedule", "cosine", "'cosine' falls to a thousandth at the end",
             choices=LEARNING_RATE_SCHEDULES,

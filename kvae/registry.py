@@ -121,9 +121,9 @@ def refuse_others(
         if name in allowed:
             continue
         if name not in owners:
-            choices = f": choose one of {', '.join(allowed)}" if allowed else ": there are none"
-            hint = did_you_mean(name, [*allowed, *owners], shown, ": ") or choices
-            raise UsageError(f"unknown option {name!r}{hint}")
+            choices = f"choose one of {', '.join(allowed)}" if allowed else "there are none here"
+            hint = did_you_mean(name, [*allowed, *owners], shown, ": ") or f": {choices}"
+            raise UsageError(f"unknown option {brief(name)}{hint}")
         kinds = owners[name]
         wanted = " or ".join(f"{shown(kind)} {_listed([*kinds[kind]])}" for kind in kinds)
         received = " and ".join(

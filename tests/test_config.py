@@ -46,8 +46,8 @@ def test_text_from_the_command_line_becomes_values():
         ("epochs", "-1", "at least 0"),
         ("epochs", "2.5", "a whole number"),
         ("latent_dim", "many", "a whole number"),
-        ("learning_rate", "-1", "a number from 1e-10 to 10"),
-        ("learning_rate", "1e30", "a number from 1e-10 to 10"),
+        ("learning_rate", "-1", "a number from 1e-12 to 10"),
+        ("learning_rate", "1e30", "a number from 1e-12 to 10"),
         ("variance", "0", "a positive number"),
         (
             "variance",

@@ -98,6 +98,20 @@ def test_a_model_has_hardly_more_weights_than_are_counted(prior, likelihood):
     assert 0.9 * vae.count_params() <= known.parameters <= vae.count_params()
 
 
+@pytest.mark.parametrize(("averages", "copies"), [(False, 5), (True, 6)])
+def test_training_holds_weights_gradients_two_moments_and_the_best_weights(
+    averages, copies, monkeypatch
+):
+    monkeypatch.setattr(memory, "has_accelerator", lambda: False)
+    names = {"network": "mlp", "likelihood": "gaussian", "prior": "standard_normal",
+             "posterior": "diagonal"}  # fmt: skip
+    own = {"network": OPTIONS["mlp"][0], "likelihood": {"variance": 1.0}, "prior": {}}
+    known = memory.Model((5,), 3, names, own)
+    of_batch = 4 * (10 * 6 + 10 * 2 * (3 + 5))  # posteriors, then latents and means of two draws
+    needed = known.training(10, draws=2, averages=averages)
+    assert sum(needed.values()) == copies * 4 * known.parameters + of_batch
+
+
 @pytest.fixture
 def limited(monkeypatch):
     """Let a process use so many bytes, on a machine without an accelerator."""
@@ -127,7 +141,7 @@ def _check(rows=1000, shape=(3,), condition_dim=0, **given):
         ({"prior": "flow", "latent_dim": 10**5}, "--latent-dim 100000: "),
         ({"sampler": "flow", "latent_dim": 10**5}, "--latent-dim 100000: "),
         (
-            {"latent_dim": 10**7, "hidden_units": (10**5, 10**5)},
+            {"latent_dim": 10**7, "hidden_units": (10**5, 10**5), "sampler": "none"},
             "--hidden-units 100000,100000 and --latent-dim 10000000: ",
         ),
         (

@@ -316,7 +316,7 @@ def test_a_step_on_the_iwae_objective_raises_its_bound(ppca):
     [
         ({"beta": 0.5}, "beta applies to objective elbo alone, received objective iwae"),
         ({"kl_warmup_steps": 3}, "kl_warmup_steps applies to objective elbo alone"),
-        ({"iwae_draws": 0}, "iwae_draws takes a whole number of at least 1; received 0"),
+        ({"iwae_draws": 0}, "iwae_draws takes a whole number from 1 to 1000000; received 0"),
     ],
 )
 def test_an_iwae_that_is_no_bound_is_refused(options, words):

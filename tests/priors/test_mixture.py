@@ -64,5 +64,5 @@ def test_initialize_puts_components_on_the_latents(rng):
 
 
 def test_no_components_are_refused():
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="from 1 to 1000000"):
         Mixture(0)

@@ -55,7 +55,7 @@ DATA = {
 ALWAYS = [
     ("--variance", "1e38", "from 1e-15 to 1e+15"),
     ("--variance", "sharde", "did you mean shared?"),
-    ("--learning-rate", "1e30", "from 1e-10 to 10"),
+    ("--learning-rate", "1e30", "from 1e-12 to 10"),
     ("--epochs", "1000000000000", f"at most {MAX_COUNT}"),
     ("--epochs", "2000000000", "steps are counted up to"),
     ("--latent-dim", "1000000000", ""),
