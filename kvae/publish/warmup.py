@@ -104,7 +104,7 @@ def compare_probe(folder: Path) -> list[str]:
 
 
 def _probe(path: Path, found: dict[str, np.ndarray]) -> dict[str, np.ndarray | str]:
-    """The stored answers by their names; of one that is not of the shape and kind found, what it is.
+    """The stored answers by their names; of one of another shape or kind than found what it is.
 
     No array is read before its header is known to be that of the answer found.
     """
