@@ -13,7 +13,8 @@ from kvae import likelihoods, networks, priors
 from kvae.config import MODEL_PARTS
 from kvae.data.images.pixels import UNIT
 from kvae.data.rows import standardisation
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError, one_line
+from kvae.keras_files import bounded_variables, check_model
 from kvae.likelihoods import LIKELIHOODS, LikelihoodName
 from kvae.memory import Model, check_weights
 from kvae.model import CONDITION_DIM, VAE
@@ -204,6 +205,7 @@ def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) ->
 
     Raises:
         UsageError: there is no such file, it holds something else, or weights that are not finite.
+        DataError: it is damaged, or declares more than it holds.
     """
     # Every class that can stand in the file comes with a member.
     for registry in (NETWORKS, LIKELIHOODS, PRIORS, SAMPLERS, OBJECTIVES):
@@ -215,16 +217,25 @@ def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) ->
         raise UsageError(f"no such model file: {path}")
     if not zipfile.is_zipfile(path):
         raise UsageError(f"{path} is not a .keras file, or damaged: it is no zip archive")
+    path = Path(path)
+    stored = check_model(path)
     try:
-        model = keras.saving.load_model(path, custom_objects=custom_objects, safe_mode=safe_mode)
-    except (ValueError, OSError, TypeError, KeyError) as error:
+        with bounded_variables(path, stored):
+            model = keras.saving.load_model(
+                path, custom_objects=custom_objects, safe_mode=safe_mode
+            )
+    except DataError:
+        raise
+    except Exception as error:  # a damaged configuration makes Keras fail in any way
         unknown = re.search(r"Could not locate class '(\w+)'", str(error))
         if unknown:
             raise UsageError(
                 f"{path}: the class {unknown[1]} is not known: give it in custom_objects, or "
                 "import the module that registers it, on the command line with --import FILE"
             ) from error
-        raise UsageError(f"{path} cannot be read as a VAE: {_cause(error)}") from error
+        raise UsageError(
+            f"{path} cannot be read as a VAE: {one_line(_cause(error), 500)}"
+        ) from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
     _check_finite(path, model)

@@ -150,3 +150,36 @@ def test_folder_names(name):
 )  # fmt: skip
 def test_names_that_some_system_does_not_take(name):
     assert not files.is_folder_name(name)
+
+
+def test_a_file_written_anew_stays_the_link_that_it_is(tmp_path):
+    target = tmp_path / "else" / "real"
+    target.parent.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    for text in ("first", "second"):  # of a target that is not there yet, and of one that is
+        files.replace_text(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1, "a": 2}', "stands twice"),
+        ("[" * 10**5 + "]" * 10**5, "nested too deep"),
+        (b'"\xff"', "decode"),
+        ("{", "Expecting"),
+        ("NaN", "no finite number"),
+        ("[-Infinity]", "no finite number"),
+        ("1e400", "no finite number"),
+        ("1" * 5000, "digits"),
+    ],
+)
+def test_json_that_programs_read_in_two_ways_or_not_at_all_is_none(text, said):
+    with pytest.raises(ValueError, match=said):
+        files.strict_json(text, is_finite=True)
+
+
+def test_json_of_numbers_that_are_not_finite_is_read_where_they_may_be():
+    assert files.strict_json(b'{"a": [1, NaN, "\xc3\xa4"]}')["a"][2] == "ä"

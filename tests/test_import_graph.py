@@ -19,7 +19,7 @@ ORDER = (
     ("inputs", "shapes", "terms"),
     ("border",),
     ("objectives", "steps"),
-    ("older_files", "scores"),
+    ("older_files", "scores", "keras_files"),
     ("model",),
     ("samplers", "metrics"),
     ("config", "memory", "features", "figures", "directions"),

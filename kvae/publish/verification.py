@@ -3,7 +3,7 @@
 from typing import Any
 
 from kvae import backend
-from kvae.errors import DataError
+from kvae.errors import DataError, one_line
 from kvae.publish.repository import file_faults
 from kvae.serving import versions
 
@@ -39,8 +39,8 @@ def verify(version: versions.Version) -> list[str]:
             faults.append(f"fingerprint {found} instead of {metadata['fingerprint']}")
         faults += _signature_faults(version, metadata["signatures"])
         faults += compare_probe(version.path)
-    except DataError as error:
-        faults.append(str(error))
+    except Exception as error:  # files that are damaged, and have their checksums all the same
+        faults.append(one_line(str(error), 500) or type(error).__name__)
     return faults
 
 

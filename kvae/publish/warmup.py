@@ -7,6 +7,7 @@ Source: TensorFlow Serving, "SavedModel warmup".
 """
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from kvae.data.images.crops import least_size
 from kvae.data.images.pixels import as_levels
-from kvae.errors import DataError
+from kvae.errors import DataError, one_line
 from kvae.model import VAE
 from kvae.probability.noise import SeededNoise
 from kvae.serving.signatures import Endpoint
@@ -86,26 +87,50 @@ def compare_probe(folder: Path) -> list[str]:
     Raises:
         DataError: a file cannot be read, or a record fails.
     """
-    answers = replay(folder)
-    try:
-        # Opened here: NumPy leaves what is no archive open.
-        with (folder / PROBE).open("rb") as opened, np.load(opened) as file:
-            stored = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{folder / PROBE} cannot be read: {error}") from error
-    found = _flat(answers)
+    found = _flat(replay(folder))
+    stored = _probe(folder / PROBE, found)
     faults = [
         f"{name}: in one of records and probe alone" for name in sorted(stored.keys() ^ found)
     ]
     for name in sorted(stored.keys() & found.keys()):
         then, now = stored[name], found[name]
-        if then.shape != now.shape:
-            faults.append(f"{name}: shape {now.shape} instead of {then.shape}")
+        if isinstance(then, str):
+            faults.append(f"{name}: {then}")
             continue
         difference = np.abs(now - then) / np.maximum(1.0, np.abs(then))
         if not np.array_equal(np.isnan(then), np.isnan(now)) or np.nanmax(difference) > _TOLERANCE:
             faults.append(f"{name}: differs by {np.nanmax(difference):.2g} of max(1, |value|)")
     return faults
+
+
+def _probe(path: Path, found: dict[str, np.ndarray]) -> dict[str, np.ndarray | str]:
+    """The stored answers by their names; of one of another shape or kind than found what it is.
+
+    No array is read before its header is known to be that of the answer found.
+    """
+    stored: dict[str, np.ndarray | str] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                name = member.removesuffix(".npy")
+                now = found.get(name)
+                if now is None:
+                    stored[name] = ""
+                    continue
+                with archive.open(member) as file:
+                    np.lib.format.read_magic(file)
+                    # Version 1, whose headers have 64 KB at most.
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                if (shape, dtype) != (now.shape, now.dtype):
+                    stored[name] = f"{now.dtype} of shape {now.shape} instead of {dtype} {shape}"
+                    continue
+                with archive.open(member) as file:
+                    stored[name] = np.lib.format.read_array(file, allow_pickle=False)
+    # zlib.error among what damage makes it fail of.
+    except Exception as error:
+        why = one_line(str(error), 200)
+        raise DataError(f"{path} cannot be read: {type(error).__name__}: {why}") from error
+    return stored
 
 
 def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -136,8 +161,8 @@ def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
                 fetches[signature] = {key: one.name for key, one in definition.outputs.items()}
             # All at once: every run is optimised by itself, which takes longer than the run.
             return session.run(fetches, feed)
-    except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise DataError(f"{folder} cannot be served: {' '.join(str(error).split())}") from error
+    except Exception as error:  # damaged files make it fail in any way
+        raise DataError(f"{folder} cannot be served: {one_line(str(error), 500)}") from error
 
 
 @contextmanager
@@ -165,6 +190,11 @@ def requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     found = []
     for record in tf.data.TFRecordDataset(str(folder / WARMUP)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for name, proto in request.inputs.items():
+            # One number may stand for all of any shape.
+            count = math.prod(dim.size for dim in proto.tensor_shape.dim)
+            if not 0 <= count <= len(record):
+                raise ValueError(f"{WARMUP}: {name} is of {count:,} values in {len(record)} bytes")
         inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         found.append((request.model_spec.signature_name, inputs))
     return found

@@ -7,7 +7,8 @@ import h5py
 
 from kvae.build import load_model
 from kvae.data.conditions import Conditions
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError, one_line
+from kvae.keras_files import check_weights
 from kvae.serving import versions
 
 _STEP = "vars/0"  # in a weights file, of a model's own step
@@ -23,7 +24,8 @@ def read_weights(vae, source):
         source: path of a version's folder or of a file.
 
     Raises:
-        UsageError: the weights do not fit the model, or the file is damaged.
+        UsageError: the weights do not fit the model, or the file is none of weights.
+        DataError: it is damaged, or declares more than it holds.
     """
     path = Path(source)
     if path.name.endswith(".weights.h5"):
@@ -34,7 +36,10 @@ def read_weights(vae, source):
         if _STEP not in found:  # of kvae 0.1
             del wanted[_STEP]
         _refuse_misfit(source, wanted, found)
-        vae.load_weights(path)
+        try:
+            vae.load_weights(path)
+        except Exception as error:  # what is damaged makes Keras fail in any way
+            raise DataError(f"{path} cannot be read: {one_line(str(error), 300)}") from error
         print(f"weights of {source}; a weights file knows no units, those of these data are used")
         return
     other = load_model(path).with_sampler(None)
@@ -84,17 +89,17 @@ def _kinds(vae):
 
 def _shapes_in_file(path):
     """Place and shape of each weight in a `.weights.h5` file, but for an optimizer's."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        raise UsageError(f"{path} is not a .weights.h5 file, or damaged: it is no HDF5")
+    check_weights(path)
     shapes = {}
 
     def visit(name, item):
         if hasattr(item, "shape") and not name.startswith("optimizer"):
             shapes[name] = tuple(item.shape)
 
-    try:
-        with h5py.File(path) as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise UsageError(f"{path} is not a .weights.h5 file, or damaged: {error}") from error
+    with h5py.File(path) as file:
+        file.visititems(visit)
     return shapes
 
 

@@ -1,6 +1,7 @@
 """One contract, three ways: every test runs over REST, over gRPC, and on the folder."""
 
 import io
+import json
 import shutil
 import socket
 import time
@@ -417,3 +418,23 @@ def test_a_server_that_is_slow_is_given_up():
 def test_arguments_that_make_no_client(arguments, options, message):
     with pytest.raises(UsageError, match=message):
         Client(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one["encode"]["outputs"].pop("mean"),
+        lambda one: one["encode"]["inputs"]["x"].update(shape=["batch", 9, 9, 1]),
+        lambda one: one["encode"]["outputs"]["mean"].update(dtype="int64"),
+        lambda one: one.update(more=one["encode"]),
+    ],
+)
+def test_a_graph_that_is_not_the_one_described_is_said(version, tmp_path, change):
+    (tmp_path / "m").mkdir()
+    shutil.copytree(version.path, tmp_path / "m" / "1")
+    path = tmp_path / "m" / "1" / "assets.extra" / "kvae.json"
+    said = json.loads(path.read_text())
+    change(said["signatures"])
+    path.write_text(json.dumps(said))
+    with pytest.raises(DataError, match=r"its signature \w+ is not that of kvae\.json"):
+        Client(tmp_path / "m").call("decode", latent=np.zeros((1, 2)))

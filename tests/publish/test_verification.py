@@ -1,10 +1,14 @@
 import json
+import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from kvae_testing import few_signatures, make_vae, metadata
 from PIL import Image
+from tensorflow_serving.apis import prediction_log_pb2
 
 from kvae import publish
 from kvae.client import Client
@@ -145,6 +149,41 @@ def test_a_damaged_probe_is_said(version):
     _accept_files(version)
     (fault,) = verify(version)
     assert "probe.npz cannot be read" in fault
+
+
+def _large_probe(path):
+    """A few bytes that say they are an array of 4 TB."""
+    with zipfile.ZipFile(path, "w") as archive, archive.open("decode/decoded.npy", "w") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**6)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def _large_request(path):
+    """A record in which one number stands for 4 TB."""
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.signature_name = "decode"
+    request.inputs["latent"].CopyFrom(tf.make_tensor_proto(np.float32(1)))
+    for size in (10**6, 10**6):
+        request.inputs["latent"].tensor_shape.dim.add(size=size)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(log.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("file", "write", "said"),
+    [
+        (versions.PROBE, _large_probe, r"instead of float32 \(1000000, 1000000\)"),
+        (versions.WARMUP, _large_request, "is of 1,000,000,000,000 values"),
+        (versions.WARMUP, lambda path: path.write_bytes(bytes(100)), "cannot be served"),
+        ("saved_model.pb", lambda path: path.write_bytes(b"\xff" * 100), "pars|decode"),
+        ("fingerprint.pb", lambda path: path.write_bytes(b"\xff" * 100), "fingerprint"),
+    ],
+)
+def test_files_that_have_their_checksums_may_still_say_anything(version, file, write, said):
+    write(version.path / file)
+    _accept_files(version)
+    assert any(re.search(said, fault) for fault in verify(version))
 
 
 def test_a_version_without_its_card_is_said(version):
