@@ -92,7 +92,7 @@ def blocks(path: Path, bound: Bound) -> Iterator[bytes]:
 def _check_lines(part: bytes, before: int, bound: Bound) -> None:
     for number, line in enumerate(part.split(b"\n"), before + 1):
         if len(line) > bound.line:
-            bound.refuse(f"line {number} has more than {bound.line:,} bytes; in all")
+            bound.refuse_line(number)
 
 
 def _read(name: str, file, size: int) -> bytes:
