@@ -266,12 +266,15 @@ def lines_of(found: Iterable[bytes]) -> Iterator[str]:
     return chain.from_iterable(block.decode().split("\n")[:-1] for block in found)
 
 
-def records_of(place: str, text: str) -> list[tuple[int, list[str]]]:
-    """The records of a list, as labels of images are: line, from 1, and stripped cells of each.
+def records_of(place: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The records of a list, as labels of images are.
 
     Args:
         place: of the list, for messages.
         text: of it.
+
+    Yields:
+        The first line of each, from 1, and its cells, stripped.
 
     Raises:
         DataError: it is no table, or has no rows.
@@ -285,7 +288,7 @@ def records_of(place: str, text: str) -> list[tuple[int, list[str]]]:
             )
     dialect = dialect_of(place, Head(lines[:_SAMPLE_LINES], len(lines) <= _SAMPLE_LINES, b""))
     try:
-        found = records(lines, dialect, strict=True)
-        return [(line, [cell.strip() for cell in cells]) for line, cells in found]
+        for line, cells in records(lines, dialect, strict=True):
+            yield line, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise DataError(f"{place}, {error}") from error
