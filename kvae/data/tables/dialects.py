@@ -288,7 +288,7 @@ def records_of(place: str, text: str) -> Iterator[tuple[int, list[str]]]:
             )
     dialect = dialect_of(place, Head(lines[:_SAMPLE_LINES], len(lines) <= _SAMPLE_LINES, b""))
     try:
-        for line, cells in records(lines, dialect, strict=True):
-            yield line, [cell.strip() for cell in cells]
+        for first, cells in records(lines, dialect, strict=True):
+            yield first, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise DataError(f"{place}, {error}") from error
