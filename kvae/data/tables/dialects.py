@@ -6,7 +6,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,12 +137,16 @@ def head_of(found: Iterator[bytes]) -> Head:
     content = next(found, b"")
     while content.count(b"\n") < 3 and (more := next(found, b"")):
         content += more
-    end, count = 0, 0
-    while count < _SAMPLE_LINES and (end < _SAMPLE_BYTES or count < 3):
+    end, start, count = 0, 0, 0
+    while count < _SAMPLE_LINES and (end - start < _SAMPLE_BYTES or count < 3):
         after = content.find(b"\n", end) + 1
         if not after:
             break
-        end, count = after, count + 1
+        if count or not _is_comment(content[end:after]):
+            count += 1
+        else:
+            start = after  # of the table
+        end = after
     return Head(content[:end].decode().split("\n")[:-1], end == len(content), content)
 
 
@@ -156,9 +160,7 @@ def dialect_of(file: str, head: Head) -> Dialect:
     Raises:
         DataError: there are no rows, or two delimiters fit.
     """
-    comments = 0
-    while comments < len(head.lines) and _is_comment(head.lines[comments]):
-        comments += 1
+    comments = sum(1 for _ in takewhile(_is_comment, head.lines))
     if given := _SEP.fullmatch(head.lines[comments]) if comments < len(head.lines) else None:
         return Dialect(given[1], comments + 1)
     lines = head.lines[comments:]
@@ -180,8 +182,9 @@ def dialect_of(file: str, head: Head) -> Dialect:
     return dialect
 
 
-def _is_comment(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
+def _is_comment(line: str | bytes) -> bool:
+    own = line.strip()[:1]
+    return own in ("", "#", b"", b"#")
 
 
 def _delimiter(file: str, lines: list[str], whole: bool) -> str:
@@ -286,7 +289,9 @@ def records_of(place: str, text: str) -> Iterator[tuple[int, list[str]]]:
                 f"{place}, line {number}: {len(line):,} characters; a list has at most "
                 f"{_LIST_LINE:,} in a line"
             )
-    dialect = dialect_of(place, Head(lines[:_SAMPLE_LINES], len(lines) <= _SAMPLE_LINES, b""))
+    above = sum(1 for _ in takewhile(_is_comment, lines))
+    sample = lines[: above + _SAMPLE_LINES]
+    dialect = dialect_of(place, Head(sample, len(sample) == len(lines), b""))
     try:
         for first, cells in records(lines, dialect, strict=True):
             yield first, [cell.strip() for cell in cells]

@@ -73,6 +73,7 @@ GOOD = {
         text(X, "# a,b,c"), "csv", "", X, ["# a", "b", "c"]),
     "comments above a header": (
         text(X, "# made in 2020\n#\n\n# by hand, twice\na,b,c"), "csv", "", X, ABC),
+    "many comments": ("# a line of words, and more\n" * 4000 + text(X, "a,b,c"), "csv", "", X, ABC),
     "comments above numbers": (text(X, "# made by hand"), "csv", "", X, None),
     "mnist": (
         text([[i % 10, *row] for i, row in enumerate(INTS.tolist())], "label,p0,p1,p2,p3"),
