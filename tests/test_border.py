@@ -120,6 +120,7 @@ KINDS = {
     "no channel axis": ("images", IMAGES[..., 0], r"\(rows, 4, 4, 1\), received \(.*, 4, 4\)"),
     "NaN": ("vectors", HOLED, r"finite in float32, received nan at x\[2, 3\]"),
     "too large for float32": ("vectors", VECTORS.astype("float64") * 1e300, "finite in float32"),
+    "a square too large": ("vectors", VECTORS * 0 + 3e38, r"at most 1e\+18 in size"),
     "text": ("vectors", np.full((8, 6), "1.0"), "must be numbers, received"),
     "levels as floats": ("images", IMAGES * 255, r"from [\d.]+ to 2\d\d"),
     "negative images": ("images", IMAGES - 0.5, r"floats in \[0, 1\]; received floats from -0"),

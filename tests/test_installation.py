@@ -45,20 +45,19 @@ def test_no_line_installs_a_strangers_package(setup):
     texts = {path.relative_to(ROOT): path.read_text() for path in files}
     assert {path: found for path, text in texts.items() if (found := _faults(text, setup))} == {}
     installs = [rest for text in texts.values() for _, rest in INSTALL.findall(text)]
-    assert sum(".[parquet]" in rest for rest in installs) >= 3
     assert sum(".[beam]" in rest for rest in installs) >= 3
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ('(`pip install "kvae[parquet]"`) and more', ["kvae[parquet]"]),
+        ('(`pip install "kvae[jax]"`) and more', ["kvae[jax]"]),
         ('a pipeline (`pip\ninstall "kvae[beam]"`, in', ["kvae[beam]"]),
         ("python3 -m pip install --upgrade numpy kvae==1.0", ["kvae==1.0"]),
         ('args: ["-m", "pip", "install", "--quiet", "Keras_VAE_kit"]', ["Keras_VAE_kit"]),
-        ('    .venv/bin/pip install -e ".[parquet,bean]"', ["bean"]),
+        ('    .venv/bin/pip install -e ".[jax,bean]"', ["bean"]),
         ('    .venv/bin/pip install -e .   # -e ".[tests]"', ["tests"]),
-        ('`pip install -e ".[parquet]"` and then kvae and `kvae[beam]`', []),
+        ('`pip install -e ".[jax]"` and then kvae and `kvae[beam]`', []),
         ("pip install torch pythae==0.1.2 -e /a/folder/kvae", []),
     ],
 )

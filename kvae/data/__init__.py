@@ -208,8 +208,8 @@ _DATA_DIR = Option(
     metavar="PATH",
 )  # fmt: skip
 _LABELS_FILE = Option(
-    "labels_file", None, "table with commas of labels for the images: a header, then an image's "
-    "path or name and its labels", _PATH, metavar="FILE",
+    "labels_file", None, "table of labels for the images: a header, then an image's path or name "
+    "and its labels", _PATH, metavar="FILE",
 )  # fmt: skip
 _CACHE_DIR = Option(
     "cache_dir", None, f"where decoded or drawn images are kept, else in {CACHE_FOLDERS}", _PATH,

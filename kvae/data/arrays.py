@@ -215,8 +215,8 @@ def _without(table: Table, x: np.ndarray, kept: np.ndarray) -> tuple[Table, np.n
         )
     shown = ", ".join(map(str, dropped[:10])) + (", ..." if len(dropped) > 10 else "")
     print(
-        f"arrays: {table.file}: {len(dropped):,} columns of {len(kept):,} have one value in all "
-        f"train rows and are left out: {shown}",
+        f"arrays: {table.file}: {len(dropped):,} columns of {len(kept):,} have one float32 value "
+        f"in all train rows and are left out: {shown}",
         file=sys.stderr,
     )
     columns: Any = [name for name, keep in zip(table.columns, kept, strict=True) if keep]

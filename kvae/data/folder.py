@@ -244,7 +244,7 @@ def _labels_of_file(
 def _header_and_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         raise UsageError(f"--labels-file {path}: no such file")
-    found = records_of(str(path), text_at(path))
+    found = [*records_of(str(path), text_at(path))]
     if len(found) < 2 or len(found[0][1]) < 2:
         raise DataError(
             f"{path}: wanted a header and a row for each image, an image's path and then labels, "

@@ -63,7 +63,7 @@ def check_spread(x: np.ndarray, columns: Sequence[Any] | None = None, remedy: st
     own = x[:, narrow[0]]
     name = int(narrow[0]) + 1 if columns is None else columns[narrow[0]]
     if (own == own[0]).all():
-        fault = f"the same value {own[0]:g} in every train row; {remedy or _REMEDY}"
+        fault = f"the same float32 value {own[0]:g} in every train row; {remedy or _REMEDY}"
     elif np.isfinite(stddev[narrow[0]]):
         fault = f"values near {own[0]:.9g} differ by too little for float32; shift or scale it"
     else:

@@ -126,7 +126,11 @@ def test_numbers_of_any_real_type_keep_their_value(dtype, tmp_path):
 
 @pytest.mark.parametrize(
     "names",
-    [("train", "valid", "test"), ("x_train", "x_val", "x_test"), ("X_train", "X_valid", "X_test")],
+    [
+        ("train", "valid", "test"),
+        ("x_train", "x_val", "x_test"),
+        ("X_train", "X_validation", "X_test"),
+    ],
 )
 def test_own_splits_of_an_npz_are_kept(names, tmp_path):
     path = savez(tmp_path, **dict(zip(reversed(names), reversed(three().values()), strict=True)))
@@ -394,7 +398,7 @@ def test_a_constant_column_is_left_out_where_that_is_asked_for(constant, tmp_pat
     kept = load("arrays", data_dir=path, drop_constant=True)
     np.testing.assert_array_equal(kept.test.x, x[40:, [0, 2]].astype(np.float32))
     assert (kept.card["columns"], kept.card["dropped_columns"]) == ([1, 3], [2])
-    assert "1 columns of 3 have one value in all train rows and are left out: 2" in (
+    assert "1 columns of 3 have one float32 value in all train rows and are left out: 2" in (
         capsys.readouterr().err
     )
     same = load("arrays", data_dir=save(tmp_path, ROWS), drop_constant=True)
@@ -466,6 +470,7 @@ BAD_NPZ = {
     "complex labels": ({"x": ROWS, "y": 1j * ROWS[:, 0]}, "labels are numbers or text, found type"),
     "nan label": ({"x": ROWS, "y": changed(3, 0, np.nan)[:, 0]}, "row 4 of 'x': no label"),
     "objects": ({"x": ROWS.astype(object)}, "Python objects, which are never loaded"),
+    "a control character": ({"x\r": ROWS}, r"t\.npz: the name 'x\\r' holds a control character"),
 }
 
 

@@ -38,6 +38,7 @@ from PIL import Image
 
 from kvae import data
 from kvae.data import celeba
+from kvae.data.celeba.lists import read_partition
 from kvae.data.images import sets
 from kvae.data.splits import SPLITS
 from kvae.errors import DataError, UsageError
@@ -669,3 +670,16 @@ def test_want_of_memory_is_no_damage(shared, load, monkeypatch):
     monkeypatch.setattr("PIL.Image.open", fail)
     with pytest.raises(MemoryError):
         load(shared, image_size=24, max_unreadable=1)
+
+
+@pytest.mark.parametrize("by", [",", ";", "\t", "|", " "])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_the_lists_may_have_any_delimiter(by, quote):
+    if by == " " and quote:
+        return
+    rows = [["image_id", "partition"], *([f"{i:06d}.jpg", str(i % 3)] for i in range(1, 9))]
+    text = "\n".join(by.join(f"{quote}{cell}{quote}" for cell in row) for row in rows)
+    found = read_partition(text, "the list")
+    assert found == {f"{i:06d}": i % 3 for i in range(1, 9)}
+    with pytest.raises(DataError, match="the list, line 10: wanted an image's name and 0, 1 or 2"):
+        read_partition(f"{text}\n000009.jpg{by}3", "the list")

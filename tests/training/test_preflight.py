@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from kvae import Dataset
 from kvae.config import resolve
 from kvae.errors import DataError, UsageError
 from kvae.training.preflight import check
@@ -49,3 +51,41 @@ def test_what_is_right_passes(tmp_path):
 def test_what_is_wrong_is_said(tmp_path, preset, given, words):
     with pytest.raises((UsageError, DataError), match=words):
         _check(tmp_path, preset, **given)
+
+
+@pytest.mark.parametrize("column", [np.zeros(200), np.full(200, 0.1), 1e9 + np.arange(200)])
+def test_a_column_without_spread_is_refused_where_it_is_standardised(column, tmp_path):
+    x = np.column_stack([np.random.default_rng(0).normal(size=200), column])
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{a},{b}\n" for a, b in x.tolist()))
+    given = {"dataset": "arrays", "data_dir": str(path)}
+    _check(tmp_path, standardize=False, **given)
+    words = (
+        "values near .* differ by too little for float32"
+        if np.ptp(column)
+        else "the same float32 value .* train row; --drop-constant .* --no-standardize keeps them"
+    )
+    with pytest.raises(DataError, match=rf"column 'b': {words}.*\(1 such columns of 2\)"):
+        _check(tmp_path, **given)
+    if not np.ptp(column):
+        _check(tmp_path, drop_constant=True, **given)
+    with pytest.raises(DataError, match="column 2: ") as caught:
+        check(resolve({"save": str(tmp_path), "dataset": "arrays"}), Dataset.from_arrays(x))
+    assert "--drop-constant" not in str(caught.value)  # an option of files alone
+
+
+def test_a_table_made_binary_is_for_a_bernoulli_likelihood(tmp_path):
+    path = tmp_path / "t.csv"
+    levels = np.random.default_rng(0).integers(0, 256, (200, 3)).tolist()
+    path.write_text("a,b,c\n" + "".join(f"{a},{b},{c}\n" for a, b, c in levels))
+    given = {"dataset": "arrays", "data_dir": str(path), "likelihood": "bernoulli"}
+    with pytest.raises(UsageError, match="--no-standardize"):
+        _check(tmp_path, binarize=True, **given)
+    with pytest.raises(UsageError, match="--binarize makes them"):
+        _check(tmp_path, standardize=False, **given)
+    _check(tmp_path, standardize=False, binarize=True, **given)
+
+
+def test_the_dataset_that_a_limit_is_of_is_named_by_its_flag(tmp_path):
+    with pytest.raises(UsageError, match="--max-unpacked takes a positive number; received '0'"):
+        resolve({"dataset": "arrays", "max_unpacked": "0"})

@@ -18,15 +18,12 @@ class Bound(NamedTuple):
     Args:
         file: its name.
         allowed: bytes.
+        line: bytes of the longest line of text.
     """
 
     file: str
     allowed: int
-
-    @property
-    def line(self) -> int:
-        """Bytes of the longest line of text."""
-        return self.allowed // _LINES
+    line: int
 
     def check(self, needed: int, what: str) -> None:
         """Refuse what takes more: DataError."""
@@ -45,9 +42,18 @@ class Bound(NamedTuple):
             "file's size)"
         )
 
+    def refuse_line(self, number: int) -> NoReturn:
+        """Say that a line is too long, and which option allows longer ones."""
+        raise DataError(
+            f"{self.file}, line {number}: more than {self.line:,} bytes, the most that a line may "
+            f"have; --max-unpacked GB allows lines of 1/{_LINES} of it"
+        )
+
 
 def bound_of(path: Path, max_unpacked: float | None) -> Bound:
     """What a file may take: so many GB; None: the larger of 1 GB and 20 times its size."""
     if max_unpacked is not None:
-        return Bound(path.name, int(max_unpacked * GB))
-    return Bound(path.name, max(_LEAST, _TIMES * path.stat().st_size))
+        allowed = int(max_unpacked * GB)
+        return Bound(path.name, allowed, allowed // _LINES)
+    # A large file may well have many lines, and no longer ones than others.
+    return Bound(path.name, max(_LEAST, _TIMES * path.stat().st_size), _LEAST // _LINES)

@@ -12,6 +12,7 @@ import numpy as np
 from kvae.data.tables.bounds import Bound
 from kvae.data.tables.dialects import (
     BLANKS,
+    DELIMITERS,
     Dialect,
     blocks,
     dialect_of,
@@ -22,7 +23,7 @@ from kvae.data.tables.dialects import (
     squeezed,
 )
 from kvae.data.tables.numbers import Commas, Numbers
-from kvae.data.tables.parsing import as_columns, as_one_column, joined
+from kvae.data.tables.parsing import MOST_FAULTS, as_columns, as_one_column, joined
 from kvae.data.tables.table import SPLIT_COLUMN, SPLIT_OF, Table, splits_of
 from kvae.data.text import check_names
 from kvae.errors import DataError
@@ -127,6 +128,8 @@ def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
     file = path.name
     found = blocks(path, bound)
     head = head_of(found)
+    counts = (line.count(delimiter) for line in head.lines for delimiter in DELIMITERS)
+    bound.check_columns(max(counts, default=0) + 1)
     dialect = dialect_of(file, head)
     try:
         top = [*records(head.lines, dialect)]
@@ -134,7 +137,6 @@ def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
         raise DataError(f"{file}, {error}") from error
     if not top:
         raise DataError(f"{file} has no rows")
-    bound.check_columns(len(top[0][1]))
     columns, notes = _columns(file, dialect, top, label_column)
     text, before = _Text(path, bound), 1 if columns.names else 0
     skipped = top[0][0] - 1
@@ -325,8 +327,10 @@ def _body(text: _Text, dialect: Dialect, columns: _Columns, found: Iterable[byte
             arrays, faults = as_columns(block, dialect, columns.width)
             rows, by_columns = len(arrays[0]), True
             table = {i: arrays[i] for i in columns.apart}
-            cells = joined([arrays[i] for i in kept])
+            cells = joined([arrays[i] for i in kept]) if rows else None
         ragged += faults
+        if ragged >= MOST_FAULTS:
+            break
         if ragged or not rows:
             continue
         text.bound.check((numbers.rows + rows) * len(kept) * 8, "its numbers take more than")
@@ -341,8 +345,9 @@ def _body(text: _Text, dialect: Dialect, columns: _Columns, found: Iterable[byte
 def _ragged(text: _Text, dialect: Dialect, width: int, count: int) -> DataError:
     found = records(lines_of(blocks(text.path, text.bound)), dialect)
     line, own = next(((line, len(row)) for line, row in found if len(row) != width), (0, 0))
+    more = "in all" if count < MOST_FAULTS else "or more"
     place = f"{text.file}, line {line}: {own} cells" if line else f"{text.file}: other cells"
-    return DataError(f"{place}, the first line has {width} ({count:,} such lines in all)")
+    return DataError(f"{place}, the first line has {width} ({count:,} such lines {more})")
 
 
 def _whole_records(text: _Text, dialect: Dialect, found: Iterable[bytes]) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,7 +92,7 @@ def blocks(path: Path, bound: Bound) -> Iterator[bytes]:
 def _check_lines(part: bytes, before: int, bound: Bound) -> None:
     for number, line in enumerate(part.split(b"\n"), before + 1):
         if len(line) > bound.line:
-            bound.refuse(f"line {number} has more than {bound.line:,} bytes; in all")
+            bound.refuse_line(number)
 
 
 def _read(name: str, file, size: int) -> bytes:
@@ -137,12 +137,16 @@ def head_of(found: Iterator[bytes]) -> Head:
     content = next(found, b"")
     while content.count(b"\n") < 3 and (more := next(found, b"")):
         content += more
-    end, count = 0, 0
-    while count < _SAMPLE_LINES and (end < _SAMPLE_BYTES or count < 3):
+    end, start, count = 0, 0, 0
+    while count < _SAMPLE_LINES and (end - start < _SAMPLE_BYTES or count < 3):
         after = content.find(b"\n", end) + 1
         if not after:
             break
-        end, count = after, count + 1
+        if count or not _is_comment(content[end:after]):
+            count += 1
+        else:
+            start = after  # of the table
+        end = after
     return Head(content[:end].decode().split("\n")[:-1], end == len(content), content)
 
 
@@ -156,9 +160,7 @@ def dialect_of(file: str, head: Head) -> Dialect:
     Raises:
         DataError: there are no rows, or two delimiters fit.
     """
-    comments = 0
-    while comments < len(head.lines) and _is_comment(head.lines[comments]):
-        comments += 1
+    comments = sum(1 for _ in takewhile(_is_comment, head.lines))
     if given := _SEP.fullmatch(head.lines[comments]) if comments < len(head.lines) else None:
         return Dialect(given[1], comments + 1)
     lines = head.lines[comments:]
@@ -180,8 +182,9 @@ def dialect_of(file: str, head: Head) -> Dialect:
     return dialect
 
 
-def _is_comment(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
+def _is_comment(line: str | bytes) -> bool:
+    own = line.strip()[:1]
+    return own in ("", "#", b"", b"#")
 
 
 def _delimiter(file: str, lines: list[str], whole: bool) -> str:
@@ -266,12 +269,15 @@ def lines_of(found: Iterable[bytes]) -> Iterator[str]:
     return chain.from_iterable(block.decode().split("\n")[:-1] for block in found)
 
 
-def records_of(place: str, text: str) -> list[tuple[int, list[str]]]:
-    """The records of a list, as labels of images are: line, from 1, and stripped cells of each.
+def records_of(place: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The records of a list, as labels of images are.
 
     Args:
         place: of the list, for messages.
         text: of it.
+
+    Yields:
+        The first line of each, from 1, and its cells, stripped.
 
     Raises:
         DataError: it is no table, or has no rows.
@@ -283,9 +289,11 @@ def records_of(place: str, text: str) -> list[tuple[int, list[str]]]:
                 f"{place}, line {number}: {len(line):,} characters; a list has at most "
                 f"{_LIST_LINE:,} in a line"
             )
-    dialect = dialect_of(place, Head(lines[:_SAMPLE_LINES], len(lines) <= _SAMPLE_LINES, b""))
+    above = sum(1 for _ in takewhile(_is_comment, lines))
+    sample = lines[: above + _SAMPLE_LINES]
+    dialect = dialect_of(place, Head(sample, len(sample) == len(lines), b""))
     try:
-        found = records(lines, dialect, strict=True)
-        return [(line, [cell.strip() for cell in cells]) for line, cells in found]
+        for first, cells in records(lines, dialect, strict=True):
+            yield first, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise DataError(f"{place}, {error}") from error

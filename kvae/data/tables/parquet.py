@@ -1,6 +1,7 @@
 """Tables in parquet files."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,11 +37,9 @@ def read_parquet(path: Path, label_column: str, bound: Bound) -> Table:
         # Text that repeats itself is held once: a small file may stand for a lot of it.
         file = pq.ParquetFile(path, pre_buffer=False)
         names = file.schema_arrow.names
-        columns = _roles(path.name, names, label_column)
-        texts = [
-            names[i] for i in (columns.label, columns.split)
-            if i is not None and _is_text(file.schema_arrow.types[i])
-        ]  # fmt: skip
+        of_text = [i for i, kind in enumerate(file.schema_arrow.types) if _is_text(kind)]
+        columns = _roles(path.name, names, label_column, of_text)
+        texts = [names[i] for i in (columns.label, columns.split) if i in of_text]
         file = pq.ParquetFile(path, pre_buffer=False, read_dictionary=texts)
         _check_size(file.metadata, columns, bound)
         return _table(path.name, file, columns)
@@ -67,10 +66,10 @@ class _Roles(NamedTuple):
     indices: list[int]
 
 
-def _roles(file: str, names: list[str], label_column: str) -> _Roles:
+def _roles(file: str, names: list[str], label_column: str, of_text: list[int]) -> _Roles:
     check_names(names, file)
     if len({*names}) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        twice = Counter(names).most_common(1)[0][0]
         raise DataError(f"{file}: two columns have the name {twice[:60]!r}")
     label = names.index(label_column) if label_column in names else None
     if label is None and label_column.isdecimal() and 1 <= int(label_column) <= len(names):
@@ -78,7 +77,9 @@ def _roles(file: str, names: list[str], label_column: str) -> _Roles:
     if label_column and label is None:
         found = ", ".join(names[:20])
         raise DataError(f"{file} has no column {label_column!r} for the labels: found {found}")
-    split = next((i for i, name in enumerate(names) if name.lower() == SPLIT_COLUMN), None)
+    # A column with a capital may be one of numbers.
+    named = [i for i in of_text if names[i].lower() == SPLIT_COLUMN and i != label]
+    split = names.index(SPLIT_COLUMN) if SPLIT_COLUMN in names else next(iter(named), None)
     if split is not None and split == label:
         raise DataError(f"{file}: the column {names[split]!r} holds splits, it cannot be labels")
     index = [i for i, name in enumerate(names) if _INDEX.fullmatch(name) and i != label]

@@ -5,6 +5,9 @@ from typing import Any
 
 from kvae.data.tables.dialects import BLANKS, Dialect
 
+#: Lines with another number of cells that are counted: no more are looked for.
+MOST_FAULTS = 1000
+
 
 def joined(arrays: list[Any]) -> Any:
     """Columns behind one another, as one array."""
@@ -20,9 +23,14 @@ def as_columns(block: bytes, dialect: Dialect, width: int) -> tuple[list[Any], i
     def refuse(row: Any) -> str:
         nonlocal faults
         faults += bool(row.text.strip('" \t\r\n'))
-        return "skip"
+        return "error" if faults >= MOST_FAULTS else "skip"
 
-    found = _read(block, dialect.delimiter, width, refuse, quotes=dialect.delimiter != BLANKS)
+    try:
+        found = _read(block, dialect.delimiter, width, refuse, quotes=dialect.delimiter != BLANKS)
+    except ValueError:
+        if faults < MOST_FAULTS:
+            raise
+        return [()] * width, faults
     arrays = [column.combine_chunks() for column in found.columns]
     if width == 1:  # pyarrow skips empty lines, not blank ones
         import pyarrow.compute as pc

@@ -73,6 +73,7 @@ GOOD = {
         text(X, "# a,b,c"), "csv", "", X, ["# a", "b", "c"]),
     "comments above a header": (
         text(X, "# made in 2020\n#\n\n# by hand, twice\na,b,c"), "csv", "", X, ABC),
+    "many comments": ("# a line of words, and more\n" * 4000 + text(X, "a,b,c"), "csv", "", X, ABC),
     "comments above numbers": (text(X, "# made by hand"), "csv", "", X, None),
     "mnist": (
         text([[i % 10, *row] for i, row in enumerate(INTS.tolist())], "label,p0,p1,p2,p3"),
@@ -179,6 +180,8 @@ GOOD = {
         parquet({"a": pa.array(X[:, 0], pa.float32()), "b": pa.array(INTS[:, 0], pa.uint8()),
                  "c": pa.array(INTS[:, 1], pa.int64()), "d": pa.array(INTS[:, 2], pa.int16())}),
         "parquet", "", np.column_stack([X[:, 0], INTS[:, :3]]), ["a", "b", "c", "d"]),
+    "parquet with a number Split": (parquet({"a": X[:, 0], "Split": X[:, 1]}), "parquet", "",
+                                    X[:, :2], ["a", "Split"]),
     "parquet in groups": (parquet(COLUMNS, row_group_size=5, compression="gzip"), "parquet", "",
                           X, ABC),
     "parquet, label by its number": (parquet({"k": KIND, **COLUMNS}), "parquet", "1", X, ABC),
@@ -296,6 +299,7 @@ REFUSED = {
     "two delimiters": ("a;x,b;y\n" + "p;q,r;s\n" * N, "csv", "by commas or by semicolons|not a nu"),
     "ragged": (text(X, "a,b,c") + "1,2\n", "csv", "line 26: 2 cells, the first line has 3 "
                r"\(1 such lines in all\)"),
+    "ragged throughout": (text(X, "a,b,c") + "1,2\n" * 2000, "csv", r"\(1,000 such lines or mo"),
     "ragged by blanks": (text(X, by=" ") + "1 2\n", "txt", "line 25: 2 cells, the first line"),
     "R's write.table": (
         text([[f'"{i}"', *row] for i, row in enumerate(X.tolist())], '"a","b","c"'), "csv",
