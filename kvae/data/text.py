@@ -9,6 +9,8 @@ _CONTROLS = ("Cc", "Zl", "Zp")  # also what begins a line or a paragraph
 
 def shown(name: str) -> str:
     """A name for a message: characters that would move the cursor are written as escapes."""
+    if name.isprintable():
+        return name
     return "".join(
         letter.encode("unicode_escape").decode()
         if unicodedata.category(letter) in _CONTROLS

@@ -113,10 +113,9 @@ def read(content: bytes) -> Image.Image:
                 image.load()
                 if image.format == "PNG":
                     _scale_key(image, content[_PNG_BITS])
-                elif image.format == "TIFF":
-                    image = _of_tiff(image)
+                stored = _of_tiff(image) if image.format == "TIFF" else image
                 upright = _UPRIGHT.get(orientation)
-                return plain(image if upright is None else image.transpose(upright))
+                return plain(stored if upright is None else stored.transpose(upright))
     except (Unreadable, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -172,10 +171,11 @@ def _of_tiff(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
     levels = np.asarray(image).astype(np.uint16)
-    bits = image.tag_v2[_TIFF_BITS][0]  # type: ignore[attr-defined]
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits = tags[_TIFF_BITS][0]
     if bits < 16:
         levels = (levels.astype(np.uint32) * _SIXTEEN_BITS // (2**bits - 1)).astype(np.uint16)
-    if image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0:
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:
         levels = _SIXTEEN_BITS - levels
     return Image.fromarray(levels)
 
