@@ -189,6 +189,7 @@ def turned():
         ),
         "JPEG, MPO": (mpo(), 6),
         "JPEG, CMYK": (jpeg_with((APP1, MARK + six), image=colours("CMYK")), 6),
+        "JPEG, CMYK without Adobe's mark": (without_adobe(colours("CMYK")), 1),
         "JPEG, grey": (jpeg_with((APP1, MARK + six), image=colours("L")), 6),
         "JPEG, progressive": (jpeg_with((APP1, MARK + six), progressive=True), 6),
         "JPEG, RGB as it is": (jpeg_with((APP1, MARK + six), keep_rgb=True, subsampling=0), 6),
@@ -277,6 +278,13 @@ def turned():
 def colours(mode):
     """The picture in another mode."""
     return Image.fromarray(picture()).convert(mode)
+
+
+def without_adobe(image):
+    """A JPEG file of four colours that does not say who wrote it."""
+    content = written(image, "JPEG", quality=95)
+    at = content.index(b"\xff\xee")
+    return content[:at] + content[at + 2 + int.from_bytes(content[at + 2 : at + 4], "big") :]
 
 
 def mpo():

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from kvae.client.answers import Tensor
 from kvae.data.images.decoding import MAX_SERVED_PIXELS, plain
+from kvae.data.images.metadata import format_of
 from kvae.data.images.pixels import ROUNDING, UNIT, as_unit_interval
 from kvae.errors import UsageError
 
@@ -104,7 +105,10 @@ def _as_files(name: str, tensor: Tensor, value: Any) -> np.ndarray:
     if isinstance(value, bytes | Image.Image):
         raise UsageError(f"{name} must be a list of images, received a single one: wrap it in [ ]")
     try:
-        contents = [_png_of(one) if isinstance(one, Image.Image) else one for one in value]
+        contents = [
+            _png_of(f"{name}, row {row}", one) if isinstance(one, Image.Image) else one
+            for row, one in enumerate(value)
+        ]
     except TypeError:
         raise UsageError(
             f"{name} must be a list of bytes, received {type(value).__name__}"
@@ -128,21 +132,34 @@ def _check_image(place: str, content: bytes) -> None:
     except Image.DecompressionBombError:
         pixels = MAX_SERVED_PIXELS + 1
     except Exception as error:  # damaged headers make it fail in any way
-        raise UsageError(f"{place}: no JPEG or PNG file ({len(content)} bytes)") from error
+        kind = format_of(content)
+        damaged = " that can be read" if kind in _FILES else ""
+        own = f" of {kind}" if kind else ""
+        raise UsageError(
+            f"{place}: no JPEG or PNG file{damaged}: received {len(content)} bytes{own}; other "
+            "formats are sent as PNG where they are given as PIL images"
+        ) from error
     if pixels > MAX_SERVED_PIXELS:
         raise UsageError(f"{place}: has more than {MAX_SERVED_PIXELS:,} pixels")
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(place: str, image: Image.Image) -> Image.Image:
     """Upright, of mode L or RGB."""
     if image.mode == "F":
-        raise UsageError("PIL images of mode F have no agreed range: give an array from 0 to 1")
-    return plain(ImageOps.exif_transpose(image))
+        raise UsageError(
+            f"{place}: PIL images of mode F have no agreed range: give an array from 0 to 1"
+        )
+    try:
+        return plain(ImageOps.exif_transpose(image))
+    except MemoryError:
+        raise
+    except Exception as error:  # a file that is opened may prove damaged only now
+        raise UsageError(f"{place}: a PIL image that cannot be read: {error}") from error
 
 
-def _png_of(image: Image.Image) -> bytes:
+def _png_of(place: str, image: Image.Image) -> bytes:
     file = io.BytesIO()
-    _plain(image).save(file, "PNG")
+    _plain(place, image).save(file, "PNG")
     return file.getvalue()
 
 
@@ -157,11 +174,12 @@ def _pixels(name: str, tensor: Tensor, value: Any) -> Any:
         raise UsageError(f"{name} has {channels} channels, PIL images 1 or 3: give arrays")
     arrays = []
     for row, given in enumerate(value):
-        image = _plain(given) if isinstance(given, Image.Image) else given
+        place = f"{name}, row {row}"
+        image = _plain(place, given) if isinstance(given, Image.Image) else given
         if not isinstance(image, Image.Image) or image.size != (width, height):
             size = "x".join(map(str, image.size)) if isinstance(image, Image.Image) else "an array"
             raise Misfit(
-                f"{name}, row {row}: images of {width}x{height} are wanted, received {size}; "
+                f"{place}: images of {width}x{height} are wanted, received {size}; "
                 "encode_bytes and reconstruct_bytes crop and resize"
             )
         mode = "L" if channels == 1 else "RGB"

@@ -19,7 +19,9 @@ from kvae.inputs import as_float
 from kvae.serving.image_metadata import (
     COLORS,
     TRANSPARENCY,
+    as_adobe_wrote_it,
     bytes_at,
+    jpeg_segments,
     orientation_of_jpeg,
     orientation_of_png,
     png_chunks,
@@ -28,6 +30,7 @@ from kvae.serving.image_metadata import (
 # In the first chunk: width and height (four bytes each, the high one first), bits, kind of colour.
 _PNG_SIZE, _PNG_BITS = 16, 24
 _PNG_GREY, _PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGB_ALPHA = 0, 2, 4, 6
+_CMYK = 4  # colours of a JPEG file
 _LUMA, _LUMA_BITS = (19595, 38470, 7471), 16  # of ITU-R 601, as Pillow has them
 _WHITE = 255
 _AT_ONCE = 1  # images decoded side by side: the largest takes some 700 MB
@@ -155,8 +158,11 @@ def _on_white(image):
 def _jpeg(content):
     shape = tf.cast(tf.io.extract_jpeg_shape(content), tf.int64)
     with tf.control_dependencies([_of_bounded_size(shape[1], shape[0])]):
-        image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-    return _upright(image, orientation_of_jpeg(content))
+        segments = jpeg_segments(content)
+    # Pillow takes all files of four colours for Adobe's.
+    file = tf.cond(shape[2] == _CMYK, lambda: as_adobe_wrote_it(content, segments), lambda: content)
+    image = tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE")
+    return _upright(image, orientation_of_jpeg(content, segments))
 
 
 def _of_bounded_size(width, height):

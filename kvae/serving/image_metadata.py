@@ -36,6 +36,10 @@ _PLTE, _TRNS, _EXIF, _IDAT, _IEND = (
     int.from_bytes(name, "big") for name in (b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 )
 _TEXTS = [int.from_bytes(name, "big") for name in TEXT_CHUNKS]
+#: Marker and first bytes of segments that matter.
+_MARKS = ((JPEG_APP1, EXIF_MARK), (JPEG_APP1, XMP_MARK), (0xEE, b"Adobe"))
+# Version, two words of flags, and the colours as they are: not transformed.
+_ADOBE_SEGMENT = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
 _ANY, _FIRST = r"\C*", r"\C*?"  # bytes, whatever they are
 _NEWLINE = ord("\n")
 #: byte -> value of the hexadecimal digit; 16 of what is none.
@@ -44,10 +48,13 @@ for _value, _digit in enumerate("0123456789abcdef"):
     _DIGITS[[ord(_digit), ord(_digit.upper())]] = _value
 
 
-def orientation_of_jpeg(content: Any) -> Any:
-    """1 to 8, int64, of a JPEG file."""
+def jpeg_segments(content: Any) -> Any:
+    """Start and length of the first segments of a JPEG file that matter, `(3, 2)` int32.
+
+    They are in the order of `_MARKS`; of what is not there both are zero.
+    """
     length = tf.strings.length(content)
-    marks = (EXIF_MARK, XMP_MARK)
+    names, marks = zip(*_MARKS, strict=True)
 
     def step(place, found):
         mark, name, high, low = tf.unstack(tf.cast(bytes_at(content, place, 4), tf.int32))
@@ -59,7 +66,7 @@ def orientation_of_jpeg(content: Any) -> Any:
             tf.strings.substr(content, place + 4, tf.minimum(len(mark), size - 2)) == mark
             for mark in marks
         ]
-        wanted = tf.stack(starts) & is_mark & (name == JPEG_APP1) & (found[:, 0] == 0)
+        wanted = tf.stack(starts) & is_mark & (name == names) & (found[:, 0] == 0)
         found = tf.where(wanted[:, None], here, found)
         skipped = tf.where(is_mark, tf.where(alone, 2, 2 + size), 1)
         return tf.where(is_mark & ends, length, place + skipped), found
@@ -70,10 +77,28 @@ def orientation_of_jpeg(content: Any) -> Any:
         (tf.constant(len(JPEG)), tf.zeros((len(marks), 2), tf.int32)),
         maximum_iterations=MOST_PARTS,
     )
+    return found
+
+
+def as_adobe_wrote_it(content: Any, found: Any) -> Any:
+    """A JPEG file of four colours with Adobe's mark, without which TensorFlow inverts them.
+
+    Args:
+        content: of the file.
+        found: from `jpeg_segments`.
+    """
+    marked = found[2, 1] >= len(_ADOBE_SEGMENT) - 4
+    rest = tf.strings.substr(content, len(JPEG), tf.strings.length(content))
+    return tf.cond(marked, lambda: content, lambda: tf.strings.join([JPEG, _ADOBE_SEGMENT, rest]))
+
+
+def orientation_of_jpeg(content: Any, found: Any) -> Any:
+    """1 to 8, int64, of a JPEG file whose segments are these."""
 
     def block(row):
-        start = found[row, 0] + len(marks[row])
-        size = tf.minimum(found[row, 1], REGION) - len(marks[row])
+        mark = _MARKS[row][1]
+        start = found[row, 0] + len(mark)
+        size = tf.minimum(found[row, 1], REGION) - len(mark)
         return _part(content, start, size)
 
     return _first_of(

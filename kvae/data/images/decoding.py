@@ -5,7 +5,7 @@ import threading
 from contextlib import nullcontext
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from kvae.data.images import metadata
 from kvae.data.images.crops import box_of
@@ -113,14 +113,16 @@ def read(content: bytes) -> Image.Image:
                 image.load()
                 if image.format == "PNG":
                     _scale_key(image, content[_PNG_BITS])
-                elif image.format == "TIFF":
-                    image = _of_tiff(image)
+                stored = _of_tiff(image) if image.format == "TIFF" else image
                 upright = _UPRIGHT.get(orientation)
-                return plain(image if upright is None else image.transpose(upright))
+                return plain(stored if upright is None else stored.transpose(upright))
     except (Unreadable, MemoryError):
         raise
     except Image.UnidentifiedImageError:
-        raise Unreadable(f"is not an image of a known format ({', '.join(FORMATS)})") from None
+        known = ", ".join(FORMATS)
+        if kind := metadata.format_of(content):
+            raise Unreadable(f"is damaged, or a {kind} file of a kind that is not read") from None
+        raise Unreadable(f"is not an image of a known format ({known})") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"has more than {MAX_PIXELS:,} pixels") from None
     # A file that was not written by an image program can make a decoder fail in any way.
@@ -165,15 +167,15 @@ def _refuse_levels(image: Image.Image) -> None:
 
 
 def _of_tiff(image: Image.Image) -> Image.Image:
-    """Upright, greys of more than 8 bits as those of 16, white the highest."""
-    ImageOps.exif_transpose(image, in_place=True)  # not needed where Pillow does it in loading
+    """Greys of more than 8 bits as those of 16, white the highest."""
     if not image.mode.startswith("I"):
         return image
     levels = np.asarray(image).astype(np.uint16)
-    bits = image.tag_v2[_TIFF_BITS][0]  # type: ignore[attr-defined]
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits = tags[_TIFF_BITS][0]
     if bits < 16:
         levels = (levels.astype(np.uint32) * _SIXTEEN_BITS // (2**bits - 1)).astype(np.uint16)
-    if image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0:
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:
         levels = _SIXTEEN_BITS - levels
     return Image.fromarray(levels)
 
@@ -196,7 +198,9 @@ def plain(image: Image.Image) -> Image.Image:
         scaled = _EIGHT_BITS[levels]
         scaled[levels == image.info.get("transparency")] = 255
         return Image.fromarray(scaled)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         paper.alpha_composite(image)

@@ -27,6 +27,8 @@ EXIF_ENTRIES, ENTRY_BYTES = 64, 12
 WHOLE_BYTES = (0, 1, 0, 2, 4, 0, 1, 0, 2, 4)
 XMP_PATTERN = r"tiff:Orientation[ \t\r\n]*(?:=[ \t\r\n]*[\"']|>)[ \t\r\n]*([1-8])[ \t\r\n]*[\"'<]"
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+# The start of a TIFF file, whose tables may be longer than those of EXIF; the tag of XMP.
+_TIFF, _TIFF_ENTRIES, _TIFF_XMP = (b"II", b"MM"), 4096, 700
 #: Markers of a JPEG file: pixels, end, and those that no length follows.
 JPEG_ENDS, JPEG_ALONE = (0xDA, 0xD9), (0x00, 0x01, *range(0xD0, 0xD9))
 JPEG_APP1 = 0xE1
@@ -57,7 +59,7 @@ class Bare(NamedTuple):
 
     Args:
         content: its bytes; what cannot change a pixel is left out of JPEG and PNG files.
-        orientation: 1 to 8, as EXIF counts; 1 too where the format is another.
+        orientation: 1 to 8, as EXIF counts; 1 too where the format has none.
     """
 
     content: bytes
@@ -70,13 +72,24 @@ def bare(content: bytes) -> Bare:
     Raises:
         ValueError: a compressed text that would say the orientation is damaged.
     """
+    read = {"PNG": _of_png, "JPEG": _of_jpeg, "WEBP": _of_webp, "TIFF": _of_tiff}
+    kind = format_of(content)
+    return read[kind](content) if kind in read else Bare(content, 1)
+
+
+def format_of(content: bytes) -> str:
+    """The format that a file begins as, in Pillow's words; "" where it is none of these."""
     if content.startswith(PNG):
-        return _of_png(content)
+        return "PNG"
     if content.startswith(JPEG):
-        return _of_jpeg(content)
+        return "JPEG"
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return Bare(content, _of_webp(content))
-    return Bare(content, 1)
+        return "WEBP"
+    if content[:2] in _TIFF and content[2:4] in (b"*\0", b"\0*", b"+\0", b"\0+"):
+        return "TIFF"
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    return ""
 
 
 def of_exif(block: bytes) -> int:
@@ -231,7 +244,42 @@ def _text(content: bytes, part: Part, keyword: bytes) -> bytes:
         raise ValueError(f"its text {name!r}: {error}") from error
 
 
-def _of_webp(content: bytes) -> int:
+def _of_tiff(content: bytes) -> Bare:
+    """Also without what Pillow would turn the picture by; the first page, whose table may be long.
+
+    Source: TIFF 6.0, section 2; of BigTIFF, whose numbers are wider, libtiff's description.
+    """
+    order = "little" if content.startswith(b"II") else "big"
+
+    def number(place: int, count: int) -> int:
+        return int.from_bytes(content[place : place + count], order)  # type: ignore[arg-type]
+
+    is_big = 43 in content[2:4]
+    wide, counted = (8, 8) if is_big else (4, 2)
+    table = number(wide, wide)
+    patches, told, text = [], 0, b""
+    for entry in range(min(number(table, counted), _TIFF_ENTRIES)):
+        place = table + counted + entry * (4 + 2 * wide)
+        tag, kind, count = number(place, 2), number(place + 2, 2), number(place + 4, wide)
+        value = place + 4 + wide
+        if tag == ORIENTATION_TAG:
+            size = WHOLE_BYTES[kind] if kind < len(WHOLE_BYTES) and count == 1 else 0
+            stated = number(value, size)
+            told = told or (stated if 1 <= stated <= 8 else 0)
+            patches.append((value, (1).to_bytes(max(size, 1), order)))  # type: ignore[arg-type]
+        elif tag == _TIFF_XMP and not text:
+            start = value if count <= wide else number(value, wide)
+            text = content[start : start + min(count, REGION)]
+            patches.append((start, text.replace(b"tiff:Orientation", b"tiff:-----------")))
+    if not told and not (told := of_xmp(text)):
+        return Bare(content, 1)
+    patched = bytearray(content)
+    for start, replacement in patches:
+        patched[start : start + len(replacement)] = replacement
+    return Bare(bytes(patched), told)
+
+
+def _of_webp(content: bytes) -> Bare:
     blocks: dict[bytes, bytes] = {}
     place = 12
     for _ in range(MOST_PARTS):
@@ -241,4 +289,5 @@ def _of_webp(content: bytes) -> int:
         length = int.from_bytes(size, "little")
         blocks.setdefault(name, content[place + 8 : place + 8 + min(length, REGION)])
         place += 8 + length + length % 2
-    return of_exif(blocks.get(b"EXIF", b"")) or of_xmp(blocks.get(b"XMP ", b"")) or 1
+    told = of_exif(blocks.get(b"EXIF", b"")) or of_xmp(blocks.get(b"XMP ", b"")) or 1
+    return Bare(content, told)

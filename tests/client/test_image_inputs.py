@@ -1,0 +1,50 @@
+"""Images that a client is given, before anything is sent."""
+
+import io
+
+import numpy as np
+import odd_images
+import pytest
+from PIL import Image
+
+from kvae.client.inputs import checked
+from kvae.client.transports import Tensor
+from kvae.data.images.decoding import decode
+from kvae.errors import UsageError
+
+WANTED = {"image_bytes": Tensor("string", (None,))}
+LEVELS = odd_images.picture()
+
+
+def sent(*images):
+    return checked("encode_bytes", WANTED, {"image_bytes": list(images)})["image_bytes"]
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF", "GIF"])
+def test_files_that_are_not_served_are_called_by_name(kind):
+    content = odd_images.written(LEVELS, kind)
+    with pytest.raises(UsageError, match=f"row 1: no JPEG or PNG .* of {kind}; .*as PIL images"):
+        sent(odd_images.written(LEVELS, "PNG"), content)
+
+
+def test_a_damaged_file_is_no_other_format():
+    with pytest.raises(UsageError, match="row 0: no JPEG or PNG file that can be read"):
+        sent(odd_images.written(LEVELS, "PNG")[:20])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("WEBP", {"lossless": True}), ("TIFF", {}), ("BMP", {}), ("PNG", {})]
+)
+def test_as_pil_images_they_lose_nothing(kind, options):
+    content = odd_images.written(LEVELS, kind, **options)
+    (png,) = sent(Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(decode(png, "none", 16), decode(content, "none", 16))
+
+
+def test_one_that_proves_damaged_is_named():
+    whole = odd_images.written(LEVELS, "JPEG")
+    with pytest.raises(UsageError, match="row 1: a PIL image that cannot be read"):
+        sent(Image.fromarray(LEVELS), Image.open(io.BytesIO(whole[:-60])))
+    wide = Image.fromarray(np.full((8, 8), 70_000, np.int32))
+    with pytest.raises(UsageError, match=r"row 0: .*levels from 70000 to 70000.* 65,535"):
+        sent(wide)
