@@ -19,8 +19,6 @@ _NUMPY_OF = {
     "DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_INT64": "int64", "DT_INT32": "int32",
     "DT_STRING": "string", "DT_BOOL": "bool", "DT_UINT8": "uint8",
 }  # fmt: skip
-#: Of a version, as TF Serving calls them.
-STATES = ("UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING", "END")
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 

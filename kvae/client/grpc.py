@@ -60,11 +60,9 @@ class Grpc(Transport):
         stub = model_service_pb2_grpc.ModelServiceStub(self._channel)
         answer = self._ask(stub.GetModelStatus, request, timeout)
         with understood(self._place, "a status"):
-            states = get_model_status_pb2.ModelVersionStatus.State
+            ready = get_model_status_pb2.ModelVersionStatus.State.Value(READY)
             return [
-                version_of(one.version)
-                for one in answer.model_version_status
-                if states.Name(one.state) == READY
+                version_of(one.version) for one in answer.model_version_status if one.state == ready
             ]
 
     def signatures(self) -> dict[str, Signature]:

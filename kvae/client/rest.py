@@ -13,7 +13,6 @@ from urllib3.exceptions import HTTPError
 
 from kvae.client.answers import (
     SMALL_BYTES,
-    STATES,
     Call,
     NotServed,
     ServingError,
@@ -52,9 +51,6 @@ class Rest(Transport):
         found, _ = self._ask("GET", url, timeout=timeout, repeat=repeat)
         with understood(url, "a status"):
             versions = [(version_of(one["version"]), one["state"]) for one in _states(found)]
-            unknown = [state for _, state in versions if state not in STATES]
-            if unknown:
-                raise ValueError(f"state is one of {', '.join(STATES)}: {brief(unknown[0])}")
         return [number for number, state in versions if state == READY]
 
     def close(self) -> None:

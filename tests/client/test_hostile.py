@@ -23,7 +23,7 @@ from kvae.client import Client, ServingError
 from kvae.client.answers import NotServed
 
 TIMEOUT = 0.4  # seconds
-X = np.zeros((3, 2), "float32")
+X = np.zeros((4, 2), "float32")
 ANSWERED = {"mean": [[0.5, 1]] * 2, "variance": [[1.0, 1.0]] * 2}
 
 
@@ -135,6 +135,9 @@ _ANYWHERE = {
     "no content": b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
     "a redirection to itself": _http({}, "302 Found", "Location: /v1/models/m"),
     "a redirection to rubbish": _http({}, "301 Moved", "Location: http://[::1"),
+    "a redirection and a gzip bomb": _http(
+        _bomb(), "302 Found", "Location: /v1/models/m", "Content-Encoding: gzip"
+    ),
     "an encoding not asked for": _http(b"x", "200 OK", "Content-Encoding: br"),
     "no gzip": _http(b"x" * 100, "200 OK", "Content-Encoding: gzip"),
     "half a gzip": _http(gzip.compress(b"{}" * 99)[:-9], "200 OK", "Content-Encoding: gzip"),
@@ -254,19 +257,21 @@ def _client(server, **options):
 
 def test_the_server_can_be_called(server):
     server.answers = {}
-    found = _client(server, timeout=5).call("encode", x=X[:2])
-    np.testing.assert_array_equal(found["mean"], np.float32(ANSWERED["mean"]))
+    found = _client(server, timeout=5).call("encode", x=X)
+    np.testing.assert_array_equal(found["mean"], np.float32(ANSWERED["mean"] * 2))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_hostile_answer_is_an_error_in_time_and_in_little_memory(server, case):
     stage, answer = CASES[case]
     server.answers = {stage: answer}
+    # The status is asked for where there are several batches.
+    rows = X if stage == "status" else X[:2]
     tracemalloc.start()
     start = time.monotonic()
     try:
         with _client(server) as client, pytest.raises(ServingError) as error:
-            client.call("encode", x=X)
+            client.signatures if stage == "metadata" else client.call("encode", x=rows)
         assert time.monotonic() - start < TIMEOUT + 1
         assert tracemalloc.get_traced_memory()[1] < 2**25
     finally:
