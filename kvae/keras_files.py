@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from kvae.errors import DataError, one_line, shown
+from kvae.errors import DataError, brief, one_line
 from kvae.files import strict_json
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -90,7 +90,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
         raise _Damage(f"it has {len(names)} parts, or two of one name: 3 and assets are usual")
     for name in names:
         if "\\" in name or name.startswith("/") or ".." in PurePosixPath(name).parts:
-            raise _Damage(f"a part of it is called {shown(name)}")
+            raise _Damage(f"a part of it is called {brief(name)}")
     unpacked = sum(member.file_size for member in members)
     if unpacked > _MOST_UNPACKED * size + _SLACK:
         raise _Damage(f"its {size:,} bytes become {unpacked:,}: Keras packs nothing")
@@ -109,7 +109,7 @@ def _numbers(file: BinaryIO, size: int) -> int:
         while left:
             group = left.pop()
             for name in group:
-                place = shown(f"{group.name}/{name}")
+                place = brief(f"{group.name}/{name}")
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     raise _Damage(f"{place} is a link to elsewhere")
                 item = group[name]
@@ -178,7 +178,7 @@ def bounded_variables(path: Path, stored: int) -> Iterator[None]:
             if room.left < 0:
                 raise DataError(
                     f"{path} is damaged: its layers have more weights than the {stored:,} numbers "
-                    f"that it holds (one is of shape {shown(tuple(shape))})"
+                    f"that it holds (one is of shape {brief(tuple(shape))})"
                 )
         make(self, initializer, shape, *args, **named)
 

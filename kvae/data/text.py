@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from kvae.errors import DataError
 
-# Control characters, halves of characters, breaks of lines and paragraphs.
-_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+# Control characters, breaks of lines and paragraphs.
+_UNSHOWN = ("Cc", "Zl", "Zp")
 # They turn the text behind them around.
 _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
