@@ -43,13 +43,20 @@ def some_of(x: Any, most: int, rng: np.random.Generator) -> Any:
     return x if len(x) <= most else x[random_rows(len(x), most, rng)]
 
 
-def check_spread(x: np.ndarray, columns: Sequence[Any] | None = None, remedy: str = "") -> None:
+def check_spread(
+    x: np.ndarray,
+    columns: Sequence[Any] | None = None,
+    remedy: str = "",
+    *,
+    roundings: int = _SPREAD_IN_ROUNDINGS,
+) -> None:
     """Refuse vectors that cannot be standardised.
 
     Args:
         x: the train rows, `(rows, features)`.
         columns: what the features are called; None: by their numbers, from 1.
         remedy: what to do about constant ones.
+        roundings: of float32, by more of which the values must differ.
 
     Raises:
         DataError: a column is constant, float32 cannot tell its values apart, or one is not finite.
@@ -57,7 +64,7 @@ def check_spread(x: np.ndarray, columns: Sequence[Any] | None = None, remedy: st
     single = np.finfo(np.float32)
     rounding = np.maximum(np.maximum(x.max(0), -x.min(0)) * (single.eps / 2), single.tiny)
     stddev = x.std(0, dtype="float64")
-    narrow = np.flatnonzero(~(stddev > _SPREAD_IN_ROUNDINGS * rounding))  # NaN too
+    narrow = np.flatnonzero(~(stddev > roundings * rounding))  # NaN too
     if not narrow.size:
         return
     own = x[:, narrow[0]]
@@ -83,10 +90,10 @@ def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
         Two arrays `(features,)` float64: what a standardised model subtracts and divides by.
 
     Raises:
-        DataError: see `check_spread`.
+        DataError: a feature is constant, or not finite.
     """
     x = np.asarray(x)
-    check_spread(x)
+    check_spread(x, roundings=0)
     return x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
 
 

@@ -56,6 +56,8 @@ LARGE = {
     "npy": (_npy((300_000, 1), _ZEROS.tobytes()), "npy", "its array takes 0.0024 GB"),
     "parquet of one number": (_parquet({"a": _ZEROS}), "parquet", "its numbers take 0.0048 GB"),
     "gzip": (gzip.compress(b"1,2\n" * 600_000), "csv.gz", "it unpacks to m|its numbers t"),
+    "gzip of empty lines": (
+        gzip.compress(b"1,2\n" * 200 + b"\n" * 3_000_000), "csv.gz", "it unpacks to more"),
     "gzip of one line": (gzip.compress(b"1" * 4_000_000), "csv.gz", "line 1: more|it unpacks"),
     "a long line": (b"1" * 200_000 + b"\n", "csv", r"line 1: more than 62,500 bytes, "),
     "a long line below": (b"a,b\n1,2\n" + b"1" * 200_000, "csv", "line 3: more than 62,500 b"),
