@@ -308,11 +308,13 @@ def _listed(cells: list[str]) -> list[str]:
 
 
 def _names_in(listed: set[str], paths: list[str], top: str) -> list[str]:
-    """What a table calls images: their paths, or names with or without ending; "" for none."""
+    """What a table calls images: paths or names, with or without ending; "" for none."""
 
     def one(image: str) -> str:
         plain = PurePosixPath(image)
-        names = (image, image.removeprefix(top), plain.name, plain.stem)
+        bare = str(plain.with_suffix(""))
+        paths = (image, image.removeprefix(top), bare, bare.removeprefix(top))
+        names = (*paths, plain.name, plain.stem)
         return next((name for name in names if name in listed), "")
 
     return [one(image) for image in paths]

@@ -108,7 +108,7 @@ def encode(
             raise
         faults = parts.merge()
     without = f", {faults:,} of them without an answer (see `error`)" if faults else ""
-    print(f"wrote {output}: {rows.count:,} rows{without}")
+    print(f"wrote {output}: {rows.count:,} rows{without}, by {version.path}")
     if faults == rows.count:
         raise DataError(f"no row could be read; {_first_error(output)}")
     if signature == "score":

@@ -16,6 +16,7 @@ from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
 from kvae.training.limits import check_memory, check_steps
 
+WEIGHTS = (".keras", ".weights.h5")
 LARGEST_FULL = 64  # dimensions of a full covariance
 
 
@@ -36,8 +37,8 @@ def check(config: Config, dataset: data.Dataset | None = None, *, dry_run: bool 
 
 
 def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
-    if config.init_from and not Path(config.init_from).exists():
-        raise UsageError(f"--init-from: no such file or folder: {config.init_from}")
+    if config.init_from:
+        _check_start(Path(config.init_from))
     dataset = outline(config) if dataset is None else dataset
     condition_dim = conditions_of(dataset, config.condition).dim
     x = dataset.train.x
@@ -65,28 +66,37 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
         writable_folder(training_folder(config.save, config.name), "--save")
 
 
+def _check_start(path: Path) -> None:
+    """Refuse what --init-from cannot be, by its name."""
+    if not path.exists():
+        raise UsageError(f"--init-from: no such file or folder: {path}")
+    if path.is_file() and not path.name.endswith(WEIGHTS):
+        raise UsageError(
+            f"--init-from takes a published version (a folder) or a file that ends in "
+            f"{' or '.join(WEIGHTS)}; received {path}"
+        )
+
+
 def _check_full_covariances(config: Config, x) -> None:
     """A covariance of d dimensions costs d^2 numbers a row, in every layer that touches it."""
     sizes = {
-        "--variance": (
-            "full",
-            config.get("variance", ""),
-            x.shape[-1],
-            "heteroscedastic or per-feature, or fewer columns",
-        ),
-        "--posterior": (
-            "full",
-            config.posterior,
-            latent_dim(config, x),
-            "diagonal, or a smaller --latent-dim",
-        ),
+        "--variance": (config.get("variance", ""), x.shape[-1], "heteroscedastic or per-feature"),
+        "--posterior": (config.posterior, latent_dim(config, x), "diagonal"),
     }
-    for option, (full, chosen, size, instead) in sizes.items():
-        if chosen == full and size > LARGEST_FULL:
-            raise UsageError(
-                f"{option} full is for at most {LARGEST_FULL} dimensions, these are {size}: "
-                f"{option} {instead} would do"
-            )
+    large = {
+        option: (size, instead)
+        for option, (chosen, size, instead) in sizes.items()
+        if chosen == "full" and size > LARGEST_FULL
+    }
+    if not large:
+        return
+    named = " and ".join(f"{option} full" for option in large)
+    found = " and ".join(str(size) for size in {size: 0 for size, _ in large.values()})
+    would = ", ".join(f"{option} {instead}" for option, (_, instead) in large.items())
+    raise UsageError(
+        f"{named}: for at most {LARGEST_FULL} dimensions, these are {found}; {would} would do, or "
+        "fewer columns and a smaller --latent-dim"
+    )
 
 
 def _check_spread(config: Config, dataset: data.Dataset) -> None:

@@ -561,7 +561,7 @@ def test_wrong_options_are_refused(tmp_path):
     with pytest.raises(UsageError, match="--data-dir is needed for arrays"):
         load("arrays")
     for seed in (-1, 0.5):
-        with pytest.raises(UsageError, match=f"split_seed .*received {seed}"):
+        with pytest.raises(UsageError, match=f"split-seed .*received {seed}"):
             load("arrays", data_dir=save(tmp_path, ROWS), split_seed=seed)
 
 

@@ -345,7 +345,13 @@ def with_table(place, tmp_path, rows, tree=TREE, **options):
 @pytest.mark.parametrize(
     "flags", [("-1", "1"), ("0", "1"), ("false", "true"), ("False", "TRUE"), ("0", " 1 ")]
 )
-@pytest.mark.parametrize("call", [str, lambda path: Path(path).name, lambda path: Path(path).stem])
+@pytest.mark.parametrize(
+    "call",
+    [
+        str, lambda path: Path(path).name, lambda path: Path(path).stem,
+        lambda path: str(Path(path).with_suffix("")),
+    ],
+)  # fmt: skip
 def test_a_table_of_flags_is_read_whatever_it_calls_the_images(flags, call, place, tmp_path):
     rows = [f"{call(path)},{flags[is_odd(path)]},1" for path in reversed(sorted(TREE))]
     dataset = with_table(place, tmp_path, rows, header="file,odd,all")

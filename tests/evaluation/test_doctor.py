@@ -326,6 +326,10 @@ def test_advice_for_samples_names_what_is_not_there_yet():
     config = {"linear_path": True, "prior": "mixture", "prior_components": 30, "standardize": True}
     (found, *_) = _changed(**far, config=config | {"network": "mlp"})
     assert found.advice == ("Try --prior-components 60, a larger --latent-dim or --epochs 100.")
+    bernoulli = {"likelihood": "bernoulli", "linear_path": False, "network": "mlp"}
+    (found, *_) = _changed(**far, config=bernoulli)
+    assert "--linear-path" in found.advice
+    assert "--standardize" not in found.advice  # which is refused beside it
     for ratio, is_blamed in ((1.1, False), (0.2, True)):
         metrics = far["metrics"] | {"variance_ratio_draw": ratio}
         found = {one.problem: one for one in _changed(metrics=metrics, config={"variance": 0.1})}

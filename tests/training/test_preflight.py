@@ -38,7 +38,7 @@ def test_what_is_right_passes(tmp_path):
         ("gmm", {"sampler": "flow", "gmm_dim": 1}, "at least 2 latent"),
         ("gmm", {"gmm_warp": 0.5, "gmm_dim": 1}, "gmm_warp"),
         ("gmm", {"gmm_warp": 6}, "from 0 to 5"),
-        ("gmm", {"latent_dim": 65}, "--posterior full is for at most 64"),
+        ("gmm", {"latent_dim": 65}, "--posterior full: for at most 64"),
         ("digits", {"latent_dim": 0}, "at least 1 for images"),
         ("folder", {}, "--data-dir"),
         ("folder", {"data_dir": "/no/such/folder"}, "/no/such/folder"),
@@ -87,5 +87,7 @@ def test_a_table_made_binary_is_for_a_bernoulli_likelihood(tmp_path):
 
 
 def test_the_dataset_that_a_limit_is_of_is_named_by_its_flag(tmp_path):
-    with pytest.raises(UsageError, match="--max-unpacked takes a positive number; received '0'"):
+    with pytest.raises(
+        UsageError, match=r"--max-unpacked takes a number from 0\.001 to 1000; received '0'"
+    ):
         resolve({"dataset": "arrays", "max_unpacked": "0"})

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from celeba_testing import official, write
+from kvae_testing import metadata
 from PIL import Image
 
 import kvae
@@ -125,6 +126,11 @@ OWN = [
     ("--dataset arrays --data-dir {table} --latent-dim 0x3", "--latent-dim"),
     ("--dataset tfds:cifar10 --image-size 7", "--image-size"),
     ("--init-from {images}/nope", "--init-from nope"),
+    ("--init-from {table}", "--init-from .keras .weights.h5 t.csv"),
+    (
+        "--gmm-dim 32 --latent-dim 65 --variance full",
+        "--posterior full: 65 --posterior diagonal",
+    ),
     ("--import {images}/nope.py", "--import nope.py"),
 ]  # fmt: skip
 #: Of the other programs.
@@ -189,8 +195,8 @@ def told(tmp_path_factory):
     version = folder / "saved" / "gmm" / "1"
     (version / versions.METADATA).parent.mkdir(parents=True)
     (version / "saved_model.pb").touch()
-    metadata = {"config": {"dataset": "gmm"}, "data_card": {}, "model": {"element_shape": [3]}}
-    (version / versions.METADATA).write_text(json.dumps(metadata))
+    found = metadata(config={"dataset": "gmm"}, model={"element_shape": [3], "latent_dim": 2})
+    (version / versions.METADATA).write_text(json.dumps(found))
     paths = {
         "images": folder / "images", "table": folder / "t.csv", "saved": folder / "saved",
         "celeba": write(folder / "celeba", official()),
@@ -268,8 +274,8 @@ def test_options_of_every_kind_are_among_those_that_are_tried():
 
 @pytest.mark.parametrize(("option", "chosen"), NUMERIC, ids=lambda each: getattr(each, "name", ""))
 def test_no_numeric_option_takes_what_is_no_number_of_its_range(option, chosen):
-    values = [*WRONG, float("nan"), float("inf"), -1, 1e300, True, b"1", np.True_, None, {}, 2**80]
-    for value in values:
+    values = [*WRONG, float("nan"), float("inf"), -1, 1e300, True, b"1", np.True_, {}, 2**80]
+    for value in values if option.default is None else [*values, None]:
         with pytest.raises(UsageError) as error:
             resolve({**chosen, option.name: value})
         assert str(error.value).startswith(f"{flag(option.name)} takes "), value

@@ -1,5 +1,7 @@
 """Which options may help."""
 
+from kvae.likelihoods import LIKELIHOODS, facts
+
 VARIANCE_TINY = 1e-6  # of data of unit scale: float32's own rounding of them
 BETA_HUGE = 1e3  # a thousandth of a nat costs a nat
 SCALE_OFF, SCALE_FAR_OFF = 1e3, 1e6  # times 1 either way: networks start for inputs about 1
@@ -33,10 +35,13 @@ def out_of_range(case):
     variance = fixed_variance(case)
     if variance and variance < VARIANCE_TINY:
         options.append(f"--variance {learned_variance(case)} (in place of {variance:g})")
+    rescaled = "--standardize (or data of a scale about 1)"
+    if not can_standardize(case):
+        rescaled = "data of a scale about 1"
     if scale_is_off(case):
-        options.append("--standardize (or data of a scale about 1)")
+        options.append(rescaled)
     if not options and "rms_x" not in case.metrics and _has_huge_figures(case):
-        options += ["--standardize (or data of a scale about 1)", "a larger --variance"]
+        options += [rescaled, "a larger --variance"]
     return options
 
 
@@ -44,6 +49,13 @@ def scale_is_off(case):
     """Whether x, as the networks see it, is of another order than 1."""
     rms = case.metrics.get("rms_x")
     return rms is not None and rms > 0 and not 1 / SCALE_OFF <= rms <= SCALE_OFF
+
+
+def can_standardize(case):
+    """Whether --standardize may be given, and is not."""
+    likelihood = case.option("likelihood", "gaussian")
+    takes_it = likelihood in LIKELIHOODS and facts(likelihood).standardizes
+    return takes_it and case.option("standardize") is False
 
 
 def _has_huge_figures(case):
@@ -62,7 +74,7 @@ def better_density(case):
         options.append(f"--variance {learned_variance(case)}")
     if case.option("linear_path") is False:
         options.append("--linear-path")
-    if case.option("standardize") is False and case.option("network") == "mlp":
+    if can_standardize(case) and case.option("network") == "mlp":
         options.append("--standardize")
     if case.fitted_sampler() == "none":
         options.append("--sampler auto")
