@@ -76,10 +76,11 @@ def publish(
         )  # fmt: skip
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = folder / "m"
-        outputs = export.write_saved_model(twin, built, signatures)
+        binary = _is_binary(twin, card)
+        outputs = export.write_saved_model(twin, built, signatures, binary=binary)
         (built / versions.KERAS_MODEL.parent).mkdir()
         twin.save(built / versions.KERAS_MODEL)
-        warmup.write_records(built, name, twin, signatures, crop)
+        warmup.write_records(built, name, twin, signatures, crop, binary=binary)
         warmup.write_probe(built)
         metadata = {
             "format": FORMAT,
@@ -102,7 +103,7 @@ def publish(
                 "python": ".".join(str(part) for part in sys.version_info[:3]),
                 **{library: version(library) for library in ("keras", "tensorflow", "numpy")},
             },
-            "signatures": _signatures(twin, signatures, outputs),
+            "signatures": _signatures(twin, signatures, outputs, binary=binary),
             "fingerprint": fingerprint(built),
             "files": checksums(built),
         }
@@ -125,10 +126,15 @@ def fingerprint(folder: Path) -> str:
     return str(found.saved_model_checksum)
 
 
-def _signatures(twin, signatures, outputs):
+def _is_binary(twin, card):
+    """Whether rows are vectors that --binarize made of 0 and 1: images may have levels between."""
+    return bool(card.get("binarize")) and len(twin.element_shape) == 1
+
+
+def _signatures(twin, signatures, outputs, *, binary):
     from kvae.serving.signatures import meanings
 
-    known = meanings(twin)
+    known = meanings(twin, binary=binary)
 
     def described(name, spec):
         meaning = known[name]

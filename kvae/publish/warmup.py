@@ -32,7 +32,13 @@ _TOLERANCE = 1e-4  # of max(1, |value|): other processors round otherwise
 
 
 def write_records(
-    folder: Path, name: str, twin: VAE, signatures: dict[str, Endpoint], crop: str
+    folder: Path,
+    name: str,
+    twin: VAE,
+    signatures: dict[str, Endpoint],
+    crop: str,
+    *,
+    binary: bool = False,
 ) -> None:
     """Write a record for each signature of the SavedModel in `folder`.
 
@@ -42,8 +48,9 @@ def write_records(
         twin: the model that it was written from.
         signatures: name -> endpoint.
         crop: what they keep of an image file.
+        binary: whether a row of x has no number but 0 and 1.
     """
-    rows = _rows(twin, signatures, crop)
+    rows = _rows(twin, signatures, crop, binary)
     with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
         for signature, endpoint in signatures.items():
             request = predict_pb2.PredictRequest(
@@ -200,7 +207,9 @@ def requests(folder: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     return found
 
 
-def _rows(twin: VAE, signatures: dict[str, Endpoint], crop: str) -> dict[str, np.ndarray]:
+def _rows(
+    twin: VAE, signatures: dict[str, Endpoint], crop: str, binary: bool
+) -> dict[str, np.ndarray]:
     """Rows for every input that a signature has."""
     seed = np.arange(NUM_ROWS, dtype=np.int64)
     noise, dim = SeededNoise(seed), twin.condition_dim
@@ -208,6 +217,8 @@ def _rows(twin: VAE, signatures: dict[str, Endpoint], crop: str) -> dict[str, np
     given_latent = twin.decode(twin.sampler.sample(noise), condition)
     # Not its mean, which is no x that a Bernoulli likelihood has a probability for.
     x = np.asarray(given_latent.sample(noise, "observation"), np.float32)
+    if binary:
+        x = (x >= 0.5).astype(np.float32)
     rows: dict[str, np.ndarray] = {
         "seed": seed,
         "latent": np.asarray(twin.prior.sample(noise), np.float32),

@@ -1,4 +1,7 @@
-"""A VAE as a SavedModel that TF Serving loads. A row with a non-finite value answers NaN there."""
+"""A VAE as a SavedModel that TF Serving loads. A row with a non-finite value answers NaN there.
+
+So does one of another number than 0 and 1, where the model was trained on a table made of these.
+"""
 
 import math
 from pathlib import Path
@@ -7,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from kvae.model import VAE
-from kvae.serving.signatures import Endpoint, endpoints
+from kvae.serving.signatures import ROWS, Endpoint, endpoints
 
 
 def float32_twin(vae: VAE) -> VAE:
@@ -20,7 +23,11 @@ def float32_twin(vae: VAE) -> VAE:
 
 
 def write_saved_model(
-    twin: VAE, directory: Path, signatures: dict[str, Endpoint] | None = None
+    twin: VAE,
+    directory: Path,
+    signatures: dict[str, Endpoint] | None = None,
+    *,
+    binary: bool = False,
 ) -> dict[str, dict[str, tf.TensorSpec]]:
     """Write the SavedModel of a float32 VAE.
 
@@ -28,12 +35,13 @@ def write_saved_model(
         twin: from `float32_twin`.
         directory: a new or an empty folder.
         signatures: name -> endpoint; None: `endpoints(twin)`.
+        binary: whether a row of x has no number but 0 and 1.
 
     Returns:
         What each signature answers: name -> output name -> `tf.TensorSpec`.
     """
     archive = keras.export.ExportArchive()
-    outputs = _add(archive, signatures or endpoints(twin))
+    outputs = _add(archive, signatures or endpoints(twin), binary)
     archive.write_out(str(directory), verbose=False)
     return outputs
 
@@ -48,18 +56,18 @@ def export(vae: VAE, directory: Path) -> None:
     twin = float32_twin(vae)
     archive = keras.export.ExportArchive()
     found = endpoints(twin)
-    _add(archive, found)
+    _add(archive, found, binary=False)
     inputs = list(found["serving_default"].inputs)
     archive.add_endpoint("serve", lambda *x: twin(x if len(x) > 1 else x[0]), inputs)
     archive.write_out(str(directory), verbose=False)
 
 
-def _add(archive, signatures):
+def _add(archive, signatures, binary):
     """Put signatures into an archive; what each of them answers."""
     outputs = {}
     for name, endpoint in signatures.items():
         traced = tf.function(
-            _guarded(endpoint.function, endpoint.inputs), autograph=False
+            _guarded(endpoint.function, endpoint.inputs, binary), autograph=False
         ).get_concrete_function(*endpoint.inputs)
         # Saving traces every function a second time; this way that is one call.
         archive.add_endpoint(name, _calling(traced), list(endpoint.inputs))
@@ -71,20 +79,25 @@ def _calling(traced):
     return lambda *tensors: traced(*tensors)
 
 
-def _guarded(function, inputs):
-    """Refuse unequal numbers of rows; answer NaN in rows that were given a non-finite number."""
+def _guarded(function, inputs, binary):
+    """Refuse unequal numbers of rows; answer NaN in rows of numbers that the model is not for."""
+
+    def fits(tensor, spec):
+        if binary and spec.name in ROWS:
+            return (tensor == 0) | (tensor == 1)
+        return tf.math.is_finite(tensor)
 
     def guarded(*tensors):
         tensors = _of_equal_rows(tensors)
-        finite = [
-            tf.reduce_all(tf.math.is_finite(tensor), axis=list(range(1, len(spec.shape))))
+        fitting = [
+            tf.reduce_all(fits(tensor, spec), axis=list(range(1, len(spec.shape))))
             for tensor, spec in zip(tensors, inputs, strict=True)
             if spec.dtype.is_floating
         ]
         outputs = function(*tensors)
-        if not finite:
+        if not fitting:
             return outputs
-        good = tf.reduce_all(tf.stack(finite), axis=0)
+        good = tf.reduce_all(tf.stack(fitting), axis=0)
         return {
             name: tf.where(tf.reshape(good, (-1,) + (1,) * (len(value.shape) - 1)), value, math.nan)
             for name, value in outputs.items()

@@ -24,7 +24,8 @@ SAMPLE_IS = {
     "images": "the decoder's mean at a drawn latent",
     "vectors": "a draw from p(x given z) at a drawn latent, noise included",
 }
-_X = ("x", "start", "end", "image_bytes")  # inputs that are an x
+ROWS = ("x", "start", "end")  # inputs that are an x
+_X = (*ROWS, "image_bytes")
 
 
 class Endpoint(NamedTuple):
@@ -55,11 +56,17 @@ class Meaning(NamedTuple):
     range: tuple[float, float] | None = None
 
 
-def meanings(vae: VAE) -> dict[str, Meaning]:
-    """Name of an input or output -> its meaning, which is the same in every signature."""
+def meanings(vae: VAE, *, binary: bool = False) -> dict[str, Meaning]:
+    """Name of an input or output -> its meaning, which is the same in every signature.
+
+    Args:
+        vae: the model.
+        binary: whether a row of x has no number but 0 and 1.
+    """
     images = len(vae.element_shape) == 3
-    levels = vae.value_range if images else None
+    levels = vae.value_range if images else (0.0, 1.0) if binary else None
     unit = "grey level, 0 black to 1 white" if levels else "that of the data"
+    own = f"{unit}: 0 or 1, a row of other numbers answers NaN" if binary else unit
     row = "an image" if images else "a row of data"
     share = (0.0, 1.0)
     integers = (-(2**63), 2**63 - 1)
@@ -68,9 +75,9 @@ def meanings(vae: VAE) -> dict[str, Meaning]:
     log_weight = "log p(x given z) + log p(z) - log q(z given x) at the draw"
     bound = f"the importance-weighted lower bound of log p(x) of {NUM_DRAWS} draws"
     return {
-        "x": Meaning(row, unit, levels),
-        "start": Meaning(f"{row} where the line begins", unit, levels),
-        "end": Meaning(f"{row} where the line ends", unit, levels),
+        "x": Meaning(row, own, levels),
+        "start": Meaning(f"{row} where the line begins", own, levels),
+        "end": Meaning(f"{row} where the line ends", own, levels),
         "image_bytes": Meaning("a JPEG or PNG file, whole", "bytes"),
         "fraction": Meaning("how far from start (0) to end (1)", range=share),
         "seed": Meaning("of everything that is drawn for the row", range=integers),

@@ -89,6 +89,20 @@ def test_files_are_made_black_and_white_where_those_of_training_were(tmp_path):
     assert np.abs(seen["mean"] - other["mean"]).max() > 1e-3
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_a_table_of_0_and_1_answers_no_other_numbers(likelihood, tmp_path):
+    vae = make_vae((3,), network="mlp", likelihood=likelihood)
+    with few_signatures("encode"):
+        version = publish.publish(vae, tmp_path, "m", **{**EMPTY, "card": {"binarize": True}})
+    x = [[0, 1, 1], [0, 255, 1], [0, 0.5, 1], [1, 1, 1]]
+    answers = Client(version.path).call("encode", x=np.array(x, np.float32))
+    for values in answers.values():
+        assert np.isnan(values).any(1).tolist() == [False, True, True, False]
+    described = versions.read_metadata(version)["signatures"]["encode"]
+    assert described["inputs"]["x"]["range"] == [0, 1]
+    assert "NaN" in described["inputs"]["x"]["unit"]
+
+
 #: Likelihood, variance of a Gaussian, shape of x, numbers in a condition.
 PUBLISHED = [
     *((name, "shared", (3,), 0) for name in LIKELIHOODS if name != "discretized-logistic"),
