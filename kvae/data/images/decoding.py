@@ -42,6 +42,10 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+_SAMPLE_FORMATS = {
+    1: "unsigned", 2: "signed", 3: "floating-point", 4: "undefined (SampleFormat 4)",
+    5: "complex signed", 6: "complex floating-point",
+}  # fmt: skip
 _SIXTEEN_BITS = 2**16 - 1
 _EIGHT_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # of each level of 16 bits
 
@@ -109,13 +113,12 @@ def read(content: bytes) -> Image.Image:
             # Several of the largest at once would take gigabytes.
             with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
                 if image.format == "TIFF":
-                    _refuse_levels(image)
+                    refuse_levels(image)
                 image.load()
                 if image.format == "PNG":
                     _scale_key(image, content[_PNG_BITS])
-                stored = _of_tiff(image) if image.format == "TIFF" else image
-                upright = _UPRIGHT.get(orientation)
-                return plain(stored if upright is None else stored.transpose(upright))
+                stored = of_tiff(image) if image.format == "TIFF" else image
+                return plain(upright(stored, orientation))
     except (Unreadable, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -154,20 +157,20 @@ def _scale_key(image: Image.Image, bits: int) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in key)
 
 
-def _refuse_levels(image: Image.Image) -> None:
-    """Refuse a TIFF file whose levels are no shares of white."""
+def refuse_levels(image: Image.Image) -> None:
+    """Refuse a TIFF file whose levels are no shares of white: raise Unreadable."""
     bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
     kind = max(image.tag_v2.get(_TIFF_SAMPLE_FORMAT, (1,)))  # type: ignore[attr-defined]
     if bits > 16 or kind != 1:
-        name = {2: "signed", 3: "floating-point"}.get(kind, "unsigned")
+        name = _SAMPLE_FORMATS.get(kind, f"unknown (SampleFormat {kind})")
         raise Unreadable(
             f"is a TIFF file of {name} levels of {bits} bits, which have no agreed range: write "
             "unsigned levels of 8 or 16 bits"
         )
 
 
-def _of_tiff(image: Image.Image) -> Image.Image:
-    """Greys of more than 8 bits as those of 16, white the highest."""
+def of_tiff(image: Image.Image) -> Image.Image:
+    """Greys of more than 8 bits of a loaded TIFF file as those of 16, white the highest."""
     if not image.mode.startswith("I"):
         return image
     levels = np.asarray(image).astype(np.uint16)
@@ -178,6 +181,12 @@ def _of_tiff(image: Image.Image) -> Image.Image:
     if tags.get(_TIFF_PHOTOMETRIC) == 0:
         levels = _SIXTEEN_BITS - levels
     return Image.fromarray(levels)
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture as it was held, of an orientation of 1 to 8 as EXIF counts."""
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def plain(image: Image.Image) -> Image.Image:

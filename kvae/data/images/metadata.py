@@ -119,6 +119,13 @@ def of_exif(block: bytes) -> int:
     return 0
 
 
+def of_exif_text(text: bytes) -> int:
+    """The orientation, 1 to 8, in EXIF that a text of a PNG file spells in hexadecimal digits; 0."""
+    digits = b"".join(text[:REGION].split(b"\n")[EXIF_TEXT_HEAD:])
+    digits = re.sub(rb"[^0-9a-fA-F]", b"", digits)
+    return of_exif(bytes.fromhex(digits[: len(digits) // 2 * 2].decode()))
+
+
 def of_xmp(text: bytes) -> int:
     """The orientation, 1 to 8, that XMP tells; 0 where it states none."""
     found = re.search(XMP_PATTERN.encode(), text[:REGION])
@@ -212,11 +219,7 @@ def _of_chunks(content: bytes, found: dict[bytes, Part]) -> int:
         if told:
             return told
     if EXIF_TEXT in found:
-        text = _text(content, found[EXIF_TEXT], EXIF_TEXT)[:REGION]
-        digits = b"".join(text.split(b"\n")[EXIF_TEXT_HEAD:])
-        digits = re.sub(rb"[^0-9a-fA-F]", b"", digits)
-        told = of_exif(bytes.fromhex(digits[: len(digits) // 2 * 2].decode()))
-        if told:
+        if told := of_exif_text(_text(content, found[EXIF_TEXT], EXIF_TEXT)):
             return told
     if XMP_TEXT in found:
         return of_xmp(_text(content, found[XMP_TEXT], XMP_TEXT))
