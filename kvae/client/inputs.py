@@ -10,7 +10,7 @@ from PIL import Image
 
 from kvae.client.answers import Tensor
 from kvae.data.images.decoding import MAX_SERVED_PIXELS, Unreadable
-from kvae.data.images.metadata import format_of
+from kvae.data.images.metadata import bare, format_of
 from kvae.data.images.opened import read_opened
 from kvae.data.images.pixels import ROUNDING, UNIT, as_unit_interval
 from kvae.errors import UsageError
@@ -127,6 +127,10 @@ def _as_files(name: str, tensor: Tensor, value: Any) -> np.ndarray:
 
 def _check_image(place: str, content: bytes) -> None:
     """Look at the header: the pixels are the server's work."""
+    try:
+        bare(content)
+    except ValueError as error:
+        raise UsageError(f"{place}: a file that is not served: {error}") from error
     try:
         with Image.open(io.BytesIO(content), formats=_FILES) as image:
             pixels = image.width * image.height

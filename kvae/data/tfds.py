@@ -176,11 +176,13 @@ def _check_network(builder: Any, name: str, data_dir: str | None) -> None:
     Raises:
         DataError: none of the hosts answers.
     """
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        return  # its files are put into downloads/manual, and TFDS says at once which are not there
     folder = Path(data_dir or _tfds().core.constants.DATA_DIR).expanduser()
     wanted = _urls_to_download(builder, folder / "downloads")
     addresses = network.addresses_of(wanted)
     if addresses and not network.any_reachable(addresses):
-        hosts = ", ".join(dict.fromkeys(address.host for address in addresses[:3]))
+        hosts = ", ".join(dict.fromkeys(address.name for address in addresses[:3]))
         raise DataError(
             f"tfds:{name} is not prepared in {folder}, and cannot be downloaded: {hosts} cannot be "
             f"reached within {network.SECONDS:g} s. Give with --data-dir a folder where it is "

@@ -228,7 +228,7 @@ def _parquet(path: Path, wanted: Wanted) -> _Opened:
         skip = start - skipped
         for batch in _batches(path, table, columns, row_groups=groups):
             for index in range(min(skip, len(batch)), len(batch)):
-                yield partial(make, [batch.column(name)[index].as_py() for name in columns])
+                yield partial(make, [batch.column(place)[index].as_py() for place in columns])
             skip = max(0, skip - len(batch))
 
     return table.metadata.num_rows, rows

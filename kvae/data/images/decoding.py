@@ -42,10 +42,6 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
-_SAMPLE_FORMATS = {
-    1: "unsigned", 2: "signed", 3: "floating-point", 4: "undefined (SampleFormat 4)",
-    5: "complex signed", 6: "complex floating-point",
-}  # fmt: skip
 _SIXTEEN_BITS = 2**16 - 1
 _EIGHT_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # of each level of 16 bits
 
@@ -124,7 +120,10 @@ def read(content: bytes) -> Image.Image:
     except Image.UnidentifiedImageError:
         known = ", ".join(FORMATS)
         if kind := metadata.format_of(content):
-            raise Unreadable(f"is damaged, or a {kind} file of a kind that is not read") from None
+            levels = ": its levels must be unsigned (SampleFormat 1)" if kind == "TIFF" else ""
+            raise Unreadable(
+                f"is damaged, or a {kind} file of a kind that is not read{levels}"
+            ) from None
         raise Unreadable(f"is not an image of a known format ({known})") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"has more than {MAX_PIXELS:,} pixels") from None
@@ -162,7 +161,7 @@ def refuse_levels(image: Image.Image) -> None:
     bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
     kind = max(image.tag_v2.get(_TIFF_SAMPLE_FORMAT, (1,)))  # type: ignore[attr-defined]
     if bits > 16 or kind != 1:
-        name = _SAMPLE_FORMATS.get(kind, f"unknown (SampleFormat {kind})")
+        name = {2: "signed", 3: "floating-point"}.get(kind, "unsigned")
         raise Unreadable(
             f"is a TIFF file of {name} levels of {bits} bits, which have no agreed range: write "
             "unsigned levels of 8 or 16 bits"
