@@ -15,7 +15,7 @@ from kvae.data.splits import RULE, SPLITS, divided
 from kvae.data.tables.csv import NUMBERS_ROWS, indices_of, is_index
 from kvae.data.tables.dialects import is_value, records_of
 from kvae.data.text import check_names
-from kvae.errors import DataError, UsageError, one_line
+from kvae.errors import DataError, UsageError, escaped
 
 MIN_IMAGES = 10
 LABEL = "class"
@@ -28,8 +28,8 @@ _FLAGS = ({"-1", "1"}, {"0", "1"}, {"-1", "0", "1"}, {"false", "true"})
 
 def load(
     *,
-    data_dir: str | None = None,
-    labels_file: str | None = None,
+    data_dir: str | Path | None = None,
+    labels_file: str | Path | None = None,
     crop: str = "center",
     image_size: int = 64,
     channels: int = 3,
@@ -80,8 +80,8 @@ def outline(**options: Any) -> Dataset:
 
 def source(
     *,
-    data_dir: str | None = None,
-    labels_file: str | None = None,
+    data_dir: str | Path | None = None,
+    labels_file: str | Path | None = None,
     split_seed: int = 0,
     **image_options: Any,
 ) -> Source:
@@ -100,7 +100,9 @@ def source(
         )
     rows, rule, below, notes = _splits(files, paths, split_seed)
     if lost := [path for path in files.dangling if path.lower().endswith(SUFFIXES)]:
-        fault = f"{len(lost):,} links lead to no image, the first is {files.place(lost[0])}"
+        fault = (
+            f"{len(lost):,} links lead to no image, the first is {escaped(files.place(lost[0]))}"
+        )
         if len(lost) > options.max_unreadable * (len(lost) + len(paths)):
             raise DataError(
                 f"{fault}: more than --max-unreadable {options.max_unreadable:g} of all"
@@ -149,7 +151,7 @@ def _splits(
         if strays:
             notes.append(
                 f"{len(strays):,} images outside the folders train, valid and test are left out, "
-                f"the first is {one_line(strays[0])}"
+                f"the first is {escaped(strays[0])}"
             )
     elif not strays:
         found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
@@ -343,7 +345,10 @@ def _encoded(
 
 
 def _layout(
-    files: Files, rule: dict[str, Any], labels: dict[str, np.ndarray], labels_file: str | None
+    files: Files,
+    rule: dict[str, Any],
+    labels: dict[str, np.ndarray],
+    labels_file: str | Path | None,
 ) -> str:
     kind = "zip" if files.is_zip else "folder"
     splits = "own splits" if rule["split"].startswith("own") else "split at random"

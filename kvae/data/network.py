@@ -41,7 +41,7 @@ class Address(NamedTuple):
 def addresses_of(urls: Iterable[str]) -> list[Address]:
     """Where connections for these go, proxies of the environment heeded; each once."""
     proxies = urllib.request.getproxies()
-    found = {}
+    found: dict[tuple[str | int | bytes, ...], Address] = {}
     for url in urls:
         try:
             address = _address(url)

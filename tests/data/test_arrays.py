@@ -542,7 +542,7 @@ def test_members_that_are_no_arrays_are_refused(tmp_path):
 
 
 def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=f"no such file: {tmp_path}/t.csv"):
+    with pytest.raises(UsageError, match=f"--data-dir {tmp_path}/t.csv: no such file"):
         load("arrays", data_dir=str(tmp_path / "t.csv"))
     with pytest.raises(UsageError, match=f"{tmp_path} is a folder"):
         load("arrays", data_dir=str(tmp_path))
@@ -561,7 +561,7 @@ def test_wrong_options_are_refused(tmp_path):
     with pytest.raises(UsageError, match="--data-dir is needed for arrays"):
         load("arrays")
     for seed in (-1, 0.5):
-        with pytest.raises(UsageError, match=f"split_seed .*received {seed}"):
+        with pytest.raises(UsageError, match=f"split.seed .*received {seed}"):
             load("arrays", data_dir=save(tmp_path, ROWS), split_seed=seed)
 
 
