@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.classes import MAX_CLASSES, no_classes
+from kvae.data.classes import LEFT_OUT, MAX_CLASSES, no_classes
 from kvae.data.images.decoding import SUFFIXES
 from kvae.data.images.files import Files, about_not_read, given_path, open_files, text_at
 from kvae.data.images.sets import ImageOptions, Source, of_files
@@ -109,9 +109,11 @@ def source(
             )
         notes.append(f"{fault}: they are left out")
     ordered = [path for split in SPLITS for path in rows[split]]
+    left_out: dict[str, str] = {}
     if labels_file is not None:
         top = _common_folder(paths)
-        labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered, top, notes)
+        path = Path(labels_file).expanduser()
+        labels, names, left_out = _labels_of_file(path, ordered, top, notes)
     else:
         labels, names = _labels_of_folders([below[path] for path in ordered], notes)
     return Source(
@@ -121,6 +123,7 @@ def source(
             "source": {"folder": files.root.resolve().name},
             **rule,
             **({"label_names": names} if names else {}),
+            **({LEFT_OUT: left_out} if left_out else {}),
         },
         color_by=next(iter(labels), ""), options=options, notes=tuple(notes),
     )  # fmt: skip
@@ -210,8 +213,12 @@ def _labels_of_folders(
 
 def _labels_of_file(
     path: Path, paths: list[str], top: str, notes: list[str]
-) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """Labels of a table with a row for each image; its paths may leave out the folder `top`."""
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict[str, str]]:
+    """Labels of a table with a row for each image; its paths may leave out the folder `top`.
+
+    Returns:
+        Label -> values, label -> names of its classes, column that is none -> why.
+    """
     header, rows = _header_and_rows(path)
     cells_of = [list(cells) for cells in zip(*rows, strict=True)]
     index = [i for i in indices_of(header) if is_index(cells_of[i])]
@@ -240,7 +247,12 @@ def _labels_of_file(
             column = columns[by_name[name].index("")]
             raise DataError(f"{path}: {name} has no label in the column {column!r}")
     cells = {column: [by_name[name][i] for name in names] for i, column in enumerate(columns)}
-    return _encoded(path, cells, notes)
+    labels, classes, left_out = _encoded(path, cells)
+    for column, fault in left_out.items():
+        notes.append(f"{path.name}, column {column!r}: {fault}: it is left out")
+    if not labels:
+        notes.append(f"{path.name} has no labels that can be used: images have none")
+    return labels, classes, left_out
 
 
 def _header_and_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -321,10 +333,10 @@ def _names_in(listed: set[str], paths: list[str], top: str) -> list[str]:
 
 
 def _encoded(
-    path: Path, cells: dict[str, list[str]], notes: list[str]
-) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """Cells of each column as bools, or as numbers of its sorted classes."""
-    labels, names, left = {}, {}, []
+    path: Path, cells: dict[str, list[str]]
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict[str, str]]:
+    """Cells of each column as bools, or as numbers of its sorted classes; which are neither."""
+    labels, names, left_out = {}, {}, {}
     for column, values in cells.items():
         classes = sorted(set(values))
         if any({value.lower() for value in classes} <= flags for flags in _FLAGS):
@@ -332,16 +344,13 @@ def _encoded(
         elif fault := no_classes(
             len(classes), len(values), "numbers" if all(map(is_value, classes)) else "texts"
         ):
-            left.append(f"{path.name}, column {column!r}: {fault}: it is left out")
+            left_out[column] = fault
         else:
             check_names(classes, f"{path}, column {column!r}")
             code_of = {name: code for code, name in enumerate(classes)}
             labels[column] = np.array([code_of[value] for value in values], np.int64)
             names[column] = classes
-    if not labels:
-        raise DataError(f"{path} has no labels: {'; '.join(left)}")
-    notes += left
-    return labels, names
+    return labels, names, left_out
 
 
 def _layout(

@@ -378,6 +378,8 @@ def test_a_label_column_that_is_not_there_is_refused(header, column, message, tm
     [
         (["a"] * 9 + [" "] + ["b"] * 10, r"line 11: no label \(1 such rows"),
         ([1.0] * 9 + ["nan", "nan"] + [2.0] * 9, r"line 11: no label \(2 such rows"),
+        ([i + 0.5 for i in range(300)], "300 different numbers in 300 rows are no classes"),
+        ([f"id {min(i, 90)}" for i in range(100)], "91 different texts in 100 rows are no classes"),
         ([f"id {i}" for i in range(1001)], "1,001 different texts in 1,001 rows are no classes"),
     ],
 )
