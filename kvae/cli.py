@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae import own_files
-from kvae.errors import DEBUGGING, KvaeError, UsageError, brief, did_you_mean, one_line
+from kvae.errors import DEBUGGING, KvaeError, UsageError, brief, did_you_mean, escaped
 from kvae.options import TEXT, Kind, one_of, whole_range
 
 DEBUG = "--debug"
@@ -105,7 +105,8 @@ def run(main: Callable[[list[str]], None]) -> int:
             message, status = str(error), error.exit_status
         else:
             message, status = f"{type(error).__name__}: {error}", 1
-        print(f"error: {one_line(message)}", file=sys.stderr)
+        lines = " ".join(line.strip() for line in message.splitlines())
+        print(f"error: {escaped(lines)}", file=sys.stderr)
         if not isinstance(error, KvaeError):
             print(f"({DEBUG} shows where)", file=sys.stderr)
         return status

@@ -48,13 +48,16 @@ def one_line(text: str, limit: int | None = None) -> str:
         limit: characters at most; None: all of them.
     """
     if limit is None:
-        return _escaped(" ".join(text.split()))
-    cut = _escaped(" ".join(text[: 4 * limit].split()))
+        return escaped(" ".join(text.split()))
+    cut = escaped(" ".join(text[: 4 * limit].split()))
     is_whole = len(text) <= 4 * limit and len(cut) <= limit
     return cut if is_whole else f"{cut[: max(limit - 3, 0)]}..."
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text of somebody else's, as a path, with escapes for what is not printable."""
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

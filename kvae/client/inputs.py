@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from kvae.client.answers import Tensor
-from kvae.data.images.decoding import MAX_SERVED_PIXELS, plain
-from kvae.data.images.metadata import format_of
+from kvae.data.images.decoding import MAX_SERVED_PIXELS, Unreadable
+from kvae.data.images.metadata import bare, format_of
+from kvae.data.images.opened import read_opened
 from kvae.data.images.pixels import ROUNDING, UNIT, as_unit_interval
 from kvae.errors import UsageError
 
@@ -127,6 +128,10 @@ def _as_files(name: str, tensor: Tensor, value: Any) -> np.ndarray:
 def _check_image(place: str, content: bytes) -> None:
     """Look at the header: the pixels are the server's work."""
     try:
+        bare(content)
+    except ValueError as error:
+        raise UsageError(f"{place}: a file that is not served: {error}") from error
+    try:
         with Image.open(io.BytesIO(content), formats=_FILES) as image:
             pixels = image.width * image.height
     except Image.DecompressionBombError:
@@ -144,16 +149,14 @@ def _check_image(place: str, content: bytes) -> None:
 
 
 def _plain(place: str, image: Image.Image) -> Image.Image:
-    """Upright, of mode L or RGB."""
+    """As training reads it: upright, of mode L or RGB."""
     if image.mode == "F":
         raise UsageError(
             f"{place}: PIL images of mode F have no agreed range: give an array from 0 to 1"
         )
     try:
-        return plain(ImageOps.exif_transpose(image))
-    except MemoryError:
-        raise
-    except Exception as error:  # a file that is opened may prove damaged only now
+        return read_opened(image)
+    except Unreadable as error:
         raise UsageError(f"{place}: a PIL image that cannot be read: {error}") from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
 from kvae.data.classes import encode, to_number
+from kvae.data.images.files import given_path
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
 from kvae.data.tables.bounds import bound_of
 from kvae.data.tables.csv import read_csv
@@ -27,7 +28,7 @@ _MISSING = ("", "?", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", ".
 
 
 def load(
-    *, data_dir: str | None = None, label_column: str = "", binarize: bool = False,
+    *, data_dir: str | Path | None = None, label_column: str = "", binarize: bool = False,
     drop_constant: bool = False, max_unpacked: float | None = None, split_seed: int = 0,
 ) -> Dataset:  # fmt: skip
     """Load a table of numbers, one row an example, in its own splits or in a drawn one.
@@ -61,7 +62,8 @@ def load(
         raise UsageError(f"--data-dir is needed for arrays: a file, {' or '.join(READERS)}")
     if not isinstance(split_seed, int | np.integer) or split_seed < 0:
         raise UsageError(f"split_seed must be a whole number of 0 or more: received {split_seed!r}")
-    table = _read(Path(data_dir).expanduser(), label_column, max_unpacked)
+    path = given_path(data_dir, f"a file, {' or '.join(READERS)}")
+    table = _read(path, label_column, max_unpacked)
     x = float32(table)
     for note in (*table.notes, *counting(table)):
         print(f"arrays: {note}", file=sys.stderr)
@@ -101,8 +103,6 @@ def load(
 def _read(path: Path, label_column: str, max_unpacked: float | None) -> Table:
     if path.is_dir():
         raise UsageError(f"--data-dir {path} is a folder: wanted a file, {' or '.join(READERS)}")
-    if not path.exists():
-        raise UsageError(f"--data-dir: no such file: {path}")
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     ending = plain.suffix.lower()
     if ending not in READERS or (plain != path and ending not in _OF_TEXT):

@@ -10,7 +10,10 @@ from kvae.data.text import check_names
 from kvae.errors import DataError
 
 MAX_CLASSES = 1000
+#: Of a data card: column of labels that is not used -> why.
+LEFT_OUT = "labels_left_out"
 _FEW_CLASSES = 10  # so many are classes in however few rows
+_MOST_OF_ROWS = 0.9  # with more values than that nearly every row has its own
 
 
 class Labels(NamedTuple):
@@ -34,8 +37,8 @@ def encode(table: Table, values: np.ndarray, remedy: str) -> Labels:
         remedy: what to do about values that are no classes.
 
     Raises:
-        DataError: a row has none; there are more than 1,000 values, or more than one for two rows;
-            or a name cannot be shown.
+        DataError: a row has none; there are more than 1,000 values, or nearly every row has its
+            own; or a name cannot be shown.
     """
     if values.dtype.kind in "UO":
         values = _as_numbers(values.astype(object))
@@ -73,11 +76,11 @@ def no_classes(count: int, rows: int, kind: str) -> str:
         rows: that have one of them.
         kind: what they are: numbers or texts.
     """
-    if count <= MAX_CLASSES and (count <= _FEW_CLASSES or 2 * count <= rows):
+    if count <= MAX_CLASSES and (count <= _FEW_CLASSES or count <= _MOST_OF_ROWS * rows):
         return ""
     return (
         f"{count:,} different {kind} in {rows:,} rows are no classes, of which there are at most "
-        f"{MAX_CLASSES:,} and half as many as rows"
+        f"{MAX_CLASSES:,}, and for at most {_MOST_OF_ROWS:.0%} of the rows a new one"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from kvae.data import Dataset
+from kvae.data.classes import LEFT_OUT
 from kvae.errors import UsageError, did_you_mean
 
 MAX_CLASSES = 100
@@ -171,6 +172,8 @@ def _refuse(label: str, dataset: Dataset) -> NoReturn:
     usable = ", ".join(name for name, values in labels.items() if _values(values) is not None)
     choose = f"choose among {usable}" if usable else "there is none in these data"
     if label not in labels:
+        if fault := dataset.card.get(LEFT_OUT, {}).get(label):
+            raise UsageError(f"--condition {label}: {fault}; {choose}")
         nearest = did_you_mean(label, labels)
         raise UsageError(f"--condition: no label {label!r}; {choose}{nearest}")
     count = len(np.unique(labels[label]))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvae.data import Dataset
-from kvae.data.classes import MAX_CLASSES, no_classes
+from kvae.data.classes import LEFT_OUT, MAX_CLASSES, no_classes
 from kvae.data.images.decoding import SUFFIXES
 from kvae.data.images.files import Files, about_not_read, given_path, open_files, text_at
 from kvae.data.images.sets import ImageOptions, Source, of_files
@@ -15,7 +15,7 @@ from kvae.data.splits import RULE, SPLITS, divided
 from kvae.data.tables.csv import NUMBERS_ROWS, indices_of, is_index
 from kvae.data.tables.dialects import is_value, records_of
 from kvae.data.text import check_names
-from kvae.errors import DataError, UsageError, one_line
+from kvae.errors import DataError, UsageError, escaped
 
 MIN_IMAGES = 10
 LABEL = "class"
@@ -28,8 +28,8 @@ _FLAGS = ({"-1", "1"}, {"0", "1"}, {"-1", "0", "1"}, {"false", "true"})
 
 def load(
     *,
-    data_dir: str | None = None,
-    labels_file: str | None = None,
+    data_dir: str | Path | None = None,
+    labels_file: str | Path | None = None,
     crop: str = "center",
     image_size: int = 64,
     channels: int = 3,
@@ -80,8 +80,8 @@ def outline(**options: Any) -> Dataset:
 
 def source(
     *,
-    data_dir: str | None = None,
-    labels_file: str | None = None,
+    data_dir: str | Path | None = None,
+    labels_file: str | Path | None = None,
     split_seed: int = 0,
     **image_options: Any,
 ) -> Source:
@@ -100,16 +100,20 @@ def source(
         )
     rows, rule, below, notes = _splits(files, paths, split_seed)
     if lost := [path for path in files.dangling if path.lower().endswith(SUFFIXES)]:
-        fault = f"{len(lost):,} links lead to no image, the first is {files.place(lost[0])}"
+        fault = (
+            f"{len(lost):,} links lead to no image, the first is {escaped(files.place(lost[0]))}"
+        )
         if len(lost) > options.max_unreadable * (len(lost) + len(paths)):
             raise DataError(
                 f"{fault}: more than --max-unreadable {options.max_unreadable:g} of all"
             )
         notes.append(f"{fault}: they are left out")
     ordered = [path for split in SPLITS for path in rows[split]]
+    left_out: dict[str, str] = {}
     if labels_file is not None:
         top = _common_folder(paths)
-        labels, names = _labels_of_file(Path(labels_file).expanduser(), ordered, top, notes)
+        path = Path(labels_file).expanduser()
+        labels, names, left_out = _labels_of_file(path, ordered, top, notes)
     else:
         labels, names = _labels_of_folders([below[path] for path in ordered], notes)
     return Source(
@@ -119,6 +123,7 @@ def source(
             "source": {"folder": files.root.resolve().name},
             **rule,
             **({"label_names": names} if names else {}),
+            **({LEFT_OUT: left_out} if left_out else {}),
         },
         color_by=next(iter(labels), ""), options=options, notes=tuple(notes),
     )  # fmt: skip
@@ -149,7 +154,7 @@ def _splits(
         if strays:
             notes.append(
                 f"{len(strays):,} images outside the folders train, valid and test are left out, "
-                f"the first is {one_line(strays[0])}"
+                f"the first is {escaped(strays[0])}"
             )
     elif not strays:
         found = ", ".join(sorted({rest.split("/")[0] for rest in below.values()}))
@@ -208,8 +213,12 @@ def _labels_of_folders(
 
 def _labels_of_file(
     path: Path, paths: list[str], top: str, notes: list[str]
-) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """Labels of a table with a row for each image; its paths may leave out the folder `top`."""
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict[str, str]]:
+    """Labels of a table with a row for each image; its paths may leave out the folder `top`.
+
+    Returns:
+        Label -> values, label -> names of its classes, column that is none -> why.
+    """
     header, rows = _header_and_rows(path)
     cells_of = [list(cells) for cells in zip(*rows, strict=True)]
     index = [i for i in indices_of(header) if is_index(cells_of[i])]
@@ -238,7 +247,12 @@ def _labels_of_file(
             column = columns[by_name[name].index("")]
             raise DataError(f"{path}: {name} has no label in the column {column!r}")
     cells = {column: [by_name[name][i] for name in names] for i, column in enumerate(columns)}
-    return _encoded(path, cells, notes)
+    labels, classes, left_out = _encoded(path, cells)
+    for column, fault in left_out.items():
+        notes.append(f"{path.name}, column {column!r}: {fault}: it is left out")
+    if not labels:
+        notes.append(f"{path.name} has no labels that can be used: images have none")
+    return labels, classes, left_out
 
 
 def _header_and_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -321,10 +335,10 @@ def _names_in(listed: set[str], paths: list[str], top: str) -> list[str]:
 
 
 def _encoded(
-    path: Path, cells: dict[str, list[str]], notes: list[str]
-) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """Cells of each column as bools, or as numbers of its sorted classes."""
-    labels, names, left = {}, {}, []
+    path: Path, cells: dict[str, list[str]]
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict[str, str]]:
+    """Cells of each column as bools, or as numbers of its sorted classes; which are neither."""
+    labels, names, left_out = {}, {}, {}
     for column, values in cells.items():
         classes = sorted(set(values))
         if any({value.lower() for value in classes} <= flags for flags in _FLAGS):
@@ -332,20 +346,20 @@ def _encoded(
         elif fault := no_classes(
             len(classes), len(values), "numbers" if all(map(is_value, classes)) else "texts"
         ):
-            left.append(f"{path.name}, column {column!r}: {fault}: it is left out")
+            left_out[column] = fault
         else:
             check_names(classes, f"{path}, column {column!r}")
             code_of = {name: code for code, name in enumerate(classes)}
             labels[column] = np.array([code_of[value] for value in values], np.int64)
             names[column] = classes
-    if not labels:
-        raise DataError(f"{path} has no labels: {'; '.join(left)}")
-    notes += left
-    return labels, names
+    return labels, names, left_out
 
 
 def _layout(
-    files: Files, rule: dict[str, Any], labels: dict[str, np.ndarray], labels_file: str | None
+    files: Files,
+    rule: dict[str, Any],
+    labels: dict[str, np.ndarray],
+    labels_file: str | Path | None,
 ) -> str:
     kind = "zip" if files.is_zip else "folder"
     splits = "own splits" if rule["split"].startswith("own") else "split at random"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,12 +54,12 @@ class Found(NamedTuple):
 
 
 def inspect(
-    data_dir: str | None,
+    data_dir: str | Path | None,
     *,
     dataset: str = "",
     crop: str = "",
     image_size: int = SHEET_PIXELS,
-    labels_file: str | None = None,
+    labels_file: str | Path | None = None,
     channels: int = 3,
     split_seed: int = 0,
     binarize: bool = False,
@@ -99,7 +100,7 @@ def inspect(
     return Found(_report(source, places, seen), np.array(images), title)
 
 
-def _recognised(data_dir: str | None) -> str:
+def _recognised(data_dir: str | Path | None) -> str:
     """celeba or folder."""
     if data_dir is None:
         raise UsageError("--data-dir is needed: a folder, a zip or parquet files")
@@ -114,7 +115,7 @@ def _recognised(data_dir: str | None) -> str:
     return "celeba" if copy.partition or ALIGNED in str(first) else "folder"
 
 
-def _source(dataset: str, labels_file: str | None, **options: Any) -> Source:
+def _source(dataset: str, labels_file: str | Path | None, **options: Any) -> Source:
     if data.key_of(dataset) == data.TFDS:
         from kvae.data import tfds
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kvae import cli
 from kvae.data import CROP
-from kvae.errors import UsageError
+from kvae.errors import UsageError, escaped
 from kvae.options import MAX_SEED
 from kvae.options import text as text_kind
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.data") -> None:
 
 
 def inspect(
-    data_dir: str | None,
+    data_dir: str | Path | None,
     *,
     sheet: str | Path = "contact_sheet.png",
     json_file: str | Path | None = None,
@@ -117,7 +117,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     return cli.parsed(parser, argv)
 
 
-def _check_output(option: str, path: str | Path, data_dir: str | None, suffix: str) -> None:
+def _check_output(option: str, path: str | Path, data_dir: str | Path | None, suffix: str) -> None:
     """Refuse what cannot be written, and what would become part of the data."""
     path = Path(path)
     if path.suffix.lower() != suffix or not path.parent.is_dir() or path.is_dir():
@@ -155,7 +155,7 @@ def _print(report: dict[str, Any]) -> None:
         _say(f"{'note':12}{note}")
     faults, labels = report["unreadable"], report["labels"]
     _say(f"{'unreadable':12}{len(faults):,}{':' if faults else ''}")
-    _print_lines([f"  {place} {why}" for place, why in faults.items()], _MAX_FAULTS)
+    _print_lines([f"  {escaped(place)} {why}" for place, why in faults.items()], _MAX_FAULTS)
     _say(f"{'labels':12}{len(labels):,}{':' if labels else ''}")
     rates = {label: rate for label, rate in labels.items() if not isinstance(rate, dict)}
     _print_lines(_table(rates, "{:.1%}"), _MAX_RATES)

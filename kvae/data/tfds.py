@@ -23,7 +23,7 @@ _SPLIT_OF = {
 def load(
     *,
     tfds_name: str = "",
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     crop: str = "center",
     image_size: int = 64,
     channels: int = 3,
@@ -81,7 +81,7 @@ def outline(**options: Any) -> Dataset:
 def source(
     *,
     tfds_name: str = "",
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     split_seed: int = 0,
     with_labels: bool = True,
     **image_options: Any,
@@ -133,7 +133,7 @@ def _tfds() -> Any:
     return tfds
 
 
-def _builder(name: str, data_dir: str | None) -> Any:
+def _builder(name: str, data_dir: str | Path | None) -> Any:
     if not name:
         raise UsageError("--dataset tfds:NAME needs a name, as tfds:cifar10")
     tfds = _tfds()
@@ -156,7 +156,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
     return builder
 
 
-def _prepared_builder(name: str, data_dir: str | None) -> Any:
+def _prepared_builder(name: str, data_dir: str | Path | None) -> Any:
     if data_dir:
         given_path(data_dir, "the folder of TensorFlow Datasets, made before it downloads to it")
     builder = _builder(name, data_dir)
@@ -170,17 +170,19 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
     return builder
 
 
-def _check_network(builder: Any, name: str, data_dir: str | None) -> None:
+def _check_network(builder: Any, name: str, data_dir: str | Path | None) -> None:
     """Refuse a download of which nothing can be reached; TFDS itself tries for minutes.
 
     Raises:
         DataError: none of the hosts answers.
     """
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        return  # its files are put into downloads/manual, and TFDS says at once which are not there
     folder = Path(data_dir or _tfds().core.constants.DATA_DIR).expanduser()
     wanted = _urls_to_download(builder, folder / "downloads")
     addresses = network.addresses_of(wanted)
     if addresses and not network.any_reachable(addresses):
-        hosts = ", ".join(dict.fromkeys(address.host for address in addresses[:3]))
+        hosts = ", ".join(dict.fromkeys(address.name for address in addresses[:3]))
         raise DataError(
             f"tfds:{name} is not prepared in {folder}, and cannot be downloaded: {hosts} cannot be "
             f"reached within {network.SECONDS:g} s. Give with --data-dir a folder where it is "

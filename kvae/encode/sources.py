@@ -15,68 +15,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.data.images.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS
-from kvae.data.images.decoding import SUFFIXES, Unreadable, fit, read
-from kvae.data.images.files import MAX_BYTES, FileRefused, about_not_read, given_path, open_files
-from kvae.data.images.pixels import ROUNDING
+from kvae.data.images.decoding import SUFFIXES, Unreadable
+from kvae.data.images.files import FileRefused, about_not_read, given_path, open_files
 from kvae.data.splits import content_key
-from kvae.data.tables.numbers import LARGEST, fits
-from kvae.errors import DataError, UsageError
+from kvae.encode.wanted import Wanted, checked
+from kvae.errors import DataError, UsageError, brief
 
 #: How the names of the files end that hold many rows.
 TABLES = (".parquet", ".tfrecord", ".tfrecords", ".npy")
 _SHARD = re.compile(r"-\d+-of-\d+$")
 _IMAGE_FEATURES = ("image/encoded", "image", "image_raw", "image_bytes")
 _PARQUET_ROWS, _PARQUET_BYTES = 256, 2**20
-
-
-class Wanted(NamedTuple):
-    """What the model takes.
-
-    Args:
-        shape: of one x: `(features,)`, or `(height, width, channels)`.
-        crop: what is kept of an image.
-        columns: names of the features, where the model was trained on a table that has them.
-        binarize: whether it was trained on levels or numbers that were made 0 and 1.
-    """
-
-    shape: tuple[int, ...]
-    crop: str = "center"
-    columns: tuple[str, ...] = ()
-    binarize: bool = False
-
-    @property
-    def images(self) -> bool:
-        """Whether x is an image."""
-        return len(self.shape) == 3
-
-    def decode(self, content: bytes) -> np.ndarray:
-        """The pixels of an image file, as the signature `encode_bytes` sees them.
-
-        Raises:
-            Unreadable: it is no image, or none that can be used.
-        """
-        if len(content) > MAX_BYTES:
-            raise Unreadable(f"is larger than {MAX_BYTES:,} bytes")
-        image = read(content)
-        aligned = image.size == (CELEBA_WIDTH, CELEBA_HEIGHT)
-        crop = "center" if self.crop in CROPS and not aligned else self.crop
-        return fit(image, crop, self.shape[0], self.shape[2], binarize=self.binarize)
-
-    def check_files(self, path: Path) -> None:
-        """See that image files can become x.
-
-        Raises:
-            UsageError: they cannot.
-        """
-        if not self.images:
-            raise UsageError(f"{path} holds images, but the model takes vectors of {self.shape[0]}")
-        height, width, channels = self.shape
-        if height != width or channels not in (1, 3):
-            raise UsageError(
-                f"{path} holds image files, which become squares of 1 or 3 channels; the model "
-                f"takes x of shape {self.shape}: give it arrays in .npy files"
-            )
 
 
 class Row(NamedTuple):
@@ -202,7 +151,7 @@ def _npy(path: Path, wanted: Wanted) -> _Opened:
 
     def rows(start: int) -> Iterator[Callable[[], np.ndarray]]:
         for index in range(start, len(array)):
-            yield partial(_checked, np.array(array[index]), wanted)
+            yield partial(checked, np.array(array[index]), wanted)
 
     return len(array), rows
 
@@ -226,9 +175,10 @@ def _parquet(path: Path, wanted: Wanted) -> _Opened:
             skipped, group = skipped + own, group + 1
         groups = list(range(group, table.num_row_groups))
         skip = start - skipped
-        for batch in _batches(path, table, columns, row_groups=groups):
+        for batch in _batches(path, table, list(dict.fromkeys(columns)), row_groups=groups):
+            places = _places(columns, batch.schema.names)
             for index in range(min(skip, len(batch)), len(batch)):
-                yield partial(make, [batch.column(name)[index].as_py() for name in columns])
+                yield partial(make, [batch.column(place)[index].as_py() for place in places])
             skip = max(0, skip - len(batch))
 
     return table.metadata.num_rows, rows
@@ -239,6 +189,22 @@ def _batches(path: Path, table: Any, columns: list[str], **which: Any) -> Iterat
         yield from table.iter_batches(_PARQUET_ROWS, columns=columns, **which)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _places(columns: Sequence[str], found: Sequence[str]) -> list[int]:
+    """Where columns stand; of those of one name the first, then the second, as they are named."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(found):
+        places.setdefault(name, []).append(place)
+    return [places[name].pop(0) for name in columns]
+
+
+def _alone(path: Path, schema: Any, columns: Sequence[str]) -> list[str]:
+    """Columns that are told by their names; UsageError where two have one of them."""
+    for name in columns:
+        if schema.names.count(name) > 1:
+            raise UsageError(f"{path}: two columns have the name {brief(name)}: rename one")
+    return list(columns)
 
 
 def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callable[..., Any]]:
@@ -254,7 +220,7 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
                 f"{', '.join(schema.names)}"
             )
         wanted.check_files(path)
-        return named[:1], lambda values: wanted.decode(_bytes_of(values[0]))
+        return _alone(path, schema, named[:1]), lambda values: wanted.decode(_bytes_of(values[0]))
     lists = {
         field.name: _length(path, table, field)
         for field in schema
@@ -264,7 +230,8 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
     numbers = [field.name for field in schema if _is_number(field.type)]
     if wanted.columns and not {*wanted.columns} - {*numbers}:
         # By their names, in whichever order the file has them.
-        return list(wanted.columns), lambda values: _checked(_numbers(values), wanted)
+        named = _alone(path, schema, wanted.columns)
+        return named, lambda values: checked(_numbers(values), wanted)
     if wanted.columns and len(fitting) != 1:
         lacking = [name for name in wanted.columns if name not in numbers]
         raise UsageError(
@@ -272,7 +239,7 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
             f"{_some(wanted.columns)}: it has no {_some(lacking)}; found {_some(schema.names)}"
         )
     if len(fitting) != 1 and len(numbers) == wanted.shape[0]:
-        return numbers, lambda values: _checked(_numbers(values), wanted)
+        return numbers, lambda values: checked(_numbers(values), wanted)
     if len(fitting) != 1 and len(lists) == 1:
         fitting = list(lists)  # every row will say what is wrong with it
     if len(fitting) != 1:
@@ -281,7 +248,7 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
             f"{path} must have one column of lists of {wanted.shape[0]} numbers, or "
             f"{wanted.shape[0]} columns of numbers: found {', '.join(found) or 'none'}"
         )
-    return fitting, lambda values: _checked(_numbers(values[0]), wanted)
+    return _alone(path, schema, fitting), lambda values: checked(_numbers(values[0]), wanted)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -372,29 +339,4 @@ def _of_example(record: bytes, wanted: Wanted) -> np.ndarray:
     fitting = [values for values in lists if len(values) == wanted.shape[0]]
     if len(fitting) != 1:
         raise Unreadable(f"has {len(fitting)} features of {wanted.shape[0]} numbers, not one")
-    return _checked(_numbers(fitting[0]), wanted)
-
-
-def _checked(x: np.ndarray, wanted: Wanted) -> np.ndarray:
-    """Numbers as the model takes them.
-
-    Raises:
-        Unreadable: they are not.
-    """
-    if x.shape != wanted.shape:
-        raise Unreadable(f"is of shape {x.shape}, not {wanted.shape}")
-    if x.dtype == np.uint8 and wanted.images:
-        return x
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise Unreadable("holds numbers that are not finite")
-    if not wanted.images:
-        if not fits(x).all():
-            raise Unreadable(f"holds a number of more than {LARGEST:g} in size")
-        if wanted.binarize and not ((x == 0) | (x == 1)).all():
-            raise Unreadable("holds other numbers than 0 and 1, which --binarize trained on")
-        return x
-    if not (x.min() >= -ROUNDING and x.max() <= 1 + ROUNDING):
-        raise Unreadable(f"is an image of levels {x.min():.4g} to {x.max():.4g}, not 0 to 1")
-    return np.clip(x, 0, 1)
+    return checked(_numbers(fitting[0]), wanted)

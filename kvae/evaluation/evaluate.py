@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from kvae import data
 from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset
+from kvae.data.classes import LEFT_OUT
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
 from kvae.errors import DataError, UsageError, brief
@@ -234,7 +235,7 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
     if not then:  # published without data
         return
     now = json.loads(json.dumps(now))
-    for key in sorted({*now, *then} - {"source"}):
+    for key in sorted({*now, *then} - {"source", LEFT_OUT}):
         if now.get(key) == then.get(key):
             continue
         if key == "split_of" and key in now and key in then:
@@ -274,6 +275,8 @@ def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:
 def _label(dataset: Dataset, color_by: str | None) -> str:
     label = color_by or dataset.color_by
     if label and label not in dataset.test.labels:
+        if fault := dataset.card.get(LEFT_OUT, {}).get(label):
+            raise UsageError(f"--color-by {label}: {fault}")
         if not dataset.test.labels:
             raise UsageError(f"--color-by: this dataset has no labels; received {brief(label)}")
         raise UsageError(f"--color-by: {one_of(dataset.test.labels, label)}")

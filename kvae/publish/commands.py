@@ -18,7 +18,13 @@ _LONGEST_LINK = 60  # characters of its target that a list shows
 
 
 def from_keras(
-    file: str, *, name: str, save: str, like: str | None = None, crop: str | None = None
+    file: str,
+    *,
+    name: str,
+    save: str,
+    like: str | None = None,
+    crop: str | None = None,
+    binarize: bool = False,
 ) -> None:
     """Publish a `.keras` file.
 
@@ -29,6 +35,7 @@ def from_keras(
         like: a version whose configuration, data card and condition hold for this model too; None:
             those of the version that the file belongs to, if it does.
         crop: what is kept of the images that `encode_bytes` is given, where there is no version.
+        binarize: whether it makes them black and white, where there is no version.
 
     Raises:
         UsageError: the file is no model of kvae, does not fit `like`, or the repository cannot be
@@ -48,13 +55,16 @@ def from_keras(
     if source:
         if crop is not None:
             raise UsageError(f"--crop is that of {source}: it cannot be chosen")
+        if binarize:
+            raise UsageError(f"--binarize is that of {source}: it cannot be chosen")
         metadata = versions.read_metadata(versions.find_version(source))
     backend.quiet_import("tensorflow")
     from kvae.build import load_model
     from kvae.directions import Directions
 
     vae = load_model(path)
-    card = metadata.get("data_card", {} if crop is None else {"crop": crop})
+    own_card = {"crop": crop, "binarize": binarize}
+    card = metadata.get("data_card", {key: value for key, value in own_card.items() if value})
     _check_like(vae, metadata, source)
     # Directions were fitted to one encoder's latents.
     directions = metadata.get("directions") if not like else None

@@ -52,6 +52,9 @@ def arguments(
         "taken over (default: the version that FILE lies in, if it does)",
     )  # fmt: skip
     one.add_argument("--crop", metavar="CROP", help="as for train.py, where there is no version")
+    one.add_argument(
+        "--binarize", action="store_true", help="as for train.py, where there is no version"
+    )
     cli.add_import(one)
     one = add("list", "list what is published")
     one.add_argument("save", nargs="?", default="saved", metavar="DIR", help="(default: saved)")

@@ -6,6 +6,7 @@ import numpy as np
 import odd_images
 import pytest
 from PIL import Image
+from tiff_testing import BLACK_0, WHITE_0, tags_of, tiff
 
 from kvae.client.inputs import checked
 from kvae.client.transports import Tensor
@@ -48,3 +49,13 @@ def test_one_that_proves_damaged_is_named():
     wide = Image.fromarray(np.full((8, 8), 70_000, np.int32))
     with pytest.raises(UsageError, match=r"row 0: .*levels from 70000 to 70000.* 65,535"):
         sent(wide)
+
+
+def test_a_pil_image_is_sent_as_its_file_was_trained_on():
+    levels = np.arange(4096, dtype="<u2").reshape(64, 64) * 16
+    content = tiff(levels.tobytes(), tags_of(64, 64, WHITE_0, 16))
+    (png,) = sent(Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(decode(png, "none", 64, 1), decode(content, "none", 64, 1))
+    signed = tiff(levels.tobytes(), tags_of(64, 64, BLACK_0, 16, sample_format=2))
+    with pytest.raises(UsageError, match=r"row 0: a PIL image .* signed levels"):
+        sent(Image.open(io.BytesIO(signed)))

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from kvae.data import folder, load, outline
+from kvae.data.conditions import conditions_of
 from kvae.data.images.decoding import Unreadable, decode
 from kvae.errors import DataError, UsageError
 
@@ -491,6 +492,26 @@ def test_row_numbers_are_not_taken_for_names_of_images(header, labels, note, tmp
     assert note in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("classes", "is_label"), [(10, True), (16, True), (21, True), (24, False)])
+def test_a_label_of_which_nearly_every_image_has_its_own_is_none(
+    classes, is_label, tmp_path, capsys
+):
+    data_dir = plant(tmp_path / "data", COUNTED)
+    rows = [f"{i}.png,k{i % classes:02}" for i in range(24)]
+    labels = table(tmp_path, rows, header="file,kind")
+    dataset = get(data_dir, labels_file=labels)
+    said = capsys.readouterr().err
+    if is_label:
+        assert len(dataset.card["label_names"]["kind"]) == classes
+        assert "labels_left_out" not in dataset.card
+        return
+    assert dataset.train.labels == {}
+    assert "24 different texts in 24 rows are no classes" in said
+    assert "has no labels that can be used: images have none" in said
+    with pytest.raises(UsageError, match="--condition kind: 24 different texts"):
+        conditions_of(dataset, ["kind"])
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
@@ -526,10 +547,11 @@ def test_a_table_may_have_another_delimiter(delimiter, tmp_path):
     same(one, get(root, labels_file=table(tmp_path, other, header=header)))
 
 
-def test_a_table_of_names_alone_has_no_labels(tmp_path):
+def test_a_table_of_names_alone_has_no_labels(tmp_path, capsys):
     root = plant(tmp_path / "data", TREE)
-    with pytest.raises(DataError, match=r"no labels: .*'smile': 16 different texts in 16 rows"):
-        get(root, labels_file=table(tmp_path, [f"{path},{path}" for path in TREE]))
+    dataset = get(root, labels_file=table(tmp_path, [f"{path},{path}" for path in TREE]))
+    assert dataset.train.labels == {}
+    assert "'smile': 16 different texts in 16 rows" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "data"])

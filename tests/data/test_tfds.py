@@ -6,7 +6,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from kvae import data
+from kvae.data import inspection, program
 from kvae.data.images.decoding import decode
+from kvae.data.images.pixels import binary
 from kvae.errors import DataError, UsageError
 
 EXAMPLES = 40
@@ -186,6 +188,34 @@ def test_what_was_downloaded_before_needs_no_network(tmp_path, asked, downloaded
         data.load("tfds:mnist", data_dir=str(tmp_path))
     assert not asked
     assert downloaded == ["mnist"]
+
+
+def test_what_is_made_of_files_put_there_by_hand_needs_no_network(tmp_path, asked, downloaded):
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    for name in ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"):
+        (manual / name).touch()
+    with pytest.raises(DataError, match="could not be prepared"):
+        data.load("tfds:imagenet2012", data_dir=str(tmp_path))
+    assert not asked
+    assert downloaded == ["imagenet2012"]
+
+
+def test_levels_are_black_or_white_where_it_is_asked_for(tmp_path, mocked):
+    with mocked("mnist", "3.0.1", "train", "test"):
+        grey = _load(tmp_path, "tfds:mnist", channels=1)
+        dataset = _load(tmp_path, "tfds:mnist", channels=1, binarize=True)
+        given = program.arguments(
+            ["--dataset", "tfds:mnist", "--image-size", "16", "--channels", "1", "--binarize"]
+        )
+        del given["sheet"], given["json_file"]
+        found = inspection.inspect(**given)
+    for split in ("train", "valid", "test"):
+        x = getattr(dataset, split).x
+        np.testing.assert_array_equal(x, binary(getattr(grey, split).x))
+        assert set(np.unique(x)) == {0, 255}
+    assert dataset.card["binarize"] is True
+    assert set(np.unique(found.images)) == {0, 255}
 
 
 def test_a_folder_that_is_not_there_is_refused_and_not_made(tmp_path, downloaded):

@@ -1,6 +1,8 @@
 """Columns of a parquet file beside those of the table that a model was trained on."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from encode_testing import write_parquet
 
@@ -45,21 +47,54 @@ def test_numbers_that_no_table_may_have_are_refused(tmp_path):
     with pytest.raises(Unreadable, match="more than 1e"):
         second.x()
     np.save(tmp_path / "t.npy", np.array([[0.0, 1.0], [0.0, 0.5]]))
-    first, second = open_source(tmp_path / "t.npy", OWN._replace(binary=True)).rows(0)
+    first, second = open_source(tmp_path / "t.npy", OWN._replace(binarize=True)).rows(0)
     np.testing.assert_array_equal(first.x(), [0, 1])
     with pytest.raises(Unreadable, match="other numbers than 0 and 1"):
         second.x()
 
 
 @pytest.mark.parametrize(
-    ("card", "columns", "binary"),
+    ("card", "columns", "binarize"),
     [({}, (), False), ({"columns": ["a", "b"]}, ("a", "b"), False),
      ({"columns": [1, 3], "binarize": True}, (), True)],
 )  # fmt: skip
-def test_a_version_says_what_its_columns_are(card, columns, binary):
+def test_a_version_says_what_its_columns_are(card, columns, binarize):
     metadata = {
         "signatures": {"encode": {"inputs": {"x": {}}}}, "model": {"element_shape": [2]},
         "data_card": card,
     }  # fmt: skip
     wanted = wanted_of(metadata, "encode")
-    assert (wanted.columns, wanted.binary) == (columns, binary)
+    assert (wanted.columns, wanted.binarize) == (columns, binarize)
+
+
+def test_columns_of_one_name_are_taken_by_their_places_or_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+
+    def write(names, *columns):
+        pq.write_table(pa.table(list(map(pa.array, columns)), names=names), path)
+
+    write(["a", "b", "a"], A, B, A + 9)
+    np.testing.assert_array_equal(_rows(path, Wanted((3,))), np.stack([A, B, A + 9], 1))
+    for wanted in (OWN, Wanted((2,), columns=("b", "a"))):
+        with pytest.raises(UsageError, match="two columns have the name 'a'"):
+            open_source(path, wanted)
+    write(["a", "a"], [[1.0, 2.0]], [[3.0, 4.0]])
+    with pytest.raises(UsageError, match="two columns have the name 'a'"):
+        open_source(path, Wanted((2,)))
+    write(["image", "image"], [b""], [b""])
+    with pytest.raises(UsageError, match="two columns have the name 'image'"):
+        open_source(path, Wanted((8, 8, 1)))
+
+
+@pytest.mark.parametrize("white", [np.uint8(255), np.float32(1), np.float64(1 + 1e-7)])
+def test_arrays_of_a_model_of_black_and_white_are_black_or_white(white, tmp_path):
+    x = np.zeros((2, 8, 8, 1), white.dtype)
+    x[:, 0] = white
+    x[1, 1] = white / 2
+    np.save(tmp_path / "x.npy", x)
+    first, second = open_source(tmp_path / "x.npy", Wanted((8, 8, 1), binarize=True)).rows(0)
+    assert set(np.unique(first.x())) == {0, 255 if white == 255 else 1}
+    with pytest.raises(Unreadable, match=r"other .* than 0 and .* --binarize trained on"):
+        second.x()
+    _, grey = open_source(tmp_path / "x.npy", Wanted((8, 8, 1))).rows(0)
+    assert len(np.unique(grey.x())) == 3

@@ -52,9 +52,10 @@ def test_a_keras_file_of_the_users_own_takes_the_card_that_is_named(save, tmp_pa
     arguments = ("from-keras", tmp_path / "my.keras", "--name", "c", "--save", save)
     with pytest.raises(UsageError, match=r"\[8, 8, 3\]"):
         _run(*arguments, "--like", save / "a")
-    _run(*arguments, "--crop", "center")
+    _run(*arguments, "--crop", "center", "--binarize")
     assert versions.read_metadata(versions.find_version(save / "c"))["data_card"] == {
-        "crop": "center"
+        "crop": "center",
+        "binarize": True,
     }
     with pytest.raises(UsageError, match="does not say what it was trained on"):
         evaluate.prepare(str(save / "c"))
@@ -67,6 +68,7 @@ def test_a_keras_file_of_the_users_own_takes_the_card_that_is_named(save, tmp_pa
         (["from-keras", "{keras}", "--name", "../b"], "folder name"),
         (["from-keras", "{keras}", "--name", "b", "--crop", "round"], "--crop takes"),
         (["from-keras", "{keras}", "--name", "b", "--crop", "none"], "cannot be chosen"),
+        (["from-keras", "{keras}", "--name", "b", "--binarize"], "--binarize is that of"),
         (["from-keras", "{keras}"], "--name"),
         (["list", "{save}/none"], "no such folder"),
         (["list", "{save}/a/1/variables"], "no published model"),

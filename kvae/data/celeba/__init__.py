@@ -17,7 +17,7 @@ COLOR_BY, CROP = "Blond_Hair", "center148"
 
 def load(
     *,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     crop: str = CROP,
     image_size: int = 64,
     channels: int = 3,
@@ -68,7 +68,7 @@ def outline(**options: Any) -> Dataset:
 
 def source(
     *,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     split_seed: int = 0,
     crop: str = CROP,
     with_labels: bool = True,

@@ -15,7 +15,7 @@ from kvae.data.images.files import (
     text_at,
     text_of,
 )
-from kvae.errors import DataError, UsageError, one_line
+from kvae.errors import DataError, UsageError, escaped
 
 ATTRIBUTE_LISTS = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 PARTITION_LISTS = ("list_eval_partition.txt", "list_eval_partition.csv")
@@ -83,7 +83,7 @@ class ParquetCopy(NamedTuple):
     files: list[str]
 
 
-def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
+def find_copy(data_dir: str | Path | None) -> JpegCopy | PreparedCopy | ParquetCopy:
     """Recognise a copy.
 
     Args:
@@ -114,7 +114,7 @@ def find_copy(data_dir: str | None) -> JpegCopy | PreparedCopy | ParquetCopy:
         return PreparedCopy((files.root / prepared[0]).parent)
     if tables := files.with_suffix(".parquet"):
         return ParquetCopy(files.root, sorted(tables))
-    found = one_line(", ".join(list(files.stamps)[:5])) or "nothing"
+    found = escaped(", ".join(list(files.stamps)[:5])) or "nothing"
     others = "".join(f"; {note}" for note in about_not_read(files.not_read()))
     raise DataError(
         f"--data-dir {path} holds no images of CelebA: wanted {ACCEPTED}; it holds {found}{others}"
@@ -187,7 +187,7 @@ def _list(names: tuple[str, ...], *places: Files) -> ListFile | None:
         for files in places:
             if found := files.named(name):
                 path = min(found, key=lambda path: (path.count("/"), path))
-                return ListFile(path, files.place(path), partial(text_of, files, path))
+                return ListFile(path, escaped(files.place(path)), partial(text_of, files, path))
     root = places[0].root.resolve()
     if root.name not in (ALIGNED, f"{ALIGNED}.zip", "Img"):
         return None

@@ -109,19 +109,21 @@ def read(content: bytes) -> Image.Image:
             # Several of the largest at once would take gigabytes.
             with _LARGE if pixels > _LARGE_PIXELS else nullcontext():
                 if image.format == "TIFF":
-                    _refuse_levels(image)
+                    refuse_levels(image)
                 image.load()
                 if image.format == "PNG":
                     _scale_key(image, content[_PNG_BITS])
-                stored = _of_tiff(image) if image.format == "TIFF" else image
-                upright = _UPRIGHT.get(orientation)
-                return plain(stored if upright is None else stored.transpose(upright))
+                stored = of_tiff(image) if image.format == "TIFF" else image
+                return plain(upright(stored, orientation))
     except (Unreadable, MemoryError):
         raise
     except Image.UnidentifiedImageError:
         known = ", ".join(FORMATS)
         if kind := metadata.format_of(content):
-            raise Unreadable(f"is damaged, or a {kind} file of a kind that is not read") from None
+            levels = ": its levels must be unsigned (SampleFormat 1)" if kind == "TIFF" else ""
+            raise Unreadable(
+                f"is damaged, or a {kind} file of a kind that is not read{levels}"
+            ) from None
         raise Unreadable(f"is not an image of a known format ({known})") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"has more than {MAX_PIXELS:,} pixels") from None
@@ -154,8 +156,8 @@ def _scale_key(image: Image.Image, bits: int) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in key)
 
 
-def _refuse_levels(image: Image.Image) -> None:
-    """Refuse a TIFF file whose levels are no shares of white."""
+def refuse_levels(image: Image.Image) -> None:
+    """Refuse a TIFF file whose levels are no shares of white: raise Unreadable."""
     bits = max(image.tag_v2.get(_TIFF_BITS, (1,)))  # type: ignore[attr-defined]
     kind = max(image.tag_v2.get(_TIFF_SAMPLE_FORMAT, (1,)))  # type: ignore[attr-defined]
     if bits > 16 or kind != 1:
@@ -166,8 +168,8 @@ def _refuse_levels(image: Image.Image) -> None:
         )
 
 
-def _of_tiff(image: Image.Image) -> Image.Image:
-    """Greys of more than 8 bits as those of 16, white the highest."""
+def of_tiff(image: Image.Image) -> Image.Image:
+    """Greys of more than 8 bits of a loaded TIFF file as those of 16, white the highest."""
     if not image.mode.startswith("I"):
         return image
     levels = np.asarray(image).astype(np.uint16)
@@ -178,6 +180,12 @@ def _of_tiff(image: Image.Image) -> Image.Image:
     if tags.get(_TIFF_PHOTOMETRIC) == 0:
         levels = _SIXTEEN_BITS - levels
     return Image.fromarray(levels)
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture as it was held, of an orientation of 1 to 8 as EXIF counts."""
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def plain(image: Image.Image) -> Image.Image:

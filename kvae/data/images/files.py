@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from kvae.data.images.decoding import OTHER_SUFFIXES
 from kvae.data.text import utf8
-from kvae.errors import DataError, UsageError, one_line
+from kvae.errors import DataError, UsageError, escaped, one_line
 
 #: Bytes of the largest file that is read: an image or a list.
 MAX_BYTES = 2**28
@@ -64,8 +64,8 @@ class Files:
         return not_read(self.stamps)
 
     def place(self, path: str) -> str:
-        """How to name a file in a message, what moves a terminal's cursor escaped."""
-        return one_line(f"{self.root}, {path}" if self.is_zip else str(self.root / path))
+        """How to name a file; what shows it escapes it."""
+        return f"{self.root}, {path}" if self.is_zip else str(self.root / path)
 
 
 def not_read(paths: Iterable[str]) -> dict[str, int]:
@@ -90,7 +90,7 @@ def about_not_read(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def given_path(given: str, wanted: str, option: str = "--data-dir") -> Path:
+def given_path(given: str | os.PathLike[str], wanted: str, option: str = "--data-dir") -> Path:
     """A path that the user typed.
 
     Args:
@@ -106,9 +106,10 @@ def given_path(given: str, wanted: str, option: str = "--data-dir") -> Path:
         there = path.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long; of an unknown user
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{option} {one_line(given, 200)}: {reason}; wanted {wanted}") from error
+        shown = one_line(str(given), 200)
+        raise UsageError(f"{option} {shown}: {reason}; wanted {wanted}") from error
     if not there:
-        raise UsageError(f"{option} {one_line(given)}: no such file or folder; wanted {wanted}")
+        raise UsageError(f"{option} {escaped(str(given))}: no such file or folder; wanted {wanted}")
     return path
 
 
@@ -147,7 +148,7 @@ def _content_of(path: Path) -> bytes:
     except OSError as error:
         own = isinstance(error, FileNotFoundError | PermissionError)
         kind = FileRefused if own else DataError  # a disk that fails has no other files either
-        raise kind(f"cannot read {one_line(str(path))}: {error.strerror or error}") from error
+        raise kind(f"cannot read {escaped(str(path))}: {error.strerror or error}") from error
     return _of_bounded_size(content, str(path))
 
 
@@ -235,7 +236,7 @@ def _open_zip(root: Path) -> Files:
 def _of_bounded_size(content: bytes, place: str) -> bytes:
     if len(content) > MAX_BYTES:
         raise FileRefused(
-            f"{one_line(place)} is larger than {MAX_BYTES:,} bytes, the most of an image or list: "
+            f"{escaped(place)} is larger than {MAX_BYTES:,} bytes, the most of an image or list: "
             "take it away, or write it smaller"
         )
     return content
@@ -254,7 +255,7 @@ def text_of(files: Files, path: str) -> str:
     try:
         content = files.read(path)
     except zipfile.BadZipFile as error:
-        raise DataError(f"{files.place(path)} is damaged: {error}") from error
+        raise DataError(f"{escaped(files.place(path))} is damaged: {error}") from error
     return _text(content, files.place(path))
 
 
@@ -264,6 +265,7 @@ def text_at(path: Path) -> str:
 
 
 def _text(content: bytes, place: str) -> str:
+    place = escaped(place)
     if content.lstrip().startswith(b"<"):
         raise DataError(f"{place} {_DRIVE}")
     return utf8(content, place)

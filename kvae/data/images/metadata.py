@@ -70,7 +70,7 @@ def bare(content: bytes) -> Bare:
     """Take the metadata off an image file.
 
     Raises:
-        ValueError: a compressed text that would say the orientation is damaged.
+        ValueError: a compressed text that would say the orientation is damaged; too many chunks.
     """
     read = {"PNG": _of_png, "JPEG": _of_jpeg, "WEBP": _of_webp, "TIFF": _of_tiff}
     kind = format_of(content)
@@ -117,6 +117,13 @@ def of_exif(block: bytes) -> int:
         if 1 <= (value := number(place + 8, size)) <= 8:
             return value
     return 0
+
+
+def of_exif_text(text: bytes) -> int:
+    """The orientation, 1 to 8, in a text of a PNG file that spells EXIF in digits; else 0."""
+    digits = b"".join(text[:REGION].split(b"\n")[EXIF_TEXT_HEAD:])
+    digits = re.sub(rb"[^0-9a-fA-F]", b"", digits)
+    return of_exif(bytes.fromhex(digits[: len(digits) // 2 * 2].decode()))
 
 
 def of_xmp(text: bytes) -> int:
@@ -192,7 +199,9 @@ def _meaning(content: bytes, part: Part) -> bytes:
 
 def _chunks(content: bytes) -> Iterator[Part]:
     place = len(PNG)
-    while place + CHUNK_FRAME <= len(content):
+    for _ in range(MOST_PARTS):
+        if place + CHUNK_FRAME > len(content):
+            return
         size = int.from_bytes(content[place : place + 4], "big")
         part = Part(
             content[place + 4 : place + 8], place + CHUNK_HEAD, size, place + CHUNK_FRAME + size
@@ -203,6 +212,8 @@ def _chunks(content: bytes) -> Iterator[Part]:
         if part.name == b"IEND":
             return
         place = part.end
+    if place + CHUNK_FRAME <= len(content):
+        raise ValueError(f"a PNG file of more than {MOST_PARTS:,} chunks, the most that are read")
 
 
 def _of_chunks(content: bytes, found: dict[bytes, Part]) -> int:
@@ -212,10 +223,7 @@ def _of_chunks(content: bytes, found: dict[bytes, Part]) -> int:
         if told:
             return told
     if EXIF_TEXT in found:
-        text = _text(content, found[EXIF_TEXT], EXIF_TEXT)[:REGION]
-        digits = b"".join(text.split(b"\n")[EXIF_TEXT_HEAD:])
-        digits = re.sub(rb"[^0-9a-fA-F]", b"", digits)
-        told = of_exif(bytes.fromhex(digits[: len(digits) // 2 * 2].decode()))
+        told = of_exif_text(_text(content, found[EXIF_TEXT], EXIF_TEXT))
         if told:
             return told
     if XMP_TEXT in found:

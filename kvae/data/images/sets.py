@@ -19,7 +19,7 @@ from kvae.data.images.decoding import DECODING_VERSION, Unreadable, decode
 from kvae.data.images.files import Files, about_not_read
 from kvae.data.images.pixels import HALF, binary
 from kvae.data.splits import SPLITS, content_key
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, UsageError, escaped
 
 MIN_SIZE, MAX_SIZE = 8, 512
 _SHOWN = 10
@@ -269,9 +269,9 @@ def _check_left_out(left_out: dict[int, str], places: list[str], allowed: int) -
     row, why = next(iter(left_out.items()))
     crop = ", choose another --crop" if "crop" in why else ""
     raise DataError(
-        f"{places[row]} {why}; of {len(places):,} images {allowed:,} may be unreadable, and more "
-        f"are: replace or remove them{crop}, or let more be left out with --max-unreadable "
-        "(python -m kvae.data lists them)"
+        f"{escaped(places[row])} {why}; of {len(places):,} images {allowed:,} may be unreadable, "
+        f"and more are: replace or remove them{crop}, or let more be left out with "
+        "--max-unreadable (python -m kvae.data lists them)"
     )
 
 
@@ -279,7 +279,7 @@ def _report_left_out(name: str, left_out: dict[int, str], places: list[str]) -> 
     if not left_out:
         return
     lines = [f"{name}: {len(left_out):,} of {len(places):,} images are unreadable and left out:"]
-    lines += [f"  {places[row]} {why}" for row, why in islice(left_out.items(), _SHOWN)]
+    lines += [f"  {escaped(places[row])} {why}" for row, why in islice(left_out.items(), _SHOWN)]
     if len(left_out) > _SHOWN:
         lines.append(
             f"  and {len(left_out) - _SHOWN:,} more (python -m kvae.data --json FILE lists all)"

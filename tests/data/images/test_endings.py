@@ -3,13 +3,14 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import celeba_testing
 import numpy as np
 import pytest
 from PIL import Image
 
-from kvae.data import folder, load, program
+from kvae.data import arrays, celeba, folder, load, program, tfds
 from kvae.data.images.decoding import OTHER_SUFFIXES, SUFFIXES, decode
 from kvae.data.inspection import inspect
 from kvae.encode.sources import Wanted, open_source
@@ -129,8 +130,38 @@ def test_names_that_move_the_cursor_are_shown_escaped(place, capsys):
     files = place(pictures() | {ODD: b"", "odd\u2028.heic": b""})
     folder.load(data_dir=str(files), image_size=8, cache=False, max_unreadable=0.5)
     said = capsys.readouterr().err
-    assert r"a\x1b[2Jb .png is empty" in said
+    assert r"a\x1b[2Jb\n.png is empty" in said
     assert "\x1b" not in said
+
+
+def test_names_are_told_apart_and_reported_as_they_are(tmp_path, capsys):
+    odd = {"two spaces": b"", "two  spaces": b"x", "bel\x07l": b"", "bel\\x07l": b"x"}
+    files = pictures() | {f"{name}.png": content for name, content in odd.items()}
+    root = celeba_testing.write(tmp_path / "images", files)
+    report = program.inspect(str(root), sheet=tmp_path / "sheet.png")
+    assert set(report["unreadable"]) == {f"{root}/{name}.png" for name in odd}
+    shown = capsys.readouterr().out
+    assert "two  spaces.png is not an image" in shown
+    assert r"bel\x07l.png is empty" in shown
+    assert "\x07" not in shown
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_given_as_a_text_or_as_a_path(kind, tmp_path, place):
+    there, gone = kind(place(pictures())), kind(tmp_path / "gone")
+    rows = folder.source(data_dir=there).count
+    assert rows == inspect(there).report["images"] == open_source(there, Wanted((8, 8, 3))).count
+    doors = (
+        lambda: folder.load(data_dir=gone),
+        lambda: inspect(gone),
+        lambda: celeba.load(data_dir=gone),
+        lambda: arrays.load(data_dir=gone),
+        lambda: tfds.load(tfds_name="mnist", data_dir=gone),
+        lambda: open_source(gone, Wanted((8, 8, 3))),
+    )
+    for door in doors:
+        with pytest.raises(UsageError, match="gone: no such file or folder"):
+            door()
 
 
 def test_a_folder_that_would_be_a_label_has_no_control_characters(place, tmp_path):

@@ -3,8 +3,13 @@
 import numpy as np
 import odd_images
 import pytest
+from png_testing import chunk
 
-from kvae.data.images.decoding import decode, read
+from kvae.client.inputs import checked
+from kvae.client.transports import Tensor
+from kvae.data.images import metadata
+from kvae.data.images.decoding import Unreadable, decode, read
+from kvae.errors import UsageError
 
 UPRIGHT = {  # what is made of stored pixels by each orientation
     1: lambda x: x,
@@ -52,3 +57,20 @@ def test_odd_files_have_the_same_pixels_trained_and_served(served):
         for name, (content, found) in served.items()
     }
     assert not {name: gap for name, gap in far.items() if gap > 1.01}
+
+
+def test_chunks_are_bounded_in_training_and_client_as_in_the_graph(monkeypatch):
+    monkeypatch.setattr(metadata, "MOST_PARTS", 20)
+    content = odd_images.written(odd_images.picture(), "PNG")  # a head, pixels and an end
+    few, many = (content[:33] + chunk(b"teSt", b"") * n + content[33:] for n in (17, 18))
+
+    def sent(one):
+        wanted = {"image_bytes": Tensor("string", (None,))}
+        return checked("encode_bytes", wanted, {"image_bytes": [one]})["image_bytes"]
+
+    np.testing.assert_array_equal(np.asarray(read(few)), np.asarray(read(content)))
+    assert list(sent(few)) == [few]
+    with pytest.raises(Unreadable, match="more than 20 chunks"):
+        read(many)
+    with pytest.raises(UsageError, match=r"row 0: .*more than 20 chunks"):
+        sent(many)

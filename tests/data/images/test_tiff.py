@@ -197,3 +197,10 @@ def test_a_table_that_leads_back_to_itself_ends():
     at = 8 + RGB.nbytes
     content = tiff(RGB.tobytes(), tags_of(WIDTH, HEIGHT, COLOURS, 8, 3), next_table=at)
     np.testing.assert_array_equal(pixels(content), RGB)
+
+
+@pytest.mark.parametrize("kind", [4, 5, 6, 7])
+def test_levels_of_other_meanings_are_refused_with_what_is_wanted(kind):
+    content = made(bytes(WIDTH * HEIGHT), BLACK_0, 8, sample_format=kind)
+    with pytest.raises(Unreadable, match=r"levels must be unsigned \(SampleFormat 1\)"):
+        read(content)
