@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
-from kvae.data.classes import encode, to_number
+from kvae.data.classes import encode
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
 from kvae.data.tables.bounds import bound_of
 from kvae.data.tables.csv import read_csv
-from kvae.data.tables.numbers import LARGEST, Wrong, fits
+from kvae.data.tables.numbers import LARGEST, Wrong, fits, to_number
 from kvae.data.tables.parquet import read_parquet
 from kvae.data.tables.table import Table, read_numpy
 from kvae.errors import DataError, UsageError
@@ -152,9 +152,8 @@ def _fault(text: str | None, value: float) -> str:
         text = text.strip()
         if not text:
             return "an empty cell"
-        try:
-            value = to_number(text)
-        except ValueError:
+        number = to_number(text, commas=True)
+        if number is None or np.isnan(number) != np.isnan(value):
             missing = text.lower() in _MISSING
             remedy = (
                 "it stands for a missing value: fill it in, or take the row or the column out"
@@ -162,9 +161,11 @@ def _fault(text: str | None, value: float) -> str:
                 else "--label-column names a column of labels"
             )
             return f"{text[:40]!r} is not a number; {remedy}"
+        value = number
     if np.isfinite(value):
+        shown = f"{value:g}" if abs(float(f"{value:g}")) > LARGEST else f"{value:.17g}"
         return (
-            f"{value:g} is too large for float32, in which its square must be finite: numbers up "
+            f"{shown} is too large for float32, in which its square must be finite: numbers up "
             f"to {LARGEST:g} are allowed; scale the column"
         )
     return f"{value:g} is not finite"

@@ -165,6 +165,21 @@ GOOD = {
                                           ["my own"]),
     "a numeric column Split": (text(X, "a,Split,c"), "csv", "", X, ["a", "Split", "c"]),
     "years as names": (text(X, "2019,2020,x"), "csv", "", X, ["2019", "2020", "x"]),
+    "delimiters at the ends": (text([[*row, ""] for row in INTS]), "csv", "", INTS, None),
+    "delimiters at the ends, decimal commas": (
+        "\n".join(f"{row};" for row in german(X.tolist())), "csv", "", X, None),
+    "thin spaces in the first row": (
+        text([[f"{a + 1}\u00a0000", b] for a, b, *_ in INTS], by=";"), "csv", "",
+        (INTS[:, :2] + [1, 0]) * [1000, 1], None),
+    "the name of a label beside names that count": (
+        text([[i % 3, *row] for i, row in enumerate(INTS)], "label,0,1,2,3"), "csv", "1", INTS,
+        ["0", "1", "2", "3"]),
+    "a label beside a row that counts": (
+        text([["x", 0, 1, 2, 3], *(["y", *row] for row in INTS), ["x", 5, 5, 5, 5]]), "csv", "1",
+        np.vstack([[0, 1, 2, 3], INTS, [5, 5, 5, 5]]), None),
+    "quoted cells between single blanks": (
+        text([[a, f'"{k}"', b] for a, k, b in zip(X[:, 0], KIND, X[:, 1], strict=True)],
+             '"a" "kind" "b"', by=" "), "txt", "kind", X[:, :2], ["a", "b"]),
     "gzipped": (gzip.compress(text(X, "a,b,c").encode()), "csv.gz", "", X, ABC),
     "gzipped tabs": (gzip.compress(text(X, "a\tb\tc", by="\t").encode()), "tsv.gz", "", X, ABC),
     "parquet": (parquet(COLUMNS), "parquet", "", X, ABC),
@@ -268,6 +283,11 @@ PLACES = {
     "after a label": (
         text([["k", *row] for row in X.tolist()], "kind,a,b,c").replace(str(X[6, 1]), "x", 1),
         "line 8, column 'b': 'x'"),
+    "a row of blanks": (text(X[:3], "a,b,c") + '"  "\n' + text(X[3:6]) + "1,x,2", "line 9, col"),
+    "carriage returns": (text(X, "a,b,c") + "5,6,7\r7,8,9\n1,x,2", "line 26: a carriage return in"),
+    "after a long cell": (
+        text(X, "a,b,c").replace("\n", ",k\n").replace(",k", ",kind", 1)
+        + f"1,2,3,{'x' * 140_000}\n1,x,2,k", "line 26: field larger than field limit"),
     "a header that counts": (bad("x", header="0,1,2"), "line 8, column '1': 'x'"),
 }  # fmt: skip
 
@@ -296,6 +316,11 @@ REFUSED = {
         "a;b\n" + "1,234;2\n" * N, "csv", "line 2, column 'a': '1,234' may be a decimal or a thou"),
     "points between thousands": (
         "a;b\n" + "1.234,5;2\n" * N, "csv", "line 2, column 'a': '1.234,5' is not a number"),
+    "the least that is too large": (
+        text([[1, np.nextafter(1e18, 2e18)]] * N, "a,b"), "csv", r"1\.0000000000000001e\+18 is too"),
+    "a name fewer than quoted cells": (
+        text([[f'"{i}"', *row] for i, row in enumerate(X)], '"a" "b" "c"', by=" "), "txt",
+        "line 2: 4 cells, the first line has 3"),
     "two delimiters": ("a;x,b;y\n" + "p;q,r;s\n" * N, "csv", "by commas or by semicolons|not a nu"),
     "ragged": (text(X, "a,b,c") + "1,2\n", "csv", "line 26: 2 cells, the first line has 3 "
                r"\(1 such lines in all\)"),
