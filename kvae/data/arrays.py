@@ -65,6 +65,7 @@ def load(
     x = float32(table)
     for note in (*table.notes, *counting(table)):
         print(f"arrays: {note}", file=sys.stderr)
+    table = table._replace(x=x)  # what has twice the size goes
     if binarize:
         x = _binary(table, x)
     rows, rule = split_rows(table, split_seed)

@@ -1,6 +1,7 @@
 """Columns of a parquet file beside those of the table that a model was trained on."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from encode_testing import write_parquet
 
@@ -36,6 +37,12 @@ def test_other_names_are_refused(columns, tmp_path):
 def test_true_and_false_are_1_and_0(tmp_path):
     write_parquet(tmp_path / "t.parquet", {"b": A > 1, "a": A})
     np.testing.assert_array_equal(_rows(tmp_path / "t.parquet", OWN), np.stack([A, A > 1], 1))
+
+
+def test_decimals_are_numbers_as_in_training(tmp_path):
+    decimals = pa.array(B.tolist()).cast(pa.decimal128(9, 3))
+    write_parquet(tmp_path / "t.parquet", {"b": decimals, "a": A})
+    np.testing.assert_array_equal(_rows(tmp_path / "t.parquet", OWN), np.stack([A, B], 1))
 
 
 def test_numbers_that_no_table_may_have_are_refused(tmp_path):

@@ -165,6 +165,21 @@ def test_wide_tables_with_quotes_are_read_row_by_row(tmp_path, monkeypatch):
         load("arrays", data_dir=str(tmp_path / "t.csv"))
 
 
+def test_batches_of_wide_parquet_files_hold_few_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("kvae.data.tables.parquet.MOST_NUMBERS", 30)
+    sizes = []
+    read = pq.ParquetFile.iter_batches
+
+    def counted(self, size, **options):
+        sizes.append(size)
+        return read(self, size, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    (tmp_path / "t.parquet").write_bytes(_parquet({name: X[:, i] for i, name in enumerate("abc")}))
+    assert load("arrays", data_dir=str(tmp_path / "t.parquet")).train.x.shape == (96, 3)
+    assert sizes == [10]
+
+
 def test_many_names_take_little_time(tmp_path):
     """Each name is looked up once: pairs of 20,000 would take minutes."""
     names = [f"n{i}" for i in range(20_000)]
