@@ -148,8 +148,7 @@ def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
     except ValueError as error:  # of pyarrow
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file} is no table that can be read: {reason}") from error
-    rows = numbers.rows
-    if not rows:
+    if not numbers.rows:
         raise DataError(f"{file} has no rows below its header")
 
     def place(row: int) -> str:

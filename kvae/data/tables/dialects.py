@@ -152,7 +152,7 @@ def dialect_of(file: str, head: Head) -> Dialect:
         return Dialect(given[1], comments + 1)
     lines = head.lines[comments:]
     if not lines:
-        raise DataError(f"{file} has no rows")
+        raise DataError(f"{file} has no rows: each line is blank or a comment (#)")
     delimiter = _delimiter(file, lines, head.whole)
     dialect = Dialect(delimiter, comments)
     # A comment that names the columns, as NumPy's savetxt writes, is a header.

@@ -142,10 +142,8 @@ class Numbers:
 
     def result(self) -> np.ndarray:
         """All rows, `(rows, features)` float32; NaN where a cell is no number."""
-        if not self._parts:
-            return np.empty((0, self._width), np.float32)
-        if len(self._parts) > 1:
-            self._parts = [np.concatenate(self._parts)]
+        if len(self._parts) != 1:
+            self._parts = [np.concatenate([np.empty((0, self._width), "f4"), *self._parts])]
         return self._parts[0]
 
     @property
