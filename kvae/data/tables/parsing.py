@@ -19,7 +19,7 @@ def whole_records(found: Iterable[bytes], dialect: Dialect) -> Iterator[tuple[by
         return
     # A quote opens a cell at its start alone; inside, two are one.
     inside = rb'[^"]*(?:""[^"]*)*("?)'
-    opened = re.compile(rb'(?m)(?:^|\%b)"%b' % (dialect.delimiter.encode(), inside))
+    opened = re.compile(rb'"(?<![^\n\%b]")%b' % (dialect.delimiter.encode(), inside))
     rest: list[bytes] = []
     is_open = False
     for block in found:
