@@ -167,6 +167,16 @@ def test_what_is_usual_needs_next_to_nothing(limited):
     _check()
 
 
+def test_of_no_training_only_the_model_and_its_sampler_are_counted(limited):
+    limited(10**9)
+    given = {"init_from": "saved/x", "hidden_units": (10**4, 10**4)}  # 0.8 GB of weights
+    _check(epochs=0, **given)
+    with pytest.raises(UsageError, match="--hidden-units"):
+        _check(epochs=1, **given)
+    with pytest.raises(UsageError, match="--hidden-units"):
+        _check(epochs=0, **given | {"hidden_units": (10**4, 10**5)})
+
+
 def test_of_an_accelerator_only_what_stays_here_is_counted(limited, monkeypatch):
     limited(10**9)
     monkeypatch.setattr(memory, "has_accelerator", lambda: True)

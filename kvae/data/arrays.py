@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
-from kvae.data.classes import encode, to_number
+from kvae.data.classes import encode
 from kvae.data.images.files import given_path
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
 from kvae.data.tables.bounds import bound_of
 from kvae.data.tables.csv import read_csv
-from kvae.data.tables.numbers import LARGEST, Wrong, fits
+from kvae.data.tables.numbers import LARGEST, Wrong, fits, to_number
 from kvae.data.tables.parquet import read_parquet
 from kvae.data.tables.table import Table, read_numpy
 from kvae.errors import DataError, UsageError
@@ -67,6 +67,7 @@ def load(
     x = float32(table)
     for note in (*table.notes, *counting(table)):
         print(f"arrays: {note}", file=sys.stderr)
+    table = table._replace(x=x)  # what has twice the size goes
     if binarize:
         x = _binary(table, x)
     rows, rule = split_rows(table, split_seed)
@@ -152,9 +153,8 @@ def _fault(text: str | None, value: float) -> str:
         text = text.strip()
         if not text:
             return "an empty cell"
-        try:
-            value = to_number(text)
-        except ValueError:
+        number = to_number(text, commas=True)
+        if number is None or np.isnan(number) != np.isnan(value):
             missing = text.lower() in _MISSING
             remedy = (
                 "it stands for a missing value: fill it in, or take the row or the column out"
@@ -162,9 +162,11 @@ def _fault(text: str | None, value: float) -> str:
                 else "--label-column names a column of labels"
             )
             return f"{text[:40]!r} is not a number; {remedy}"
+        value = number
     if np.isfinite(value):
+        shown = f"{value:g}" if abs(float(f"{value:g}")) > LARGEST else f"{value:.17g}"
         return (
-            f"{value:g} is too large for float32, in which its square must be finite: numbers up "
+            f"{shown} is too large for float32, in which its square must be finite: numbers up "
             f"to {LARGEST:g} are allowed; scale the column"
         )
     return f"{value:g} is not finite"

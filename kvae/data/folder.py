@@ -13,7 +13,8 @@ from kvae.data.images.files import Files, about_not_read, given_path, open_files
 from kvae.data.images.sets import ImageOptions, Source, of_files
 from kvae.data.splits import RULE, SPLITS, divided
 from kvae.data.tables.csv import NUMBERS_ROWS, indices_of, is_index
-from kvae.data.tables.dialects import is_value, records_of
+from kvae.data.tables.dialects import records_of
+from kvae.data.tables.numbers import is_value
 from kvae.data.text import check_names
 from kvae.errors import DataError, UsageError, escaped
 

@@ -62,12 +62,14 @@ def check_spread(
         DataError: a column is constant, float32 cannot tell its values apart, or one is not finite.
     """
     single = np.finfo(np.float32)
-    rounding = np.maximum(np.maximum(x.max(0), -x.min(0)) * (single.eps / 2), single.tiny)
+    # Of bool there is no minus, of uint8 another one.
+    largest = np.maximum(x.max(0).astype(np.float64), -x.min(0).astype(np.float64))
+    rounding = np.maximum(largest * (single.eps / 2), single.tiny)
     stddev = x.std(0, dtype="float64")
     narrow = np.flatnonzero(~(stddev > roundings * rounding))  # NaN too
     if not narrow.size:
         return
-    own = x[:, narrow[0]]
+    own = x[:, narrow[0]].astype(np.float64)
     name = int(narrow[0]) + 1 if columns is None else columns[narrow[0]]
     if (own == own[0]).all():
         fault = f"the same float32 value {own[0]:g} in every train row; {remedy or _REMEDY}"

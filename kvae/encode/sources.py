@@ -18,6 +18,7 @@ import numpy as np
 from kvae.data.images.decoding import SUFFIXES, Unreadable
 from kvae.data.images.files import FileRefused, about_not_read, given_path, open_files
 from kvae.data.splits import content_key
+from kvae.data.tables.parquet import is_number
 from kvae.encode.wanted import Wanted, checked
 from kvae.errors import DataError, UsageError, brief
 
@@ -227,7 +228,7 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
         if _is_list_of_numbers(field.type)
     }
     fitting = [name for name, length in lists.items() if length == wanted.shape[0]]
-    numbers = [field.name for field in schema if _is_number(field.type)]
+    numbers = [field.name for field in schema if is_number(field.type)]
     if wanted.columns and not {*wanted.columns} - {*numbers}:
         # By their names, in whichever order the file has them.
         named = _alone(path, schema, wanted.columns)
@@ -262,18 +263,11 @@ def _length(path: Path, table: Any, field: Any) -> int:
     return next((len(one) for one in lists if one is not None), 0)
 
 
-def _is_number(kind: Any) -> bool:
-    import pyarrow as pa
-
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-    return any(test(kind) for test in tests)
-
-
 def _is_list_of_numbers(kind: Any) -> bool:
     import pyarrow as pa
 
     tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(test(kind) for test in tests) and _is_number(kind.value_type)
+    return any(test(kind) for test in tests) and is_number(kind.value_type)
 
 
 def _holds_files(kind: Any) -> bool:

@@ -89,7 +89,9 @@ def _needed(config: Config, shape: tuple[int, ...], rows: int, **model: int) -> 
     known = memory.Model(shape, model["latent_dim"], names, own, model["condition_dim"])
     draws = config.get("iwae_draws", 1)
     batch = min(rows, config.batch_size)
-    training = known.training(batch, draws=draws, averages=config.ema_momentum > 0)
+    training = {}
+    if config.epochs:
+        training = known.training(batch, draws=draws, averages=config.ema_momentum > 0)
     if memory.has_accelerator():  # which fits the sampler as well
         return training
     afterwards = {"weights": known.weights(), "the sampler": _of_samplers(config, shape, model)}

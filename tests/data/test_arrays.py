@@ -303,7 +303,7 @@ BAD_CSV = {
     "other digits": (bad_csv(5, 3, "\u0661"), "line 5, column 'c': '\u0661' is not a number"),
     "too few cells": ("1,2\n" * 6 + "1\n1,2,3\n", r"line 7: 1 cells, .* has 2 \(2 such lines"),
     "too many cells": ("a,b\n" + "1,2\n" * 3 + "1,2,\n", "line 5: 3 cells, the first line has 2"),
-    "nameless": ("1.5,,2\n" + "1,2,3\n" * 30, "line 1, column 2: no name in the header, or no num"),
+    "nameless": ("1.5,,2\n" + "1,2,3\n" * 30, "line 1, column 2: an empty cell"),
     "nameless first": (",b\n" + "1,2\n3,4\n1,5\n" * 30, "line 1, column 1: no name in the header"),
     "index alone": (",split\n" + "1,train\n2,test\n" * 20, "no columns of numbers"),
     "twice": ("a,b,a\n" + "1,2,3\n" * 30, "line 1, column 3: the header has the name 'a' twice"),

@@ -10,7 +10,9 @@ from kvae.data.rows import (
     rows_at_once,
     slices,
     some_of,
+    standardisation,
 )
+from kvae.errors import DataError
 
 
 def test_parts_at_places_hold_those_rows_in_order():
@@ -64,3 +66,14 @@ def test_parts_are_joined_by_name():
     whole = joined([{"x": x[rows], "y": -x[rows]} for rows in slices(6, 4)])
     np.testing.assert_array_equal(whole["x"], x)
     np.testing.assert_array_equal(whole["y"], -x)
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int8", "float16", "int64"])
+def test_numbers_of_every_type_are_standardised(kind):
+    x = (np.arange(30).reshape(10, 3) % 7 > 2).astype(kind)
+    mean, stddev = standardisation(x)
+    np.testing.assert_allclose(mean, x.astype("f8").mean(0))
+    np.testing.assert_allclose(stddev, x.astype("f8").std(0))
+    x[:, 1] = 1
+    with pytest.raises(DataError, match="column 2: the same float32 value 1 in every"):
+        standardisation(x)

@@ -40,6 +40,12 @@ def test_true_and_false_are_1_and_0(tmp_path):
     np.testing.assert_array_equal(_rows(tmp_path / "t.parquet", OWN), np.stack([A, A > 1], 1))
 
 
+def test_decimals_are_numbers_as_in_training(tmp_path):
+    decimals = pa.array(B.tolist()).cast(pa.decimal128(9, 3))
+    write_parquet(tmp_path / "t.parquet", {"b": decimals, "a": A})
+    np.testing.assert_array_equal(_rows(tmp_path / "t.parquet", OWN), np.stack([A, B], 1))
+
+
 def test_numbers_that_no_table_may_have_are_refused(tmp_path):
     write_parquet(tmp_path / "t.parquet", {"a": [0.0, 3e38], "b": [1.0, 0.0]})
     first, second = open_source(tmp_path / "t.parquet", OWN).rows(0)

@@ -9,6 +9,7 @@ GB = 10**9
 _LEAST, _TIMES = GB, 20
 # A line is held some times over: as bytes, as text and as cells.
 _LINES = 16
+NUMBER_BYTES = 8  # as float32, and once more in its split
 _NAME_BYTES = 256  # what a column takes beside its numbers
 
 

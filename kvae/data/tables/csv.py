@@ -1,29 +1,26 @@
 """Tables in text: cells between commas, semicolons, tabs, bars or blanks."""
 
-import csv
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.data.tables.bounds import Bound
+from kvae.data.tables.bounds import NUMBER_BYTES, Bound
 from kvae.data.tables.dialects import (
-    BLANKS,
     DELIMITERS,
     Dialect,
     blocks,
     dialect_of,
     head_of,
-    is_value,
     lines_of,
     records,
-    squeezed,
 )
-from kvae.data.tables.numbers import Commas, Numbers
-from kvae.data.tables.parsing import MOST_FAULTS, as_columns, as_one_column, joined
+from kvae.data.tables.numbers import Commas, Numbers, is_value, is_word
+from kvae.data.tables.parsing import MOST_FAULTS, as_columns, whole_records
 from kvae.data.tables.table import SPLIT_COLUMN, SPLIT_OF, Table, splits_of
 from kvae.data.text import check_names
 from kvae.errors import DataError
@@ -33,9 +30,8 @@ _NAMES_ROWS = "{}, column {} has no name and names the rows: it is left out"
 _EMPTY = "{}, column {} has neither name nor cells: it is left out"
 # What pandas calls a column without a name that it reads; written again, it has that name.
 _NO_NAME = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
-_WORDS = {"true", "false", "yes", "no"}  # a column may be called so
 _SURE_COUNT = 4  # as many whole numbers that count up are no row by chance
-# A column costs pyarrow some kilobytes: in wider tables a block is one column of all cells.
+# A column costs pyarrow some kilobytes: wider tables are read row by row.
 _WIDE = 2000
 
 
@@ -94,16 +90,23 @@ class _Text:
     def __init__(self, path: Path, bound: Bound):
         self.file, self.path, self.bound = path.name, path, bound
 
-    def where(self, dialect: Dialect, row: int) -> tuple[str, list[str]]:
-        """The place of a record, counted from 0, and its cells; none where it is not found."""
-        try:
-            found = records(lines_of(blocks(self.path, self.bound)), dialect)
-            for number, (line, cells) in enumerate(found):
-                if number == row:
-                    return f"line {line}", cells
-        except csv.Error:
-            pass
-        return f"record {row + 1}", []
+    def records(self, dialect: Dialect, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """See `dialects.records`."""
+        lines = lines_of(blocks(self.path, self.bound))
+        return records(self.file, lines, dialect, strict=strict)
+
+    def where(self, dialect: Dialect, row: int, width: int) -> tuple[int, list[str]]:
+        """The line of a record, counted from 0, and its cells.
+
+        Raises:
+            DataError: it is not found.
+        """
+        line, cells = next(islice(self.records(dialect), row, None), (0, []))
+        if len(cells) != width:
+            raise DataError(
+                f"{self.file}, record {row + 1}: a cell cannot be used, and its line is not found"
+            )
+        return line, cells
 
 
 def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
@@ -131,10 +134,7 @@ def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
     counts = (line.count(delimiter) for line in head.lines for delimiter in DELIMITERS)
     bound.check_columns(max(counts, default=0) + 1)
     dialect = dialect_of(file, head)
-    try:
-        top = [*records(head.lines, dialect)]
-    except csv.Error as error:
-        raise DataError(f"{file}, {error}") from error
+    top = [*records(file, head.lines, dialect)]
     if not top:
         raise DataError(f"{file} has no rows")
     columns, notes = _columns(file, dialect, top, label_column)
@@ -144,36 +144,34 @@ def read_csv(path: Path, label_column: str, bound: Bound) -> Table:
         skipped = top[1][0] - 1 if len(top) > 1 else len(head.lines)
     rest = chain([_after(head.content, skipped)], found)
     try:
-        body = _body(text, dialect, columns, rest)
+        numbers, apart = _body(text, dialect, columns, rest)
     except ValueError as error:  # of pyarrow
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file} is no table that can be read: {reason}") from error
-    rows = body.numbers.rows
-    if not rows:
+    if not numbers.rows:
         raise DataError(f"{file} has no rows below its header")
 
     def place(row: int) -> str:
-        return text.where(dialect, row + before)[0]
+        return f"line {text.where(dialect, row + before, columns.width)[0]}"
 
     def cell(row: int, feature: int) -> str:
-        cells = text.where(dialect, row + before)[1]
-        return cells[columns.kept[feature]] if len(cells) == columns.width else "?"
+        return text.where(dialect, row + before, columns.width)[1][columns.kept[feature]]
 
     table = Table(
-        file, body.numbers.result(), columns.features, place,
-        wrong=body.numbers.wrong(), cell=cell,
+        file, numbers.result(), columns.features, place,
+        wrong=numbers.wrong(), cell=cell,
     )  # fmt: skip
-    _check_commas(table, body.numbers.commas)
-    if body.numbers.wordy.size:
-        first = columns.features[body.numbers.wordy[0]]
-        others = f" and {body.numbers.wordy.size - 1:,} others" * (body.numbers.wordy.size > 1)
+    _check_commas(table, numbers.commas)
+    if numbers.wordy.size:
+        first = columns.features[numbers.wordy[0]]
+        others = f" and {numbers.wordy.size - 1:,} others" * (numbers.wordy.size > 1)
         notes.append(f"{file}, column {first!r}{others}: true and false, yes and no are 1 and 0")
     for i in columns.unnamed:
-        notes.append(_note_of_unnamed(file, top[0][0], columns, i, body.apart[i]))
+        notes.append(_note_of_unnamed(file, top[0][0], columns, i, apart[i]))
     label, split = columns.label, columns.split
     return table._replace(
-        split=None if split is None else splits_of(table, body.apart[split], columns.names[split]),
-        labels=None if label is None else np.array(body.apart[label], object),
+        split=None if split is None else splits_of(table, apart[split], columns.names[split]),
+        labels=None if label is None else np.array(apart[label], object),
         label="" if label is None else columns.names[label] if columns.names else "label",
         notes=tuple(notes),
     )  # fmt: skip
@@ -194,24 +192,34 @@ def _columns(
     commas = dialect.decimal_commas
     # Labels may be text: where they are given by number, they say nothing about a header.
     numbered = int(label_column) - 1 if label_column.isdecimal() else None
+    below = [row for _, row in top[1:] if len(row) == len(cells)]
     texts = [i for i, cell in enumerate(cells) if not is_value(cell, commas)]
     notes = []
-    header = any(i != numbered for i in texts)
-    if not header and not texts and _counts(cells, top[1:]):
+    # An empty cell is no text, but above an index.
+    header = any(
+        i != numbered and (cells[i].strip() or (at == i and below and below[0][i].strip()))
+        for at, i in enumerate(texts)
+    )
+    by_number = not header and _counts(cells, below, texts)
+    if by_number:
         header = True
         notes.append(
             f"{file}, line {line} counts its cells, and the rows do not: it is taken for a header"
         )
     names = [cell.strip() for cell in cells] if header else []
-    label = names.index(label_column) if label_column and label_column in names else numbered
+    is_name = label_column in names and not (by_number and numbered in texts)
+    label = names.index(label_column) if label_column and is_name else numbered
     unnamed = [i for i in indices_of(names) if i != label]
     unnamed += [i for i, name in enumerate(names) if not name and i not in unnamed]
+    last = len(cells) - 1
+    if not header and last != numbered and not any(row[-1].strip() for row in (cells, *below)):
+        unnamed = [last]  # all lines end in a delimiter
     place = f"{file}, line {line}, column"
     _check_header(place, names, {*unnamed}, commas)
     if label_column and (label is None or not 0 <= label < len(cells)):
         found = f"columns {_shown(names)}" if names else f"{len(cells)} columns without names"
         raise DataError(f"{file} has no column {label_column!r} for the labels: found {found}")
-    split = _split_column(file, names, label, top[1:])
+    split = _split_column(names, label, below)
     if split is not None and split == label:
         raise DataError(f"{file}: the column {names[split]!r} holds splits, it cannot be labels")
     columns = _Columns(len(cells), names, label, split, [i for i in unnamed if i != label])
@@ -225,39 +233,35 @@ def _shown(names: list[str]) -> str:
     return shown if len(names) <= 20 else f"{shown}, ... ({len(names):,} in all)"
 
 
-def _counts(cells: list[str], below: list[tuple[int, list[str]]]) -> bool:
+def _counts(cells: list[str], below: list[list[str]], texts: list[int]) -> bool:
     """Whether a line of numbers is a header: it counts its cells, and the row below does not.
 
     pandas writes such names of columns that have none. Of few cells the row below must show that
-    whole numbers are no values here.
+    whole numbers are no values here. Text (a label's name, empty cells) does not count, and is no
+    name where it is there again below.
     """
-    texts = [cell.strip() for cell in cells]
-    width = len(texts)
-    if width < 2 or not below or texts[0] not in ("0", "1"):
+    counted = [i for i in range(len(cells)) if i not in texts]
+    names = [cells[i].strip() for i in counted]
+    width = len(names)
+    if width < 2 or not below or names[0] not in ("0", "1"):
         return False
-    if texts != [str(int(texts[0]) + i) for i in range(width)]:
+    if names != [str(int(names[0]) + i) for i in range(width)]:
         return False
-    row = [cell.strip() for cell in below[0][1]]
+    if any(cells[i].strip() and cells[i] == row[i] for row in below for i in texts):
+        return False
+    row = [below[0][i].strip() for i in counted]
     whole = [cell.isdecimal() for cell in row]
     if all(whole) and np.all(np.diff([int(cell) for cell in row]) == 1):
         return False
     return width >= _SURE_COUNT or not any(whole)
 
 
-def _split_column(
-    file: str, names: list[str], label: int | None, below: list[tuple[int, list[str]]]
-) -> int | None:
+def _split_column(names: list[str], label: int | None, below: list[list[str]]) -> int | None:
     if SPLIT_COLUMN in names:
         return names.index(SPLIT_COLUMN)
     found = [i for i, name in enumerate(names) if name.lower() == SPLIT_COLUMN and i != label]
     # A column with a capital may be one of numbers.
-    return next(
-        (i for i in found if below and below[0][1][i : i + 1] and _is_split(below[0][1][i])), None
-    )
-
-
-def _is_split(cell: str) -> bool:
-    return cell.strip().lower() in SPLIT_OF
+    return next((i for i in found if below and below[0][i].strip().lower() in SPLIT_OF), None)
 
 
 def _nameless(place: str, number: int) -> DataError:
@@ -266,7 +270,7 @@ def _nameless(place: str, number: int) -> DataError:
 
 def _check_header(place: str, names: list[str], unnamed: set[int], commas: bool) -> None:
     """Refuse a first line that may be a row with a fault, or has a name twice."""
-    numbers = [is_value(name, commas) and name.lower() not in _WORDS for name in names]
+    numbers = [is_value(name, commas) and not is_word(name) for name in names]
     wrong = next((i for i, name in enumerate(names) if numbers[i] and not name.isdecimal()), None)
     left = {*indices_of(names)}
     if wrong is not None and (gaps := [i for i in unnamed if i not in left]):
@@ -296,82 +300,67 @@ def _note_of_unnamed(file: str, line: int, columns: _Columns, i: int, cells: lis
     raise _nameless(f"{file}, line {line}, column", i + 1)
 
 
-class _Body(NamedTuple):
-    """The rows of a file.
-
-    Args:
-        numbers: of the features.
-        apart: index of a column that is no feature -> its cells, stripped.
-    """
-
-    numbers: Numbers
-    apart: dict[int, list[str]]
-
-
-def _body(text: _Text, dialect: Dialect, columns: _Columns, found: Iterable[bytes]) -> _Body:
-    kept = columns.kept
-    numbers = Numbers(len(kept), dialect.decimal_commas)
+def _body(
+    text: _Text, dialect: Dialect, columns: _Columns, found: Iterable[bytes]
+) -> tuple[Numbers, dict[int, list[str]]]:
+    """The features; and index of a column that is none -> its cells, stripped."""
+    width = len(columns.kept)
+    numbers = Numbers(width, dialect.decimal_commas)
     apart: dict[int, list[str]] = {i: [] for i in columns.apart}
-    features = np.isin(np.arange(columns.width), kept)
     ragged = 0
-    for block in _whole_records(text, dialect, found):
-        if dialect.delimiter == BLANKS:
-            block = squeezed(block)
-        if columns.width > _WIDE and b'"' not in block:
-            cells, faults = as_one_column(block, dialect, columns.width)
-            rows = len(cells) // columns.width
-            table = {i: cells.take(np.arange(rows) * columns.width + i) for i in columns.apart}
-            by_columns = False
-            cells = cells if features.all() else cells.filter(np.tile(features, rows))
-        else:
-            arrays, faults = as_columns(block, dialect, columns.width)
-            rows, by_columns = len(arrays[0]), True
-            table = {i: arrays[i] for i in columns.apart}
-            cells = joined([arrays[i] for i in kept]) if rows else None
+    read = _records if columns.width > _WIDE else _blocks
+    for rows, others, parts, faults in read(text, dialect, columns, found):
         ragged += faults
         if ragged >= MOST_FAULTS:
             break
         if ragged or not rows:
             continue
-        text.bound.check((numbers.rows + rows) * len(kept) * 8, "its numbers take more than")
-        numbers.add(cells, by_columns)
-        for i, own in table.items():
-            apart[i] += map(str.strip, own.to_pylist())
+        text.bound.check((numbers.rows + rows) * width * NUMBER_BYTES, "its numbers take more than")
+        numbers.add(rows, parts)
+        for i, own in others.items():
+            apart[i] += map(str.strip, own)
     if ragged:
         raise _ragged(text, dialect, columns.width, ragged)
-    return _Body(numbers, apart)
+    return numbers, apart
+
+
+#: Some rows: how many; index of a column that is no feature -> its cells; the features, see
+#: `Numbers.add`; how many lines have another number of cells.
+_Some = tuple[int, dict[int, list[str]], list[tuple[Any, Any]], int]
+
+
+def _blocks(
+    text: _Text, dialect: Dialect, columns: _Columns, found: Iterable[bytes]
+) -> Iterator[_Some]:
+    """A table by its columns."""
+    for block, is_open in whole_records(found, dialect):
+        if is_open:
+            deque(text.records(dialect, strict=True), maxlen=0)  # names its line
+        arrays, faults = as_columns(block, dialect, columns.width)
+        others = {i: arrays[i].to_pylist() for i in columns.apart}
+        parts = [(np.s_[:, at], arrays[i]) for at, i in enumerate(columns.kept)]
+        yield len(arrays[0]), others, parts, faults
+
+
+def _records(text: _Text, dialect: Dialect, columns: _Columns, _: Any) -> Iterator[_Some]:
+    """A wide table row by row; from the start of its file, so that faults have their lines."""
+    import pyarrow as pa
+
+    apart = columns.apart
+    for _, cells in islice(text.records(dialect, strict=True), bool(columns.names), None):
+        if len(cells) == columns.width:
+            others = {i: [cells.pop(i)] for i in reversed(apart)}
+            yield 1, others, [(0, pa.array(cells, pa.string()))], 0
+        else:
+            yield 0, {}, [], 1
 
 
 def _ragged(text: _Text, dialect: Dialect, width: int, count: int) -> DataError:
-    found = records(lines_of(blocks(text.path, text.bound)), dialect)
+    found = text.records(dialect)
     line, own = next(((line, len(row)) for line, row in found if len(row) != width), (0, 0))
     more = "in all" if count < MOST_FAULTS else "or more"
     place = f"{text.file}, line {line}: {own} cells" if line else f"{text.file}: other cells"
     return DataError(f"{place}, the first line has {width} ({count:,} such lines {more})")
-
-
-def _whole_records(text: _Text, dialect: Dialect, found: Iterable[bytes]) -> Iterator[bytes]:
-    """Blocks that end where a record does: with every quote closed."""
-    rest: list[bytes] = []
-    is_open = False
-    for block in found:
-        rest.append(block)
-        is_open ^= bool(block.count(b'"') % 2)
-        if not is_open:
-            yield b"".join(rest)
-            rest = []
-    if is_open and dialect.delimiter != BLANKS:
-        _check_quotes(text, dialect)
-    if rest:
-        yield b"".join(rest)
-
-
-def _check_quotes(text: _Text, dialect: Dialect) -> None:
-    try:
-        for _ in records(lines_of(blocks(text.path, text.bound)), dialect, strict=True):
-            pass
-    except csv.Error as error:
-        raise DataError(f"{text.file}, {error}; a quote that is not closed?") from error
 
 
 def _check_commas(table: Table, commas: Commas) -> None:

@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kvae.data.tables.bounds import Bound
+from kvae.data.tables.numbers import is_value
 from kvae.data.text import utf8
 from kvae.errors import DataError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-BLANKS = " "  # any number of blanks and tabs
+BLANK = " "  # exactly one, beside cells in quotes
+BLANKS = "  "  # any number of blanks and tabs; quotes are text
 _BLOCK = 2**23
 _SAMPLE_BYTES, _SAMPLE_LINES, _SAMPLE_CELLS = 2**16, 50, 1000
 _LIST_LINE = 2**20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SEP = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)  # Excel's first line
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I | re.A)
-_WORDS = frozenset({"true", "false", "yes", "no"})
 
 
 class Dialect(NamedTuple):
     """How a text is a table.
 
     Args:
-        delimiter: a key of `DELIMITERS`, or `BLANKS`.
+        delimiter: a key of `DELIMITERS`, `BLANK` or `BLANKS`.
         skipped: lines before the first record: comments and blank ones.
     """
 
@@ -40,19 +40,6 @@ class Dialect(NamedTuple):
     def decimal_commas(self) -> bool:
         """Whether a comma in a number can be its decimal point."""
         return self.delimiter != ","
-
-
-def is_value(cell: str, commas: bool = False) -> bool:
-    """Whether a cell is a number, or a word of yes and no.
-
-    Args:
-        cell: its text.
-        commas: whether 1,5 is a number.
-    """
-    cell = cell.strip()
-    if commas and cell.count(",") == 1:
-        cell = cell.replace(",", ".")
-    return bool(_NUMBER.fullmatch(cell)) or cell.lower() in _WORDS
 
 
 def blocks(path: Path, bound: Bound) -> Iterator[bytes]:
@@ -165,7 +152,7 @@ def dialect_of(file: str, head: Head) -> Dialect:
         return Dialect(given[1], comments + 1)
     lines = head.lines[comments:]
     if not lines:
-        raise DataError(f"{file} has no rows")
+        raise DataError(f"{file} has no rows: each line is blank or a comment (#)")
     delimiter = _delimiter(file, lines, head.whole)
     dialect = Dialect(delimiter, comments)
     # A comment that names the columns, as NumPy's savetxt writes, is a header.
@@ -174,7 +161,7 @@ def dialect_of(file: str, head: Head) -> Dialect:
         above -= 1
     if above >= 0:
         named = Dialect(delimiter, above)
-        first = [cells for _, cells in islice(records(head.lines, named), 2)]
+        first = [cells for _, cells in islice(records(file, head.lines, named), 2)]
         if len(first) == 2 and len(first[0]) == len(first[1]) and all(
             is_value(cell, dialect.decimal_commas) for cell in first[1]
         ):  # fmt: skip
@@ -191,14 +178,14 @@ def _delimiter(file: str, lines: list[str], whole: bool) -> str:
     rows: list[list[str]] = []
     fits: dict[str, float] = {}
     ragged: dict[str, int] = {}
-    for delimiter in (*DELIMITERS, BLANKS):
+    by_blanks = BLANK if any('"' in line for line in lines) else BLANKS
+    for delimiter in (*DELIMITERS, by_blanks):
         if not any(delimiter in line for line in lines) and delimiter != BLANKS:
             continue
-        if delimiter == BLANKS and any('"' in line for line in lines):
-            continue
         try:
-            rows = [cells for _, cells in records(lines, Dialect(delimiter, 0))]
-        except csv.Error:  # a cell is too long for one
+            rows = [cells for _, cells in records(file, lines, Dialect(delimiter, 0))]
+        except DataError:  # a cell is too long for one
+            rows = []
             continue
         if len(rows) > 2 and not whole:
             rows.pop()  # the sample may end inside it
@@ -210,10 +197,12 @@ def _delimiter(file: str, lines: list[str], whole: bool) -> str:
             commas = Dialect(delimiter, 0).decimal_commas
             cells = [cell for row in rows[1:] or rows for cell in row[:_SAMPLE_CELLS]]
             fits[delimiter] = sum(is_value(cell, commas) for cell in cells) / len(cells)
-    blanks, by_blanks = fits.pop(BLANKS, 0.0), ragged.pop(BLANKS, 0)
+    blanks, lines_by_blanks = fits.pop(by_blanks, 0.0), ragged.pop(by_blanks, 0)
     # Names have blanks too. Of 1,5 2,5 fewer cells are numbers where commas separate them.
-    if blanks == 1 > max(fits.values(), default=0) or (not ragged and 2 * by_blanks > len(rows)):
+    if by_blanks == BLANKS and blanks == 1 > max(fits.values(), default=0):
         return BLANKS
+    if not ragged and (2 * lines_by_blanks > len(rows) or min(map(len, rows), default=0) > 1):
+        return by_blanks
     if fits:
         best = [delimiter for delimiter, share in fits.items() if share == max(fits.values())]
         if len(best) > 1:
@@ -232,12 +221,18 @@ def squeezed(block: bytes) -> bytes:
     return re.sub(rb"^ | $", b"", block, flags=re.MULTILINE)
 
 
+def is_blank(cells: list[str]) -> bool:
+    """Whether a record counts for nothing: it is one cell, with nothing in it."""
+    return not cells or (len(cells) == 1 and not cells[0].strip())
+
+
 def records(
-    lines: Iterable[str], dialect: Dialect, *, strict: bool = False
+    file: str, lines: Iterable[str], dialect: Dialect, *, strict: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """The records of a text that are not blank: for its head, for a list of text, for a place.
+    """The records of a text that are not blank: of its head, a list, a wide table, for a place.
 
     Args:
+        file: what to call it in a message.
         lines: of the text, without the line feeds at their ends.
         dialect: how it is a table.
         strict: whether a quote that is not closed is an error.
@@ -246,12 +241,15 @@ def records(
         The first line of each, from 1, and its cells.
 
     Raises:
-        csv.Error: see `strict`; a cell of more than 131,072 characters. It names the line.
+        DataError: see `strict`; a cell of more than 131,072 characters.
     """
     lines = islice(lines, dialect.skipped, None)
     if dialect.delimiter == BLANKS:
-        lines = (" ".join(line.split()) for line in lines)
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=dialect.delimiter, strict=strict)
+        lines = (squeezed(line.encode()).decode() for line in lines)
+    reader = csv.reader(
+        (f"{line}\n" for line in lines), delimiter=dialect.delimiter[0], strict=strict,
+        quoting=csv.QUOTE_NONE if dialect.delimiter == BLANKS else csv.QUOTE_MINIMAL,
+    )  # fmt: skip
     while True:
         line = dialect.skipped + reader.line_num + 1
         try:
@@ -259,8 +257,12 @@ def records(
         except StopIteration:
             return
         except csv.Error as error:
-            raise csv.Error(f"line {line}: {error}") from error
-        if len(cells) > 1 or (cells and cells[0].strip()):
+            fault = (
+                str(error).replace("new-line character seen", "a carriage return").split(" - ")[0]
+            )
+            hint = "; a quote that is not closed?" if strict else ""
+            raise DataError(f"{file}, line {line}: {fault}{hint}") from error
+        if not is_blank(cells):
             yield line, cells
 
 
@@ -292,8 +294,5 @@ def records_of(place: str, text: str) -> Iterator[tuple[int, list[str]]]:
     above = sum(1 for _ in takewhile(_is_comment, lines))
     sample = lines[: above + _SAMPLE_LINES]
     dialect = dialect_of(place, Head(sample, len(sample) == len(lines), b""))
-    try:
-        for first, cells in records(lines, dialect, strict=True):
-            yield first, [cell.strip() for cell in cells]
-    except csv.Error as error:
-        raise DataError(f"{place}, {error}") from error
+    for first, cells in records(place, lines, dialect, strict=True):
+        yield first, [cell.strip() for cell in cells]

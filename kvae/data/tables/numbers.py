@@ -1,5 +1,7 @@
-"""Cells of text as numbers, by columns: which are one, which are yes or no, which are neither."""
+"""What a number is in text, and cells of text as numbers: which are yes or no, which neither."""
 
+import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,11 +9,12 @@ import numpy as np
 #: Numbers of a larger size are refused: the square of a larger one is not finite in float32, and
 #: every normal density squares them.
 LARGEST = 1e18
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|(?i)^[+-]?(nan|inf|infinity)$"
-# No-break, thin and narrow no-break spaces between groups of three digits.
-_GROUPED = "^[+-]?[0-9]{1,3}([\u00a0\u2009\u202f][0-9]{3})+([.,][0-9]*)?$"
-_COMMA = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
-_THOUSANDS = r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$"
+# As Python's `re` and pyarrow's RE2 both read them: a head and its body have the same numbers.
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity)"
+_GAP = "[\u00a0\u2009\u202f]"  # no-break, thin and narrow no-break spaces
+_GROUPED = f"[+-]?[0-9]{{1,3}}({_GAP}[0-9]{{3}})+([.,][0-9]*)?"
+_COMMA = r"[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?"
+_THOUSANDS = r"[+-]?[1-9][0-9]{0,2},[0-9]{3}"
 #: Pairs of words that are 0 and 1 where they are all of a column.
 WORDS = (("false", "true"), ("no", "yes"))
 
@@ -49,6 +52,34 @@ def fits(x: np.ndarray) -> np.ndarray:
     return np.isfinite(x) if x.dtype.itemsize < 4 else (x <= LARGEST) & (x >= -LARGEST)
 
 
+def to_number(cell: str, commas: bool = False) -> float | None:
+    """Read a cell: unlike `float`, without "1_000" and other digits than 0-9.
+
+    Args:
+        cell: its text.
+        commas: whether 1,5 is a number.
+
+    Returns:
+        None: it is no number.
+    """
+    cell = cell.strip()
+    if re.fullmatch(_GROUPED, cell):
+        cell = re.sub(_GAP, "", cell)
+    if commas and re.fullmatch(_COMMA, cell):
+        cell = cell.replace(",", ".")
+    return float(cell) if re.fullmatch(_NUMBER, cell) else None
+
+
+def is_value(cell: str, commas: bool = False) -> bool:
+    """Whether a cell is a number, see `to_number`, or a word of yes and no."""
+    return to_number(cell, commas) is not None or is_word(cell)
+
+
+def is_word(cell: str) -> bool:
+    """Whether a cell is one of `WORDS`."""
+    return any(cell.strip().lower() in pair for pair in WORDS)
+
+
 class Numbers:
     """Collects the rows of a table.
 
@@ -69,48 +100,50 @@ class Numbers:
         self._point: tuple[int, int] | None = None
         self._sure = False
 
-    def add(self, cells: Any, by_columns: bool) -> None:
+    def add(self, rows: int, parts: Iterable[tuple[Any, Any]]) -> None:
         """Take some rows.
 
         Args:
-            cells: a pyarrow array of text, of one whole column or row after another.
-            by_columns: which of them.
+            rows: how many.
+            parts: index of a column or row of `(rows, features)`, and its cells: a pyarrow array of
+                text; all columns, or all rows.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        rows = len(cells) // self._width
-
-        def arranged(flat: np.ndarray) -> np.ndarray:
-            return flat.reshape(self._width, rows).T if by_columns else flat.reshape(rows, -1)
-
-        try:
-            values, kinds = _as_floats(cells), None
+        x = np.empty((rows, self._width), order="F")
+        kinds = np.full(x.shape, -1, np.int8, order="F")
+        commas, points = np.zeros((2, self._width, rows), bool).swapaxes(1, 2)
+        for at, cells in parts:
+            try:
+                x[at] = _as_floats(cells)
+            except pa.ArrowInvalid:
+                x[at], kinds[at], commas[at] = self._odd(cells)
             if self._commas and self._point is None:
-                self._see_points(arranged(_numpy(pc.match_substring(cells, "."))))
-        except pa.ArrowInvalid:
-            values, kinds = self._odd(cells, by_columns, arranged)
-        x = arranged(values)
-        unfit = ~fits(x)
-        if kinds is not None:
-            kinds = arranged(kinds)
+                points[at] = _found(cells, r"\.")
+        is_number = kinds < 0
+        if not is_number.all():
             self._count(kinds)
-            unfit &= kinds < 0
-        if unfit.any():
-            row, column = divmod(int(np.argmax(unfit)), self._width)
-            count = int(np.count_nonzero(unfit)) + (self._unfit.cells if self._unfit else 0)
-            row, column = self._unfit[:2] if self._unfit else (self.rows + row, column)
-            self._unfit = Wrong(row, column, count)
+        self._comma = self._comma or self._first(commas)
+        self._point = self._point or self._first(points & ~commas & is_number)
+        unfit = ~fits(x) & is_number
+        if first := self._first(unfit):
+            before = self._unfit or Wrong(*first, 0)
+            self._unfit = before._replace(cells=before.cells + int(np.count_nonzero(unfit)))
         with np.errstate(over="ignore"):
             self._parts.append(np.ascontiguousarray(x, np.float32))
         self.rows += rows
 
+    def _first(self, cells: np.ndarray) -> tuple[int, int] | None:
+        """Row, of all, and column of the first cell of the next rows that is marked."""
+        if not cells.any():
+            return None
+        row, column = divmod(int(np.argmax(cells)), self._width)
+        return self.rows + row, column
+
     def result(self) -> np.ndarray:
         """All rows, `(rows, features)` float32; NaN where a cell is no number."""
-        if not self._parts:
-            return np.empty((0, self._width), np.float32)
-        if len(self._parts) > 1:
-            self._parts = [np.concatenate(self._parts)]
+        if len(self._parts) != 1:
+            self._parts = [np.concatenate([np.empty((0, self._width), "f4"), *self._parts])]
         return self._parts[0]
 
     @property
@@ -153,59 +186,36 @@ class Numbers:
             self._firsts[kind, new] = self.rows + np.argmax(here[:, new], axis=0)
             self._counts[kind] += counts
 
-    def _odd(self, cells: Any, by_columns: bool, arranged: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers, and of each cell its kind: -1 a number, a place in `WORDS`, or text."""
+    def _odd(self, cells: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Numbers; the kind of each cell: -1 a number, a place in `WORDS`, or text; commas."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        size = len(cells) // self._width
-        values, kinds = np.empty(len(cells)), np.full(len(cells), -1, np.int8)
-        commas, sure = np.zeros(len(cells), bool), False
-        # Of columns most are numbers alone, and need not be looked at closely.
-        step = size if by_columns and size else len(cells)
-        for start in range(0, len(cells), max(1, step)):
-            part, own = cells.slice(start, step), slice(start, start + step)
-            try:
-                values[own] = _as_floats(part)
-                continue
-            except pa.ArrowInvalid:
-                pass
-            text = pc.utf8_trim_whitespace(part)
-            grouped = pc.match_substring_regex(text, _GROUPED)
-            if pc.any(grouped).as_py():
-                without = pc.replace_substring_regex(text, "[\u00a0\u2009\u202f]", "")
-                text = pc.if_else(grouped, without, text)
-            if self._commas:
-                found = pc.match_substring_regex(text, _COMMA)
-                if pc.any(found).as_py():
-                    commas[own] = _numpy(found)
-                    like = pc.match_substring_regex(text, _THOUSANDS)
-                    sure |= bool(pc.any(pc.and_not(found, like)).as_py())
-                    text = pc.if_else(found, pc.replace_substring(text, ",", "."), text)
-            is_number = pc.match_substring_regex(text, _NUMBER)
-            plain = pc.replace_substring_regex(text, r"^\+", "")
-            values[own] = _as_floats(pc.if_else(is_number, plain, "nan"))
-            kind = np.where(_numpy(is_number), -1, len(WORDS)).astype(np.int8)
-            lower = pc.utf8_lower(text)
-            for number, pair in enumerate(WORDS):
-                place = _numpy(pc.fill_null(pc.index_in(lower, pa.array(pair)), -1))
-                kind[place >= 0] = number
-                values[own] = np.where(place >= 0, place, values[own])
-            kinds[own] = kind
-        if self._commas:
-            points = _numpy(pc.match_substring(cells, ".")) & ~commas & (kinds < 0)
-            if self._point is None:
-                self._see_points(arranged(points))
-            if self._comma is None and commas.any():
-                row, column = divmod(int(np.argmax(arranged(commas))), self._width)
-                self._comma = (self.rows + row, column)
-            self._sure |= sure
-        return values, kinds
+        text = pc.utf8_trim_whitespace(cells)
+        if (grouped := _found(text, f"^({_GROUPED})$")).any():
+            without = pc.replace_substring_regex(text, _GAP, "")
+            text = pc.if_else(pa.array(grouped), without, text)
+        commas = np.zeros(len(cells), bool)
+        if self._commas and (commas := _found(text, f"^({_COMMA})$")).any():
+            self._sure |= bool((commas & ~_found(text, f"^({_THOUSANDS})$")).any())
+            text = pc.if_else(pa.array(commas), pc.replace_substring(text, ",", "."), text)
+        is_number = _found(text, f"^({_NUMBER})$")
+        plain = pc.replace_substring_regex(text, r"^\+", "")
+        values = _as_floats(pc.if_else(pa.array(is_number), plain, "nan"))
+        kinds = np.where(is_number, -1, len(WORDS)).astype(np.int8)
+        lower = pc.utf8_lower(text)
+        for number, pair in enumerate(WORDS):
+            place = _numpy(pc.fill_null(pc.index_in(lower, pa.array(pair)), -1))
+            kinds[place >= 0] = number
+            values = np.where(place >= 0, place, values)
+        return values, kinds, commas
 
-    def _see_points(self, points: np.ndarray) -> None:
-        if points.any():
-            row, column = divmod(int(np.argmax(points)), self._width)
-            self._point = (self.rows + row, column)
+
+def _found(cells: Any, pattern: str) -> np.ndarray:
+    """Of each cell whether it holds a pattern."""
+    import pyarrow.compute as pc
+
+    return _numpy(pc.match_substring_regex(cells, pattern))
 
 
 def _numpy(array: Any) -> np.ndarray:

@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.data.tables.bounds import Bound
-from kvae.data.tables.numbers import Wrong, fits
+from kvae.data.rows import MOST_NUMBERS
+from kvae.data.tables.bounds import NUMBER_BYTES, Bound
 from kvae.data.tables.table import SPLIT_COLUMN, Table, placer, splits_of
 from kvae.data.text import check_names
 from kvae.errors import DataError
 
-_INDEX = re.compile(r"__index_level_\d+__")  # as pandas calls its own
+_INDEX = re.compile(r"__index_level_\d+__")  # as pandas calls its own that has no name
 _ROWS = 2**16
-_NUMBER_BYTES = 8
 
 
 def read_parquet(path: Path, label_column: str, bound: Bound) -> Table:
@@ -38,7 +37,7 @@ def read_parquet(path: Path, label_column: str, bound: Bound) -> Table:
         file = pq.ParquetFile(path, pre_buffer=False)
         names = file.schema_arrow.names
         of_text = [i for i, kind in enumerate(file.schema_arrow.types) if _is_text(kind)]
-        columns = _roles(path.name, names, label_column, of_text)
+        columns = _roles(path.name, names, label_column, of_text, _index(file.schema_arrow))
         texts = [names[i] for i in (columns.label, columns.split) if i in of_text]
         file = pq.ParquetFile(path, pre_buffer=False, read_dictionary=texts)
         _check_size(file.metadata, columns, bound)
@@ -46,6 +45,14 @@ def read_parquet(path: Path, label_column: str, bound: Bound) -> Table:
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path.name} is not a parquet file, or damaged: {reason}") from error
+
+
+def _index(schema: Any) -> set[str]:
+    """The columns that pandas wrote as its index, by their names or by what it says of the file."""
+    said = schema.pandas_metadata
+    said = said.get("index_columns") if isinstance(said, dict) else None
+    own = [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
+    return {*own, *filter(_INDEX.fullmatch, schema.names)}
 
 
 class _Roles(NamedTuple):
@@ -66,7 +73,9 @@ class _Roles(NamedTuple):
     indices: list[int]
 
 
-def _roles(file: str, names: list[str], label_column: str, of_text: list[int]) -> _Roles:
+def _roles(
+    file: str, names: list[str], label_column: str, of_text: list[int], indices: set[str]
+) -> _Roles:
     check_names(names, file)
     if len({*names}) < len(names):
         twice = Counter(names).most_common(1)[0][0]
@@ -82,7 +91,7 @@ def _roles(file: str, names: list[str], label_column: str, of_text: list[int]) -
     split = names.index(SPLIT_COLUMN) if SPLIT_COLUMN in names else next(iter(named), None)
     if split is not None and split == label:
         raise DataError(f"{file}: the column {names[split]!r} holds splits, it cannot be labels")
-    index = [i for i, name in enumerate(names) if _INDEX.fullmatch(name) and i != label]
+    index = [i for i, name in enumerate(names) if name in indices and i not in (label, split)]
     apart = {label, split, *index}
     features = [i for i in range(len(names)) if i not in apart]
     if not features:
@@ -93,7 +102,7 @@ def _roles(file: str, names: list[str], label_column: str, of_text: list[int]) -
 def _check_size(metadata: Any, columns: _Roles, bound: Bound) -> None:
     """Refuse a file whose rows or pages would take too much, by what it says of itself."""
     bound.check_columns(len(columns.names))
-    numbers = metadata.num_rows * (len(columns.features) + 1) * _NUMBER_BYTES
+    numbers = metadata.num_rows * (len(columns.features) + 1) * NUMBER_BYTES
     bound.check(numbers, "its numbers take")
     pages = max(
         (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)), default=0
@@ -109,7 +118,8 @@ def _is_text(kind: Any) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _is_number(kind: Any) -> bool:
+def is_number(kind: Any) -> bool:
+    """Whether a type of pyarrow is one of numbers, or of true and false."""
     import pyarrow as pa
 
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
@@ -119,7 +129,7 @@ def _is_number(kind: Any) -> bool:
 def _table(name: str, file: Any, columns: _Roles) -> Table:
     kinds = file.schema_arrow.types
     for i in columns.features:
-        if not _is_number(kinds[i]):
+        if not is_number(kinds[i]):
             hint = "; --label-column names a column of labels" if _is_text(kinds[i]) else ""
             raise DataError(
                 f"{name}, column {columns.names[i]!r}: wanted numbers or true and false, it is of "
@@ -128,33 +138,17 @@ def _table(name: str, file: Any, columns: _Roles) -> Table:
     rows = file.metadata.num_rows
     if not rows:
         raise DataError(f"{name}: there are no rows")
-    x = np.empty((rows, len(columns.features)), np.float32)
+    width = len(columns.features)
+    x = np.empty((rows, width), np.float32)
     apart: dict[int, list[Any]] = {i: [] for i in (columns.label, columns.split) if i is not None}
     wanted = [columns.names[i] for i in (*columns.features, *apart)]
-    wrong: Wrong | None = None
-    is_gap = False
     done = 0
-    for batch in file.iter_batches(_ROWS, columns=wanted):
+    for batch in file.iter_batches(max(1, min(_ROWS, MOST_NUMBERS // width)), columns=wanted):
         if done + len(batch) > rows:
             raise ValueError(f"it has more rows than the {rows:,} that it says")
-        values = np.empty((len(batch), len(columns.features)))
-        gaps = np.zeros(values.shape, bool)
-        for place, i in enumerate(columns.features):
-            own = batch.column(columns.names[i])
-            gaps[:, place] = own.is_null().to_numpy(zero_copy_only=False)
-            values[:, place] = _floats(own)
-        unfit = ~fits(values)
-        if unfit.any():
-            row, column = divmod(int(np.argmax(unfit)), unfit.shape[1])
-            is_gap = bool(gaps[row, column]) if wrong is None else is_gap
-            count = int(np.count_nonzero(unfit))
-            wrong = (
-                Wrong(done + row, column, count)
-                if wrong is None
-                else wrong._replace(cells=wrong.cells + count)
-            )
         with np.errstate(over="ignore"):
-            x[done : done + len(batch)] = values
+            for place, i in enumerate(columns.features):
+                x[done : done + len(batch), place] = _floats(batch.column(columns.names[i]))
         for i, found in apart.items():
             found.append(batch.column(columns.names[i]))
         done += len(batch)
@@ -162,9 +156,14 @@ def _table(name: str, file: Any, columns: _Roles) -> Table:
         raise ValueError(f"it has {done:,} rows, not the {rows:,} that it says")
     notes = [f"{name}, column {columns.names[i]!r} is pandas' index: it is left out"
              for i in columns.indices]  # fmt: skip
+
+    def cell(row: int, feature: int) -> str:
+        own = file.read([columns.names[columns.features[feature]]]).column(0)[row]
+        return str(own) if own.is_valid else ""
+
     table = Table(
         name, x, [columns.names[i] for i in columns.features], placer([""], [rows]),
-        wrong=wrong, cell=lambda row, feature: "" if is_gap else None, notes=tuple(notes),
+        cell=cell, notes=tuple(notes),
     )  # fmt: skip
     if columns.split is not None:
         own = _values(apart[columns.split])
@@ -204,6 +203,6 @@ def _values(parts: list[Any]) -> np.ndarray:
         return names[pc.fill_null(coded.indices, len(names) - 1).to_numpy(zero_copy_only=False)]
     if _is_text(whole.type):
         return np.array([str(cell or "").strip() for cell in whole.to_pylist()], object)
-    if not _is_number(whole.type):
+    if not is_number(whole.type):
         raise ValueError(f"labels are numbers or text, found type {whole.type}")
     return _floats(whole.combine_chunks())

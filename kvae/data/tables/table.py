@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, NamedTuple
 import numpy as np
 
 from kvae.data.splits import SPLITS
-from kvae.data.tables.bounds import Bound
+from kvae.data.tables.bounds import NUMBER_BYTES, Bound
 from kvae.data.tables.numbers import Wrong
 from kvae.data.text import check_names
 from kvae.errors import DataError
@@ -20,7 +20,7 @@ SPLIT_OF = {
     "train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test",
 }  # fmt: skip
 _ROLE = re.compile(r"(?:(?P<labels>y|labels?)|x)?_?(?P<split>train|validation|valid|val|test)?")
-_NUMBER_BYTES, _EXACT_BYTES = 8, 2
+_EXACT_BYTES = 2
 _LAYOUTS = (
     "one 2-D array of any name, with or without labels (y or labels); or train, valid and test, "
     "or x_train, x_valid and x_test, with or without labels (y_train, ...); valid may be absent"
@@ -154,7 +154,7 @@ def _bytes_of(file: IO[bytes]) -> tuple[int, int]:
     of_version = {(1, 0): np.lib.format.read_array_header_1_0}
     shape, _, dtype = of_version.get(version, np.lib.format.read_array_header_2_0)(file)
     count = math.prod(shape)
-    return count * dtype.itemsize, count * max(dtype.itemsize, _NUMBER_BYTES)
+    return count * dtype.itemsize, count * max(dtype.itemsize, NUMBER_BYTES)
 
 
 def _layout(file: str, arrays: dict[str, np.ndarray]) -> tuple[dict[str, str], dict[str, str]]:

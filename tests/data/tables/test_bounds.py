@@ -12,6 +12,7 @@ import pytest
 from kvae.data import load
 from kvae.data.tables import bounds, dialects
 from kvae.data.tables.bounds import bound_of
+from kvae.data.tables.csv import read_csv
 from kvae.errors import DataError
 
 MB = 1e-3  # in GB
@@ -108,7 +109,7 @@ def test_a_header_that_says_more_than_the_file_has_is_damage(tmp_path):
 @pytest.mark.parametrize("by", [",", "\t", "  "])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
 def test_a_wide_table_is_read_as_a_narrow_one(by, end, tmp_path, monkeypatch):
-    """Of wide ones all cells are one column; and of long ones blocks are read one by one."""
+    """Wide ones are read row by row; of long ones blocks one by one."""
     kind = np.array(["x", "y"])[np.arange(120) % 2]
     rows = [[k, *row] for k, row in zip(kind, X.tolist(), strict=True)]
     lines = [by.join(map(str, row)) for row in (["kind", "a", "b", "c"], *rows)]
@@ -135,6 +136,48 @@ def test_quotes_may_lie_across_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(dialects, "_BLOCK", 20)
     assert load("arrays", data_dir=path, label_column="kind").card == plain.card
     assert len(plain.card["label_names"]["kind"]) == 2
+
+
+def test_quotes_inside_cells_are_text(tmp_path, monkeypatch):
+    """Some are odd in number, beside quoted cells with line breaks, across blocks."""
+    kinds = ['5" pipe', '"two\nlines"', "plain", '""', '"a ""b"""', 'x "y" z']
+    rows = [f"{a},{kinds[i % 6]},{b}" for i, (a, b, _) in enumerate(X.tolist())]
+    (tmp_path / "t.csv").write_text("\n".join(["a,kind,b", *rows]).replace(',"",', ",none,"))
+    wanted = ['5" pipe', "two\nlines", "plain", "none", 'a "b"', 'x "y" z'] * 20
+    for block in (2**23, 20, 7):
+        monkeypatch.setattr(dialects, "_BLOCK", block)
+        table = read_csv(tmp_path / "t.csv", "kind", bound_of(tmp_path / "t.csv", None))
+        assert table.labels.tolist() == wanted
+        np.testing.assert_array_equal(table.x, X[:, :2].astype(np.float32))
+
+
+def test_wide_tables_with_quotes_are_read_row_by_row(tmp_path, monkeypatch):
+    """A column costs pyarrow some kilobytes, which no bound counts."""
+    lines = [",".join(f'"n{i}"' for i in range(5000)), *(",".join(["0.5"] * 5000) for _ in X)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    monkeypatch.setattr("kvae.data.tables.csv.as_columns", None)
+    assert load("arrays", data_dir=str(tmp_path / "t.csv")).train.x.shape == (96, 5000)
+    (tmp_path / "t.csv").write_text("\n".join([*lines, lines[-1].removesuffix("5") + "x"]))
+    with pytest.raises(DataError, match=r"line 122, column 'n4999': '0\.x' is not a number"):
+        load("arrays", data_dir=str(tmp_path / "t.csv"))
+    (tmp_path / "t.csv").write_text("\n".join([*lines, '"' + lines[-1]]))
+    with pytest.raises(DataError, match=r"line 122: .*a quote that is not closed"):
+        load("arrays", data_dir=str(tmp_path / "t.csv"))
+
+
+def test_batches_of_wide_parquet_files_hold_few_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("kvae.data.tables.parquet.MOST_NUMBERS", 30)
+    sizes = []
+    read = pq.ParquetFile.iter_batches
+
+    def counted(self, size, **options):
+        sizes.append(size)
+        return read(self, size, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    (tmp_path / "t.parquet").write_bytes(_parquet({name: X[:, i] for i, name in enumerate("abc")}))
+    assert load("arrays", data_dir=str(tmp_path / "t.parquet")).train.x.shape == (96, 3)
+    assert sizes == [10]
 
 
 def test_many_names_take_little_time(tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -46,8 +47,15 @@ def german(rows, by=";"):
 
 def parquet(columns, **options):
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, **options)
+    table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+    pq.write_table(table, buffer, **options)
     return buffer.getvalue()
+
+
+def indexed(table, index):
+    """A parquet file of pandas: which columns were its index."""
+    words = json.dumps({"index_columns": index, "columns": []})
+    return parquet(table.replace_schema_metadata({"pandas": words}))
 
 
 FLAGS = np.arange(N) % 2
@@ -165,11 +173,37 @@ GOOD = {
                                           ["my own"]),
     "a numeric column Split": (text(X, "a,Split,c"), "csv", "", X, ["a", "Split", "c"]),
     "years as names": (text(X, "2019,2020,x"), "csv", "", X, ["2019", "2020", "x"]),
+    "delimiters at the ends": (text([[*row, ""] for row in INTS]), "csv", "", INTS, None),
+    "delimiters at the ends, decimal commas": (
+        "\n".join(f"{row};" for row in german(X.tolist())), "csv", "", X, None),
+    "thin spaces in the first row": (
+        text([[f"{a + 1}\u00a0000", b] for a, b, *_ in INTS], by=";"), "csv", "",
+        (INTS[:, :2] + [1, 0]) * [1000, 1], None),
+    "the name of a label beside names that count": (
+        text([[i % 3, *row] for i, row in enumerate(INTS)], "label,0,1,2,3"), "csv", "1", INTS,
+        ["0", "1", "2", "3"]),
+    "a label beside a row that counts": (
+        text([["x", 0, 1, 2, 3], *(["y", *row] for row in INTS), ["x", 5, 5, 5, 5]]), "csv", "1",
+        np.vstack([[0, 1, 2, 3], INTS, [5, 5, 5, 5]]), None),
+    "quoted cells between single blanks": (
+        text([[a, f'"{k}"', b] for a, k, b in zip(X[:, 0], KIND, X[:, 1], strict=True)],
+             '"a" "kind" "b"', by=" "), "txt", "kind", X[:, :2], ["a", "b"]),
     "gzipped": (gzip.compress(text(X, "a,b,c").encode()), "csv.gz", "", X, ABC),
     "gzipped tabs": (gzip.compress(text(X, "a\tb\tc", by="\t").encode()), "tsv.gz", "", X, ABC),
     "parquet": (parquet(COLUMNS), "parquet", "", X, ABC),
     "parquet of pandas": (parquet({**COLUMNS, "__index_level_0__": np.arange(N)}), "parquet", "",
                           X, ABC),
+    "parquet of pandas, an index with a name": (
+        indexed(pa.table({**COLUMNS, "year": np.arange(N) * 2}), ["year"]), "parquet", "", X, ABC),
+    "parquet of pandas, a label for an index": (
+        indexed(pa.table({**COLUMNS, "kind": KIND}), ["kind"]), "parquet", "kind", X, ABC),
+    "parquet of pandas, an index of no column": (
+        indexed(pa.table(COLUMNS), [{"kind": "range"}]), "parquet", "", X, ABC),
+    "parquet of pandas, odd words about it": (
+        indexed(pa.table(COLUMNS), 5), "parquet", "", X, ABC),
+    "parquet of decimals": (
+        parquet({"a": pa.array(X[:, 0].tolist()).cast(pa.decimal128(9, 3)), "b": X[:, 1]}),
+        "parquet", "", X[:, :2], ["a", "b"]),
     "parquet with labels": (parquet({**COLUMNS, "kind": KIND}), "parquet", "kind", X, ABC),
     "parquet with categories": (
         parquet({"kind": pa.array(KIND).dictionary_encode(), **COLUMNS}), "parquet", "kind", X,
@@ -268,6 +302,11 @@ PLACES = {
     "after a label": (
         text([["k", *row] for row in X.tolist()], "kind,a,b,c").replace(str(X[6, 1]), "x", 1),
         "line 8, column 'b': 'x'"),
+    "a row of blanks": (text(X[:3], "a,b,c") + '"  "\n' + text(X[3:6]) + "1,x,2", "line 9, col"),
+    "carriage returns": (text(X, "a,b,c") + "5,6,7\r7,8,9\n1,x,2", "line 26: a carriage return in"),
+    "after a long cell": (
+        text(X, "a,b,c").replace("\n", ",k\n").replace(",k", ",kind", 1)
+        + f"1,2,3,{'x' * 140_000}\n1,x,2,k", "line 26: field larger than field limit"),
     "a header that counts": (bad("x", header="0,1,2"), "line 8, column '1': 'x'"),
 }  # fmt: skip
 
@@ -296,6 +335,11 @@ REFUSED = {
         "a;b\n" + "1,234;2\n" * N, "csv", "line 2, column 'a': '1,234' may be a decimal or a thou"),
     "points between thousands": (
         "a;b\n" + "1.234,5;2\n" * N, "csv", "line 2, column 'a': '1.234,5' is not a number"),
+    "the least that is too large": (
+        text([[1, np.nextafter(1e18, 2e18)]] * N, "a,b"), "csv", r"1\.0{15}1e\+18 is too large"),
+    "a name fewer than quoted cells": (
+        text([[f'"{i}"', *row] for i, row in enumerate(X)], '"a" "b" "c"', by=" "), "txt",
+        "line 2: 4 cells, the first line has 3"),
     "two delimiters": ("a;x,b;y\n" + "p;q,r;s\n" * N, "csv", "by commas or by semicolons|not a nu"),
     "ragged": (text(X, "a,b,c") + "1,2\n", "csv", "line 26: 2 cells, the first line has 3 "
                r"\(1 such lines in all\)"),
@@ -317,6 +361,7 @@ REFUSED = {
     "names that are numbers": (text(X, "0.5,b,c"), "csv", "line 1, column 1: it has 0.5 and 'b'"),
     "header alone": ("a;b;c\n", "csv", "no rows below its header"),
     "comments alone": ("# a\n# b\n", "csv", "has no rows"),
+    "labels like comments": ("#1,2,3\n#2,3,4\n", "csv", "each line is blank or a comment"),
     "ARFF": ("@relation t\n@attribute a numeric\n@data\n" + text(X), "csv", "cells, the first"),
     "a web page": ("<!DOCTYPE html>\n<html>\n<p>no</p>\n</html>\n", "csv", "is not a number|cells"),
     "a damaged gzip": (gzip.compress(text(X, "a,b,c").encode())[:-9], "csv.gz", "is damaged"),
@@ -328,6 +373,8 @@ REFUSED = {
                          "parquet", "row 5, column 'b': nan is not finite"),
     "parquet too large": (parquet({"a": X[:, 0], "b": np.where(np.arange(N) == 4, 3e38, 1)}),
                           "parquet", r"row 5, column 'b': 3e\+38 is too large"),
+    "parquet beyond float32": (parquet({"a": X[:, 0], "b": np.where(np.arange(N) == 4, 1e39, 1)}),
+                               "parquet", r"row 5, column 'b': 1e\+39 is too large"),
     "parquet of text": (parquet({"a": X[:, 0], "b": KIND}), "parquet",
                         "column 'b': wanted numbers or true and false, it is of type .*string"),
     "parquet of dates": (
