@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 _LONGEST_VALUE = 100  # characters of what was received that a message shows
+_LONGEST_NUMBER = 10_000  # bits of one that is written out
 _LONGEST_NAME = 100  # that is compared with those that there are
 _NEAR = 0.65  # of 1: how alike two names are whose owner may have meant the other
 
@@ -63,8 +64,26 @@ def escaped(text: str) -> str:
 
 def brief(value: Any) -> str:
     """A value that was received, for a message: as Python writes it, cut where it is long."""
-    text = value[: 2 * _LONGEST_VALUE] if isinstance(value, str) else value
-    return one_line(repr(text), _LONGEST_VALUE)
+    return one_line(_written(value, 2 * _LONGEST_VALUE), _LONGEST_VALUE)
+
+
+def _written(value: Any, limit: int) -> str:
+    """A value as Python writes it, or so much of it as is longer than a limit."""
+    if isinstance(value, str | bytes):
+        return repr(value[:limit])
+    if type(value) is int and value.bit_length() > _LONGEST_NUMBER:
+        return f"a whole number of {value.bit_length()} bits"  # Python refuses to write it
+    brackets = {list: "[]", tuple: "()", dict: "{}"}.get(type(value))
+    if brackets is None:
+        return repr(value)
+    text = brackets[0]
+    for place, one in enumerate(value):
+        if len(text) > limit:
+            return text
+        text += (", " if place else "") + _written(one, max(limit - len(text), 0))
+        if type(value) is dict:
+            text += f": {_written(value[one], max(limit - len(text), 0))}"
+    return text + ("," if type(value) is tuple and len(value) == 1 else "") + brackets[1]
 
 
 def did_you_mean(

@@ -4,6 +4,7 @@ A small file may declare arrays of any size, and be from anybody. What reading i
 by its own size: Keras stores weights as they are.
 """
 
+import functools
 import io
 import math
 import zipfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any, BinaryIO
 
 import h5py
@@ -26,6 +28,7 @@ _MOST_CONFIG = 2**24  # bytes
 # Variables of a model and of its optimizer (moments, averages) for each number that is stored.
 _MOST_VARIABLES = 8
 _NUMBERS = "biuf"  # kinds of NumPy
+_MARK = "_counts_for_kvae"
 
 
 class _Damage(ValueError):
@@ -147,18 +150,35 @@ def _address(item: Any) -> Any:
 
 
 class _Room:
-    """How many numbers variables may still have."""
+    """How many numbers variables may still have, by what a file holds."""
 
-    def __init__(self, left: int):
-        self.left = left
+    def __init__(self, path: Path, stored: int):
+        self._path, self._stored = path, stored
+        self._left = _MOST_VARIABLES * stored + _SLACK
+
+    def take(self, shape: Any) -> None:
+        """Count a variable.
+
+        Raises:
+            DataError: it is too large.
+        """
+        self._left -= math.prod(shape)
+        if self._left < 0:
+            raise DataError(
+                f"{self._path} is damaged: its layers have more weights than the "
+                f"{self._stored:,} numbers that it holds (one is of shape {brief(tuple(shape))})"
+            )
 
 
 _room: ContextVar[_Room | None] = ContextVar("room", default=None)
+_counting = Lock()
 
 
 @contextmanager
 def bounded_variables(path: Path, stored: int) -> Iterator[None]:
     """Have Keras make no more variables than a file can fill, whatever its configuration says.
+
+    It holds for this thread alone.
 
     Args:
         path: of the file, for the message.
@@ -167,25 +187,31 @@ def bounded_variables(path: Path, stored: int) -> Iterator[None]:
     Raises:
         DataError: within the context, where a variable would be too large.
     """
-    import keras
-
-    make = keras.Variable.__init__
-
-    def counted(self: Any, initializer: Any, shape: Any = None, *args: Any, **named: Any) -> None:
-        room = _room.get()
-        if room is not None and shape is not None:
-            room.left -= math.prod(shape)
-            if room.left < 0:
-                raise DataError(
-                    f"{path} is damaged: its layers have more weights than the {stored:,} numbers "
-                    f"that it holds (one is of shape {brief(tuple(shape))})"
-                )
-        make(self, initializer, shape, *args, **named)
-
-    token = _room.set(_Room(_MOST_VARIABLES * stored + _SLACK))
-    keras.Variable.__init__ = counted
+    _count_variables()
+    token = _room.set(_Room(path, stored))
     try:
         yield
     finally:
-        keras.Variable.__init__ = make
         _room.reset(token)
+
+
+def _count_variables() -> None:
+    """Have every variable of Keras counted where there is a room; once in a process."""
+    import keras
+
+    with _counting:
+        make = keras.Variable.__init__
+        if hasattr(make, _MARK):
+            return
+
+        @functools.wraps(make)
+        def counted(
+            self: Any, initializer: Any, shape: Any = None, *args: Any, **named: Any
+        ) -> None:
+            room = _room.get()
+            if room is not None and shape is not None:
+                room.take(shape)
+            make(self, initializer, shape, *args, **named)
+
+        setattr(counted, _MARK, True)
+        keras.Variable.__init__ = counted

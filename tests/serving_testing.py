@@ -219,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _send(self, status, value):
-        content = json.dumps(value).encode()
+        content = json.dumps(value, indent=4).encode()  # as rapidjson's PrettyWriter does
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))

@@ -1,5 +1,7 @@
 """What a message shows of somebody else's text, and the names that it suggests."""
 
+import tracemalloc
+
 import pytest
 
 from kvae.errors import brief, did_you_mean, one_line
@@ -29,6 +31,22 @@ def test_a_value_is_shown_as_python_writes_it_and_never_long():
     assert brief(2.5) == "2.5"
     assert len(brief("x" * 10**6)) <= 100
     assert len(brief(list(range(10**4)))) <= 100
+    for value in ([], (), (1,), (1, "a"), {}, {1: [None], "x": (b"y",)}, [[2.5], {3: {}}]):
+        assert brief(value) == repr(value)
+    assert brief(10**5000) == "a whole number of 16610 bits"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[[]] * 10**6, {"a": ([1] * 10**6,)}, b"x" * 10**6, {1: "x" * 10**6}, [[[0] * 999] * 999]],
+)
+def test_a_value_is_not_written_out_to_be_cut(value):
+    tracemalloc.start()
+    try:
+        assert brief(value).endswith("...")
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 import io
 import json
 import random
+import threading
 import zipfile
+from concurrent import futures
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from kvae_testing import make_vae
@@ -150,6 +153,40 @@ def test_archives_that_are_not_what_keras_writes_are_refused(whole, tmp_path, ch
     path.write_bytes(_archive(change(whole[1])))
     with pytest.raises(DataError, match=said):
         kvae.load_model(path)
+
+
+def test_threads_load_beside_one_another_each_within_its_own_file(vae, whole, tmp_path):
+    """Sixteen at once, every other of a file that declares more than it holds."""
+    for name, content in (
+        ("good", whole[0]),
+        ("bad", _archive({**whole[1], CONFIG: _larger_layers(whole[1][CONFIG])})),
+    ):
+        (tmp_path / f"{name}.keras").write_bytes(content)
+    kvae.load_model(tmp_path / "good.keras")
+    make = keras.Variable.__init__
+    entered, rooms = threading.Barrier(8), []
+
+    def within(number):
+        """What a thread is told of its own file while all are within theirs."""
+        with keras_files.bounded_variables(tmp_path / f"{number}.keras", number):
+            entered.wait(10)
+            with pytest.raises(DataError, match=rf"/{number}.keras is .* {number} numbers"):
+                keras.Variable("zeros", (2**21, 4))
+            entered.wait(10)
+        rooms.append(keras.Variable("zeros", (2**21,)).shape)
+
+    def load(number):
+        if number % 2:
+            with pytest.raises(DataError, match="more weights than"):
+                kvae.load_model(tmp_path / "bad.keras")
+        else:
+            kvae.load_model(tmp_path / "good.keras")
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(within, range(8)))
+        list(pool.map(load, range(8)))
+    assert rooms == [(2**21,)] * 8
+    assert keras.Variable.__init__ is make
 
 
 def test_what_unpacks_to_much_more_than_it_is_is_refused(whole, vae, tmp_path):

@@ -25,7 +25,15 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kvae.client.answers import Call, NotServed, ServingError, Signature
+from kvae.client.answers import (
+    MOST_BYTES,
+    SMALL_BYTES,
+    Call,
+    NotServed,
+    ServingError,
+    Signature,
+    listed,
+)
 from kvae.client.grpc import Grpc
 from kvae.client.inputs import Misfit, checked
 from kvae.client.rest import Rest
@@ -33,25 +41,27 @@ from kvae.client.transports import Folder, Transport
 from kvae.data.images.pixels import UNIT, read_range
 from kvae.data.rows import joined, slices
 from kvae.errors import UsageError, brief
-from kvae.options import NOT_NEGATIVE, POSITIVE_COUNT, Kind, number, whole_number
+from kvae.options import (
+    NOT_NEGATIVE,
+    POSITIVE_COUNT,
+    Kind,
+    number,
+    whole_range,
+)
+from kvae.serving.versions import MAX_NUMBER
 
 __all__ = ["Client", "ServingError"]
 
 _WAIT = 0.2  # seconds between two looks at a server that is not ready
 _MOST_SECONDS = 1e6
 _MOST_RETRIES = 4  # gRPC allows no more
-_MOST_VERSION = 2**63 - 1
 _LONGEST_NAME = 255
 _SECONDS = number(
     f"a number of seconds above 0, at most {_MOST_SECONDS:g}",
     lambda value: 0 < value <= _MOST_SECONDS,
 )
-_RETRIES = whole_number(
-    f"a whole number from 0 to {_MOST_RETRIES}", lambda value: 0 <= value <= _MOST_RETRIES
-)
-_VERSION = whole_number(
-    f"a whole number from 0 to {_MOST_VERSION}", lambda value: 0 <= value <= _MOST_VERSION
-)
+_RETRIES = whole_range(0, _MOST_RETRIES)
+_VERSION = whole_range(0, MAX_NUMBER)
 
 
 class Client:
@@ -64,7 +74,8 @@ class Client:
         version: its number; None: the server's choice, usually the newest.
         timeout: seconds until a request is given up, from its first byte to the last one of its
             answer, repetitions in between too; of no meaning for a folder.
-        batch_size: rows of a request; larger inputs are sent in several.
+        batch_size: rows of a request at most; larger inputs are sent in several. Of large outputs a
+            request has fewer by itself, so that its answer is of at most 256 MiB.
         retries: how often a request is repeated, 0 to 4, after a short wait, where the server
             cannot be reached, breaks off before it answers, or says that it is unavailable.
         value_range: what floats of images lie in, (0, 1); None, of a model that was made with
@@ -219,14 +230,15 @@ class Client:
     def _fitting(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         if signature not in self.signatures:
             raise Misfit(
-                f"{self.target} has no signature {signature!r}: it has "
-                f"{', '.join(sorted(self.signatures))}"
+                f"{self.target} has no signature {brief(signature)}: it has "
+                f"{listed(sorted(self.signatures))}"
             )
         return checked(signature, self.signatures[signature].inputs, inputs, self._value_range)
 
     def _in_batches(self, signature: str, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         wanted = self.signatures[signature].outputs
-        count, size = len(next(iter(rows.values()))), self._batch_size
+        most = (MOST_BYTES - SMALL_BYTES) // self._way.bytes_of_row(wanted)
+        count, size = len(next(iter(rows.values()))), max(1, min(self._batch_size, most))
         # A version that is published meanwhile must not answer the rest.
         version = self._newest() if count > size else None
         parts = []

@@ -2,19 +2,21 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kvae.errors import KvaeError, brief, one_line
+from kvae.serving.versions import MAX_NUMBER
 
 #: Bytes of an answer at most, whatever its signature says; of one without rows; of an error's text.
 MOST_BYTES, SMALL_BYTES, ERROR_BYTES = 2**28, 2**20, 2**16
-_LONGEST_TEXT = 300  # characters of a server's words that an error shows
+# Characters of a server's words, and of a name that it chose, that an error shows.
+_LONGEST_TEXT, _LONGEST_NAME = 300, 60
+_MOST_SIZES = 8  # of a shape; kvae's models have four at most
 _LARGEST = 2**31  # no size of an array, and no row of one, is larger
-_MOST_VERSION = 2**63 - 1
 _NUMPY_OF = {
     "DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_INT64": "int64", "DT_INT32": "int32",
     "DT_STRING": "string", "DT_BOOL": "bool", "DT_UINT8": "uint8",
@@ -40,6 +42,11 @@ class Tensor(NamedTuple):
 
     dtype: str
     shape: tuple[int | None, ...]
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return tuple(size or 1 for size in self.shape[1:])
 
 
 class Signature(NamedTuple):
@@ -69,18 +76,20 @@ class Call(NamedTuple):
         """What an output should have, None where any size will do."""
         return (self.rows, *self.wanted[name].shape[1:])
 
-    def most_bytes(self, of_a_number: int) -> int:
-        """How long an answer may be, of so many bytes for each number."""
-        sizes = [tensor.shape[1:] for tensor in self.wanted.values()]
-        if any(None in row for row in sizes):
-            return MOST_BYTES
-        numbers = self.rows * sum(math.prod(size or 1 for size in row) for row in sizes)
-        return min(numbers * of_a_number + SMALL_BYTES, MOST_BYTES)
-
 
 def words(said: object) -> str:
     """What a server said, for a message."""
     return one_line(str(said), _LONGEST_TEXT)
+
+
+def named(name: str) -> str:
+    """A name that a server chose, for a message."""
+    return one_line(name, _LONGEST_NAME)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names that a server chose, for a message."""
+    return words(", ".join(names))
 
 
 @contextmanager
@@ -93,7 +102,14 @@ def understood(place: str, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise ServingError(
             f"{place} answered with {what} that cannot be read: {type(error).__name__}: "
             f"{words(error)}"
@@ -118,7 +134,7 @@ def version_of(number: Any) -> int:
         ValueError: it is none.
     """
     found = whole(number)
-    if not 0 <= found <= _MOST_VERSION:
+    if not 0 <= found <= MAX_NUMBER:
         raise ValueError(f"no number of a version: {brief(number)}")
     return found
 
@@ -128,19 +144,20 @@ def tensor(dtype: str, sizes: list[int]) -> Tensor:
 
     Args:
         dtype: as TF Serving calls it.
-        sizes: of the dimensions, -1 where any will do.
+        sizes: of the dimensions, -1 where any will do: of the batch alone.
 
     Raises:
         ValueError: kvae's models have no such tensor.
     """
     if dtype not in _NUMPY_OF:
         raise ValueError(f"dtype is one of {', '.join(_NUMPY_OF)}: received {brief(dtype)}")
-    known = [size for size in sizes if size != -1]
-    if not sizes or any(not 1 <= size <= _LARGEST for size in known):
+    known = sizes[1:] if sizes and sizes[0] == -1 else sizes
+    if not 1 <= len(sizes) <= _MOST_SIZES or any(not 1 <= size <= _LARGEST for size in known):
         raise ValueError(
-            f"a shape has a batch, and sizes from 1 to {_LARGEST} or -1: received {brief(sizes)}"
+            f"a shape has a batch, which may be -1, and up to {_MOST_SIZES - 1} sizes from 1 to "
+            f"{_LARGEST}: received {brief(sizes)}"
         )
-    if math.prod(size for size in sizes[1:] if size != -1) > _LARGEST:
+    if math.prod(sizes[1:]) > _LARGEST:
         raise ValueError(f"a row of more than {_LARGEST} numbers: {brief(sizes)}")
     return Tensor(_NUMPY_OF[dtype], tuple(None if size == -1 else size for size in sizes))
 
@@ -174,8 +191,8 @@ def check_names(call: Call, found: Mapping[str, Any]) -> None:
     """
     if found.keys() != call.wanted.keys():
         raise ServingError(
-            f"{call.signature} answered {words(', '.join(found)) or 'without names'} instead of "
-            f"{', '.join(call.wanted)}: another version is served now, call again"
+            f"{named(call.signature)} answered {listed(found) or 'without names'} instead of "
+            f"{listed(call.wanted)}: another version is served now, call again"
         )
 
 
@@ -192,6 +209,6 @@ def check_tensor(call: Call, name: str, dtype: str, shape: tuple[int, ...]) -> N
     if not fits or dtype != call.wanted[name].dtype:
         sizes = ", ".join("any" if size is None else str(size) for size in wanted)
         raise ServingError(
-            f"{call.signature} answered {name} of {dtype} and shape {brief(shape)}: "
+            f"{named(call.signature)} answered {named(name)} of {dtype} and shape {brief(shape)}: "
             f"{call.wanted[name].dtype} of shape ({sizes}) is wanted, a row for each that was sent"
         )

@@ -3,19 +3,27 @@
 `requests` bounds the time between two bytes, not their sum, and reads and unpacks all that comes.
 """
 
+import functools
 import io
+import socket
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from http.client import HTTPResponse
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import MaxRetryError, ReadTimeoutError, ResponseError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NewConnectionError,
+    ReadTimeoutError,
+    ResponseError,
+)
 from urllib3.util import Retry
 
 from kvae.client.answers import ERROR_BYTES, ServingError, words
@@ -113,30 +121,62 @@ class _Bounded:
             super().send(data[start : start + _PIECE])  # type: ignore[misc]
 
 
-class _Http(_Bounded, HTTPConnection):
-    pass
+class _Direct(_Bounded):
+    """One that looks for the address itself, and tries all of a name's within what is left."""
+
+    def _new_conn(self) -> socket.socket:
+        host = self._dns_host  # type: ignore[has-type]
+        *others, last = _addresses(host, self.port)  # type: ignore[attr-defined]
+        try:
+            for place, address in enumerate(others):
+                with suppress(ConnectTimeoutError, NewConnectionError):
+                    return self._connected(address, len(others) + 1 - place)
+            return self._connected(last, 1)
+        finally:
+            self._dns_host = host
+
+    def _connected(self, address: str, count: int) -> socket.socket:
+        """A connection, in its share of the time of so many addresses."""
+        self._dns_host, self.timeout = address, _budget.get().seconds() / count
+        return super()._new_conn()  # type: ignore[misc]
 
 
-class _Https(_Bounded, HTTPSConnection):
-    pass
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return [host]  # urllib3 says what is wrong
+    return [
+        str(place[0]) + (f"%{place[3]}" if len(place) == 4 and place[3] else "")
+        for *_, place in found
+    ] or [host]
 
 
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http
+@functools.cache
+def _bounded(pool: Any) -> Any:
+    """A pool of connections of the same kind that keep to what is left."""
+    kind = pool.ConnectionCls
+    # Proxies of SOCKS have a way of their own to an address.
+    way = _Direct if kind._new_conn is HTTPConnection._new_conn else _Bounded
+    return type(pool.__name__, (pool,), {"ConnectionCls": type(kind.__name__, (way, kind), {})})
 
 
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https
+def _bound(manager: Any) -> None:
+    manager.pool_classes_by_scheme = {
+        scheme: _bounded(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
 
 
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
         super().init_poolmanager(*arguments, **named)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        _bound(self.poolmanager)
 
-    def proxy_manager_for(self, *arguments: Any, **named: Any) -> Any:
-        manager = super().proxy_manager_for(*arguments, **named)
-        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    def proxy_manager_for(self, proxy: Any, **named: Any) -> Any:
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **named)
+        if is_new:
+            _bound(manager)
         return manager
 
 
@@ -197,8 +237,7 @@ class Session(requests.Session):
         Raises:
             ServingError: the answer is too long, or packed in an unknown way.
             TimeoutError: the time is up.
-            OSError: no answer came; ValueError, and `http.client` and urllib3 have errors of their
-                own for what is none.
+            Exception: no answer came, or what is none: the libraries have errors of every kind.
         """
         budget = _Budget(seconds, most_bytes)
         token = _budget.set(budget)

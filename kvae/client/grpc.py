@@ -1,6 +1,7 @@
 """TF Serving's gRPC interface."""
 
 import json
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -14,9 +15,11 @@ from kvae.client.answers import (
     NotServed,
     ServingError,
     Signature,
+    Tensor,
     check_names,
     check_tensor,
     described,
+    named,
     tensor,
     understood,
     version_of,
@@ -26,6 +29,7 @@ from kvae.client.exchange import BACKOFF
 from kvae.client.transports import READY, Transport
 
 _PACKAGE = "tensorflow.serving"
+_FLOAT_BYTES, _OTHER_BYTES = 4, 10  # of a number, in any of protobuf's ways
 
 
 class Grpc(Transport):
@@ -88,6 +92,13 @@ class Grpc(Transport):
                 ),
             )
 
+    def bytes_of_row(self, wanted: dict[str, Tensor]) -> int:
+        """See `Transport`."""
+        return sum(
+            math.prod(one.row) * (_FLOAT_BYTES if one.dtype == "float32" else _OTHER_BYTES)
+            for one in wanted.values()
+        )
+
     def _answer(self, call: Call) -> dict[str, np.ndarray]:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
@@ -103,6 +114,12 @@ class Grpc(Transport):
                 # Before there is an array: one number may stand for all of any shape.
                 sizes = tuple(dim.size for dim in value.tensor_shape.dim)
                 check_tensor(call, name, tf.dtypes.as_dtype(value.dtype).name, sizes)
+                length = value.ByteSize()
+                if math.prod(sizes) > length:
+                    raise ServingError(
+                        f"{named(call.signature)} answered {named(name)} of shape {sizes} in "
+                        f"{length:,} bytes: a value for each place is wanted"
+                    )
             return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kvae.client.answers import Tensor
+from kvae.client.answers import Tensor, listed, named
 from kvae.data.images.decoding import MAX_SERVED_PIXELS, Unreadable
 from kvae.data.images.metadata import bare, format_of
 from kvae.data.images.opened import read_opened
@@ -41,8 +41,8 @@ def checked(
     """
     if wanted.keys() != given.keys():
         raise Misfit(
-            f"{signature} takes {', '.join(sorted(wanted))}; received "
-            f"{', '.join(sorted(given)) or 'nothing'}"
+            f"{named(signature)} takes {listed(sorted(wanted))}; received "
+            f"{listed(sorted(given)) or 'nothing'}"
         )
     rows = {}
     for name in given:
@@ -50,12 +50,12 @@ def checked(
         convert: Callable[[str, Tensor, Any], np.ndarray] = {
             "string": _as_files, "int64": _as_integers,
         }.get(tensor.dtype, partial(_as_floats, value_range))  # fmt: skip
-        rows[name] = convert(name, tensor, given[name])
+        rows[name] = convert(named(name), tensor, given[name])
     counts = {name: len(value) for name, value in rows.items()}
     if len(set(counts.values())) > 1:
         raise UsageError(
-            f"all inputs of {signature} need as many rows: received "
-            + ", ".join(f"{count} of {name}" for name, count in counts.items())
+            f"all inputs of {named(signature)} need as many rows: received "
+            + listed(f"{count} of {name}" for name, count in counts.items())
         )
     return rows
 

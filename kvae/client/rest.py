@@ -2,23 +2,25 @@
 
 import base64
 import json
+import math
 from contextlib import suppress
-from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import requests
-from urllib3.exceptions import HTTPError
 
 from kvae.client.answers import (
+    MOST_BYTES,
     SMALL_BYTES,
     Call,
     NotServed,
     ServingError,
     Signature,
+    Tensor,
     check_names,
     described,
+    named,
     tensor,
     understood,
     version_of,
@@ -30,9 +32,9 @@ from kvae.client.transports import READY, Transport
 from kvae.errors import brief
 from kvae.files import strict_json
 
-_NUMBER_BYTES = 32  # of JSON, with brackets
-# What a server's answer makes the libraries raise.
-_ERRORS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+# TF Serving writes a number, and a bracket, on a line of its own, indented by 4 for each level.
+_NUMBER_BYTES, _BRACKET_BYTES, _INDENT, _LEVELS_ABOVE = 32, 4, 4, 2
+_IN_PATHS = "!$&'()*+,;=@~"  # stand for themselves; TF Serving undoes no escapes
 
 
 class Rest(Transport):
@@ -40,7 +42,7 @@ class Rest(Transport):
 
     def __init__(self, target: str, model: str, version: int | None, timeout: float, retries: int):
         self._timeout = timeout
-        self._model_url = f"{target.rstrip('/')}/v1/models/{quote(model, safe='')}"
+        self._model_url = f"{target.rstrip('/')}/v1/models/{quote(model, safe=_IN_PATHS)}"
         self._version = version
         # Which of the two sessions repeats: waiting looks again by itself.
         self._sessions = {True: Session(retries), False: Session(0)}
@@ -74,20 +76,22 @@ class Rest(Transport):
                 ),
             )
 
+    def bytes_of_row(self, wanted: dict[str, Tensor]) -> int:
+        """See `Transport`."""
+        return sum(_bytes_of_row(one) for one in wanted.values())
+
     def _answer(self, call: Call) -> dict[str, np.ndarray]:
-        body = {
-            "signature_name": call.signature,
-            "inputs": {name: _json_of(value) for name, value in call.inputs.items()},
-        }
         url, wanted = f"{self._url_of(call.version)}:predict", call.wanted
-        found, content = self._ask("POST", url, body, most_bytes=call.most_bytes(_NUMBER_BYTES))
+        found, content = self._ask("POST", url, call)
         with understood(url, "something"):
             outputs = found["outputs"]
         if not isinstance(outputs, dict):  # of one output the server leaves the name out
             outputs = dict.fromkeys(wanted, outputs) if len(wanted) == 1 else {}
         check_names(call, outputs)
         return {
-            name: _array(f"{url}: {call.signature} answered {name}", value, call, name, content)
+            name: _array(
+                f"{url}: {named(call.signature)} answered {named(name)}", value, call, name, content
+            )
             for name, value in outputs.items()
         }
 
@@ -96,26 +100,33 @@ class Rest(Transport):
         return self._model_url + (f"/versions/{version}" if version is not None else "")
 
     def _ask(
-        self, method: str, url: str, body: Any = None, *, timeout: float | None = None,
-        repeat: bool = True, most_bytes: int = SMALL_BYTES,
+        self, method: str, url: str, call: Call | None = None, *, timeout: float | None = None,
+        repeat: bool = True,
     ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
         """The object that the server answers, and its text."""
         seconds = timeout or self._timeout
-        sent = None if body is None else json.dumps(body)
+        sent, most_bytes = None, SMALL_BYTES
+        if call is not None:
+            sent = _request(call)
+            most_bytes = min(call.rows * self.bytes_of_row(call.wanted) + SMALL_BYTES, MOST_BYTES)
         try:
             answer, content = self._sessions[repeat].exchange(
                 method, url, sent, seconds=seconds, most_bytes=most_bytes
             )
         except ServingError as error:
-            raise ServingError(f"{url} {error}{_why(body)}") from error
+            raise ServingError(f"{url} {error}{_why(call)}") from error
         except (TimeoutError, requests.Timeout) as error:
             raise ServingError(f"{url}: no answer within {seconds:g} seconds") from error
-        except _ERRORS as error:
+        except Exception as error:  # what comes makes the libraries fail in any way
             raise ServingError(f"{url} cannot be reached: {words(_reason(error))}") from error
         if answer.status_code != 200:
             raise _refusal(url, answer, content)
+        if call is not None:
+            _check_parts(url, call, content)
         try:
             found = strict_json(content)
+        except MemoryError as error:
+            raise ServingError(f"{url} answered with more than there is memory for") from error
         except ValueError as error:
             raise ServingError(
                 f"{url} is no server of TensorFlow models: it answered no JSON: {words(error)}"
@@ -127,14 +138,44 @@ class Rest(Transport):
         return found, content
 
 
-def _why(body: Any) -> str:
+def _why(call: Call | None) -> str:
     """What the limit of an answer comes from."""
-    if body is None:
+    if call is None:
         return ", where a few thousand are usual"
-    return (
-        ", more than the signature's outputs of these rows can be; of very large outputs ask for "
-        "fewer rows at a time (batch_size)"
+    rows = "this row" if call.rows == 1 else f"these {call.rows} rows"
+    return f", more than the signature's outputs of {rows} can be over REST; grpc:// takes less"
+
+
+def _lists_of_row(one: Tensor) -> int:
+    """How many lists a row is, in lists."""
+    return sum(math.prod(one.row[:depth]) for depth in range(len(one.row)))
+
+
+def _bytes_of_row(one: Tensor) -> int:
+    indent = _INDENT * (len(one.shape) + _LEVELS_ABOVE)
+    return math.prod(one.row) * (_NUMBER_BYTES + indent) + _lists_of_row(one) * 2 * (
+        _BRACKET_BYTES + indent
     )
+
+
+def _check_parts(url: str, call: Call, content: bytes) -> None:
+    """Refuse what becomes many more objects than were asked for, before there are any."""
+    names = sum(map(len, call.wanted)) + len(call.wanted)
+    lists = call.rows * sum(map(_lists_of_row, call.wanted.values())) + names
+    numbers = call.rows * sum(math.prod(one.row) for one in call.wanted.values())
+    for mark, count in ((b"[", lists), (b"{", 2 + names), (b",", numbers + lists)):
+        most = min(count, MOST_BYTES // _NUMBER_BYTES)
+        found = content.count(mark)
+        if found > most:
+            raise ServingError(
+                f"{url} answered with {found:,} times {mark.decode()}: the signature's outputs of "
+                f"{call.rows} rows have it at most {most:,} times"
+            )
+
+
+def _request(call: Call) -> str:
+    inputs = {name: _json_of(value) for name, value in call.inputs.items()}
+    return json.dumps({"signature_name": call.signature, "inputs": inputs})
 
 
 def _refusal(url: str, answer: requests.Response, content: bytes) -> ServingError:
@@ -176,7 +217,7 @@ def _array(place: str, value: Any, call: Call, name: str, content: bytes) -> np.
         array = np.array(value, np.float64 if float in allowed else dtype)
         with np.errstate(over="ignore"):
             found = array.astype(dtype)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise ServingError(f"{place} that is no array of {dtype}: {words(error)}") from error
     if float in allowed:
         lost = np.isinf(found) & (np.isfinite(array) | (b"Infinity" not in content))

@@ -13,6 +13,7 @@ from kvae.client.answers import (
     Tensor,
     check_names,
     check_tensor,
+    named,
     words,
 )
 
@@ -37,6 +38,10 @@ class Transport(ABC):
 
     def close(self) -> None:  # noqa: B027 (a folder has none)
         """Give up connections."""
+
+    @abstractmethod
+    def bytes_of_row(self, wanted: dict[str, Tensor]) -> int:
+        """How long an answer of one row may be, 1 or more."""
 
     def call(self, call: Call) -> dict[str, np.ndarray]:
         """Run a signature on one batch: arrays by the names of what is wanted.
@@ -74,6 +79,10 @@ class Folder(Transport):
         """See `Transport`."""
         return [self._version.number]
 
+    def bytes_of_row(self, wanted: dict[str, Tensor]) -> int:
+        """See `Transport`: nothing is sent, so nothing bounds it."""
+        return 1
+
     def signatures(self) -> dict[str, Signature]:
         """See `Transport`."""
         return {
@@ -87,7 +96,7 @@ class Folder(Transport):
         try:
             return self._served.call(call.signature, **call.inputs)
         except tf.errors.OpError as error:
-            raise ServingError(f"{call.signature}: {words(error.message)}") from error
+            raise ServingError(f"{named(call.signature)}: {words(error.message)}") from error
 
 
 def _tensors(found: dict[str, Any]) -> dict[str, Tensor]:

@@ -189,8 +189,8 @@ def prune(model: Path, keep: int) -> list[versions.Version]:
     """Remove old versions.
 
     Each disappears by one rename before its files are removed, so that no server finds half of
-    one. What models.config pins or labels, under whatever name, stays, and so does what a linked
-    version leads to.
+    one. What models.config pins or labels, under whatever name, stays, and so does what links in
+    `saved` and its models lead to that stay themselves.
 
     Args:
         model: `saved/<name>`.
@@ -210,6 +210,8 @@ def prune(model: Path, keep: int) -> list[versions.Version]:
         raise UsageError(f"no published model in {model}")
     pinned = _pinned(model.parent, model.name)
     old = [version for version in found[:-keep] if version.number not in pinned]
+    needed = _led_to(model.parent, {_place(version.path) for version in old})
+    old = [version for version in old if _place(version.path) not in needed]
     for version in old:
         with suppress(FileNotFoundError):  # somebody else prunes too
             try:
@@ -222,6 +224,30 @@ def prune(model: Path, keep: int) -> list[versions.Version]:
     if remain:
         raise UsageError(f"not served any more, but cannot be removed: {', '.join(remain)}")
     return old
+
+
+def _place(path: Path) -> Path:
+    """Where a name stands, whatever links lead to its folder; what it is may be a link."""
+    return path.resolve() if path.name == ".." else path.parent.resolve() / path.name
+
+
+def _led_to(save: Path, passing: set[Path]) -> set[Path]:
+    """The places that links in `saved` and in its models lead to, over whatever other links.
+
+    Args:
+        save: the repository.
+        passing: places of links that count for nothing: they go.
+    """
+    found: set[Path] = set()
+    for link in (*save.glob("*"), *save.glob("*/*")):
+        place = _place(link)
+        while place not in passing and place.is_symlink():
+            place = _place(place.parent / place.readlink())
+            if place in found:
+                break
+            found |= {place, *place.parents}
+            passing = passing - {place}
+    return found
 
 
 def _remove(path: Path) -> None:

@@ -96,6 +96,8 @@ def numbered(model: Path) -> list[tuple[Version, str]]:
 def _lost(path: Path) -> list[str]:
     """What a version's folder lacks of the two files that make it one."""
     try:
+        if path.is_symlink() and not path.exists():
+            return ["its link leads to nothing"]
         return [f"{name} is missing" for name in (_GRAPH, METADATA) if not (path / name).is_file()]
     except OSError as error:  # it may not be looked into
         return [f"cannot be read: {error.strerror}"]

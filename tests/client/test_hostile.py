@@ -20,7 +20,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from kvae.client import Client, ServingError
-from kvae.client.answers import NotServed
+from kvae.client.answers import NotServed, Signature, Tensor
+from kvae.errors import KvaeError
 
 TIMEOUT = 0.4  # seconds
 X = np.zeros((4, 2), "float32")
@@ -175,6 +176,8 @@ _METADATA = {
     "a size that is a switch": _with_output(_tensor("-1", True)),
     "a huge size": _with_output(_tensor("-1", "9" * 18)),
     "a huge row": _with_output(_tensor("-1", *["1000000"] * 4)),
+    "a row of any size": _with_output(_tensor("-1", "-1")),
+    "many sizes": _with_output(_tensor("-1", *["1"] * 10_000)),
 }
 _STATUS = {
     "a text": _http({"model_version_status": "abc"}),
@@ -209,6 +212,10 @@ _PREDICT = {
     "an output less": _http({"outputs": {"mean": ANSWERED["mean"]}}),
     "an output more": _outputs(ANSWERED["mean"], more=[[1, 1]] * 2),
     "outputs that are a list": _http({"outputs": [[0.5, 1]] * 2}),
+    "many lists": _text("[" + "[]," * 300_000 + "[]]"),
+    "many objects": _text("[" + "{}," * 300_000 + "{}]"),
+    "many numbers": _text("[" + "0," * 500_000 + "0]"),
+    "many names": _http({"outputs": {str(number): 1 for number in range(10_000)}}),
     "the same output twice": _text('[[1, 1], [1, 1]], "mean": [[1, 1], [1, 1]]'),
 }
 CASES = {
@@ -227,6 +234,7 @@ class _Handler(socketserver.StreamRequestHandler):
             if line.lower().startswith(b"content-length"):
                 length = int(line.split(b":")[1])
         self.rfile.read(length)
+        self.server.paths = [words[1]]
         name = words[1].removeprefix("/v1/models/")
         stage = next((each for each in ("metadata", "predict") if name.endswith(each)), "status")
         answer = self.server.answers.get(stage, GOOD[stage])
@@ -280,6 +288,33 @@ def test_every_hostile_answer_is_an_error_in_time_and_in_little_memory(server, c
     assert str(error.value).isprintable()
 
 
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"[0],", b"0,"])
+def test_what_is_many_more_objects_than_were_asked_for_is_not_read(server, part):
+    count = 2**18 if part != b"0," else 2**20  # two rows, of which a fourth would be right
+    found = _metadata(outputs={"mean": _tensor("-1", str(count // 8))})
+    content = b'{"outputs": [' + part * count + b"0]}"
+    server.answers = {"metadata": _http(found), "predict": _http(content)}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServingError, match=r"at most [0-9,]+ times"):
+            _client(server, timeout=10).call("encode", x=X[:2])
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(content)
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_memory_does_not_hold_is_an_error_of_the_server(server, monkeypatch):
+    def full(content):
+        raise MemoryError
+
+    server.answers = {}
+    client = _client(server, timeout=5)
+    assert client.signatures
+    monkeypatch.setattr("kvae.client.rest.strict_json", full)
+    with pytest.raises(ServingError, match="more than there is memory for"):
+        client.call("encode", x=X)
+
+
 def test_there_are_many_of_them():
     assert len(CASES) >= 43
 
@@ -320,17 +355,83 @@ def test_what_a_server_may_say_is_read(server):
     np.testing.assert_array_equal(found, [[np.nan, np.inf], [-np.inf, 1]])
 
 
+def _images_of(shape):
+    """Metadata, and an answer of 64 such images as TF Serving lays it out."""
+    found = _metadata(outputs={"sample": _tensor("-1", *map(str, shape))})
+    images = np.random.default_rng(0).random((64, *shape), "float32")
+    content = json.dumps({"outputs": images.astype(float).tolist()}, indent=4).encode()
+    return {"metadata": _http(found), "predict": _http(content)}, images
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (784,), (32, 12, 3)])
+def test_images_come_in_the_layout_that_a_server_writes(server, shape):
+    server.answers, images = _images_of(shape)
+    with _client(server, timeout=10, batch_size=64) as client:
+        found = client.call("encode", x=np.zeros((64, 2)))
+    np.testing.assert_array_equal(found["sample"], images)
+
+
+@pytest.mark.parametrize(
+    ("way", "rows"),
+    # 32 and the indentation for a number, 4 and it for each of two brackets; four bytes.
+    [
+        ("rest", 255 * 2**20 // (196608 * 56 + (65536 + 256 + 1) * 56)),
+        ("grpc", 255 * 2**20 // 786432),
+    ],
+)
+def test_batches_are_as_small_as_their_answers_need(way, rows):
+    large = {"sample": Tensor("float32", (None, 256, 256, 3))}
+    client = Client(f"{'http' if way == 'rest' else 'grpc'}://127.0.0.1:9", "m", batch_size=1000)
+    sent = []
+
+    def call(call):
+        sent.append(call.rows)
+        return {"sample": np.zeros((call.rows, 1))}
+
+    way = client._transport
+    way.signatures = lambda: {"generate": Signature({"seed": Tensor("int64", (None,))}, large)}
+    way.available, way.call = lambda timeout: [1], call
+    client.call("generate", seed=range(2 * rows + 1))
+    assert sent == [rows, rows, 1]
+
+
+def test_names_that_a_server_chose_are_cut_and_harmless(server):
+    bad = "\x1b[2J" + "x" * 5000
+    tensors = {bad: _tensor("-1", "2")}
+    for signature, inputs, outputs, given in (
+        (bad, tensors, tensors, {"x": X}), (bad, tensors, tensors, {bad: X[:, :1]}),
+        (bad, tensors, tensors, {bad: X[:2]}), (bad, {"x": _tensor("-1", "2")}, tensors, {"x": X}),
+    ):  # fmt: skip
+        one = {"inputs": inputs, "outputs": outputs}
+        found = {"metadata": {"signature_def": {"signature_def": {signature: one}}}}
+        for answer in ({"y": 1, bad + "y": 1}, [["a"]], [[1]]):
+            server.answers = {"metadata": _http(found), "predict": _http({"outputs": answer})}
+            for called in (signature, "nope"):
+                with pytest.raises(KvaeError) as error:
+                    _client(server).call(called, **given)
+                assert str(error.value).isprintable()
+                assert len(str(error.value)) < 900
+
+
+def test_a_models_name_stands_in_the_path_as_it_is(server):
+    server.paths = []
+    for name, path in (("a+v2@(b),c=d&e;f!~$'*", None), ("a b", "a%20b"), ("100%", "100%25")):
+        server.answers = {}
+        assert Client(f"http://127.0.0.1:{server.server_address[1]}", name, retries=0).signatures
+        assert server.paths.pop() == f"/v1/models/{path or name}/metadata"
+
+
 def _chunks(content):
     parts = [content[place : place + 7] for place in range(0, len(content), 7)]
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
 
 
-def _grpc_metadata(dtype=1, sizes=(-1, 2), key="signature_def", value=None):
+def _grpc_metadata(dtype=1, sizes=(-1, 2), key="signature_def", value=None, x=None):
     found = get_model_metadata_pb2.SignatureDefMap()
     encode = found.signature_def["encode"]
     for tensors, name in ((encode.inputs, "x"), (encode.outputs, "mean")):
         tensors[name].dtype = dtype
-        for size in sizes:
+        for size in (-1, x) if x and name == "x" else sizes:
             tensors[name].tensor_shape.dim.add(size=size)
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.metadata[key].Pack(found)
@@ -363,6 +464,11 @@ GRPC_CASES = {
     "another output": {"Predict": _grpc_outputs(other=_MEAN)},
     "more rows": {"Predict": _grpc_outputs(mean=tf.make_tensor_proto(np.zeros((3, 2), "float32")))},
     "another dtype": {"Predict": _grpc_outputs(mean=tf.make_tensor_proto(np.zeros((2, 2))))},
+    "a row of any size": {"GetModelMetadata": _grpc_metadata(sizes=(-1, -1))},
+    "one number for a huge row": {
+        "GetModelMetadata": _grpc_metadata(sizes=(-1, 2**28), x=2),
+        "Predict": _grpc_outputs(mean=_one_for_all(2, 2**28)),
+    },
     "one number for all": {"Predict": _grpc_outputs(mean=_one_for_all(2**40))},
     "too few numbers": {"Predict": _grpc_outputs(mean=_one_for_all(2, 2, 2))},
     "an error of escapes": {"Predict": None},

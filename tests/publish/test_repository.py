@@ -261,6 +261,57 @@ def test_pruning_a_linked_version_leaves_what_it_leads_to(tmp_path):
     assert (elsewhere.path / "saved_model.pb").read_text() == "b 9"
 
 
+def _links(folder, **targets):
+    folder.mkdir(exist_ok=True)
+    for name, target in targets.items():
+        (folder / name.strip("_")).symlink_to(target, target_is_directory=True)
+
+
+@pytest.mark.parametrize(
+    ("links", "removed"),
+    [
+        ({"a": {"_4": "1"}}, [2, 3]),  # the version that is kept
+        ({"a": {"_4": "../a/1"}}, [2, 3]),
+        ({"a": {"_4": "../b/7"}, "b": {"_7": "../a/2"}}, [1, 3]),  # over another model
+        ({"other": {"_1": "../a/3"}}, [1, 2]),  # another model's
+        ({"other": {"_1": "../alias/2"}, "": {"alias": "a"}}, [1, 3]),
+        ({"a": {"latest": "2"}}, [1, 3]),  # a name of the user's
+        ({"": {"alias": "a"}}, [1, 2, 3]),  # the same model once more
+        ({"other": {"_1": "1", "_2": "gone", "_3": "../a/4"}}, [1, 2, 3]),  # a loop, and nothing
+    ],
+)
+def test_pruning_leaves_what_links_lead_to_that_stay(tmp_path, links, removed):
+    for number in (1, 2, 3) if "_4" in links.get("a", {}) else (1, 2, 3, 4):
+        _version(tmp_path, "a", number)
+    for name, targets in links.items():
+        _links(tmp_path / name, **targets)
+    assert [version.number for version in prune(tmp_path / "a", keep=1)] == removed
+    left = versions.versions(tmp_path / "a")
+    assert {version.number for version in left} == {1, 2, 3, 4} - set(removed)
+
+
+def test_a_link_that_goes_keeps_nothing(tmp_path):
+    for number in (1, 3):
+        _version(tmp_path, "a", number)
+    _links(tmp_path / "a", _2="1")
+    assert [version.number for version in prune(tmp_path / "a", keep=1)] == [1, 2]
+
+
+def test_a_link_over_an_old_link_keeps_both(tmp_path):
+    for number in (1, 2):
+        _version(tmp_path, "a", number)
+    _links(tmp_path / "a", _3="1", _4="3")
+    assert [version.number for version in prune(tmp_path / "a", keep=1)] == [2]
+
+
+def test_versions_that_are_links_to_nothing_are_damaged(tmp_path):
+    _version(tmp_path, "a", 1)
+    _links(tmp_path / "a", _2="gone", _3="3")
+    found = [(one.number, fault) for one, fault in versions.numbered(tmp_path / "a")]
+    assert found == [(1, ""), (2, "its link leads to nothing"), (3, "its link leads to nothing")]
+    assert [version.number for version in versions.versions(tmp_path / "a")] == [1]
+
+
 def test_a_linked_models_config_stays_a_link(tmp_path):
     _version(tmp_path, "a", 1)
     real = tmp_path / "etc" / "served.config"
