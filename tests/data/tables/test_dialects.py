@@ -361,6 +361,9 @@ REFUSED = {
     "names that are numbers": (text(X, "0.5,b,c"), "csv", "line 1, column 1: it has 0.5 and 'b'"),
     "header alone": ("a;b;c\n", "csv", "no rows below its header"),
     "comments alone": ("# a\n# b\n", "csv", "has no rows"),
+    "tabs alone": (
+        text(with_kind(kind=["a b", "c"] * (N // 2)), "a\tb\tc\tk", by="\t") + "\t\n", "tsv",
+        "line 26: 2 cells, the first line has 4"),
     "labels like comments": ("#1,2,3\n#2,3,4\n", "csv", "each line is blank or a comment"),
     "ARFF": ("@relation t\n@attribute a numeric\n@data\n" + text(X), "csv", "cells, the first"),
     "a web page": ("<!DOCTYPE html>\n<html>\n<p>no</p>\n</html>\n", "csv", "is not a number|cells"),
