@@ -84,8 +84,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
     info = image.info
     if image.format is None and not {"exif", _TEXT_EXIF, *_XMP} & {*info}:
-        set_there = image.getexif().get(metadata.ORIENTATION_TAG)  # by who made the image
-        return set_there if set_there in range(1, 9) else 1
+        stated = image.getexif().get(metadata.ORIENTATION_TAG)  # by who made the image
+        return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
     exif, text = info.get("exif"), info.get(_TEXT_EXIF)
     told = metadata.of_exif(exif) if isinstance(exif, bytes) else 0
     told = told or (metadata.of_exif_text(_bytes(text)) if text else 0)
