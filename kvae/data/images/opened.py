@@ -71,8 +71,6 @@ def _is_unchanged(image: Image.Image, content: bytes) -> bool:
     """Whether an image, which is loaded, is the first frame of its file and nothing else."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as own:
-            if image.tell() != own.tell():
-                return False
             own.load()
             return own == image
     except (OSError, ValueError, SyntaxError):  # of another format; another file by now
@@ -85,6 +83,9 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF" and metadata.ORIENTATION_TAG in image.getexif():
         return 1
     info = image.info
+    if image.format is None and not {"exif", _TEXT_EXIF, *_XMP} & {*info}:
+        stated = image.getexif().get(metadata.ORIENTATION_TAG)  # by who made the image
+        return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
     exif, text = info.get("exif"), info.get(_TEXT_EXIF)
     told = metadata.of_exif(exif) if isinstance(exif, bytes) else 0
     told = told or (metadata.of_exif_text(_bytes(text)) if text else 0)

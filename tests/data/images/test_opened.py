@@ -104,6 +104,13 @@ def test_what_was_changed_since_is_kept(tmp_path):
     np.testing.assert_array_equal(pixels(read_opened(image)), COLOUR)
 
 
+@pytest.mark.parametrize(("stated", "size"), [(6, (HEIGHT, WIDTH)), (0, (WIDTH, HEIGHT))])
+def test_an_image_made_in_memory_is_upright_as_its_maker_says(stated, size):
+    image = Image.fromarray(COLOUR)
+    image.getexif()[0x0112] = stated
+    assert read_opened(image).size == size
+
+
 def test_the_chosen_frame_is_kept():
     frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     content = io.BytesIO()
