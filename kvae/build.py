@@ -224,7 +224,7 @@ def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) ->
             model = keras.saving.load_model(
                 path, custom_objects=custom_objects, safe_mode=safe_mode
             )
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # a damaged configuration makes Keras fail in any way
         unknown = re.search(r"Could not locate class '(\w+)'", str(error))

@@ -79,6 +79,8 @@ def _said(path: Path) -> Iterator[None]:
     """Say what is wrong with a file; damage makes libraries fail in any way."""
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         why = str(error) if isinstance(error, _Damage) else f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is damaged: {one_line(why, 300)}") from error

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,17 +26,38 @@ class Kind(NamedTuple):
         wanted: what is allowed, for the error message.
         read: of a text or of a value; raises ValueError or TypeError for what is not allowed.
         names: that may be meant by another text.
+        is_like: whether a value of JSON is one of this kind, perhaps out of range: another version
+            of kvae may have written it.
     """
 
     wanted: str
     read: Callable[[Any], Any]
     names: Collection[str] = ()
+    is_like: Callable[[Any], bool] = lambda value: True
 
 
 def _checked(value: Any, allowed: bool) -> Any:
     if not allowed:
         raise ValueError
     return value
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value of JSON is a text."""
+    return isinstance(value, str)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number that float64 holds; True is none."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and is_number(value)
+
+
+def _list_of(is_one: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_one, value))
 
 
 def _numeral(given: Any, written: re.Pattern[str]) -> Any:
@@ -54,7 +76,9 @@ def _whole(given: Any) -> int:
 
 def whole_number(wanted: str, allowed: Callable[[int], bool]) -> Kind:
     """The kind of whole numbers that are allowed."""
-    return Kind(wanted, lambda given: _checked(_whole(given), allowed(_whole(given))))
+    return Kind(
+        wanted, lambda given: _checked(_whole(given), allowed(_whole(given))), is_like=_is_whole
+    )
 
 
 def whole_range(least: int, most: int) -> Kind:
@@ -71,7 +95,7 @@ def number(wanted: str, allowed: Callable[[float], bool]) -> Kind:
         value = float(_numeral(given, _NUMBER))
         return _checked(value, math.isfinite(value) and allowed(value))
 
-    return Kind(wanted, read)
+    return Kind(wanted, read, is_like=is_number)
 
 
 def number_range(least: float, most: float) -> Kind:
@@ -81,7 +105,9 @@ def number_range(least: float, most: float) -> Kind:
 
 def text(wanted: str, allowed: Callable[[str], bool], names: Collection[str] = ()) -> Kind:
     """The kind of texts that are allowed, some of which have `names`."""
-    return Kind(wanted, lambda given: _checked(str(given), allowed(str(given))), names)
+    return Kind(
+        wanted, lambda given: _checked(str(given), allowed(str(given))), names, is_like=is_text
+    )
 
 
 def _parts(given: Any) -> list[Any]:
@@ -101,7 +127,11 @@ def _is_visible(name: str) -> bool:
 
 TEXT = text("a text that is not empty", bool)
 ANY_TEXT = text("a text", lambda given: True)
-SWITCH = Kind("yes or no", lambda given: _checked(given, isinstance(given, bool)))
+SWITCH = Kind(
+    "yes or no",
+    lambda given: _checked(given, isinstance(given, bool)),
+    is_like=lambda value: isinstance(value, bool),
+)
 COUNT = whole_number(
     f"a whole number of at least 0 and at most {MAX_COUNT}", lambda value: 0 <= value <= MAX_COUNT
 )
@@ -124,8 +154,12 @@ UNITS = Kind(
     lambda given: _checked(
         tuple(_UNIT.read(part) for part in _parts(given)), 0 < len(_parts(given)) <= MAX_LAYERS
     ),
+    is_like=_list_of(_is_whole),
 )
-NAMES = Kind("printable names with commas between, none of them twice", _read_names)
+NAMES = Kind(
+    "printable names with commas between, none of them twice", _read_names,
+    is_like=_list_of(is_text),
+)  # fmt: skip
 NAME = text("a printable name", _is_visible)
 PLACE = text("a path without control characters", lambda given: bool(_PLACE.fullmatch(given)))
 

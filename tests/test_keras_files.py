@@ -189,6 +189,18 @@ def test_threads_load_beside_one_another_each_within_its_own_file(vae, whole, tm
     assert keras.Variable.__init__ is make
 
 
+@pytest.mark.parametrize("place", ["h5py.File", "keras.saving.load_model"])
+def test_too_little_memory_is_no_damage(whole, tmp_path, monkeypatch, place):
+    (tmp_path / "m.keras").write_bytes(whole[0])
+    monkeypatch.setattr(place, _full)
+    with pytest.raises(MemoryError):
+        kvae.load_model(tmp_path / "m.keras")
+
+
+def _full(*_, **__):
+    raise MemoryError
+
+
 def test_what_unpacks_to_much_more_than_it_is_is_refused(whole, vae, tmp_path):
     path = tmp_path / "m.keras"
     spaces = {**whole[1], CONFIG: whole[1][CONFIG] + b" " * 10**7}

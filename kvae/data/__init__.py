@@ -24,6 +24,7 @@ from kvae.options import (
     Option,
     arguments,
     flag,
+    is_text,
     number_range,
     text,
     whole_number,
@@ -201,7 +202,9 @@ CACHE_FOLDERS = (
 )
 
 # A version remembers where its data were, whichever folder it is evaluated from.
-_PATH = Kind("a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()))
+_PATH = Kind(
+    "a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()), is_like=is_text
+)
 _DATA_DIR = Option(
     "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder), where "
     "TensorFlow Datasets keeps its own (tfds), or a file with a table (arrays)", _PATH,
@@ -325,6 +328,13 @@ def key_of(name: str) -> str:
 def options_of(name: str) -> list[str]:
     """The names of the options that dataset `name` understands."""
     return [option.name for option in _member(name).options]
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Refuse values that options of dataset `name` may not have: a `UsageError`."""
+    for option in _member(name).options:
+        if option.name in options:
+            option.read(options[option.name], f"{option.name} of dataset {name}")
 
 
 def load(name: str, **options: Any) -> Dataset:

@@ -195,6 +195,7 @@ def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
     known = data.options_of(config["dataset"])
     # Nothing is written where a version says, which may be somebody else's.
     options = {name: config[name] for name in known if name in config and name != "cache_dir"}
+    data.check_options(config["dataset"], options)
     for name, value in moved.items():
         if value is None:
             continue

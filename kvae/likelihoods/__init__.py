@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
-from kvae.options import POSITIVE, Kind, Option, whole_range
+from kvae.options import POSITIVE, Kind, Option, is_number, is_text, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:  # --help needs no NumPy
@@ -111,6 +111,7 @@ VARIANCE = Option(
         f"{POSITIVE.wanted}, {' or '.join(LEARNED_VARIANCES)}",
         _read_variance,
         LEARNED_VARIANCES,
+        lambda value: is_text(value) or is_number(value),
     ),
     metavar="X|NAME",
 )  # fmt: skip

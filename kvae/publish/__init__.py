@@ -15,6 +15,7 @@ from kvae import __version__, backend
 from kvae.config import NO_SAMPLER
 from kvae.publish.repository import checksums, claim, tell_server, workshop
 from kvae.serving import versions
+from kvae.serving.metadata import check_given
 
 if TYPE_CHECKING:
     from kvae.directions import Directions
@@ -51,12 +52,31 @@ def publish(
         condition: of a conditional model: labels and columns, JSON values.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: kvae.json cannot say what was given, before anything is written; or the folder
+            cannot be written.
         DataError: the SavedModel does not answer its own warm-up requests.
     """
     import keras
 
     save = Path(save)
+    given: dict[str, Any] = {
+        "config": config,
+        "data_card": card,
+        "history": history,
+        "model": {
+            "element_shape": list(vae.element_shape),
+            "latent_dim": vae.latent_dim,
+            # What x is moved and divided by before the networks see it.
+            "shift": vae.shift.tolist(),
+            "scale": vae.scale.tolist(),
+            "num_params": vae.count_params(),
+        },
+    }
+    if directions is not None:
+        given["directions"] = directions.to_json()
+    if condition is not None:
+        given["condition"] = condition
+    check_given(given)
     if keras.backend.backend() != backend.TENSORFLOW:
         from kvae.publish.handover import publish_in_child
 
@@ -85,17 +105,7 @@ def publish(
         metadata = {
             "format": FORMAT,
             "published": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": config,
-            "data_card": card,
-            "history": history,
-            "model": {
-                "element_shape": list(twin.element_shape),
-                "latent_dim": twin.latent_dim,
-                # What x is moved and divided by before the networks see it.
-                "shift": twin.shift.tolist(),
-                "scale": twin.scale.tolist(),
-                "num_params": twin.count_params(),
-            },
+            **given,
             "sampler": twin.sampler.kind if twin.has_sampler else NO_SAMPLER,
             "num_draws": NUM_DRAWS,
             "versions": {
@@ -107,10 +117,6 @@ def publish(
             "fingerprint": fingerprint(built),
             "files": checksums(built),
         }
-        if directions is not None:
-            metadata["directions"] = directions.to_json()
-        if condition is not None:
-            metadata["condition"] = condition
         text = json.dumps(metadata, indent=1, allow_nan=False)
         (built / versions.METADATA).write_text(text, encoding="utf-8")
         published = claim(built, save / name)

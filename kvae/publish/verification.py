@@ -39,6 +39,8 @@ def verify(version: versions.Version) -> list[str]:
             faults.append(f"fingerprint {found} instead of {metadata['fingerprint']}")
         faults += _signature_faults(version, metadata["signatures"])
         faults += compare_probe(version.path)
+    except MemoryError:
+        raise
     except Exception as error:  # files that are damaged, and have their checksums all the same
         faults.append(one_line(str(error), 500) or type(error).__name__)
     return faults

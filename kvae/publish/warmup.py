@@ -133,6 +133,8 @@ def _probe(path: Path, found: dict[str, np.ndarray]) -> dict[str, np.ndarray | s
                     continue
                 with archive.open(member) as file:
                     stored[name] = np.lib.format.read_array(file, allow_pickle=False)
+    except MemoryError:
+        raise
     # zlib.error among what damage makes it fail of.
     except Exception as error:
         why = one_line(str(error), 200)
@@ -168,6 +170,8 @@ def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
                 fetches[signature] = {key: one.name for key, one in definition.outputs.items()}
             # All at once: every run is optimised by itself, which takes longer than the run.
             return session.run(fetches, feed)
+    except MemoryError:
+        raise
     except Exception as error:  # damaged files make it fail in any way
         raise DataError(f"{folder} cannot be served: {one_line(str(error), 500)}") from error
 

@@ -1,5 +1,6 @@
 """What kvae.json must say for all that read it: one look at it, and one kind of error."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,13 @@ from kvae.registry import declared
 MAX_BYTES = 2**26
 _MOST = 2**31  # no size of an array is larger
 _LARGEST = float(np.finfo(np.float32).max)
+
+# What is known when the model is written, and how long that is at most.
+_LATER: dict[str, Any] = {
+    "published": "", "sampler": "", "num_draws": 1, "versions": {}, "signatures": {},
+    "fingerprint": "",
+}  # fmt: skip
+_LATER_BYTES = 2**20
 
 Check = Callable[[Any, str], None]
 
@@ -43,6 +51,28 @@ def read(content: bytes, place: object) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{place} is damaged: {one_line(str(error), 500)}") from error
     return found
+
+
+def check_given(found: dict[str, Any]) -> None:
+    """Refuse what would make a kvae.json that its readers call damaged.
+
+    Args:
+        found: what it is to say, but for what only the published model says.
+
+    Raises:
+        UsageError: something is not allowed, or is nothing that JSON holds.
+    """
+    try:
+        text = json.dumps({**found, **_LATER}, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UsageError(
+            f"cannot publish: kvae.json holds finite numbers, texts, lists and objects: {error}"
+        ) from None
+    try:
+        read(text.encode() + b" " * _LATER_BYTES, "kvae.json")
+    except DataError as error:
+        why = str(error).removeprefix("kvae.json is damaged: ")
+        raise UsageError(f"cannot publish: in kvae.json {why}") from None
 
 
 def _refuse(value: Any, key: str, wanted: str) -> None:
@@ -116,6 +146,7 @@ _count = _kind((int,), "a whole number of at least 0", lambda value: value >= 0)
 _nothing = _kind((type(None),), "null", lambda value: True)
 _batch = _kind((str,), "'batch'", lambda value: value == "batch")
 _crop = _kind((str,), WANTED, is_crop)
+_switch = _kind((bool,), "true or false", lambda value: True)
 _positive = _kind((int, float), "positive", lambda value: value > 0)
 
 
@@ -138,7 +169,10 @@ def _positive_numbers(value: Any, key: str) -> None:
 
 
 def _config(value: Any, key: str) -> None:
-    """Options as those who declare them have them; of parts that are not here, anything."""
+    """Options of the types that those who declare them have; of parts that are not here, anything.
+
+    Ranges are those of the version that wrote them.
+    """
     _record({})(value, key)
     known: dict[str, list[Option]] = {
         option.name: [option] for group in OPTIONS.values() for option in group
@@ -153,13 +187,7 @@ def _config(value: Any, key: str) -> None:
 
 
 def _is_value(option: Option, value: Any) -> bool:
-    """Whether an option may have a value, its choices aside: they may be in no registry now."""
-    try:
-        read = option.kind.read(value) if value is not None else option.default
-    except (ValueError, TypeError, OverflowError, UsageError):
-        return False
-    # What a command line gives as a text is no text in JSON.
-    return (value is None) == (read is None) and isinstance(value, str) == isinstance(read, str)
+    return option.default is None if value is None else option.kind.is_like(value)
 
 
 def _shape(value: Any, key: str) -> None:
@@ -182,7 +210,9 @@ _METADATA = _record(
     {
         "published": _text,
         "config": _config,
-        "data_card": _record({}, {"crop": _crop}),
+        "data_card": _record(
+            {}, {"crop": _crop, "columns": _list(_either(_count, _text)), "binarize": _switch}
+        ),
         "history": _mapping(_list(_number)),
         "model": _record(
             {"element_shape": _element_shape, "latent_dim": _size},

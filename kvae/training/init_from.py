@@ -38,6 +38,8 @@ def read_weights(vae, source):
         _refuse_misfit(source, wanted, found)
         try:
             vae.load_weights(path)
+        except MemoryError:
+            raise
         except Exception as error:  # what is damaged makes Keras fail in any way
             raise DataError(f"{path} cannot be read: {one_line(str(error), 300)}") from error
         print(f"weights of {source}; a weights file knows no units, those of these data are used")

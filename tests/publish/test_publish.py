@@ -54,6 +54,26 @@ def test_a_version_holds_what_the_contract_names(published):
     assert "noise included" in sample["meaning"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"config": {"image_size": [32, 32]}}, r"config.image_size must be .* received \[32, 32\]"),
+        ({"config": {"epochs": None}}, "config.epochs must be"),
+        ({"config": {"a": object()}}, "cannot publish: kvae.json holds finite numbers"),
+        ({"config": {"a": "x" * 2**26}}, "larger than"),
+        ({"history": {"lr": [[1e-3]]}}, r"history.lr\[0\] must be a number"),
+        ({"history": {"loss": [float("nan")]}}, "finite numbers"),
+        ({"card": {"crop": "round"}}, "data_card.crop must be"),
+        ({"card": {"columns": 5}}, "data_card.columns must be a list"),
+        ({"condition": {"labels": [], "names": ["a"], "label_of": []}}, "as many of each"),
+    ],
+)
+def test_what_no_reader_would_take_is_not_published(small_vae, tmp_path, changes, said):
+    with pytest.raises(UsageError, match=said):
+        publish.publish(small_vae, tmp_path / "saved", "m", **{**EMPTY, **changes})
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_keras_file_beside_it_is_the_same_model(published):
     vae, _, version = published
     again = kvae.load_model(version.path / versions.KERAS_MODEL)
@@ -156,9 +176,13 @@ def test_two_publishers_never_share_a_number(tmp_path):
         assert (model / str(number) / "saved_model.pb").read_text() == content
 
 
-def test_a_failure_leaves_nothing(tmp_path, small_vae):
-    with few_signatures("encode"), pytest.raises(ValueError, match="JSON"):
-        publish.publish(small_vae, tmp_path, "m", **{**EMPTY, "history": {"loss": [np.nan]}})
+def test_a_failure_leaves_nothing(tmp_path, small_vae, monkeypatch):
+    def fail(folder):
+        raise ValueError(f"in {folder.name}")
+
+    monkeypatch.setattr(publish, "checksums", fail)
+    with few_signatures("encode"), pytest.raises(ValueError, match="in m"):
+        publish.publish(small_vae, tmp_path, "m", **EMPTY)
     assert list((tmp_path / "m").iterdir()) == []
 
 

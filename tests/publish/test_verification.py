@@ -44,6 +44,28 @@ def test_a_version_is_what_was_published(original):
     assert verify(original) == []
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["kvae.publish.fingerprint", "kvae.publish.warmup.replay", "numpy.lib.format.read_array"],
+)
+def test_too_little_memory_is_no_fault_of_a_version(original, monkeypatch, place):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(place, full)
+    with pytest.raises(MemoryError):
+        verify(original)
+
+
+def test_a_replay_without_memory_says_so(original, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(tf.compat.v1, "Session", full)
+    with pytest.raises(MemoryError):
+        replay(original.path)
+
+
 def test_every_signature_has_a_record_and_an_answer(original):
     metadata = versions.read_metadata(original)
 

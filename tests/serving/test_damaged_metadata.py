@@ -33,7 +33,7 @@ def original(version_of_images):
     said = json.loads((version_of_images.path / versions.METADATA).read_text())
     return said | {
         "config": {"dataset": "digits", "epochs": 2, "hidden_units": [8], "likelihood": "gaussian"},
-        "data_card": {"name": "digits", "crop": "center"},
+        "data_card": {"name": "digits", "crop": "center", "columns": ["a", 1], "binarize": True},
         "history": {"loss": [3.0, 2.5], "val_loss": [3.5, 3.0]},
         "condition": {"labels": ["a"], "names": ["a"], "label_of": ["a"]},
     }
@@ -162,6 +162,16 @@ def test_a_folder_in_its_place_and_one_that_may_not_be_read(version, monkeypatch
         ({"signatures": None}, "it lacks signatures"),
         ({"signatures": {"encode": {"inputs": {}}}}, "lacks signatures.encode.outputs"),
         ({"config": {"epochs": "2"}}, "config.epochs must be a whole number"),
+        ({"config": {"epochs": 2.5}}, "config.epochs must be a whole number"),
+        ({"config": {"seed": None}}, "config.seed must be a whole number"),
+        ({"config": {"variance": [1]}}, "config.variance must be a positive number"),
+        ({"config": {"hidden_units": 8}}, "config.hidden_units must be whole numbers"),
+        ({"config": {"hidden_units": ["8"]}}, "config.hidden_units must be whole numbers"),
+        ({"config": {"binarize": 1}}, "config.binarize must be yes or no"),
+        ({"config": {"learning_rate": 10**400}}, "config.learning_rate must be"),
+        ({"data_card": {"columns": None}}, "data_card.columns must be a list"),
+        ({"data_card": {"columns": [None]}}, "data_card.columns[0] must be a text"),
+        ({"data_card": {"binarize": "no"}}, "data_card.binarize must be true or false"),
         ({"config": {"data_dir": 5}}, "config.data_dir must be"),
         ({"model": {"element_shape": [8, 8], "latent_dim": 2}}, "1 or 3 sizes"),
         ({"model": {"element_shape": [3], "latent_dim": True}}, "latent_dim must be"),
@@ -177,6 +187,25 @@ def test_what_is_wrong_is_named(version, changes, said):
     with pytest.raises(DataError) as error:
         versions.read_metadata(version)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"learning_rate": 1e-13, "variance": 1e38}, {"variance": 1e-20}, {"epochs": 2**31},
+        {"hidden_units": [2_000_000]}, {"data_dir": "a\tb"}, {"name": "faces\u200b"}, {"seed": -1},
+    ],
+)  # fmt: skip
+def test_what_another_version_allowed_is_no_damage(version, config):
+    (version.path / versions.METADATA).write_text(json.dumps(metadata(config=config)))
+    assert versions.read_metadata(version)["config"] == config
+
+
+def test_data_that_this_version_does_not_allow_are_wrong_usage(version):
+    said = metadata(config={"dataset": "faces", "faces_count": -5})
+    (version.path / versions.METADATA).write_text(json.dumps(said))
+    with pytest.raises(UsageError, match="faces_count of dataset faces takes a whole number"):
+        evaluate.prepare(str(version.path), writes=False)
 
 
 def test_parts_that_are_not_here_may_say_anything(version):
