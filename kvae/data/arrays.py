@@ -10,6 +10,7 @@ import numpy as np
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
 from kvae.data.classes import encode
 from kvae.data.images.files import given_path
+from kvae.data.rows import about_rounding
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
 from kvae.data.tables.bounds import bound_of
 from kvae.data.tables.csv import read_csv
@@ -65,7 +66,7 @@ def load(
     path = given_path(data_dir, f"a file, {' or '.join(READERS)}")
     table = _read(path, label_column, max_unpacked)
     x = float32(table)
-    for note in (*table.notes, *counting(table)):
+    for note in (*table.notes, *counting(table), *about_rounding(x, table.columns)):
         print(f"arrays: {note}", file=sys.stderr)
     table = table._replace(x=x)  # what has twice the size goes
     if binarize:

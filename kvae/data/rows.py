@@ -8,6 +8,7 @@ import numpy as np
 
 from kvae.errors import DataError
 
+_SEEN_IN_ROUNDINGS = 1000
 _SPREAD_IN_ROUNDINGS = 100
 _REMEDY = "leave such columns out, or do not standardize"
 _MOST_VECTORS, _MOST_IMAGES = 2_000, 250
@@ -61,11 +62,7 @@ def check_spread(
     Raises:
         DataError: a column is constant, float32 cannot tell its values apart, or one is not finite.
     """
-    single = np.finfo(np.float32)
-    # Of bool there is no minus, of uint8 another one.
-    largest = np.maximum(x.max(0).astype(np.float64), -x.min(0).astype(np.float64))
-    rounding = np.maximum(largest * (single.eps / 2), single.tiny)
-    stddev = x.std(0, dtype="float64")
+    rounding, stddev = _rounding(x), x.std(0, dtype="float64")
     narrow = np.flatnonzero(~(stddev > roundings * rounding))  # NaN too
     if not narrow.size:
         return
@@ -80,6 +77,33 @@ def check_spread(
     raise DataError(
         f"standardize: column {name!r}: {fault} ({narrow.size:,} such columns of {x.shape[1]:,})"
     )
+
+
+def about_rounding(x: np.ndarray, columns: Sequence[Any]) -> list[str]:
+    """A word about columns whose values float32 rounds by more than a thousandth of their spread.
+
+    Args:
+        x: `(rows, features)` float32.
+        columns: what the features are called.
+    """
+    rounding, stddev = _rounding(x), x.std(0, dtype="float64")
+    coarse = np.flatnonzero((stddev > 0) & (stddev < _SEEN_IN_ROUNDINGS * rounding))
+    if not coarse.size:
+        return []
+    first = coarse[0]
+    return [
+        f"column {columns[first]!r}: float32 rounds values near {x[0, first]:.9g} by up to "
+        f"{rounding[first]:.2g}, and they spread by {stddev[first]:.2g}; shift it before "
+        f"({coarse.size:,} such columns of {x.shape[1]:,})"
+    ]
+
+
+def _rounding(x: np.ndarray) -> np.ndarray:
+    """The most that float32 rounds a value of each feature by."""
+    single = np.finfo(np.float32)
+    # Of bool there is no minus, of uint8 another one.
+    largest = np.maximum(x.max(0).astype(np.float64), -x.min(0).astype(np.float64))
+    return np.maximum(largest * (single.eps / 2), single.tiny)
 
 
 def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -140,7 +140,7 @@ def find_version(path: str | Path) -> Version:
 
     Raises:
         UsageError: nothing is published there.
-        DataError: a version that is named is not whole.
+        DataError: a version that is named, or the one of the highest number, is not whole.
     """
     # A link is what it is called, wherever it leads.
     path = Path(path).resolve() if ".." in Path(path).parts else Path(path).absolute()
@@ -155,13 +155,20 @@ def find_version(path: str | Path) -> Version:
         raise DataError(f"{path} is no whole version: {lost[0]}")
     if lost == [f"{METADATA} is missing"]:
         raise UsageError(f"{path} is a SavedModel that kvae did not publish: no {METADATA}")
-    own = versions(path)
+    own = numbered(path)
     if own:
-        return own[-1]
+        return _whole(*own[-1])
     newest = [found[-1] for found in _below(path)]
     if not newest:
         raise UsageError(f"no published model in {path}: expected {path}/<name>/<number>/")
     return max(newest, key=lambda version: (version.path.stat().st_mtime_ns, version.name))
+
+
+def _whole(version: Version, fault: str) -> Version:
+    """The version of the highest number; an older one is no answer where it is damaged."""
+    if fault:
+        raise DataError(f"{version.path} is no whole version: {fault}; name the one that is meant")
+    return version
 
 
 def _inside(folder: Path) -> list[Path]:

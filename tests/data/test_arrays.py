@@ -378,6 +378,8 @@ def test_a_label_column_that_is_not_there_is_refused(header, column, message, tm
     [
         (["a"] * 9 + [" "] + ["b"] * 10, r"line 11: no label \(1 such rows"),
         ([1.0] * 9 + ["nan", "nan"] + [2.0] * 9, r"line 11: no label \(2 such rows"),
+        ([i + 0.5 for i in range(300)], "300 different numbers in 300 rows are no classes"),
+        ([f"id {min(i, 90)}" for i in range(100)], "91 different texts in 100 rows are no classes"),
         ([f"id {i}" for i in range(1001)], "1,001 different texts in 1,001 rows are no classes"),
     ],
 )
@@ -542,7 +544,7 @@ def test_members_that_are_no_arrays_are_refused(tmp_path):
 
 
 def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=f"no such file: {tmp_path}/t.csv"):
+    with pytest.raises(UsageError, match=f"--data-dir {tmp_path}/t.csv: no such file"):
         load("arrays", data_dir=str(tmp_path / "t.csv"))
     with pytest.raises(UsageError, match=f"{tmp_path} is a folder"):
         load("arrays", data_dir=str(tmp_path))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kvae.data.rows import (
+    about_rounding,
     chosen_rows,
     in_parts,
     joined,
@@ -77,3 +78,13 @@ def test_numbers_of_every_type_are_standardised(kind):
     x[:, 1] = 1
     with pytest.raises(DataError, match="column 2: the same float32 value 1 in every"):
         standardisation(x)
+
+
+def test_a_column_that_float32_rounds_in_large_steps_is_told():
+    rng = np.random.default_rng(0)
+    spread = rng.normal(size=(500, 1))
+    fine = np.hstack([spread, 1e3 + spread, np.full((500, 1), 1e9)]).astype(np.float32)
+    assert about_rounding(fine, ["a", "b", "c"]) == []
+    seconds = (1.7e9 + 3e4 * rng.random((500, 1))).astype(np.float32)
+    (said,) = about_rounding(np.hstack([fine, seconds]), ["a", "b", "c", "time"])
+    assert "'time'" in said and "by up to 1e+02" in said  # half of float32's step of 128, or more

@@ -101,3 +101,12 @@ def test_a_version_that_may_not_be_looked_into_does_not_hide_others(tmp_path, mo
     assert (first.path, why, nothing) == (closed, "cannot be read: Permission denied", "")
     with pytest.raises(DataError, match="no whole version: cannot be read"):
         versions.find_version(closed)
+
+
+def test_an_older_version_is_no_answer_where_the_newest_is_damaged(tmp_path):
+    _version(tmp_path, "a", 1)
+    newest = _version(tmp_path, "a", 2)
+    (newest / versions.METADATA).unlink()
+    with pytest.raises(DataError, match=r"a/2 is no whole version: .*kvae\.json is missing"):
+        versions.find_version(tmp_path / "a")
+    assert versions.find_version(tmp_path / "a" / "1").number == 1
