@@ -236,9 +236,9 @@ def _shown(names: list[str]) -> str:
 def _counts(cells: list[str], below: list[list[str]], texts: list[int]) -> bool:
     """Whether a line of numbers is a header: it counts its cells, and the row below does not.
 
-    pandas writes such names of columns that have none, from 0 or 1. Of few cells, and of other equal
-    steps (years), the row below must show that whole numbers are no values here. Text (a label's
-    name, empty cells) does not count, and is no name where it is there again below.
+    pandas writes such names of columns that have none, from 0 or 1. Of few cells, and of other
+    equal steps (years), the row below must show that whole numbers are no values here. Text (a
+    label's name, empty cells) does not count, and is no name where it is there again below.
     """
     counted = [i for i in range(len(cells)) if i not in texts]
     names = [cells[i].strip() for i in counted]
@@ -254,9 +254,9 @@ def _counts(cells: list[str], below: list[list[str]], texts: list[int]) -> bool:
     whole = [cell.isdecimal() for cell in row]
     if all(whole) and np.all(np.diff([int(cell) for cell in row]) == 1):
         return False
-    if first in (0, 1) and step == 1 and width >= _SURE_COUNT:
-        return True
-    return not any(whole)
+    if first in (0, 1) and step == 1:
+        return width >= _SURE_COUNT or not any(whole)
+    return width >= _SURE_COUNT and not any(whole)
 
 
 def _split_column(names: list[str], label: int | None, below: list[list[str]]) -> int | None:

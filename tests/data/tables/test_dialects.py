@@ -412,11 +412,15 @@ def test_splits_are_named_in_any_letters(name, kind, loaded):
     assert dataset.card["split"] == "own"
 
 
+X4 = np.hstack([X, X[:, :1]])
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "is_header"),
     [("0,1", X[:, :2], True), ("0,1", INTS[:, :2], False), ("0,1,2,3", INTS, True),
      ("1,2,3", INTS[:, :3], False), ("0,2,4,6", INTS, False), ("2,3,4,5", INTS, False),
-     ("2019,2020,2021", X, True), ("10,20,30", X, True), ("10,20,40", X, False)],
+     ("2019,2020,2021,2022", X4, True), ("10,20,30,40", X4, True), ("10,20,30,50", X4, False),
+     ("10,20,30", X, False)],
 )  # fmt: skip
 def test_a_line_that_counts_is_a_header_where_the_rows_do_not(
     header, rows, is_header, loaded, capsys
