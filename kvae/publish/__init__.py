@@ -33,6 +33,7 @@ def publish(
     history: dict[str, list[float]],
     directions: "Directions | None" = None,
     condition: dict[str, Any] | None = None,
+    course: dict[str, Any] | None = None,
 ) -> versions.Version:
     """Export a model and give it the next version number.
 
@@ -49,6 +50,9 @@ def publish(
         history: figure -> value of each epoch.
         directions: of attributes, for the signature `edit`.
         condition: of a conditional model: labels and columns, JSON values.
+        course: how training went beside its epochs, JSON values: `start`, the figures of the valid
+            split of weights that it went on from; `best`, which epoch was published (0: that
+            start) and by which figure; `ended`, why there are fewer epochs than asked for.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -62,7 +66,7 @@ def publish(
 
         return publish_in_child(
             vae, save, name, config=config, card=card, history=history,
-            directions=directions, condition=condition,
+            directions=directions, condition=condition, course=course,
         )  # fmt: skip
     from kvae.publish import warmup
     from kvae.serving import export
@@ -110,6 +114,8 @@ def publish(
             metadata["directions"] = directions.to_json()
         if condition is not None:
             metadata["condition"] = condition
+        if course:
+            metadata["course"] = course
         text = json.dumps(metadata, indent=1, allow_nan=False)
         (built / versions.METADATA).write_text(text, encoding="utf-8")
         published = claim(built, save / name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ class Trained:
         step: the training steps that the model had taken then.
         version: where it was published; None: nowhere yet.
         missing: what could not be made after training, and why.
+        course: how training went beside its epochs, see `kvae.publish.publish`.
     """
 
     config: Mapping[str, Any]
@@ -41,6 +42,7 @@ class Trained:
     step: int = 0
     version: Version | None = None
     missing: tuple[str, ...] = ()
+    course: Mapping[str, Any] = field(default_factory=dict)
 
 
 def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...]) -> Trained:
@@ -65,7 +67,7 @@ def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...])
         if vae.num_steps == known.step:
             return known
         # Directions were fitted to the latents of then.
-        return replace(known, history=history, directions=None)
+        return replace(known, history=history, directions=None, course={})
     from kvae.data.conditions import Conditions, conditioned, conditions_of
     from kvae.training import objects
     from kvae.training.attributes import attribute_directions

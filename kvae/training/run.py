@@ -23,7 +23,9 @@ from kvae.training import kept_weights
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
+from kvae.training.endings import Ending
 from kvae.training.glance import causes_of_failure, consult
+from kvae.training.history import History, Notes
 from kvae.training.init_from import check_conditions
 from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
@@ -49,9 +51,10 @@ class Fitted(NamedTuple):
         directions: of attributes in latent space, where the data have such labels.
         conditions: the columns of a conditional model's condition.
         dataset: its rows as the model takes them.
-        record: which figure chose the weights.
         missing: what could not be made after training, and why.
         callback: Keras's History of the training.
+        kept: the best weights, and which figure chose them.
+        course: how training went, see `_course`.
     """
 
     config: Config
@@ -61,9 +64,10 @@ class Fitted(NamedTuple):
     directions: Directions | None = None
     conditions: Conditions = Conditions()
     dataset: data.Dataset | None = None
-    record: kept_weights.Record | None = None
     missing: tuple[str, ...] = ()
     callback: keras.callbacks.History | None = None
+    kept: kept_weights.BestWeights | None = None
+    course: dict[str, Any] | None = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> versions.Version:
@@ -107,14 +111,15 @@ def train_and_publish(
     with _run_folder(config) as folder:
         fitted = fit(config, folder, dataset, model)
         with kept_weights.telling_of(folder, config):
-            version = publish.publish(
-                fitted.vae, config.save, config.name,
-                config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
-                directions=fitted.directions,
-                condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
-            )  # fmt: skip
+            with _rescued(fitted.kept):
+                version = publish.publish(
+                    fitted.vae, config.save, config.name,
+                    config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
+                    directions=fitted.directions, course=fitted.course,
+                    condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
+                )  # fmt: skip
         print(f"\npublished {version.path}", flush=True)
-        kept_weights.published(folder, config, fitted.record)
+        kept_weights.published(folder, config, fitted.kept.record)
     consult(fitted.config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
     print(f"next:     {files.command_line(words)}")
@@ -174,22 +179,35 @@ def fit(
     )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
     with kept_weights.telling_of(folder, config) if publishes else nullcontext():
-        history, record = _fit(config, dataset, vae, folder)
+        history, kept, course = _fit(config, dataset, vae, folder)
         trained, missing = vae, []
-        with _or_without("its sampler", missing):
-            own = config.own("sampler")
-            vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
-        directions = None
-        with _or_without("the directions of attributes", missing):
-            directions = attribute_directions(vae, dataset, config)
+        with _rescued(kept if publishes else None):
+            with _or_without("its sampler", missing):
+                own = config.own("sampler")
+                vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
+            directions = None
+            with _or_without("the directions of attributes", missing):
+                directions = attribute_directions(vae, dataset, config)
     if vae is not trained and trained.compiled:  # so that `fit` goes on
         vae.compile(trained.optimizer, jit_compile=trained.jit_compile)
     callback = keras.callbacks.History()
-    callback.history, callback.epoch = history, [*range(config.epochs)]
+    callback.history, callback.epoch = history, [*range(len(history.get("loss", ())))]
     return Fitted(
-        config, vae, dataset.card, history, directions, conditions, dataset, record, tuple(missing),
-        callback,
+        config, vae, dataset.card, history, directions, conditions, dataset, tuple(missing),
+        callback, kept, course,
     )  # fmt: skip
+
+
+@contextmanager
+def _rescued(kept: kept_weights.BestWeights | None) -> Iterator[None]:
+    """Write the best weights where what follows fails, if they are in memory alone."""
+    try:
+        yield
+    except BaseException:
+        if kept is not None:
+            with suppress(Exception):  # the first error is the one to tell
+                kept.rescue()
+        raise
 
 
 @contextmanager
@@ -215,64 +233,81 @@ def _run_folder(config: Config) -> Iterator[Path]:
 
 
 def _fit(config, dataset, vae, folder):
-    """Train unless --epochs is 0; return history and record, the best weights in the model."""
-    start = kept_weights.read(config.init_from) if config.init_from else None
+    """Train unless --epochs is 0; history, what was kept and the course, the best in the model."""
+    then = kept_weights.read(config.init_from) if config.init_from else None
     kept_weights.set_aside(folder)  # maybe that file too
-    notes = kept_weights.Notes()
+    notes = Notes()
     kept = kept_weights.BestWeights(folder, config, dataset, notes)
-    history = {}
+    history, course = {}, {}
     if config.epochs:
-        history = _trained(
-            config, dataset, vae,
-            [kept, kept_weights.History(folder / kept_weights.HISTORY, notes)],
-        )  # fmt: skip
+        with _rescued(kept):
+            history, course = _trained(config, dataset, vae, kept, notes, folder)
         vae.set_weights(kept.weights)
     else:
-        kept.start(vae, start)
+        kept.start(vae, then)
     vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     kept.write()  # what follows may be interrupted too
-    return history, kept.record
+    if kept.record:
+        course["best"] = {name: getattr(kept.record, name) for name in ("epoch", "figure", "value")}
+    return history, kept, course
 
 
-def _trained(config, dataset, vae, keeping):
-    """Run Keras's fit with the callbacks that keep weights and history; return the history."""
+def _trained(config, dataset, vae, kept, notes, folder):
+    """Run Keras's fit with the callbacks that keep weights and history.
+
+    Returns:
+        The history, and the course of training, JSON values: `start`, the figures of the valid
+        split of weights that were there before; `ended`, why there are fewer epochs than asked for.
+    """
     # A step on vectors is shorter than Keras's way in and out of it.
-    block = dataset.kind == "vectors"
-    compile_for(config, vae, steps_of(config, dataset))
-    try:
-        result = vae.fit(
-            shuffled_batches(
-                dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
-            ),
-            steps_per_epoch=1 if block else steps_of(config, dataset),
-            validation_data=batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective)),
-            epochs=config.epochs,
-            start_prior=False,  # both are done here, with rows of the run's seed
-            calibrate=False,
-            verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[
-                keras.callbacks.TerminateOnNaN(),
-                # Before those that keep: the weights of an epoch's end are the averages then.
-                *(
-                    [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
-                    if config.ema_momentum
-                    else []
-                ),
-                *keeping,
-            ],
+    block, steps = dataset.kind == "vectors", steps_of(config, dataset)
+    compile_for(config, vae, steps)
+    valid = batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective))
+    course = _measured_start(vae, valid, kept) if vae.num_steps or config.init_from else {}
+    ending = Ending(config, kept, steps, 1 if block else steps)
+    result = vae.fit(
+        shuffled_batches(
+            dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
+        ),
+        steps_per_epoch=1 if block else steps,
+        validation_data=valid,
+        epochs=config.epochs,
+        start_prior=False,  # both are done here, with rows of the run's seed
+        calibrate=False,
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            # Before those that keep: the weights of an epoch's end are the averages then.
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
+            kept,
+            History(folder / kept_weights.HISTORY, notes),
+            ending,
+        ],
+    )
+    history = {name: [float(v) for v in values] for name, values in result.history.items()}
+    if not all(math.isfinite(v) for values in history.values() for v in values):
+        found = causes_of_failure(config, vae, dataset, history)
+        raise TrainingError(
+            f"the loss is not finite after {len(history['loss'])} epochs; nothing was "
+            f"published. {found}"
         )
-        history = {name: [float(v) for v in values] for name, values in result.history.items()}
-        if not all(math.isfinite(v) for values in history.values() for v in values):
-            found = causes_of_failure(config, vae, dataset, history)
-            raise TrainingError(
-                f"the loss is not finite after {len(history['loss'])} epochs; nothing was "
-                f"published. {found}"
-            )
-    except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
-            keeping[0].rescue()
-        raise
-    return history
+    if ending.reason:
+        course["ended"] = ending.reason
+        print(f"ended      {ending.reason}", flush=True)
+    if not kept.record.epoch:
+        print("best       no epoch was better than the weights it started from", flush=True)
+    return history, course
+
+
+def _measured_start(vae, valid, kept):
+    """Measure weights that are there before the first epoch as after each; the course so far."""
+    figures = vae.evaluate(valid, verbose=0, return_dict=True)
+    figures = {name: float(value) for name, value in figures.items()}
+    kept.measured(vae, figures)
+    shown = ", ".join(f"{name} {figures[name]:.5g}" for name in ("elbo", "loss"))
+    is_best = "the best so far" if kept.record else "not finite, and no candidate"
+    print(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
+    return {"start": figures} if kept.record else {}
 
 
 def _valid_batch(config, dataset, objective):

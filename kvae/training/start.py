@@ -107,6 +107,10 @@ def compile_for(config, vae, steps):
             rate, max(1, config.epochs) * steps, alpha=1e-3
         )
     momentum = config.ema_momentum
-    optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99)
+    optimizer = keras.optimizers.Adam(
+        rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99,
+        # Of gradients that are no longer scaled: under float16 this optimizer is the inner one.
+        global_clipnorm=config.clip_norm or None,
+    )  # fmt: skip
     jit_compile = {backend.JAX: True, backend.TORCH: False}
     vae.compile(optimizer, jit_compile=jit_compile.get(keras.backend.backend(), config.jit_compile))
