@@ -1,6 +1,5 @@
 """A training run, from a configuration to a published version."""
 
-import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
 from kvae.training.endings import Ending
+from kvae.training.faults import Watch, first_fault
 from kvae.training.glance import causes_of_failure, consult
 from kvae.training.history import History, Notes
 from kvae.training.init_from import check_conditions
@@ -110,14 +110,13 @@ def train_and_publish(
     """
     with _run_folder(config) as folder:
         fitted = fit(config, folder, dataset, model)
-        with kept_weights.telling_of(folder, config):
-            with _rescued(fitted.kept):
-                version = publish.publish(
-                    fitted.vae, config.save, config.name,
-                    config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
-                    directions=fitted.directions, course=fitted.course,
-                    condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
-                )  # fmt: skip
+        with kept_weights.telling_of(folder, config), _rescued(fitted.kept):
+            version = publish.publish(
+                fitted.vae, config.save, config.name,
+                config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
+                directions=fitted.directions, course=fitted.course,
+                condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
+            )  # fmt: skip
         print(f"\npublished {version.path}", flush=True)
         kept_weights.published(folder, config, fitted.kept.record)
     consult(fitted.config, fitted)
@@ -264,39 +263,59 @@ def _trained(config, dataset, vae, kept, notes, folder):
     compile_for(config, vae, steps)
     valid = batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective))
     course = _measured_start(vae, valid, kept) if vae.num_steps or config.init_from else {}
-    ending = Ending(config, kept, steps, 1 if block else steps)
+    calls = 1 if block else steps
+    ending, watch = Ending(config, kept, steps, calls), Watch()
+
+    def stream(first_epoch=0):
+        return shuffled_batches(
+            dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip,
+            first_epoch=first_epoch,
+        )  # fmt: skip
+
     result = vae.fit(
-        shuffled_batches(
-            dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
-        ),
-        steps_per_epoch=1 if block else steps,
+        stream(),
+        steps_per_epoch=calls,
         validation_data=valid,
         epochs=config.epochs,
         start_prior=False,  # both are done here, with rows of the run's seed
         calibrate=False,
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
-            keras.callbacks.TerminateOnNaN(),
             # Before those that keep: the weights of an epoch's end are the averages then.
             *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
+            watch,
             kept,
             History(folder / kept_weights.HISTORY, notes),
             ending,
         ],
     )
     history = {name: [float(v) for v in values] for name, values in result.history.items()}
-    if not all(math.isfinite(v) for values in history.values() for v in values):
-        found = causes_of_failure(config, vae, dataset, history)
-        raise TrainingError(
-            f"the loss is not finite after {len(history['loss'])} epochs; nothing was "
-            f"published. {found}"
-        )
+    if watch.epoch is not None:
+        causes = causes_of_failure(config, vae, dataset, history)
+        raise TrainingError(_told(vae, watch, (calls, steps, stream), causes))
     if ending.reason:
         course["ended"] = ending.reason
         print(f"ended      {ending.reason}", flush=True)
     if not kept.record.epoch:
         print("best       no epoch was better than the weights it started from", flush=True)
     return history, course
+
+
+def _told(vae, watch, order, causes):
+    """Where and why numbers stopped being finite, and what to try."""
+    end = f"nothing was published. {causes}"
+    if watch.state is None:
+        return f"epoch {watch.epoch + 1}: the loss is not finite; {end}"
+    print("looking for the step in which numbers stopped being finite", flush=True)
+    fault = first_fault(vae, watch, *order)
+    if fault is None:
+        return (
+            f"epoch {watch.epoch + 1}: not all figures are finite, and the same steps made once "
+            f"more, one by one, do not show where it began; {end}"
+        )
+    place = f"epoch {fault.epoch + 1}, step {fault.step + 1:,} of {order[1]:,}"
+    # Of data that are no numbers no option is the cause.
+    return f"{place}: {fault.what}; {'nothing was published' if fault.is_of_data else end}"
 
 
 def _measured_start(vae, valid, kept):
