@@ -17,6 +17,8 @@ from kvae.publish.repository import checksums, claim, tell_server, workshop
 from kvae.serving import versions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from kvae.directions import Directions
     from kvae.model import VAE
 
@@ -34,6 +36,7 @@ def publish(
     directions: "Directions | None" = None,
     condition: dict[str, Any] | None = None,
     course: dict[str, Any] | None = None,
+    train_rows: "np.ndarray | None" = None,
 ) -> versions.Version:
     """Export a model and give it the next version number.
 
@@ -52,7 +55,9 @@ def publish(
         condition: of a conditional model: labels and columns, JSON values.
         course: how training went beside its epochs, JSON values: `start`, the figures of the valid
             split of weights that it went on from; `best`, which epoch was published (0: that
-            start) and by which figure; `ended`, why there are fewer epochs than asked for.
+            start) and by which figure; `ended`, why there are fewer epochs than asked for;
+            `left_out`, rows of valid and test split that the weights had been trained on before.
+        train_rows: what the rows that it was trained on are known by, see `kvae.data.seen`.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -67,7 +72,9 @@ def publish(
         return publish_in_child(
             vae, save, name, config=config, card=card, history=history,
             directions=directions, condition=condition, course=course,
+            train_rows=train_rows,
         )  # fmt: skip
+    from kvae.data import seen
     from kvae.publish import warmup
     from kvae.serving import export
     from kvae.serving.signatures import NUM_DRAWS, endpoints
@@ -85,6 +92,8 @@ def publish(
         twin.save(built / versions.KERAS_MODEL)
         warmup.write_records(built, name, twin, signatures, crop)
         warmup.write_probe(built)
+        if train_rows is not None:
+            seen.write(built / versions.TRAIN_ROWS, train_rows)
         metadata = {
             "format": FORMAT,
             "published": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -167,7 +167,9 @@ def _what(vae, x, changed):
 
 def _backwards(vae, gradients):
     """Weights and gradients in the order in which these are computed: the decoder's end first."""
-    known = {id(one): gradient for one, gradient in zip(vae.trainable_variables, gradients)}
+    known = {
+        id(one): gradient for one, gradient in zip(vae.trainable_variables, gradients, strict=True)
+    }
     networks = [*vae.encoder.trainable_variables, *vae.decoder.trainable_variables]
     others = [one for one in vae.trainable_variables if all(one is not own for own in networks)]
     return [(one, known.get(id(one))) for one in (*reversed(networks), *others)]

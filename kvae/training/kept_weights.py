@@ -32,6 +32,7 @@ from kvae.training.command import training_command
 BEST, HISTORY = "best.weights.h5", "history.csv"
 START = -1  # the "epoch" of the weights that training starts from
 _HALF, _EARLIER, _SUFFIX = "half.weights.h5", "earlier-", ".weights.h5"
+ROWS = "kvae_train_rows"  # of such a file, what the rows are known by that they have seen
 _RECORD = "kvae"  # the attribute of a file of weights that holds a `Record`
 _ROWS = 100  # of the valid split that tell data apart
 _HEADER = 8192  # bytes of HDF5 around a weight, at most
@@ -196,6 +197,7 @@ class BestWeights(keras.callbacks.Callback):
         dataset: its card, and the rows that the weights are chosen on.
         notes: hears of a full disk.
         seconds_between: how old a file may grow before the next best weights replace it.
+        train_rows: what the rows that the weights have seen are known by; None: not known.
 
     Attributes:
         weights: the best so far; None: none yet.
@@ -203,9 +205,10 @@ class BestWeights(keras.callbacks.Callback):
         waited: epochs at the full beta since the best one.
     """
 
-    def __init__(self, folder, config, dataset, notes, *, seconds_between=20.0):
+    def __init__(self, folder, config, dataset, notes, *, seconds_between=20.0, train_rows=None):
         super().__init__()
         self._folder, self._config, self._notes = folder, config, notes
+        self._train_rows = train_rows
         self._measured_by = _measured_by(config, dataset)
         self._figure, self._counts = chosen_by(config), counts_of(config)
         self._is_full = full_beta(config)
@@ -264,7 +267,7 @@ class BestWeights(keras.callbacks.Callback):
     def write(self):
         """Write the model, which has the best weights; whether that could be done."""
         try:
-            _write(self.model, self._folder, self.record)
+            _write(self.model, self._folder, self.record, self._train_rows)
             self._is_written = True
         except OSError as error:
             self._is_written = False
@@ -282,7 +285,7 @@ class BestWeights(keras.callbacks.Callback):
         if self.write():
             return
         folder = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
-        _write(self.model, folder, self.record)
+        _write(self.model, folder, self.record, self._train_rows)
         print(
             f"best weights so far: {folder / BEST} ({self.record}): {self._folder} cannot be "
             "written; --init-from takes them, with the options that they were trained with",
@@ -306,7 +309,7 @@ def _measured_by(config: Config, dataset: Dataset) -> str:
     return hashlib.sha256(text.encode() + rows.tobytes()).hexdigest()
 
 
-def _write(model, folder, record):
+def _write(model, folder, record, train_rows):
     """Write best.weights.h5; a kill in the middle leaves the file before it.
 
     Raises:
@@ -315,11 +318,13 @@ def _write(model, folder, record):
     half = folder / _HALF
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _reserve(half, model)
+        _reserve(half, model, 0 if train_rows is None else train_rows.nbytes)
         model.save_weights(half)
-        if record is not None:
-            with h5py.File(half, "r+") as file:
+        with h5py.File(half, "r+") as file:
+            if record is not None:
                 file.attrs[_RECORD] = json.dumps(record._asdict())
+            if train_rows is not None:
+                file[ROWS] = train_rows
         files.sync(half)
         half.replace(folder / BEST)
         files.sync(folder)
@@ -331,15 +336,15 @@ def _write(model, folder, record):
     _remove_worse(folder, record)
 
 
-def _reserve(path, model):
-    """See that a file of the model's weights fits: HDF5 cannot close one that does not.
+def _reserve(path, model, rows):
+    """See that a file of the model's weights and bytes of rows fits: else HDF5 cannot close it.
 
     Raises:
         OSError: it does not.
     """
     optimizer = getattr(model, "optimizer", None)  # of one that is published as it is: none
     variables = [*model.variables, *(optimizer.variables if optimizer else ())]
-    size = sum(4 * math.prod(one.shape) + _HEADER for one in variables)
+    size = sum(4 * math.prod(one.shape) + _HEADER for one in variables) + rows + _HEADER
     path.unlink(missing_ok=True)
     if not hasattr(os, "posix_fallocate"):  # Linux alone keeps room for it
         if shutil.disk_usage(path.parent).free < size:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from kvae import data, files, own_files, publish
 from kvae.config import Config
+from kvae.data import seen
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.directions import Directions
@@ -26,7 +28,7 @@ from kvae.training.endings import Ending
 from kvae.training.faults import Watch, first_fault
 from kvae.training.glance import causes_of_failure, consult
 from kvae.training.history import History, Notes
-from kvae.training.init_from import check_conditions
+from kvae.training.init_from import check_conditions, seen_before, without_seen
 from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
@@ -54,7 +56,8 @@ class Fitted(NamedTuple):
         missing: what could not be made after training, and why.
         callback: Keras's History of the training.
         kept: the best weights, and which figure chose them.
-        course: how training went, see `_course`.
+        course: how training went beside its epochs, see `kvae.publish.publish`.
+        train_rows: what the rows that the weights have seen are known by.
     """
 
     config: Config
@@ -68,6 +71,7 @@ class Fitted(NamedTuple):
     callback: keras.callbacks.History | None = None
     kept: kept_weights.BestWeights | None = None
     course: dict[str, Any] | None = None
+    train_rows: np.ndarray | None = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> versions.Version:
@@ -114,7 +118,7 @@ def train_and_publish(
             version = publish.publish(
                 fitted.vae, config.save, config.name,
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
-                directions=fitted.directions, course=fitted.course,
+                directions=fitted.directions, course=fitted.course, train_rows=fitted.train_rows,
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
         print(f"\npublished {version.path}", flush=True)
@@ -168,6 +172,8 @@ def fit(
     if model is not None:
         policy, reason = model.dtype_policy.name, "the model's own"
     dataset = load(config) if dataset is None else dataset
+    before = seen_before(config.init_from, model, dataset)
+    dataset, left_out = without_seen(dataset, before, config.init_from or "model")
     conditions = conditions_of(dataset, config.condition)
     dataset = conditioned(dataset, conditions)
     check_conditions(config.init_from, conditions)
@@ -178,7 +184,11 @@ def fit(
     )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
     with kept_weights.telling_of(folder, config) if publishes else nullcontext():
-        history, kept, course = _fit(config, dataset, vae, folder)
+        # Without epochs no row is seen that was not seen before.
+        own = before if before is not None and not config.epochs else seen.marks(dataset.train.x)
+        train_rows = seen.united(own, before)
+        history, kept, course = _fit(config, dataset, vae, folder, train_rows)
+        course |= {"left_out": left_out} if left_out else {}
         trained, missing = vae, []
         with _rescued(kept if publishes else None):
             with _or_without("its sampler", missing):
@@ -193,7 +203,7 @@ def fit(
     callback.history, callback.epoch = history, [*range(len(history.get("loss", ())))]
     return Fitted(
         config, vae, dataset.card, history, directions, conditions, dataset, tuple(missing),
-        callback, kept, course,
+        callback, kept, course, train_rows,
     )  # fmt: skip
 
 
@@ -231,12 +241,12 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
-def _fit(config, dataset, vae, folder):
+def _fit(config, dataset, vae, folder, train_rows):
     """Train unless --epochs is 0; history, what was kept and the course, the best in the model."""
     then = kept_weights.read(config.init_from) if config.init_from else None
     kept_weights.set_aside(folder)  # maybe that file too
     notes = Notes()
-    kept = kept_weights.BestWeights(folder, config, dataset, notes)
+    kept = kept_weights.BestWeights(folder, config, dataset, notes, train_rows=train_rows)
     history, course = {}, {}
     if config.epochs:
         with _rescued(kept):
