@@ -87,14 +87,14 @@ class Fault(NamedTuple):
     is_of_data: bool = False
 
 
-def first_fault(vae, watch, calls, steps, batches, seconds=_SECONDS):
+def first_fault(vae, watch, calls, is_block, batches, seconds=_SECONDS):
     """Make training once more, from the state that was kept, until something is not finite.
 
     Args:
         vae: the model; what its weights become is not said.
         watch: that stopped training, with a state.
         calls: of an epoch, what `fit` was given for one.
-        steps: of an epoch.
+        is_block: whether a call is a block of steps.
         batches: a function of the number of an epoch: its batches, x or pairs with a condition.
         seconds: after which a single epoch is given up.
 
@@ -114,7 +114,7 @@ def first_fault(vae, watch, calls, steps, batches, seconds=_SECONDS):
         _assign(variables, state)
     vae.reset_metrics()
     end = time.monotonic() + seconds
-    for step, x in enumerate(_single(batches(epoch), calls, steps)):
+    for step, x in enumerate(_single(batches(epoch), calls, is_block)):
         try:
             logs = vae.train_on_batch(*(x if isinstance(x, tuple) else (x,)), return_dict=True)
         except UsageError as error:
@@ -130,10 +130,10 @@ def first_fault(vae, watch, calls, steps, batches, seconds=_SECONDS):
     return None
 
 
-def _single(batches, calls, steps):
+def _single(batches, calls, is_block):
     """The batches of an epoch, out of blocks too, as NumPy arrays."""
     batches = batches.take(calls)
-    return (batches if calls == steps else batches.unbatch()).as_numpy_iterator()
+    return (batches.unbatch() if is_block else batches).as_numpy_iterator()
 
 
 def wrong_weight(vae):

@@ -302,7 +302,7 @@ def _trained(config, dataset, vae, kept, notes, folder):
     history = {name: [float(v) for v in values] for name, values in result.history.items()}
     if watch.epoch is not None:
         causes = causes_of_failure(config, vae, dataset, history)
-        raise TrainingError(_told(vae, watch, (calls, steps, stream), causes))
+        raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
     if ending.reason:
         course["ended"] = ending.reason
         print(f"ended      {ending.reason}", flush=True)
@@ -311,7 +311,7 @@ def _trained(config, dataset, vae, kept, notes, folder):
     return history, course
 
 
-def _told(vae, watch, order, causes):
+def _told(vae, watch, steps, order, causes):
     """Where and why numbers stopped being finite, and what to try."""
     end = f"nothing was published. {causes}"
     if watch.state is None:
@@ -323,7 +323,7 @@ def _told(vae, watch, order, causes):
             f"epoch {watch.epoch + 1}: not all figures are finite, and the same steps made once "
             f"more, one by one, do not show where it began; {end}"
         )
-    place = f"epoch {fault.epoch + 1}, step {fault.step + 1:,} of {order[1]:,}"
+    place = f"epoch {fault.epoch + 1}, step {fault.step + 1:,} of {steps:,}"
     # Of data that are no numbers no option is the cause.
     return f"{place}: {fault.what}; {'nothing was published' if fault.is_of_data else end}"
 

@@ -95,7 +95,7 @@ def test_what_is_not_finite_is_named(change, x, words):
     watch = SimpleNamespace(epoch=4, since=4, state=state)
     batches = SimpleNamespace(take=lambda n: SimpleNamespace(as_numpy_iterator=lambda: [X, x][:n]))
     step = 0 if x is X else 1
-    found = faults.first_fault(vae, watch, 2, 2, lambda epoch: batches)
+    found = faults.first_fault(vae, watch, 2, False, lambda epoch: batches)
     assert (found.epoch, found.step, found.is_of_data) == (4, step, step == 1)
     assert re.search(words, found.what)
 
