@@ -23,6 +23,7 @@ from kvae.objectives import OBJECTIVES
 from kvae.options import (
     COUNT,
     NAMES,
+    NOT_NEGATIVE,
     PLACE,
     POSITIVE_COUNT,
     SEED,
@@ -101,6 +102,24 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "keep an exponential moving average of the weights, and publish that; 0.999 suits a "
             "thousand steps and more, 0: none",
             number_range(0, 0.999999), metavar="X",
+        ),
+        Option(
+            "clip_norm", 0.0,
+            "largest norm of the gradient of all weights together: a larger one is scaled down to "
+            "it; 0: none",
+            NOT_NEGATIVE, metavar="X",
+        ),
+        Option(
+            "patience", 0,
+            "end after so many epochs without a better figure of the valid split, those before "
+            "beta is at its full value not counted; 0: never",
+            COUNT, metavar="N",
+        ),
+        Option(
+            "max_minutes", 0.0,
+            "end after so long, at the end of the step (of vectors: of the epoch), and publish; 0: "
+            "never",
+            number_range(0, 1e6), metavar="X",
         ),
         Option(
             "flip", False, "mirror each training image, left to right, half of the time", SWITCH

@@ -157,7 +157,7 @@ def run(
     vae.trained = Trained(
         fitted.config.to_dict(), fitted.card, fitted.history, fitted.directions,
         fitted.conditions if fitted.conditions.dim else None, vae.num_steps, version,
-        fitted.missing,
+        fitted.missing, fitted.course or {}, fitted.train_rows,
     )  # fmt: skip
     return vae
 
@@ -276,7 +276,7 @@ def publish_version(
     return publish(
         vae, output, name, config=dict(record.config), card=dict(record.card),
         history={key: list(values) for key, values in record.history.items()},
-        directions=record.directions,
+        directions=record.directions, course=dict(record.course), train_rows=record.train_rows,
         condition=record.conditions.to_json() if record.conditions else None,
     )  # fmt: skip
 

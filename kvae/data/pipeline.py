@@ -30,8 +30,9 @@ def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
 
 
 def shuffled_batches(
-    x: np.ndarray, batch_size: int, seed: int, *, block: bool = False, flip: bool = False
-) -> "tf.data.Dataset":
+    x: np.ndarray, batch_size: int, seed: int, *, block: bool = False, flip: bool = False,
+    first_epoch: int = 0,
+) -> "tf.data.Dataset":  # fmt: skip
     """Batches of `x` for training, without end: for `fit` with `steps_per_epoch`.
 
     Each epoch is a full shuffle, a function of (seed, number of the epoch) alone. Its last
@@ -44,6 +45,7 @@ def shuffled_batches(
         seed: of the orders.
         block: all batches of an epoch as one tensor, for data that fit in memory twice.
         flip: mirror each image, left to right, with probability one half; not of blocks.
+        first_epoch: the number of the epoch to begin with, from 0.
 
     Raises:
         ValueError: `flip` for what is no image.
@@ -67,22 +69,27 @@ def shuffled_batches(
         )
         return tf.reshape(rows[: steps * batch], (steps, batch))
 
-    orders = tf.data.Dataset.counter().map(order)
+    orders = tf.data.Dataset.counter(first_epoch).map(order)
     # Of blocks, one waits while another is trained on; more would hold the data many times.
     if block:
         return _gathered(orders, x, ahead=1)
-    return _gathered(orders.unbatch(), x, flip_seed=seed if flip else None)
+    mirror = (seed, first_epoch * steps) if flip else None
+    return _gathered(orders.unbatch(), x, mirror=mirror)
 
 
-def _gathered(rows, x, ahead=None, flip_seed=None):
-    """The rows of `x` for each batch of row numbers, some batches ahead (None: as TF sees fit)."""
+def _gathered(rows, x, ahead=None, mirror=None):
+    """The rows of `x` for each batch of row numbers, some batches ahead (None: as TF sees fit).
+
+    With `mirror`, a seed and the number of the first batch, some of them are mirrored.
+    """
     import tensorflow as tf
 
     x, condition = (x.x, x.condition) if isinstance(x, Conditioned) else (x, None)
     gather = _gather_from_tensor(x) if x.ndim == 2 else _gather_from_array(x)
     dataset = rows.map(gather)
-    if flip_seed is not None:
-        dataset = tf.data.Dataset.zip(tf.data.Dataset.counter(), dataset).map(_mirror(flip_seed))
+    if mirror is not None:
+        seed, first = mirror
+        dataset = tf.data.Dataset.zip(tf.data.Dataset.counter(first), dataset).map(_mirror(seed))
     if condition is not None:
         dataset = tf.data.Dataset.zip(dataset, rows.map(_gather_from_tensor(condition)))
     dataset = dataset.prefetch(ahead or tf.data.AUTOTUNE)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae import data
-from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset
+from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset, seen
 from kvae.data.classes import LEFT_OUT
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
@@ -21,7 +21,7 @@ from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.files import writable_folder
 from kvae.options import one_of
-from kvae.serving.versions import Version, find_version, read_metadata
+from kvae.serving.versions import TRAIN_ROWS, Version, find_version, read_metadata
 
 METRICS_FILE = "metrics.json"
 
@@ -81,6 +81,7 @@ def prepare(
     moved = {"data_dir": data_dir, "labels_file": labels_file, "cache_dir": cache_dir}
     metadata = read_metadata(version)
     dataset = _load(metadata, moved) if dataset is None else dataset
+    dataset = _unseen(dataset, version, metadata)
     _check_data(dataset, metadata)
     label = _label(dataset, color_by)
     conditions = _conditions(dataset, metadata)
@@ -212,6 +213,16 @@ def _load(metadata: dict[str, Any], moved: dict[str, str | None]) -> Dataset:
             "measures it there; of vectors --data-dir FILE of the same numbers does"
         )
     return data.load(config["dataset"], **options)
+
+
+def _unseen(dataset: Dataset, version: Version, metadata: dict[str, Any]) -> Dataset:
+    """Without the rows that the training left out, since its weights had seen them before."""
+    if not metadata.get("course", {}).get("left_out"):
+        return dataset
+    dataset, left_out = seen.without(dataset, seen.read(version.path / TRAIN_ROWS))
+    for name, count in left_out.items():
+        print(f"left out   {count:,} {name} rows: the model was trained on them, in an earlier run")
+    return dataset
 
 
 def _check_data(dataset: Dataset, metadata: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from kvae.serving import versions
 from kvae.serving.metadata import check_given
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from kvae.directions import Directions
     from kvae.model import VAE
 
@@ -34,6 +36,8 @@ def publish(
     history: dict[str, list[float]],
     directions: "Directions | None" = None,
     condition: dict[str, Any] | None = None,
+    course: dict[str, Any] | None = None,
+    train_rows: "np.ndarray | None" = None,
 ) -> versions.Version:
     """Export a model and give it the next version number.
 
@@ -50,6 +54,11 @@ def publish(
         history: figure -> value of each epoch.
         directions: of attributes, for the signature `edit`.
         condition: of a conditional model: labels and columns, JSON values.
+        course: how training went beside its epochs, JSON values: `start`, the figures of the valid
+            split of weights that it went on from; `best`, which epoch was published (0: that
+            start) and by which figure; `ended`, why there are fewer epochs than asked for;
+            `left_out`, rows of valid and test split that the weights had been trained on before.
+        train_rows: what the rows that it was trained on are known by, see `kvae.data.seen`.
 
     Raises:
         UsageError: kvae.json cannot say what was given, before anything is written; or the folder
@@ -76,14 +85,18 @@ def publish(
         given["directions"] = directions.to_json()
     if condition is not None:
         given["condition"] = condition
+    if course:
+        given["course"] = course
     check_given(given)
     if keras.backend.backend() != backend.TENSORFLOW:
         from kvae.publish.handover import publish_in_child
 
         return publish_in_child(
             vae, save, name, config=config, card=card, history=history,
-            directions=directions, condition=condition,
+            directions=directions, condition=condition, course=course,
+            train_rows=train_rows,
         )  # fmt: skip
+    from kvae.data import seen
     from kvae.publish import warmup
     from kvae.serving import export
     from kvae.serving.signatures import NUM_DRAWS, endpoints
@@ -102,6 +115,8 @@ def publish(
         twin.save(built / versions.KERAS_MODEL)
         warmup.write_records(built, name, twin, signatures, crop, binary=binary)
         warmup.write_probe(built)
+        if train_rows is not None:
+            seen.write(built / versions.TRAIN_ROWS, train_rows)
         metadata = {
             "format": FORMAT,
             "published": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -13,19 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvae import backend, own_files, publish
+from kvae.data import seen
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.serving import versions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from kvae.directions import Directions
     from kvae.model import VAE
 
 _MODEL, _REST, _ANSWER = "model.keras", "rest.json", "answer.json"
+_ROWS = "train_rows.npy"
 
 
 def publish_in_child(
-    vae: "VAE", save: Path, name: str, *, directions: "Directions | None", **rest: Any
-) -> versions.Version:
+    vae: "VAE", save: Path, name: str, *, directions: "Directions | None",
+    train_rows: "np.ndarray | None" = None, **rest: Any,
+) -> versions.Version:  # fmt: skip
     """As `kvae.publish.publish`, from any backend.
 
     Args:
@@ -33,6 +38,7 @@ def publish_in_child(
         save: the repository, `saved`.
         name: the model's name.
         directions: of attributes.
+        train_rows: what the rows that it was trained on are known by.
         **rest: as `publish` takes it, JSON values.
 
     Raises:
@@ -43,6 +49,8 @@ def publish_in_child(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         vae.save(folder / _MODEL)
+        if train_rows is not None:
+            seen.write(folder / _ROWS, train_rows)
         rest = {
             "save": str(save.resolve()), "name": name, "own_files": own_files.files(), **rest
         }  # fmt: skip
@@ -92,6 +100,7 @@ def _publish(folder: Path) -> dict[str, Any]:
             own_files.run(file)
         version = publish.publish(
             load_model(folder / _MODEL),
+            train_rows=seen.read(folder / _ROWS),
             directions=None if directions is None else Directions.from_json(directions),
             **rest,
         )

@@ -227,6 +227,13 @@ _METADATA = _record(
     {
         "files": _mapping(_text),
         "rolled_back_to": _count,
+        "course": _record(
+            {},
+            {
+                "start": _mapping(_number), "ended": _text, "left_out": _mapping(_count),
+                "best": _record({"epoch": _count, "figure": _text, "value": _number}),
+            },
+        ),
         "condition": _record({"labels": _TEXTS, "names": _TEXTS, "label_of": _TEXTS}),
         "directions": _record(
             {

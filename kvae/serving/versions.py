@@ -11,6 +11,8 @@ KERAS_MODEL = Path("assets.extra") / "model.keras"
 #: Requests that TF Serving replays before it serves a version; the name is its contract.
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 PROBE = Path("assets.extra") / "probe.npz"
+#: What the rows that it was trained on are known by, see `kvae.data.seen`.
+TRAIN_ROWS = Path("assets.extra") / "train_rows.npy"
 _GRAPH = Path("saved_model.pb")
 #: Of a version; TF Serving passes over larger ones.
 MAX_NUMBER = 2**63 - 1

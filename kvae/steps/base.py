@@ -1,6 +1,7 @@
 """What training is on every backend: the loss at the noise of a step, and the figures."""
 
 import warnings
+from typing import Any, NamedTuple
 
 import keras
 
@@ -27,6 +28,20 @@ class RowsSeen(keras.metrics.Metric):
     def result(self):
         """The number of rows, int32."""
         return keras.ops.convert_to_tensor(self.count)
+
+
+class Examined(NamedTuple):
+    """What a training step computes of a batch, before it changes anything.
+
+    Args:
+        outcome: `kvae.objectives.base.Outcome`.
+        penalty: the regularisation losses, a scalar.
+        gradients: of the mean loss by each trainable weight; None: it does not depend on it.
+    """
+
+    outcome: Any
+    penalty: Any
+    gradients: list[Any]
 
 
 class Steps(Doors):
@@ -90,6 +105,21 @@ class Steps(Doors):
         found = self.objective(self, x, noise, step, training)
         check_of_rows("the objective's loss", found.loss, rows_of(x).shape[0])
         return self.seen_by_metrics(found)
+
+    def examined(self, x):
+        """What the next training step computes of x, in the precision of training; no step is made.
+
+        Args:
+            x: `(batch, ...)`, or a pair with its condition.
+
+        Returns:
+            `Examined`, of gradients that no loss scale is in.
+        """
+        x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+        outcome, penalty, gradients = self.with_gradients(x)
+        scale = 1.0 if self.optimizer is None else self.optimizer.scale_loss(1.0)
+        gradients = [None if one is None else one / scale for one in gradients]
+        return Examined(outcome, penalty, gradients)
 
     def has_gradient(self):
         """Whether anything trains; else a warning says so, while a step is traced."""

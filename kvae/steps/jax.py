@@ -54,6 +54,16 @@ class Steps(base.Steps):
             loss = self.optimizer.scale_loss(loss)
         return loss, (found, penalty, after(scope, *known[1]), after(scope, *known[2]))
 
+    def with_gradients(self, x):
+        """The outcome of x, penalty and scaled gradients of a step that is not made."""
+        state = (
+            self.trainable_variables, self.non_trainable_variables, self.metrics_variables,
+            self.optimizer.variables,
+        )  # fmt: skip
+        values = [[variable.value for variable in variables] for variables in state]
+        gradients, (found, penalty, *_) = jax.grad(self._loss, has_aux=True)(*values, x, None)
+        return found, penalty, gradients
+
     def test_step(self, state, data):
         """The same figures without a gradient step, and the state after it."""
         trained, others, metrics = state

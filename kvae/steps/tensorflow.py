@@ -63,15 +63,25 @@ class Steps(base.Steps):
                 "replicas, whose means are of other weights: 'shared' learns it"
             )
         with tf.GradientTape() as tape:
-            found = self.outcome(x, rows, training=True)
-            # Gradients are summed over replicas, and float16 losses scaled against underflow.
-            losses, penalty = self.losses_of(found, weight), self.penalty()
-            objective = tf.reduce_sum(losses) / tf.cast(count, "float32")
-            scaled = self.optimizer.scale_loss(objective + penalty / num_replicas)
+            found, penalty, scaled = self._scaled(x, weight, rows, count)
         if self.has_gradient():
             gradients = tape.gradient(scaled, self.trainable_variables)
             self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         self.count_step(x, found, weight, penalty)
+
+    def _scaled(self, x, weight, rows, count):
+        found = self.outcome(x, rows, training=True)
+        # Gradients are summed over replicas, and float16 losses scaled against underflow.
+        losses, penalty = self.losses_of(found, weight), self.penalty()
+        objective = tf.reduce_sum(losses) / tf.cast(count, "float32")
+        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return found, penalty, self.optimizer.scale_loss(objective + penalty / num_replicas)
+
+    def with_gradients(self, x):
+        """The outcome of x, penalty and scaled gradients of a step that is not made."""
+        with tf.GradientTape() as tape:
+            found, penalty, scaled = self._scaled(x, None, *places(x))
+        return found, penalty, tape.gradient(scaled, self.trainable_variables)
 
     def test_step(self, data):
         """The same figures without a gradient step."""

@@ -35,6 +35,15 @@ class Steps(base.Steps):
         with torch.no_grad():
             self.count_step(x, found, weight, penalty)
 
+    def with_gradients(self, x):
+        """The outcome of x, penalty and scaled gradients of a step that is not made."""
+        self.zero_grad()
+        found = self.outcome(x, base.places(x), training=True)
+        penalty = self.penalty()
+        loss = keras.ops.mean(self.losses_of(found, None)) + penalty
+        self.optimizer.scale_loss(loss).backward()
+        return found, penalty, [variable.value.grad for variable in self.trainable_variables]
+
     def test_step(self, data):
         """The same figures without a gradient step."""
         x, weight = self.border.batch(data)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kvae.data import MIN_SPLIT_ROWS
+from kvae.options import flag
 from kvae.training.start import steps_of
 
 _FEW_STEPS = 1000
@@ -81,6 +82,13 @@ def _few_steps(config, dataset):
     if dataset.kind == "images" and 0 < steps < _FEW_STEPS:
         smaller = " or a smaller --batch-size" if config.batch_size > 1 else ""
         notes.append(f"{steps:,} steps in all are few: more --epochs{smaller}")
+    if config.epochs and config.learning_rate_schedule == "cosine":
+        notes += [
+            f"{flag(name)} may end training before the cosine schedule has brought the learning "
+            "rate down; --learning-rate-schedule constant has no such end"
+            for name in ("patience", "max_minutes")
+            if config.get(name, 0)
+        ]
     if len(dataset.test.x) < MIN_SPLIT_ROWS:
         rows = f"{len(dataset.test.x)} test rows"
         notes.append(f"{rows} are too few for evaluate.py, which wants {MIN_SPLIT_ROWS}")

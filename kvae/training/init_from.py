@@ -1,15 +1,20 @@
 """--init-from: the weights of another run, and whether they fit."""
 
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
 from kvae.build import load_model
+from kvae.data import Dataset, seen
 from kvae.data.conditions import Conditions
 from kvae.errors import DataError, UsageError, one_line
 from kvae.keras_files import check_weights
 from kvae.serving import versions
+from kvae.training.kept_weights import ROWS, read
 
 _STEP = "vars/0"  # in a weights file, of a model's own step
 
@@ -29,6 +34,7 @@ def read_weights(vae, source):
     """
     path = Path(source)
     if path.name.endswith(".weights.h5"):
+        _check_size(source, vae, read(path))
         with tempfile.TemporaryDirectory() as folder:
             ours = Path(folder) / "ours.weights.h5"
             vae.save_weights(ours)
@@ -45,6 +51,7 @@ def read_weights(vae, source):
         print(f"weights of {source}; a weights file knows no units, those of these data are used")
         return
     other = load_model(path).with_sampler(None)
+    _check_element(source, vae.element_shape, other.element_shape)
     _refuse_misfit(source, _kinds(vae), _kinds(other))
     _refuse_misfit(source, _shapes(vae), _shapes(other))
     # The other model may have seen data in other units: its own go with its weights.
@@ -74,6 +81,101 @@ def check_conditions(source: str | None, conditions: Conditions) -> None:
         )
 
 
+def seen_before(source: str | None, model: Any, dataset: Dataset) -> np.ndarray | None:
+    """What the rows are known by that the weights were trained on which training starts from.
+
+    Args:
+        source: of --init-from.
+        model: that is trained, if it is there already.
+        dataset: of this run; a note says where its rows cannot be told from those.
+
+    Returns:
+        See `kvae.data.seen`; None: not known, or there are none.
+
+    Raises:
+        DataError: the file that says so is damaged.
+    """
+    if source is None:
+        return getattr(getattr(model, "trained", None), "train_rows", None)
+    path, card = Path(source), None
+    if path.is_dir():
+        version = versions.find_version(path)
+        found = seen.read(version.path / versions.TRAIN_ROWS)
+        card = versions.read_metadata(version)["data_card"]
+    elif path.name.endswith(".weights.h5"):
+        found = _rows_in_file(path)
+    else:
+        found = seen.read(path.with_name(versions.TRAIN_ROWS.name))
+    if found is None and card != json.loads(json.dumps(dataset.card)):
+        print(
+            f"note: {source} does not say which rows it was trained on: some of the valid and "
+            "test rows of this run may be among them"
+        )
+    return found
+
+
+def _rows_in_file(path):
+    try:
+        with h5py.File(path) as file:
+            return np.asarray(file[ROWS][()], "uint64") if ROWS in file else None
+    except OSError:  # `read_weights` says more
+        return None
+
+
+def without_seen(
+    dataset: Dataset, before: np.ndarray | None, place: str
+) -> tuple[Dataset, dict[str, int]]:
+    """The dataset without valid and test rows that the weights were trained on before.
+
+    Args:
+        dataset: of this run.
+        before: from `seen_before`.
+        place: where the weights come from.
+
+    Returns:
+        The dataset, and how many rows were left out of which split.
+
+    Raises:
+        UsageError: nothing is left of a split.
+    """
+    kept, counts = seen.without(dataset, before)
+    if counts:
+        told = " and ".join(f"{count:,} of {len(getattr(dataset, name).x):,} {name} rows"
+                            for name, count in counts.items())  # fmt: skip
+        print(f"left out   {told}: {place} was trained on them")
+    for name in counts:
+        if not len(getattr(kept, name).x):
+            raise UsageError(
+                f"{place}: it was trained on all {counts[name]:,} rows of the {name} split; rows "
+                "that it has not seen are wanted there: the split (--split-seed) that it was "
+                "trained with, or other data"
+            )
+    return kept, counts
+
+
+def _check_element(source, here, there):
+    """Refuse x of another shape, which no option of the model changes."""
+    if tuple(here) == tuple(there):
+        return
+    what, remedy = f"x of shape {tuple(there)}", "data of that shape are needed"
+    if len(here) == len(there) == 3:
+        what = f"images of {there[0]}x{there[1]} pixels and {there[2]} channels"
+        remedy = f"--image-size {there[0]} and --channels {there[2]}, or data of that shape"
+        remedy += ", are needed"
+    raise UsageError(
+        f"--init-from {source}: it was trained on {what}; {remedy}; this run has x of shape "
+        f"{tuple(here)}"
+    )
+
+
+def _check_size(source, vae, record):
+    """The same of a file of weights, as far as it says of which run it is."""
+    then = None if record is None else record.config.get("image_size")
+    if then is not None and len(vae.element_shape) == 3:
+        channels = record.config.get("channels", vae.element_shape[-1])
+        _check_element(source, vae.element_shape, (then, then, channels))
+
+
 def _shapes(vae):
     """Place and shape of each weight; names of layers differ between two models of one kind."""
     return {f"weight {place}": tuple(weight.shape) for place, weight in enumerate(vae.weights)}
@@ -97,7 +199,7 @@ def _shapes_in_file(path):
     shapes = {}
 
     def visit(name, item):
-        if hasattr(item, "shape") and not name.startswith("optimizer"):
+        if hasattr(item, "shape") and not name.startswith(("optimizer", ROWS)):
             shapes[name] = tuple(item.shape)
 
     with h5py.File(path) as file:

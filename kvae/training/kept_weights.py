@@ -5,7 +5,6 @@ earlier-N.weights.h5 and earlier-N.csv of runs before it that published nothing.
 weights says which figure chose it, so that nothing takes the place of what is better.
 """
 
-import csv
 import errno
 import hashlib
 import json
@@ -13,6 +12,7 @@ import math
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +30,9 @@ from kvae.objectives import raises_elbo
 from kvae.training.command import training_command
 
 BEST, HISTORY = "best.weights.h5", "history.csv"
+START = -1  # the "epoch" of the weights that training starts from
 _HALF, _EARLIER, _SUFFIX = "half.weights.h5", "earlier-", ".weights.h5"
+ROWS = "kvae_train_rows"  # of such a file, what the rows are known by that they have seen
 _RECORD = "kvae"  # the attribute of a file of weights that holds a `Record`
 _ROWS = 100  # of the valid split that tell data apart
 _HEADER = 8192  # bytes of HDF5 around a weight, at most
@@ -42,7 +44,7 @@ class Record(NamedTuple):
     Args:
         figure: of the valid split: "loss", lower is better, or "elbo", higher is better.
         value: of the figure, nats.
-        epoch: from 1.
+        epoch: from 1; 0: the weights that training started from.
         measured_by: checksum of data and options without which values cannot be compared.
         config: what the run was trained with.
     """
@@ -54,7 +56,12 @@ class Record(NamedTuple):
     config: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch}, validation {self.figure} {self.value:.5g}"
+        return f"{self.place}, validation {self.figure} {self.value:.5g}"
+
+    @property
+    def place(self) -> str:
+        """Where the weights come from, in words."""
+        return f"epoch {self.epoch}" if self.epoch else "the weights at the start"
 
     def compares(self, other: "Record | None") -> bool:
         """Whether the values are of one kind."""
@@ -177,24 +184,6 @@ def _remove_worse(folder: Path, record: Record | None, but: Path | None = None) 
             _history_of(path).unlink(missing_ok=True)
 
 
-class Notes:
-    """What cannot be written is said once; training goes on."""
-
-    def __init__(self) -> None:
-        self._said = False
-
-    def say(self, path: Path, error: OSError) -> None:
-        """Say that a file cannot be written, if nothing like it was said before."""
-        if not self._said:
-            reason = error.strerror or str(error).splitlines()[0]
-            print(
-                f"note: cannot write {path}: {reason}; training goes on, the best weights stay in "
-                "memory",
-                file=sys.stderr,
-            )
-        self._said = True
-
-
 class BestWeights(keras.callbacks.Callback):
     """Keep the best weights in memory, and for a run that is cut short in a file.
 
@@ -208,34 +197,61 @@ class BestWeights(keras.callbacks.Callback):
         dataset: its card, and the rows that the weights are chosen on.
         notes: hears of a full disk.
         seconds_between: how old a file may grow before the next best weights replace it.
+        train_rows: what the rows that the weights have seen are known by; None: not known.
+
+    Attributes:
+        weights: the best so far; None: none yet.
+        record: of them.
+        waited: epochs at the full beta since the best one.
     """
 
-    def __init__(self, folder, config, dataset, notes, *, seconds_between=20.0):
+    def __init__(self, folder, config, dataset, notes, *, seconds_between=20.0, train_rows=None):
         super().__init__()
         self._folder, self._config, self._notes = folder, config, notes
+        self._train_rows = train_rows
         self._measured_by = _measured_by(config, dataset)
         self._figure, self._counts = chosen_by(config), counts_of(config)
+        self._is_full = full_beta(config)
         self._has_counted, self._best = False, -math.inf
         self._between, self._tried, self._is_written = seconds_between, -math.inf, False
         self.weights = self.record = None
+        self.waited = 0
 
     def on_epoch_end(self, epoch, logs=None):
         """Keep the weights if they are the best so far."""
+        if self._is_better(epoch, logs) and time.monotonic() - self._tried > self._between:
+            self.write()
+
+    def measured(self, vae, figures):
+        """Take the weights that training starts from for the first that may be the best.
+
+        No file is written: those of --init-from are in one.
+
+        Args:
+            vae: the model.
+            figures: of the valid split, by name.
+        """
+        self.set_model(vae)
+        self._is_better(START, {f"val_{name}": value for name, value in figures.items()})
+        self._is_written = self._config.init_from is not None
+
+    def _is_better(self, epoch, logs):
         counts = self._counts(epoch)
         if self._has_counted and not counts:
-            return
+            return False
         if counts and not self._has_counted:
             self._has_counted, self._best = True, -math.inf
         figure = self._figure if counts else "elbo"
         value = float(logs[f"val_{figure}"])
         height = -value if figure == "loss" else value
-        if not height > self._best:
-            return
-        self._best, self.weights = height, self.model.get_weights()
+        weights = self.model.get_weights() if height > self._best else None
+        if weights is None or not all(np.isfinite(weight).all() for weight in weights):
+            self.waited += self.record is not None and self._is_full(epoch)
+            return False
+        self._best, self.weights, self.waited = height, weights, 0
         self.record = Record(figure, value, epoch + 1, self._measured_by, self._config.to_dict())
         self._is_written = False
-        if time.monotonic() - self._tried > self._between:
-            self.write()
+        return True
 
     def start(self, vae, record):
         """Take a model's weights for the best.
@@ -249,19 +265,32 @@ class BestWeights(keras.callbacks.Callback):
         self.weights, self.record = vae.get_weights(), record if is_ours else None
 
     def write(self):
-        """Write the model, which has the best weights."""
+        """Write the model, which has the best weights; whether that could be done."""
         try:
-            _write(self.model, self._folder, self.record)
+            _write(self.model, self._folder, self.record, self._train_rows)
             self._is_written = True
         except OSError as error:
+            self._is_written = False
             self._notes.say(self._folder / BEST, error)
         self._tried = time.monotonic()
+        return self._is_written
 
     def rescue(self):
-        """Write what is in memory alone, for a run that ends early."""
-        if self.weights is not None and not self._is_written:
-            self.model.set_weights(self.weights)
-            self.write()
+        """Write what is in memory alone, for a run that ends early; elsewhere if need be."""
+        is_there = self.record is not None and not self.record.epoch
+        is_there = is_there or (self._folder / BEST).exists()
+        if self.weights is None or (self._is_written and is_there):
+            return
+        self.model.set_weights(self.weights)
+        if self.write():
+            return
+        folder = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
+        _write(self.model, folder, self.record, self._train_rows)
+        print(
+            f"best weights so far: {folder / BEST} ({self.record}): {self._folder} cannot be "
+            "written; --init-from takes them, with the options that they were trained with",
+            file=sys.stderr,
+        )
 
 
 def _measured_by(config: Config, dataset: Dataset) -> str:
@@ -280,7 +309,7 @@ def _measured_by(config: Config, dataset: Dataset) -> str:
     return hashlib.sha256(text.encode() + rows.tobytes()).hexdigest()
 
 
-def _write(model, folder, record):
+def _write(model, folder, record, train_rows):
     """Write best.weights.h5; a kill in the middle leaves the file before it.
 
     Raises:
@@ -288,11 +317,14 @@ def _write(model, folder, record):
     """
     half = folder / _HALF
     try:
-        _reserve(half, model)
+        folder.mkdir(parents=True, exist_ok=True)
+        _reserve(half, model, 0 if train_rows is None else train_rows.nbytes)
         model.save_weights(half)
-        if record is not None:
-            with h5py.File(half, "r+") as file:
+        with h5py.File(half, "r+") as file:
+            if record is not None:
                 file.attrs[_RECORD] = json.dumps(record._asdict())
+            if train_rows is not None:
+                file[ROWS] = train_rows
         files.sync(half)
         half.replace(folder / BEST)
         files.sync(folder)
@@ -304,15 +336,15 @@ def _write(model, folder, record):
     _remove_worse(folder, record)
 
 
-def _reserve(path, model):
-    """See that a file of the model's weights fits: HDF5 cannot close one that does not.
+def _reserve(path, model, rows):
+    """See that a file of the model's weights and bytes of rows fits: else HDF5 cannot close it.
 
     Raises:
         OSError: it does not.
     """
     optimizer = getattr(model, "optimizer", None)  # of one that is published as it is: none
     variables = [*model.variables, *(optimizer.variables if optimizer else ())]
-    size = sum(4 * math.prod(one.shape) + _HEADER for one in variables)
+    size = sum(4 * math.prod(one.shape) + _HEADER for one in variables) + rows + _HEADER
     path.unlink(missing_ok=True)
     if not hasattr(os, "posix_fallocate"):  # Linux alone keeps room for it
         if shutil.disk_usage(path.parent).free < size:
@@ -322,49 +354,26 @@ def _reserve(path, model):
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-class History(keras.callbacks.Callback):
-    """Write the figures of each epoch to history.csv, and after a full disk those that lack.
-
-    Args:
-        path: the file.
-        notes: hears of a full disk.
-    """
-
-    def __init__(self, path, notes):
-        super().__init__()
-        self._path, self._notes = path, notes
-        self._rows, self._is_whole = [], False
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Write the row of an epoch, or all that could not be written."""
-        self._rows.append({"epoch": epoch, **dict(sorted((logs or {}).items()))})
-        rows, mode = (self._rows[-1:], "a") if self._is_whole else (self._rows, "w")
-        try:
-            with self._path.open(mode, newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self._rows[0]))
-                if not self._is_whole:
-                    writer.writeheader()
-                writer.writerows(rows)
-            self._is_whole = True
-        except OSError as error:
-            self._is_whole = False
-            self._notes.say(self._path, error)
-
-
 def chosen_by(config):
     """The figure of the valid split that says which epoch was best: of what training lowers."""
     return "elbo" if raises_elbo(config.to_dict()) else "loss"
 
 
 def counts_of(config):
-    """Whether an epoch, from 0, may be the best.
+    """Whether an epoch, from 0, or START may be the best.
 
     Where the goal is not the ELBO, those before beta is at its full value had another goal, whose
-    loss cannot be compared. Of cycles those count that are all at the full value, or the last ones.
+    loss cannot be compared.
+    """
+    return (lambda epoch: True) if raises_elbo(config.to_dict()) else full_beta(config)
+
+
+def full_beta(config):
+    """Whether beta is at its full value in an epoch, from 0, or at START.
+
+    Of cycles in those that are all at the full value, or the last ones.
     """
     warmup, cycle = config.get("kl_warmup_epochs", 0), config.get("kl_cycle_epochs", 0)
-    if raises_elbo(config.to_dict()):
-        return lambda epoch: True
     if cycle:
-        return lambda epoch: epoch % cycle >= min(cycle / 2, cycle - 1)
-    return lambda epoch: epoch >= warmup
+        return lambda epoch: epoch != START and epoch % cycle >= min(cycle / 2, cycle - 1)
+    return lambda epoch: epoch >= (warmup or START)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from kvae.errors import UsageError
 from kvae.serving.versions import Version
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from kvae.data.conditions import Conditions
     from kvae.directions import Directions
     from kvae.model import VAE
@@ -31,6 +33,8 @@ class Trained:
         step: the training steps that the model had taken then.
         version: where it was published; None: nowhere yet.
         missing: what could not be made after training, and why.
+        course: how training went beside its epochs, see `kvae.publish.publish`.
+        train_rows: what the rows that it has seen are known by, see `kvae.data.seen`.
     """
 
     config: Mapping[str, Any]
@@ -41,6 +45,8 @@ class Trained:
     step: int = 0
     version: Version | None = None
     missing: tuple[str, ...] = ()
+    course: Mapping[str, Any] = field(default_factory=dict)
+    train_rows: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...]) -> Trained:
@@ -65,7 +71,8 @@ def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...])
         if vae.num_steps == known.step:
             return known
         # Directions were fitted to the latents of then.
-        return replace(known, history=history, directions=None)
+        return replace(known, history=history, directions=None, course={})
+    from kvae.data import seen
     from kvae.data.conditions import Conditions, conditioned, conditions_of
     from kvae.training import objects
     from kvae.training.attributes import attribute_directions
@@ -80,7 +87,12 @@ def known_of(vae: VAE, dataset: data.Dataset | None, condition: tuple[str, ...])
     directions = attribute_directions(vae, conditioned(dataset, conditions), seeded)
     config = {**dataset.origin, **config, "condition": list(condition)}
     return Trained(
-        config, dataset.card, history, directions, conditions if conditions.dim else None
+        config,
+        dataset.card,
+        history,
+        directions,
+        conditions if conditions.dim else None,
+        train_rows=seen.united(seen.marks(dataset.train.x), getattr(known, "train_rows", None)),
     )
 
 

@@ -1,6 +1,5 @@
 """A training run, from a configuration to a published version."""
 
-import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -9,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from kvae import data, files, own_files, publish
 from kvae.config import Config
+from kvae.data import seen
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.directions import Directions
@@ -23,8 +24,11 @@ from kvae.training import kept_weights
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
+from kvae.training.endings import Ending
+from kvae.training.faults import Watch, first_fault
 from kvae.training.glance import causes_of_failure, consult
-from kvae.training.init_from import check_conditions
+from kvae.training.history import History, Notes
+from kvae.training.init_from import check_conditions, seen_before, without_seen
 from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
@@ -49,9 +53,11 @@ class Fitted(NamedTuple):
         directions: of attributes in latent space, where the data have such labels.
         conditions: the columns of a conditional model's condition.
         dataset: its rows as the model takes them.
-        record: which figure chose the weights.
         missing: what could not be made after training, and why.
         callback: Keras's History of the training.
+        kept: the best weights, and which figure chose them.
+        course: how training went beside its epochs, see `kvae.publish.publish`.
+        train_rows: what the rows that the weights have seen are known by.
     """
 
     config: Config
@@ -61,9 +67,11 @@ class Fitted(NamedTuple):
     directions: Directions | None = None
     conditions: Conditions = Conditions()
     dataset: data.Dataset | None = None
-    record: kept_weights.Record | None = None
     missing: tuple[str, ...] = ()
     callback: keras.callbacks.History | None = None
+    kept: kept_weights.BestWeights | None = None
+    course: dict[str, Any] | None = None
+    train_rows: np.ndarray | None = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> versions.Version:
@@ -106,15 +114,15 @@ def train_and_publish(
     """
     with _run_folder(config) as folder:
         fitted = fit(config, folder, dataset, model)
-        with kept_weights.telling_of(folder, config):
+        with kept_weights.telling_of(folder, config), _rescued(fitted.kept):
             version = publish.publish(
                 fitted.vae, config.save, config.name,
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
-                directions=fitted.directions,
+                directions=fitted.directions, course=fitted.course, train_rows=fitted.train_rows,
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
         print(f"\npublished {version.path}", flush=True)
-        kept_weights.published(folder, config, fitted.record)
+        kept_weights.published(folder, config, fitted.kept.record)
     consult(fitted.config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
     print(f"next:     {files.command_line(words)}")
@@ -164,6 +172,8 @@ def fit(
     if model is not None:
         policy, reason = model.dtype_policy.name, "the model's own"
     dataset = load(config) if dataset is None else dataset
+    before = seen_before(config.init_from, model, dataset)
+    dataset, left_out = without_seen(dataset, before, config.init_from or "model")
     conditions = conditions_of(dataset, config.condition)
     dataset = conditioned(dataset, conditions)
     check_conditions(config.init_from, conditions)
@@ -174,22 +184,39 @@ def fit(
     )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
     with kept_weights.telling_of(folder, config) if publishes else nullcontext():
-        history, record = _fit(config, dataset, vae, folder)
+        # Without epochs no row is seen that was not seen before.
+        own = before if before is not None and not config.epochs else seen.marks(dataset.train.x)
+        train_rows = seen.united(own, before)
+        history, kept, course = _fit(config, dataset, vae, folder, train_rows)
+        course |= {"left_out": left_out} if left_out else {}
         trained, missing = vae, []
-        with _or_without("its sampler", missing):
-            own = config.own("sampler")
-            vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
-        directions = None
-        with _or_without("the directions of attributes", missing):
-            directions = attribute_directions(vae, dataset, config)
+        with _rescued(kept if publishes else None):
+            with _or_without("its sampler", missing):
+                own = config.own("sampler")
+                vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
+            directions = None
+            with _or_without("the directions of attributes", missing):
+                directions = attribute_directions(vae, dataset, config)
     if vae is not trained and trained.compiled:  # so that `fit` goes on
         vae.compile(trained.optimizer, jit_compile=trained.jit_compile)
     callback = keras.callbacks.History()
-    callback.history, callback.epoch = history, [*range(config.epochs)]
+    callback.history, callback.epoch = history, [*range(len(history.get("loss", ())))]
     return Fitted(
-        config, vae, dataset.card, history, directions, conditions, dataset, record, tuple(missing),
-        callback,
+        config, vae, dataset.card, history, directions, conditions, dataset, tuple(missing),
+        callback, kept, course, train_rows,
     )  # fmt: skip
+
+
+@contextmanager
+def _rescued(kept: kept_weights.BestWeights | None) -> Iterator[None]:
+    """Write the best weights where what follows fails, if they are in memory alone."""
+    try:
+        yield
+    except BaseException:
+        if kept is not None:
+            with suppress(Exception):  # the first error is the one to tell
+                kept.rescue()
+        raise
 
 
 @contextmanager
@@ -214,65 +241,102 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
-def _fit(config, dataset, vae, folder):
-    """Train unless --epochs is 0; return history and record, the best weights in the model."""
-    start = kept_weights.read(config.init_from) if config.init_from else None
+def _fit(config, dataset, vae, folder, train_rows):
+    """Train unless --epochs is 0; history, what was kept and the course, the best in the model."""
+    then = kept_weights.read(config.init_from) if config.init_from else None
     kept_weights.set_aside(folder)  # maybe that file too
-    notes = kept_weights.Notes()
-    kept = kept_weights.BestWeights(folder, config, dataset, notes)
-    history = {}
+    notes = Notes()
+    kept = kept_weights.BestWeights(folder, config, dataset, notes, train_rows=train_rows)
+    history, course = {}, {}
     if config.epochs:
-        history = _trained(
-            config, dataset, vae,
-            [kept, kept_weights.History(folder / kept_weights.HISTORY, notes)],
-        )  # fmt: skip
+        with _rescued(kept):
+            history, course = _trained(config, dataset, vae, kept, notes, folder)
         vae.set_weights(kept.weights)
     else:
-        kept.start(vae, start)
+        kept.start(vae, then)
     vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     kept.write()  # what follows may be interrupted too
-    return history, kept.record
+    if kept.record:
+        course["best"] = {name: getattr(kept.record, name) for name in ("epoch", "figure", "value")}
+    return history, kept, course
 
 
-def _trained(config, dataset, vae, keeping):
-    """Run Keras's fit with the callbacks that keep weights and history; return the history."""
+def _trained(config, dataset, vae, kept, notes, folder):
+    """Run Keras's fit with the callbacks that keep weights and history.
+
+    Returns:
+        The history, and the course of training, JSON values: `start`, the figures of the valid
+        split of weights that were there before; `ended`, why there are fewer epochs than asked for.
+    """
     # A step on vectors is shorter than Keras's way in and out of it.
-    block = dataset.kind == "vectors"
-    compile_for(config, vae, steps_of(config, dataset))
-    try:
-        result = vae.fit(
-            shuffled_batches(
-                dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip
-            ),
-            steps_per_epoch=1 if block else steps_of(config, dataset),
-            validation_data=batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective)),
-            epochs=config.epochs,
-            start_prior=False,  # both are done here, with rows of the run's seed
-            calibrate=False,
-            verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[
-                keras.callbacks.TerminateOnNaN(),
-                # Before those that keep: the weights of an epoch's end are the averages then.
-                *(
-                    [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
-                    if config.ema_momentum
-                    else []
-                ),
-                *keeping,
-            ],
+    block, steps = dataset.kind == "vectors", steps_of(config, dataset)
+    compile_for(config, vae, steps)
+    valid = batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective))
+    course = _measured_start(vae, valid, kept) if vae.num_steps or config.init_from else {}
+    calls = 1 if block else steps
+    ending, watch = Ending(config, kept, steps, calls), Watch()
+
+    def stream(first_epoch=0):
+        return shuffled_batches(
+            dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip,
+            first_epoch=first_epoch,
+        )  # fmt: skip
+
+    result = vae.fit(
+        stream(),
+        steps_per_epoch=calls,
+        validation_data=valid,
+        epochs=config.epochs,
+        start_prior=False,  # both are done here, with rows of the run's seed
+        calibrate=False,
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            # Before those that keep: the weights of an epoch's end are the averages then.
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
+            watch,
+            kept,
+            History(folder / kept_weights.HISTORY, notes),
+            ending,
+        ],
+    )
+    history = {name: [float(v) for v in values] for name, values in result.history.items()}
+    if watch.epoch is not None:
+        causes = causes_of_failure(config, vae, dataset, history)
+        raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
+    if ending.reason:
+        course["ended"] = ending.reason
+        print(f"ended      {ending.reason}", flush=True)
+    if not kept.record.epoch:
+        print("best       no epoch was better than the weights it started from", flush=True)
+    return history, course
+
+
+def _told(vae, watch, steps, order, causes):
+    """Where and why numbers stopped being finite, and what to try."""
+    end = f"nothing was published. {causes}"
+    if watch.state is None:
+        return f"epoch {watch.epoch + 1}: the loss is not finite; {end}"
+    print("looking for the step in which numbers stopped being finite", flush=True)
+    fault = first_fault(vae, watch, *order)
+    if fault is None:
+        return (
+            f"epoch {watch.epoch + 1}: not all figures are finite, and the same steps made once "
+            f"more, one by one, do not show where it began; {end}"
         )
-        history = {name: [float(v) for v in values] for name, values in result.history.items()}
-        if not all(math.isfinite(v) for values in history.values() for v in values):
-            found = causes_of_failure(config, vae, dataset, history)
-            raise TrainingError(
-                f"the loss is not finite after {len(history['loss'])} epochs; nothing was "
-                f"published. {found}"
-            )
-    except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
-            keeping[0].rescue()
-        raise
-    return history
+    place = f"epoch {fault.epoch + 1}, step {fault.step + 1:,} of {steps:,}"
+    # Of data that are no numbers no option is the cause.
+    return f"{place}: {fault.what}; {'nothing was published' if fault.is_of_data else end}"
+
+
+def _measured_start(vae, valid, kept):
+    """Measure weights that are there before the first epoch as after each; the course so far."""
+    figures = vae.evaluate(valid, verbose=0, return_dict=True)
+    figures = {name: float(value) for name, value in figures.items()}
+    kept.measured(vae, figures)
+    shown = ", ".join(f"{name} {figures[name]:.5g}" for name in ("elbo", "loss"))
+    is_best = "the best so far" if kept.record else "not finite, and no candidate"
+    print(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
+    return {"start": figures} if kept.record else {}
 
 
 def _valid_batch(config, dataset, objective):

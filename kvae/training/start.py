@@ -11,9 +11,11 @@ from kvae.build import build_vae
 from kvae.config import MODEL_PARTS, Config
 from kvae.data.conditions import Conditioned
 from kvae.data.rows import in_parts, rows_at_once, some_of, standardisation
+from kvae.errors import UsageError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.registry import options_of
+from kvae.training.faults import wrong_weight
 from kvae.training.init_from import read_weights
 from kvae.training.preflight import check_values, latent_dim, start_rows
 
@@ -43,10 +45,13 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
         for part in in_parts(np.asarray(split.x), rows_at_once(split.x)):
             check_values(config, part)
     vae = _built(config, dataset, policy) if model is None else model
+    if model is not None:
+        check_weights(vae, "model")
     count = max(2000, start_rows(config))
     some = some_of(rows, count, generator(config.seed, "prior start rows"))
     if config.init_from:
         read_weights(vae, config.init_from)
+        check_weights(vae, f"--init-from {config.init_from}")
         if hasattr(vae.objective, "first_step"):
             vae.objective.first_step = vae.num_steps
     elif not (vae.num_steps or vae.prior_started):
@@ -56,6 +61,13 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
         for each in told:
             print(f"note: {each.message}")
     return vae
+
+
+def check_weights(vae, place):
+    """Refuse to go on from weights that are not finite: UsageError."""
+    wrong = wrong_weight(vae)
+    if wrong:
+        raise UsageError(f"{place}: weights to go on from are finite numbers; {wrong} is not")
 
 
 def _built(config, dataset, policy):
@@ -107,6 +119,10 @@ def compile_for(config, vae, steps):
             rate, max(1, config.epochs) * steps, alpha=1e-3
         )
     momentum = config.ema_momentum
-    optimizer = keras.optimizers.Adam(rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99)
+    optimizer = keras.optimizers.Adam(
+        rate, use_ema=momentum > 0, ema_momentum=momentum or 0.99,
+        # Of gradients that are no longer scaled: under float16 this optimizer is the inner one.
+        global_clipnorm=config.clip_norm or None,
+    )  # fmt: skip
     jit_compile = {backend.JAX: True, backend.TORCH: False}
     vae.compile(optimizer, jit_compile=jit_compile.get(keras.backend.backend(), config.jit_compile))

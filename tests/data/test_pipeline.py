@@ -117,3 +117,14 @@ def test_only_single_batches_of_images_are_mirrored(x):
     options = {"flip": True, "block": x.ndim == 4}
     with pytest.raises(ValueError, match="flip is for single batches of images"):
         shuffled_batches(x, BATCH_SIZE, 1, **options)
+
+
+@pytest.mark.parametrize("options", [{"block": True}, {"flip": True}], ids=str)
+def test_an_epoch_is_the_same_wherever_a_stream_begins(options, rng):
+    x = rng.normal(size=(20, 3) if "block" in options else (20, 2, 2, 1)).astype("float32")
+    calls = 1 if "block" in options else 4
+    whole = shuffled_batches(x, 5, 7, **options).take(4 * calls)
+    later = shuffled_batches(x, 5, 7, first_epoch=2, **options).take(2 * calls)
+    found, expected = ([*part.as_numpy_iterator()] for part in (later, whole.skip(2 * calls)))
+    np.testing.assert_array_equal(found, expected)
+    assert not np.array_equal(found, [*whole.take(2 * calls).as_numpy_iterator()])

@@ -43,11 +43,14 @@ def in_process(monkeypatch):
 
 
 def test_all_of_it_reaches_the_child(vae, tmp_path, in_process):
-    version = handover.publish_in_child(vae, tmp_path, "m", directions=DIRECTIONS, **REST)
+    version = handover.publish_in_child(
+        vae, tmp_path, "m", directions=DIRECTIONS, train_rows=np.array([3, 1], "u8"), **REST
+    )
     assert version == (tmp_path / "m" / "7", "m", 7)
     ((twin, save, name, rest),) = in_process
     assert (save, name) == (str(tmp_path), "m")
     directions = rest.pop("directions")
+    assert rest.pop("train_rows").tolist() == [1, 3]
     assert rest == REST
     np.testing.assert_array_equal(directions.vectors, DIRECTIONS.vectors)
     assert directions.names == DIRECTIONS.names and directions.left_out == DIRECTIONS.left_out

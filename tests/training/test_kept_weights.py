@@ -23,7 +23,7 @@ from kvae import files
 from kvae.config import resolve
 from kvae.data import Dataset, Split, gmm
 from kvae.serving import versions
-from kvae.training import kept_weights, program, run
+from kvae.training import history, kept_weights, program, run
 from kvae.training.command import training_command
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def _dataset(card, value=0):
 
 def _keeper(folder, vae, *, seconds_between=-1, **options):
     config = resolve({"save": str(folder.parent), "name": "m", **options})
-    dataset, notes = _dataset({"name": "gmm"}), kept_weights.Notes()
+    dataset, notes = _dataset({"name": "gmm"}), history.Notes()
     kept = kept_weights.BestWeights(folder, config, dataset, notes, seconds_between=seconds_between)
     kept.set_model(vae)
     return kept
@@ -388,12 +388,12 @@ def test_where_room_cannot_be_kept_it_is_looked_at_before(tmp_path, vae, monkeyp
 
 
 def test_a_history_is_whole_once_there_is_space_again(tmp_path, monkeypatch, capsys):
-    history = kept_weights.History(tmp_path / "history.csv", kept_weights.Notes())
+    written = history.History(tmp_path / "history.csv", history.Notes())
     for epoch, is_full in enumerate([False, True, True, False, False]):
         with monkeypatch.context() as patch:
             if is_full:
                 patch.setattr(csv.DictWriter, "writerows", _no_space)
-            history.on_epoch_end(epoch, {"loss": 2.0 * epoch, "elbo": 1.0})
+            written.on_epoch_end(epoch, {"loss": 2.0 * epoch, "elbo": 1.0})
     with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["epoch", "elbo", "loss"]

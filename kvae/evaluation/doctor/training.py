@@ -34,6 +34,7 @@ VERY_SLOW_LEARNING_RATE = 2e-5  # no recipe of a VAE from scratch goes so low
 DIVERGED_PART = 0.1  # of the figure itself, below its first epoch
 SPIKE_PART, LEAST_SPIKE = 0.2, 0.01  # of the whole way, and of the figure itself, in one epoch
 VERY_HIGH_LEARNING_RATE = 0.5  # several times what weights are
+CLIP_NORM = 100  # Adam takes no notice of a bound that all steps meet: it ends rare large ones
 LITTLE_LEARNED = 0.25  # of epochs: the best one lies in the first quarter
 _ADAPTIVE = ("adam", "adamw", "nadam", "adamax")
 _ELBO_PARTS = ("elbo_nats_prior", "distortion_nats_posterior", "rate_nats_prior")
@@ -145,6 +146,8 @@ def _calmer(case):
     options = [smaller_rate(case)]
     if case.option("mixed_precision", "auto") != "off":
         options.append("--mixed-precision off")
+    if not case.option("clip_norm"):
+        options.append(f"--clip-norm {CLIP_NORM:g}")
     return try_one_of([*options, *slow_start(case)])
 
 
