@@ -62,7 +62,7 @@ def check_spread(
     Raises:
         DataError: a column is constant, float32 cannot tell its values apart, or one is not finite.
     """
-    rounding, stddev = _rounding(x), x.std(0, dtype="float64")
+    rounding, stddev = _rounding(x), _stddev(x)
     narrow = np.flatnonzero(~(stddev > roundings * rounding))  # NaN too
     if not narrow.size:
         return
@@ -86,7 +86,7 @@ def about_rounding(x: np.ndarray, columns: Sequence[Any]) -> list[str]:
         x: `(rows, features)` float32.
         columns: what the features are called.
     """
-    rounding, stddev = _rounding(x), x.std(0, dtype="float64")
+    rounding, stddev = _rounding(x), _stddev(x)
     coarse = np.flatnonzero((stddev > 0) & (stddev < _SEEN_IN_ROUNDINGS * rounding))
     if not coarse.size:
         return []
@@ -104,6 +104,15 @@ def _rounding(x: np.ndarray) -> np.ndarray:
     # Of bool there is no minus, of uint8 another one.
     largest = np.maximum(x.max(0).astype(np.float64), -x.min(0).astype(np.float64))
     return np.maximum(largest * (single.eps / 2), single.tiny)
+
+
+def _stddev(x: np.ndarray) -> np.ndarray:
+    """Standard deviation of each feature in float64, of which there is no copy of all rows."""
+    mean = x.mean(axis=0, dtype="float64")
+    squares = np.zeros_like(mean)
+    for part in in_parts(x, rows_at_once(x)):
+        squares += ((part - mean) ** 2).sum(axis=0)
+    return np.sqrt(squares / len(x))
 
 
 def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
