@@ -18,9 +18,12 @@ from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
 from kvae.serving.versions import Version
+from kvae.training import callbacks as own_callbacks
 from kvae.training.provenance import Trained, known_of
 
 if TYPE_CHECKING:
+    import keras
+
     from kvae.likelihoods import Likelihood, LikelihoodName
     from kvae.model import VAE
     from kvae.networks import NetworkName
@@ -46,6 +49,7 @@ def train(
     prior: PriorName | str | Prior | None = None,
     posterior: PosteriorName | None = None,
     objective: ObjectiveName | str | Objective | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     **options: Any,
 ) -> VAE:
     """Train a VAE, as train.py does, with the weights that were best on the valid split.
@@ -63,6 +67,9 @@ def train(
         prior: a name, or an object, see `kvae.priors`.
         posterior: a name.
         objective: a name, or an object, see `kvae.objectives`.
+        callbacks: Keras callbacks of your own, behind those of the run. One that sets
+            `model.stop_training` ends it as `patience` does; an error of one ends it as an
+            interruption does, its best weights kept where `output` is given.
         **options: those of train.py, with underscores: `epochs`, `batch_size`, `learning_rate`,
             `latent_dim`, `standardize`, `sampler`, `condition`, `seed`, ..., those of the chosen
             parts and, of a dataset that is a name, its own. Their defaults are the preset's.
@@ -73,12 +80,14 @@ def train(
         could not be made are missing; a warning says so.
 
     Raises:
-        UsageError: an option is unknown or does not go with the data or the other parts, or
-            `output` cannot be written.
+        UsageError: an option is unknown or does not go with the data or the other parts, a
+            callback is none of Keras's, or `output` cannot be written.
         DataError: the dataset cannot be read.
         KvaeError: the loss stopped being finite.
     """
     from kvae.training import objects
+
+    callbacks = own_callbacks.checked(callbacks)
 
     if "save" in options:
         raise UsageError("the folder to publish in is output, received save")
@@ -113,7 +122,7 @@ def train(
                 )
         config = resolve(given, preset)
         found = None if isinstance(dataset, str) else dataset
-        vae = run(config, found, model=model, publishes=output is not None)
+        vae = run(config, found, model=model, publishes=output is not None, callbacks=callbacks)
     for part in vae.trained.missing:
         warnings.warn(f"the model is without {part}", stacklevel=2)
     return vae
@@ -125,6 +134,7 @@ def run(
     *,
     model: VAE | None = None,
     publishes: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> VAE:
     """Check a configuration, then train what it says: what train.py and `train` have in common.
 
@@ -133,6 +143,7 @@ def run(
         dataset: the data; None: they are loaded.
         model: what is trained; None: it is made.
         publishes: whether a version is written.
+        callbacks: see `train`; those of `kvae.training.callbacks.CALLBACKS` stand before them.
 
     Returns:
         See `train`.
@@ -140,6 +151,7 @@ def run(
     Raises:
         As `train`.
     """
+    callbacks = own_callbacks.checked(callbacks)
     backend.use(config.backend)
     from kvae.training import preflight
 
@@ -147,11 +159,12 @@ def run(
     # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
     dataset = preflight.load(config) if dataset is None else dataset
     training = backend.quiet_import("kvae.training.run")
+    callbacks = [*own_callbacks.of_files(config), *callbacks]
     version = None
     if publishes:
-        fitted, version = training.train_and_publish(config, dataset, model)
+        fitted, version = training.train_and_publish(config, dataset, model, callbacks)
     else:
-        fitted = training.train_alone(config, dataset, model)
+        fitted = training.train_alone(config, dataset, model, callbacks)
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(

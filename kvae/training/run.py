@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from kvae.errors import DEBUGGING, IncompleteError, KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.serving import versions
+from kvae.training import callbacks as own_callbacks
 from kvae.training import kept_weights
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
@@ -97,14 +98,16 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
 
 
 def train_and_publish(
-    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None
-) -> tuple[Fitted, versions.Version]:
+    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[Fitted, versions.Version]:  # fmt: skip
     """As `train`, of a model that is there already too; what could not be made is told.
 
     Args:
         config: see `train`.
         dataset: see `train`.
         model: what is trained; None: one is made.
+        callbacks: of the user's own, behind those of the run.
 
     Returns:
         What training leaves behind, and the published version.
@@ -113,7 +116,7 @@ def train_and_publish(
         As `train`.
     """
     with _run_folder(config) as folder:
-        fitted = fit(config, folder, dataset, model)
+        fitted = fit(config, folder, dataset, model, callbacks)
         with kept_weights.telling_of(folder, config), _rescued(fitted.kept):
             version = publish.publish(
                 fitted.vae, config.save, config.name,
@@ -130,14 +133,16 @@ def train_and_publish(
 
 
 def train_alone(
-    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None
-) -> Fitted:
+    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Fitted:  # fmt: skip
     """As `train_and_publish`, but nothing is published, nor kept of a run that is cut short.
 
     Args:
         config: see `train`.
         dataset: see `train`.
         model: see `train_and_publish`.
+        callbacks: see `train_and_publish`.
 
     Returns:
         What training leaves behind.
@@ -146,14 +151,14 @@ def train_alone(
         As `train`.
     """
     with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
-        fitted = fit(config, Path(folder), dataset, model, publishes=False)
+        fitted = fit(config, Path(folder), dataset, model, callbacks, publishes=False)
     consult(fitted.config, fitted)
     return fitted
 
 
 def fit(
     config: Config, folder: Path, dataset: data.Dataset | None = None, model: VAE | None = None,
-    *, publishes: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (), *, publishes: bool = True,
 ) -> Fitted:  # fmt: skip
     """Train and keep the weights that were best on the valid split.
 
@@ -163,6 +168,7 @@ def fit(
             `kvae.training.kept_weights`.
         dataset: see `train`.
         model: see `train_and_publish`.
+        callbacks: see `train_and_publish`.
         publishes: whether the folder is told of where training ends early.
 
     Raises:
@@ -187,7 +193,7 @@ def fit(
         # Without epochs no row is seen that was not seen before.
         own = before if before is not None and not config.epochs else seen.marks(dataset.train.x)
         train_rows = seen.united(own, before)
-        history, kept, course = _fit(config, dataset, vae, folder, train_rows)
+        history, kept, course = _fit(config, dataset, vae, folder, train_rows, callbacks)
         course |= {"left_out": left_out} if left_out else {}
         trained, missing = vae, []
         with _rescued(kept if publishes else None):
@@ -241,7 +247,7 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
-def _fit(config, dataset, vae, folder, train_rows):
+def _fit(config, dataset, vae, folder, train_rows, callbacks):
     """Train unless --epochs is 0; history, what was kept and the course, the best in the model."""
     then = kept_weights.read(config.init_from) if config.init_from else None
     kept_weights.set_aside(folder)  # maybe that file too
@@ -250,7 +256,7 @@ def _fit(config, dataset, vae, folder, train_rows):
     history, course = {}, {}
     if config.epochs:
         with _rescued(kept):
-            history, course = _trained(config, dataset, vae, kept, notes, folder)
+            history, course = _trained(config, dataset, vae, kept, notes, folder, callbacks)
         vae.set_weights(kept.weights)
     else:
         kept.start(vae, then)
@@ -261,7 +267,7 @@ def _fit(config, dataset, vae, folder, train_rows):
     return history, kept, course
 
 
-def _trained(config, dataset, vae, kept, notes, folder):
+def _trained(config, dataset, vae, kept, notes, folder, callbacks):
     """Run Keras's fit with the callbacks that keep weights and history.
 
     Returns:
@@ -274,7 +280,7 @@ def _trained(config, dataset, vae, kept, notes, folder):
     valid = batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective))
     course = _measured_start(vae, valid, kept) if vae.num_steps or config.init_from else {}
     calls = 1 if block else steps
-    ending, watch = Ending(config, kept, steps, calls), Watch()
+    ending, watch = Ending(config, kept, steps, calls, callbacks), Watch()
 
     def stream(first_epoch=0):
         return shuffled_batches(
@@ -297,9 +303,10 @@ def _trained(config, dataset, vae, kept, notes, folder):
             kept,
             History(folder / kept_weights.HISTORY, notes),
             ending,
+            *callbacks,
         ],
     )
-    history = {name: [float(v) for v in values] for name, values in result.history.items()}
+    history = own_callbacks.numbers(result.history, [metric.name for metric in vae.metrics])
     if watch.epoch is not None:
         causes = causes_of_failure(config, vae, dataset, history)
         raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
