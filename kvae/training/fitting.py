@@ -104,7 +104,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     def fit(epoch, call, end):
         # Before those that keep: the weights of an epoch's end are the averages then.
         swap = [saving.before_swap, keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
-        own = [watch, kept, history, ending, *parts.callbacks, saving]
+        own = [watch, kept, ending, *parts.callbacks, history, saving]
         vae.fit(
             stream(epoch, call), steps_per_epoch=calls - call, validation_data=valid,
             initial_epoch=epoch, epochs=config.epochs, verbose=0,
