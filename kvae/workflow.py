@@ -17,6 +17,7 @@ from kvae.errors import KvaeError, UsageError, brief
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
+from kvae.saying import silence
 from kvae.serving.versions import Version
 from kvae.training import callbacks as own_callbacks
 from kvae.training.provenance import Trained, known_of
@@ -50,6 +51,7 @@ def train(
     posterior: PosteriorName | None = None,
     objective: ObjectiveName | str | Objective | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: Literal[0, 1] = 1,
     **options: Any,
 ) -> VAE:
     """Train a VAE, as train.py does, with the weights that were best on the valid split.
@@ -70,6 +72,8 @@ def train(
         callbacks: Keras callbacks of your own, behind those of the run. One that sets
             `model.stop_training` ends it as `patience` does; an error of one ends it as an
             interruption does, its best weights kept where `output` is given.
+        verbose: 0: nothing is printed, but for notes of what goes wrong, on standard error; 1: what
+            train.py prints.
         **options: those of train.py, with underscores: `epochs`, `batch_size`, `learning_rate`,
             `latent_dim`, `standardize`, `sampler`, `condition`, `seed`, ..., those of the chosen
             parts and, of a dataset that is a name, its own. Their defaults are the preset's.
@@ -88,7 +92,11 @@ def train(
     from kvae.training import objects
 
     callbacks = own_callbacks.checked(callbacks)
-
+    if not isinstance(verbose, int) or verbose not in (0, 1):
+        raise UsageError(
+            "verbose: 0 (nothing is printed) or 1 (what train.py prints) is wanted, received "
+            f"{brief(verbose)}"
+        )
     if "save" in options:
         raise UsageError("the folder to publish in is output, received save")
     parts = {"network": network, "likelihood": likelihood, "prior": prior, "objective": objective}
@@ -104,7 +112,7 @@ def train(
         given.setdefault("standardize", False)  # the preset says it of its own likelihood
     if isinstance(dataset, data.Dataset) and dataset.kind == "images" and preset is None:
         preset = _IMAGE_PRESET if given["dataset"] == "arrays" else None
-    with objects.named(parts) as named:
+    with silence(not verbose), objects.named(parts) as named:
         if model is None and (said := sorted({*options} & {*named})):
             raise UsageError(
                 f"{', '.join(said)}: the object that was given for its part says it; give the name "

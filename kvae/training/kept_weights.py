@@ -27,6 +27,7 @@ from kvae import files
 from kvae.config import Config
 from kvae.data import Dataset
 from kvae.objectives import raises_elbo
+from kvae.saying import say
 from kvae.training.command import training_command
 
 BEST, HISTORY = "best.weights.h5", "history.csv"
@@ -117,9 +118,9 @@ def published(folder: Path, config: Config, best: Record | None) -> None:
         than = "it cannot be compared with what was published"
         if found and found.compares(best):
             than = f"better than what was published ({best.figure} {best.value:.5g})"
-        print(f"kept      {path} of an earlier run{_in_brackets(found)}: {than}")
+        say(f"kept      {path} of an earlier run{_in_brackets(found)}: {than}")
         for line in _commands(path, config):
-            print(f"          {line}")
+            say(f"          {line}")
 
 
 @contextmanager

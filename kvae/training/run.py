@@ -1,6 +1,5 @@
 """A training run, from a configuration to a published version."""
 
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,6 +18,7 @@ from kvae.directions import Directions
 from kvae.errors import DEBUGGING, IncompleteError, KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
+from kvae.saying import clear, say
 from kvae.serving import versions
 from kvae.training import callbacks as own_callbacks
 from kvae.training import kept_weights
@@ -33,6 +33,7 @@ from kvae.training.init_from import check_conditions, seen_before, without_seen
 from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
+from kvae.training.progress import Progress
 from kvae.training.sampler_fitting import some_rows, with_sampler
 from kvae.training.start import build, compile_for, steps_of
 
@@ -124,11 +125,11 @@ def train_and_publish(
                 directions=fitted.directions, course=fitted.course, train_rows=fitted.train_rows,
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
-        print(f"\npublished {version.path}", flush=True)
+        say(f"published {version.path}", flush=True)
         kept_weights.published(folder, config, fitted.kept.record)
     consult(fitted.config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
-    print(f"next:     {files.command_line(words)}")
+    say(f"next:     {files.command_line(words)}")
     return fitted, version
 
 
@@ -219,6 +220,7 @@ def _rescued(kept: kept_weights.BestWeights | None) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        clear()
         if kept is not None:
             with suppress(Exception):  # the first error is the one to tell
                 kept.rescue()
@@ -281,6 +283,7 @@ def _trained(config, dataset, vae, kept, notes, folder, callbacks):
     course = _measured_start(vae, valid, kept) if vae.num_steps or config.init_from else {}
     calls = 1 if block else steps
     ending, watch = Ending(config, kept, steps, calls, callbacks), Watch()
+    progress = Progress(config, kept, ending, steps, calls)
 
     def stream(first_epoch=0):
         return shuffled_batches(
@@ -295,7 +298,7 @@ def _trained(config, dataset, vae, kept, notes, folder, callbacks):
         epochs=config.epochs,
         start_prior=False,  # both are done here, with rows of the run's seed
         calibrate=False,
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=0,
         callbacks=[
             # Before those that keep: the weights of an epoch's end are the averages then.
             *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
@@ -303,6 +306,7 @@ def _trained(config, dataset, vae, kept, notes, folder, callbacks):
             kept,
             History(folder / kept_weights.HISTORY, notes),
             ending,
+            progress,
             *callbacks,
         ],
     )
@@ -310,11 +314,14 @@ def _trained(config, dataset, vae, kept, notes, folder, callbacks):
     if watch.epoch is not None:
         causes = causes_of_failure(config, vae, dataset, history)
         raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
+    say(flush=True)
     if ending.reason:
         course["ended"] = ending.reason
-        print(f"ended      {ending.reason}", flush=True)
+        say(f"ended      {ending.reason}", flush=True)
     if not kept.record.epoch:
-        print("best       no epoch was better than the weights it started from", flush=True)
+        say("best       no epoch was better than the weights it started from", flush=True)
+    elif kept.record.epoch < len(history["loss"]):
+        say(f"best       {kept.record}", flush=True)
     return history, course
 
 
@@ -323,7 +330,7 @@ def _told(vae, watch, steps, order, causes):
     end = f"nothing was published. {causes}"
     if watch.state is None:
         return f"epoch {watch.epoch + 1}: the loss is not finite; {end}"
-    print("looking for the step in which numbers stopped being finite", flush=True)
+    say("looking for the step in which numbers stopped being finite", flush=True)
     fault = first_fault(vae, watch, *order)
     if fault is None:
         return (
@@ -342,7 +349,7 @@ def _measured_start(vae, valid, kept):
     kept.measured(vae, figures)
     shown = ", ".join(f"{name} {figures[name]:.5g}" for name in ("elbo", "loss"))
     is_best = "the best so far" if kept.record else "not finite, and no candidate"
-    print(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
+    say(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
     return {"start": figures} if kept.record else {}
 
 

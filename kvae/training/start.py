@@ -15,6 +15,7 @@ from kvae.errors import UsageError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.registry import options_of
+from kvae.saying import say
 from kvae.training.faults import wrong_weight
 from kvae.training.init_from import read_weights
 from kvae.training.preflight import check_values, latent_dim, start_rows
@@ -59,7 +60,7 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
             warnings.simplefilter("always")
             vae.start_prior(some)
         for each in told:
-            print(f"note: {each.message}")
+            say(f"note: {each.message}")
     return vae
 
 

@@ -301,7 +301,7 @@ def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_
         # A shell that started the tests in the background has it ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
-        while "Epoch 2" not in (line := process.stdout.readline()):
+        while "1/500" not in (line := process.stdout.readline()):
             assert line or process.poll() is None, process.stderr.read()
         time.sleep(0.1)
         errors = _end(process, how)
