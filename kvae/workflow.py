@@ -169,10 +169,15 @@ def run(
     training = backend.quiet_import("kvae.training.run")
     callbacks = [*own_callbacks.of_files(config), *callbacks]
     version = None
-    if publishes:
-        fitted, version = training.train_and_publish(config, dataset, model, callbacks)
-    else:
-        fitted = training.train_alone(config, dataset, model, callbacks)
+    with training.log_json.outcome(config) as told:
+        if publishes:
+            fitted, version = training.train_and_publish(config, dataset, model, callbacks)
+        else:
+            fitted = training.train_alone(config, dataset, model, callbacks)
+        told |= {
+            "published": None if version is None else str(version.path),
+            "missing": fitted.missing, **(fitted.course or {}),
+        }  # fmt: skip
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(

@@ -21,7 +21,7 @@ from kvae.probability.streams import generator
 from kvae.saying import clear, say
 from kvae.serving import versions
 from kvae.training import callbacks as own_callbacks
-from kvae.training import kept_weights
+from kvae.training import kept_weights, log_json
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
@@ -190,6 +190,7 @@ def fit(
         **scheduled(config.to_dict(), vae.objective, vae.num_steps, steps, config.epochs)
     )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
+    log_json.begin(config, dataset, vae)
     with kept_weights.telling_of(folder, config) if publishes else nullcontext():
         # Without epochs no row is seen that was not seen before.
         own = before if before is not None and not config.epochs else seen.marks(dataset.train.x)
@@ -307,6 +308,7 @@ def _trained(config, dataset, vae, kept, notes, folder, callbacks):
             History(folder / kept_weights.HISTORY, notes),
             ending,
             progress,
+            *([log_json.Epochs(config.log_json, kept)] if config.log_json else []),
             *callbacks,
         ],
     )
