@@ -17,6 +17,7 @@ from kvae.errors import KvaeError, UsageError, brief
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
+from kvae.saying import silence
 from kvae.serving import versions
 from kvae.serving.versions import Version
 from kvae.training import callbacks as own_callbacks
@@ -52,6 +53,7 @@ def train(
     objective: ObjectiveName | str | Objective | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     resume: bool | None = None,
+    verbose: Literal[0, 1] = 1,
     **options: Any,
 ) -> VAE:
     """Train a VAE, as train.py does, with the weights that were best on the valid split.
@@ -75,6 +77,8 @@ def train(
         resume: of a run that is published in `output`: None: one that was interrupted goes on, with
             the same arguments and data, and one that was published starts anew. True: that one
             goes on too, where there are more `epochs` now. False: it starts anew.
+        verbose: 0: nothing is printed, but for notes of what goes wrong, on standard error; 1: what
+            train.py prints.
         **options: those of train.py, with underscores: `epochs`, `batch_size`, `learning_rate`,
             `latent_dim`, `standardize`, `sampler`, `condition`, `seed`, ..., those of the chosen
             parts and, of a dataset that is a name, its own. Their defaults are the preset's.
@@ -93,7 +97,11 @@ def train(
     from kvae.training import objects
 
     callbacks = own_callbacks.checked(callbacks)
-
+    if not isinstance(verbose, int) or verbose not in (0, 1):
+        raise UsageError(
+            "verbose: 0 (nothing is printed) or 1 (what train.py prints) is wanted, received "
+            f"{brief(verbose)}"
+        )
     if "save" in options:
         raise UsageError("the folder to publish in is output, received save")
     parts = {"network": network, "likelihood": likelihood, "prior": prior, "objective": objective}
@@ -109,7 +117,7 @@ def train(
         given.setdefault("standardize", False)  # the preset says it of its own likelihood
     if isinstance(dataset, data.Dataset) and dataset.kind == "images" and preset is None:
         preset = _IMAGE_PRESET if given["dataset"] == "arrays" else None
-    with objects.named(parts) as named:
+    with silence(not verbose), objects.named(parts) as named:
         if model is None and (said := sorted({*options} & {*named})):
             raise UsageError(
                 f"{', '.join(said)}: the object that was given for its part says it; give the name "
@@ -171,14 +179,18 @@ def run(
     training = backend.quiet_import("kvae.training.run")
     callbacks = [*own_callbacks.of_files(config), *callbacks]
     version = None
-    if publishes:
-        fitted, version = training.train_and_publish(
-            config, dataset, model, callbacks, going_on=resume
-        )
-        if fitted is None:
-            return _published(version, config, dataset)
-    else:
-        fitted = training.train_alone(config, dataset, model, callbacks)
+    with training.log_json.outcome(config) as told:
+        if publishes:
+            fitted, version = training.train_and_publish(
+                config, dataset, model, callbacks, going_on=resume
+            )
+        else:
+            fitted = training.train_alone(config, dataset, model, callbacks)
+        told["published"] = None if version is None else str(version.path)
+        if fitted is not None:
+            told |= {"missing": fitted.missing, **(fitted.course or {})}
+    if fitted is None and version is not None:
+        return _published(version, config, dataset)
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(

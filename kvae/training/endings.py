@@ -53,6 +53,10 @@ class Ending(keras.callbacks.Callback):
             f"{self._kept.record.figure} than {self._kept.record.place}, --patience {patience}"
         )
 
+    def seconds_left(self):
+        """Until --max-minutes ends training; infinity where it does not."""
+        return self._end - self._seconds()
+
     def on_train_end(self, logs=None):
         """Say that it was a callback that ended training, where it was none of the options."""
         if self.model.stop_training and self._others and not (self.reason or self._is_over()):

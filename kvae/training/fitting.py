@@ -9,7 +9,9 @@ from kvae.data import Dataset
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.errors import KvaeError
 from kvae.model import VAE
+from kvae.saying import clear, say
 from kvae.training import callbacks as own_callbacks
+from kvae.training import log_json
 from kvae.training.checkpoints import Checkpoint
 from kvae.training.endings import Ending
 from kvae.training.faults import Watch, first_fault
@@ -17,6 +19,7 @@ from kvae.training.glance import causes_of_failure
 from kvae.training.history import History, figures_of
 from kvae.training.interruption import Interruption
 from kvae.training.kept_weights import BestWeights
+from kvae.training.progress import Progress
 from kvae.training.saving import Saving, assign
 from kvae.training.start import compile_for, steps_of
 
@@ -93,6 +96,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     ending = Ending(
         config, kept, steps, calls, lambda: saving.seconds, parts.callbacks, first_call=base.call
     )
+    progress = Progress(config, kept, ending, steps, calls)
     watch = Watch(skipped=base.epoch if base.call else None)
 
     def stream(first_epoch=0, first_call=0):
@@ -104,7 +108,8 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     def fit(epoch, call, end):
         # Before those that keep: the weights of an epoch's end are the averages then.
         swap = [saving.before_swap, keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
-        own = [watch, kept, ending, *parts.callbacks, history, saving]
+        logged = [log_json.Epochs(config.log_json, kept)] if config.log_json else []
+        own = [watch, kept, ending, progress, *logged, *parts.callbacks, history, saving]
         vae.fit(
             stream(epoch, call), steps_per_epoch=calls - call, validation_data=valid,
             initial_epoch=epoch, epochs=config.epochs, verbose=0,
@@ -132,17 +137,21 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
             saving.leave_best()
             causes = causes_of_failure(config, vae, parts.dataset, numbers)
             raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
+        say(flush=True)
         if ending.reason:
             course["ended"] = ending.reason
-            print(f"ended      {ending.reason}", flush=True)
+            say(f"ended      {ending.reason}", flush=True)
         saving.write_last(ending.reason)
     except TrainingError:
         raise
     except BaseException:
+        clear()
         saving.rescue()
         raise
     if not kept.record.epoch:
-        print("best       no epoch was better than the weights it started from", flush=True)
+        say("best       no epoch was better than the weights it started from", flush=True)
+    elif kept.record.epoch < len(history.rows):
+        say(f"best       {kept.record}", flush=True)
     return numbers, course, saving
 
 
@@ -174,7 +183,7 @@ def _told(vae, watch, steps, order, causes):
     end = f"nothing was published. {causes}"
     if watch.state is None:
         return f"epoch {watch.epoch + 1}: the loss is not finite; {end}"
-    print("looking for the step in which numbers stopped being finite", flush=True)
+    say("looking for the step in which numbers stopped being finite", flush=True)
     fault = first_fault(vae, watch, *order)
     if fault is None:
         return (
@@ -193,7 +202,7 @@ def _measured_start(vae, valid, kept):
     kept.measured(vae, figures)
     shown = ", ".join(f"{name} {figures[name]:.5g}" for name in ("elbo", "loss"))
     is_best = "the best so far" if kept.record else "not finite, and no candidate"
-    print(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
+    say(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
     return {"start": figures} if kept.record else {}
 
 

@@ -13,6 +13,7 @@ from kvae.data import Dataset, seen
 from kvae.data.conditions import Conditions
 from kvae.errors import DataError, UsageError, one_line
 from kvae.keras_files import check_weights
+from kvae.saying import say
 from kvae.serving import versions
 from kvae.training import checkpoints
 from kvae.training.checkpoints import Record
@@ -48,7 +49,7 @@ def read_weights(vae, source):
             raise
         except Exception as error:  # what is damaged makes Keras fail in any way
             raise DataError(f"{path} cannot be read: {one_line(str(error), 300)}") from error
-        print(f"weights of {source}; a weights file knows no units, those of these data are used")
+        say(f"weights of {source}; a weights file knows no units, those of these data are used")
         return
     if path.name.endswith(checkpoints.SUFFIX):
         _read_checkpoint(vae, source, checkpoints.read(path))
@@ -61,7 +62,7 @@ def read_weights(vae, source):
     # The other model may have seen data in other units: its own go with its weights.
     vae.set_weights(other.get_weights())
     vae.shift, vae.scale = other.shift, other.scale
-    print(f"starts from the weights of {source}")
+    say(f"starts from the weights of {source}")
 
 
 def _read_checkpoint(vae, source, checkpoint):
@@ -139,7 +140,7 @@ def seen_before(source: str | None, model: Any, dataset: Dataset) -> np.ndarray 
     else:
         found = seen.read(path.with_name(versions.TRAIN_ROWS.name))
     if found is None and card != json.loads(json.dumps(dataset.card)):
-        print(
+        say(
             f"note: {source} does not say which rows it was trained on: some of the valid and "
             "test rows of this run may be among them"
         )
@@ -166,7 +167,7 @@ def without_seen(
     if counts:
         told = " and ".join(f"{count:,} of {len(getattr(dataset, name).x):,} {name} rows"
                             for name, count in counts.items())  # fmt: skip
-        print(f"left out   {told}: {place} was trained on them")
+        say(f"left out   {told}: {place} was trained on them")
     for name in counts:
         if not len(getattr(kept, name).x):
             raise UsageError(

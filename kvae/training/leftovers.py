@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kvae.config import Config
 from kvae.errors import DataError
+from kvae.saying import say
 from kvae.training import checkpoints
 from kvae.training.checkpoints import Record
 from kvae.training.command import publish_command, training_command
@@ -81,5 +82,5 @@ def published(folder: Path, best: Record | None) -> None:
         than = "it cannot be compared with what was published"
         if found is not None and found.compares(best):
             than = f"better than what was published ({best.figure} {best.value:.5g})"
-        print(f"kept      {path} of an earlier run{_in_brackets(path)}: {than}")
-        print(f"          publish: {publish_command(path)}")
+        say(f"kept      {path} of an earlier run{_in_brackets(path)}: {than}")
+        say(f"          publish: {publish_command(path)}")

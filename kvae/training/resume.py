@@ -18,7 +18,7 @@ from kvae.training import checkpoints
 from kvae.training.checkpoints import Checkpoint
 
 # Where a run is written to and where it ends are no part of what it computes.
-_FREE = ("save", "name", "devices", "epochs", "patience", "max_minutes")
+_FREE = ("save", "name", "devices", "log_json", "epochs", "patience", "max_minutes")
 _LIMITS = ("epochs", "patience", "max_minutes")
 _ROWS = 1000
 

@@ -21,8 +21,9 @@ from kvae.directions import Directions
 from kvae.errors import DEBUGGING, IncompleteError, KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
+from kvae.saying import clear, say
 from kvae.serving import versions
-from kvae.training import leftovers, resume
+from kvae.training import leftovers, log_json, resume
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.checkpoints import Checkpoint, Record
@@ -120,10 +121,10 @@ def train_and_publish(
     with _run_folder(config) as folder:
         found = resume.find(config, going_on)
         if found.told:
-            print(found.told, flush=True)
+            say(found.told, flush=True)
         if found.published:
             path = found.published.path
-            print(f"finished   {path} is this run; more --epochs go on, --fresh starts anew")
+            say(f"finished   {path} is this run; more --epochs go on, --fresh starts anew")
             return None, found.published
         fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)
         with leftovers.telling_of(folder, config), _rescued(fitted.saving):
@@ -133,11 +134,11 @@ def train_and_publish(
                 directions=fitted.directions, course=fitted.course, train_rows=fitted.train_rows,
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
-        print(f"\npublished {version.path}", flush=True)
+        say(f"published {version.path}", flush=True)
         leftovers.published(folder, fitted.record)
     consult(fitted.config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
-    print(f"next:     {files.command_line(words)}")
+    say(f"next:     {files.command_line(words)}")
     return fitted, version
 
 
@@ -210,6 +211,8 @@ def fit(
         )
     )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
+    if checkpoint is None:
+        log_json.begin(config, dataset, vae)
     # Without epochs no row is seen that was not seen before.
     own = before if before is not None and not config.epochs else own
     base = checkpoint or Checkpoint(
@@ -265,6 +268,7 @@ def _rescued(saving: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        clear()
         if saving is not None:
             with suppress(Exception):  # the first error is the one to tell
                 saving.rescue()

@@ -16,6 +16,7 @@ from kvae.errors import UsageError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.registry import options_of
+from kvae.saying import say
 from kvae.training.checkpoints import Checkpoint
 from kvae.training.faults import wrong_weight
 from kvae.training.init_from import read_weights
@@ -71,7 +72,7 @@ def build(
             warnings.simplefilter("always")
             vae.start_prior(some)
         for each in told:
-            print(f"note: {each.message}")
+            say(f"note: {each.message}")
     return vae
 
 
