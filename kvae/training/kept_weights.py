@@ -6,7 +6,6 @@ weights says which figure chose it, so that nothing takes the place of what is b
 """
 
 import errno
-import hashlib
 import json
 import math
 import os
@@ -25,16 +24,15 @@ import numpy as np
 
 from kvae import files
 from kvae.config import Config
-from kvae.data import Dataset
 from kvae.objectives import raises_elbo
 from kvae.training.command import training_command
+from kvae.training.comparing import chosen_by, measured_by
 
 BEST, HISTORY = "best.weights.h5", "history.csv"
 START = -1  # the "epoch" of the weights that training starts from
 _HALF, _EARLIER, _SUFFIX = "half.weights.h5", "earlier-", ".weights.h5"
 ROWS = "kvae_train_rows"  # of such a file, what the rows are known by that they have seen
 _RECORD = "kvae"  # the attribute of a file of weights that holds a `Record`
-_ROWS = 100  # of the valid split that tell data apart
 _HEADER = 8192  # bytes of HDF5 around a weight, at most
 
 
@@ -209,7 +207,7 @@ class BestWeights(keras.callbacks.Callback):
         super().__init__()
         self._folder, self._config, self._notes = folder, config, notes
         self._train_rows = train_rows
-        self._measured_by = _measured_by(config, dataset)
+        self._measured_by = measured_by(config, dataset)
         self._figure, self._counts = chosen_by(config), counts_of(config)
         self._is_full = full_beta(config)
         self._has_counted, self._best = False, -math.inf
@@ -293,22 +291,6 @@ class BestWeights(keras.callbacks.Callback):
         )
 
 
-def _measured_by(config: Config, dataset: Dataset) -> str:
-    """See `Record`. Weights of other networks compare, those of other data or goals do not."""
-    names = ("likelihood", "condition", "objective")
-    options = {name: getattr(config, name) for name in names}
-    # The epochs that count have beta at its full value, however it got there.
-    goal = config.own("objective").items()
-    options |= {name: value for name, value in goal if not name.startswith("kl_")}
-    by_batch = config.get("tc_weight", 1) != 1 or config.get("free_bits", 0) > 0
-    options["rows"] = config.batch_size if by_batch else 0
-    data = {key: value for key, value in dataset.card.items() if key != "source"}
-    # Folders of equal counts have equal cards.
-    shape, rows = dataset.valid.x.shape, np.asarray(dataset.valid.x[:_ROWS])
-    text = json.dumps([config.dataset, options, data, shape], sort_keys=True)
-    return hashlib.sha256(text.encode() + rows.tobytes()).hexdigest()
-
-
 def _write(model, folder, record, train_rows):
     """Write best.weights.h5; a kill in the middle leaves the file before it.
 
@@ -352,11 +334,6 @@ def _reserve(path, model, rows):
         return
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
-
-
-def chosen_by(config):
-    """The figure of the valid split that says which epoch was best: of what training lowers."""
-    return "elbo" if raises_elbo(config.to_dict()) else "loss"
 
 
 def counts_of(config):

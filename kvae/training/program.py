@@ -46,6 +46,21 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         epilog=_epilog(),
         argument_default=argparse.SUPPRESS,
     )
+    add_options(parser)
+    other = parser.add_argument_group("other")
+    other.add_argument(
+        "--dry-run", action="store_true",
+        help="print the configuration, the model and the time of an epoch, and stop",
+    )  # fmt: skip
+    cli.add_import(other)
+    cli.add_debug(other)
+    given = cli.parsed(parser, argv)
+    dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
+    return resolve(given, preset), dry_run
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add --preset and all options of a run to a parser, in their groups."""
     parser.add_argument(
         "--preset", metavar="NAME",
         help=f"a set of values for the options below: {', '.join(PRESETS)} "
@@ -59,16 +74,6 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
             for own in [own for own, kinds in of_parts.items() if option.name in kinds]:
                 owners = of_parts.pop(own)
                 _add(group, next(iter(owners[option.name].values())), owners)
-    other = parser.add_argument_group("other")
-    other.add_argument(
-        "--dry-run", action="store_true",
-        help="print the configuration, the model and the time of an epoch, and stop",
-    )  # fmt: skip
-    cli.add_import(other)
-    cli.add_debug(other)
-    given = cli.parsed(parser, argv)
-    dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
-    return resolve(given, preset), dry_run
 
 
 def _add(group: Any, option: Option, owners: _Owners) -> None:

@@ -23,7 +23,7 @@ from kvae import files
 from kvae.config import resolve
 from kvae.data import Dataset, Split, gmm
 from kvae.serving import versions
-from kvae.training import history, kept_weights, program, run
+from kvae.training import comparing, history, kept_weights, program, run
 from kvae.training.command import training_command
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +173,7 @@ def test_weights_of_another_goal_are_kept_beside(tmp_path, vae, other):
 
 def test_other_networks_compare_and_other_data_do_not():
     def measured(card=(("name", "a"),), value=0, **given):
-        return kept_weights._measured_by(resolve(given), _dataset(dict(card), value))
+        return comparing.measured_by(resolve(given), _dataset(dict(card), value))
 
     assert measured() == measured(hidden_units="9", epochs=5, batch_size=7, seed=3)
     assert measured() == measured((("name", "a"), ("source", "moved")))
