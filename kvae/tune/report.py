@@ -26,7 +26,7 @@ def best_of(plan: Plan, rows: Sequence[Row]) -> Row | None:
     """The best of the trials that came to their end; the earlier one of equals."""
     sign = 1 if plan.figure == "elbo" else -1
     done = [row for row in rows if row.state == DONE]
-    return max(done, key=lambda row: (sign * row.value, -row.place), default=None)  # type: ignore[operator]
+    return max(done, key=lambda row: (sign * row.value, -row.trial), default=None)  # type: ignore[operator]
 
 
 def head(plan: Plan, folder: Path, wanted: int, there: int, *, prunes: bool) -> str:
@@ -55,7 +55,7 @@ def head(plan: Plan, folder: Path, wanted: int, there: int, *, prunes: bool) -> 
 
 def line(plan: Plan, rows: Sequence[Row], place: int) -> str:
     """What is said of a trial when it ends."""
-    row = next(row for row in rows if row.place == place)
+    row = next(row for row in rows if row.trial == place)
     best = best_of(plan, rows)
     told = {
         DONE: f"{plan.figure} {_number(row.value)}",
@@ -64,7 +64,7 @@ def line(plan: Plan, rows: Sequence[Row], place: int) -> str:
     if row.same_as is not None:
         told = f"as trial {row.same_as}"
     marks = ["the preset's own"] if place == 0 else []
-    marks += ["best so far"] if best is not None and best.place == place else []
+    marks += ["best so far"] if best is not None and best.trial == place else []
     parts = [told, f"{row.seconds or 0:.0f} s", _values(row), *marks]
     return f"trial {place:<4} {'  '.join(part for part in parts if part)}"
 
@@ -73,15 +73,15 @@ def table(plan: Plan, rows: Sequence[Row]) -> str:
     """The ten best trials, and the preset's own."""
     sign = 1 if plan.figure == "elbo" else -1
     done = [row for row in rows if row.state == DONE and row.same_as is None]
-    order = sorted(done, key=lambda row: (-sign * (row.value or 0.0), row.place))
-    kept = [row for rank, row in enumerate(order) if rank < _TOP or row.place == 0]
+    order = sorted(done, key=lambda row: (-sign * (row.value or 0.0), row.trial))
+    kept = [row for rank, row in enumerate(order) if rank < _TOP or row.trial == 0]
     names = [one.name for one in plan.space]
     lines = [["trial", plan.figure, "epoch", "seconds", *names, ""]]
     for rank, row in enumerate(kept):
-        mark = ", ".join(["best"] * (rank == 0) + ["the preset's own"] * (row.place == 0))
+        mark = ", ".join(["best"] * (rank == 0) + ["the preset's own"] * (row.trial == 0))
         own = [_short(row.values[name]) if name in row.values else "-" for name in names]
         seconds = f"{row.seconds or 0:.0f}"
-        lines.append([str(row.place), _number(row.value), str(row.epoch), seconds, *own, mark])
+        lines.append([str(row.trial), _number(row.value), str(row.epoch), seconds, *own, mark])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(word.rjust(width) for word, width in zip(one[:-1], widths, strict=False)).rstrip()
@@ -125,22 +125,22 @@ def write(folder: Path, plan: Plan, rows: Sequence[Row]) -> None:
     writer.writerow(["trial", "state", plan.figure, "epoch", "seconds", *names, "why"])
     for row in rows:
         own = [shown(row.values[name]) if name in row.values else "" for name in names]
-        writer.writerow([row.place, row.state, row.value, row.epoch, row.seconds, *own, row.why])
+        writer.writerow([row.trial, row.state, row.value, row.epoch, row.seconds, *own, row.why])
     files.replace_text(folder / TABLE, text.getvalue())
     best = best_of(plan, rows)
     found = {
         "figure": plan.figure,
         "search": {one.name: str(one) for one in plan.space},
-        "best": best and best.place,
+        "best": best and best.trial,
         "command": best and training_command(plan.config(_typed(best))),
-        "trials": [{"trial": row.place, **dict([*row._asdict().items()][1:])} for row in rows],
+        "trials": [row._asdict() for row in rows],
     }
     files.replace_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
 
 
 def _typed(row: Row) -> dict[str, Any]:
     """The values of a trial that its command line needs: none where they are the preset's own."""
-    return row.values if row.place else {}
+    return row.values if row.trial else {}
 
 
 def _words(name: str, value: Any) -> list[str]:
@@ -152,11 +152,11 @@ def _words(name: str, value: Any) -> list[str]:
 
 def _against(plan: Plan, rows: Sequence[Row], best: Row) -> str:
     """The best trial beside the preset's own values, in words."""
-    told = f"{plan.figure} {_number(best.value)} of trial {best.place}"
-    own = next((row for row in rows if row.place == 0), None)
+    told = f"{plan.figure} {_number(best.value)} of trial {best.trial}"
+    own = next((row for row in rows if row.trial == 0), None)
     if own is None or own.value is None or own.state != DONE or best.value is None:
         return f"{told}; the preset's own values have no figure"
-    if best.place == 0:
+    if best.trial == 0:
         return f"{told}: no trial was better than the preset's own values"
     gain = abs(best.value - own.value)
     return f"{told}, {gain:.3g} nats better than the preset's own values ({_number(own.value)})"

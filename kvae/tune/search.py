@@ -125,7 +125,7 @@ def _make(plan, dataset, study, folder, place, trial, *, prunes, trainer):
 
     values = _values(plan, place, trial)
     if place and (twin := _twin(study.rows(), values)):
-        shared = {"epoch": twin.epoch, "why": twin.why, "same_as": twin.place}
+        shared = {"epoch": twin.epoch, "why": twin.why, "same_as": twin.trial}
         shared |= {"state": twin.state} if twin.value is None else {}
         end(twin.value, is_pruned=twin.state == PRUNED, **shared)
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,26 +28,26 @@ from kvae.tune.plan import Plan
 JOURNAL, _TURN, _WRITING = "journal.log", ".lock", ".journal.lock"
 DONE, PRUNED, REFUSED, FAILED, RUNNING = "done", "pruned", "refused", "failed", "running"
 _PLACE, _WORKER, _STATE, _INTERRUPTED = "place", "worker", "state", "interrupted"
-_DESCRIBED = "kvae"
+_NAME = _DESCRIBED = "kvae"  # of the study in the journal, and of its attribute
 _MOST_DEATHS = 3  # of processes at one place: then it is the trial that kills them
 _STARTUP = 5  # trials to their end before any is pruned
 
 
 class Row(NamedTuple):
-    """What is known of one place.
+    """What is known of one trial.
 
     Args:
-        place: from 0; 0 is the preset's own.
+        trial: its place, from 0; 0 is the preset's own.
         state: DONE, PRUNED, REFUSED, FAILED or RUNNING.
         values: searched option -> value, of those that it has.
         value: of the figure; None: none.
         epoch: from 1, of that figure; of a pruned trial the one that it ended with.
         seconds: that it took.
         why: there is no figure, in words.
-        same_as: the place of an earlier trial with the same values, which was not made again.
+        same_as: an earlier trial with the same values, which was not made again.
     """
 
-    place: int
+    trial: int
     state: str
     values: dict[str, Any]
     value: float | None = None
@@ -132,7 +132,7 @@ class Study:
         with self._turn():
             trials = self._trials_by_place()
         found = [_row(place, trials[place], self._plan) for place in sorted(trials)]
-        return [row for row in found if row and (wanted is None or row.place < wanted)]
+        return [row for row in found if row and (wanted is None or row.trial < wanted)]
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -144,11 +144,13 @@ class Study:
         lock = _Lock(self._folder / _WRITING)
         _mend(path, lock)
         try:
-            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
+            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+            pruner = pruner_of(self._plan.start)
+            with suppress(KeyError):
+                return optuna.load_study(storage=storage, study_name=_NAME, pruner=pruner)
             return optuna.create_study(
-                storage=storage, study_name="kvae", load_if_exists=True,
+                storage=storage, study_name=_NAME, pruner=pruner,
                 direction="maximize" if self._plan.figure == "elbo" else "minimize",
-                pruner=pruner_of(self._plan.start),
             )  # fmt: skip
         except OSError:
             raise
