@@ -14,7 +14,7 @@ from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.training import checkpoints, history, leftovers, program
 from kvae.training.checkpoints import Checkpoint, Record
-from kvae.training.kept_weights import measured_by
+from kvae.training.comparing import measured_by
 
 
 def _dataset(card, value=0):

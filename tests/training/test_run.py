@@ -23,6 +23,7 @@ from kvae.probability.noise import SeededNoise
 from kvae.serving import versions
 from kvae.training import (
     announcement,
+    comparing,
     dry_run,
     glance,
     init_from,
@@ -443,7 +444,7 @@ def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
 )  # fmt: skip
 def test_which_figure_says_which_epoch_was_best(options, figure):
     plain = {"posterior": "diagonal", "prior": "standard_normal"}
-    assert kept_weights.chosen_by(resolve({**plain, **options})) == figure
+    assert comparing.chosen_by(resolve({**plain, **options})) == figure
 
 
 @pytest.mark.parametrize(
