@@ -74,10 +74,11 @@ def trial(folder, name, kills, rng):
         different += bool(differences)
         for each in differences:
             print(f"{name}: {each} differs", flush=True)
+    median, worst = statistics.median(lost), max(lost)
     print(
         f"{name:8}{seconds:6.0f} s a run; {len(lost)} kills in {ended} runs of {starts} starts; "
-        f"{ended - different} of {ended} equal; seconds lost: median {statistics.median(lost):.1f}, "
-        f"worst {max(lost):.1f}",
+        f"{ended - different} of {ended} equal; seconds lost: median {median:.1f}, worst "
+        f"{worst:.1f}",
         flush=True,
     )
     return different
