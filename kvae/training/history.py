@@ -28,25 +28,32 @@ class Notes:
 class History(keras.callbacks.Callback):
     """Write the figures of each epoch to history.csv, and after a full disk those that lack.
 
+    Stands before callbacks of the user's own, which may put anything beside the model's figures.
+
     Args:
         path: the file.
         notes: hears of a full disk.
+        rows: of epochs before, of a run that goes on.
+
+    Attributes:
+        rows: of all epochs: "epoch", from 0, and figures.
     """
 
-    def __init__(self, path, notes):
+    def __init__(self, path, notes, rows=()):
         super().__init__()
         self._path, self._notes = path, notes
-        self._rows, self._is_whole = [], False
+        self.rows, self._is_whole = [*rows], False
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the row of an epoch, or all that could not be written."""
-        self._rows.append({"epoch": epoch, **dict(sorted((logs or {}).items()))})
+        figures = {name: float(value) for name, value in sorted((logs or {}).items())}
+        self.rows.append({"epoch": epoch, **figures})
         self._is_whole &= self._path.exists()
-        rows, mode = (self._rows[-1:], "a") if self._is_whole else (self._rows, "w")
+        rows, mode = (self.rows[-1:], "a") if self._is_whole else (self.rows, "w")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open(mode, newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self._rows[0]))
+                writer = csv.DictWriter(file, list(self.rows[0]))
                 if not self._is_whole:
                     writer.writeheader()
                 writer.writerows(rows)
@@ -54,3 +61,13 @@ class History(keras.callbacks.Callback):
         except OSError as error:
             self._is_whole = False
             self._notes.say(self._path, error)
+
+
+def figures_of(rows):
+    """Figure -> value of each epoch, of the rows of a `History`."""
+    found = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "epoch":
+                found.setdefault(name, []).append(value)
+    return found

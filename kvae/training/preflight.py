@@ -15,31 +15,37 @@ from kvae.options import flag
 from kvae.priors import PRIORS, check_density
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
+from kvae.training import resume
 from kvae.training.limits import check_memory, check_steps
 
-WEIGHTS = (".keras", ".weights.h5")
+WEIGHTS = (".keras", ".weights.h5", ".npz")
 _LONGEST_LINE = 1_000_000  # bytes
 LARGEST_FULL = 64  # dimensions of a full covariance
 
 
-def check(config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False) -> None:
+def check(
+    config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False,
+    going_on: bool | None = None,
+) -> None:  # fmt: skip
     """Look at the options, the folders and the outline of the data.
 
     Args:
         config: all options.
         dataset: the data, if they are there already.
         dry_run: whether nothing will be written.
+        going_on: see `kvae.training.resume.find`.
 
     Raises:
         UsageError: an option does not fit the data, or a folder is missing or not writable.
         DataError: the dataset's files are not what they should be.
     """
     with config.telling_origins():
-        _check(config, dataset, dry_run)
+        is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
+        _check(config, dataset, dry_run, is_saved=is_saved)
 
 
-def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
-    if config.init_from:
+def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_saved: bool) -> None:
+    if config.init_from and not is_saved:  # else its checkpoint has the weights
         _check_start(Path(config.init_from))
     dataset = outline(config) if dataset is None else dataset
     condition_dim = conditions_of(dataset, config.condition).dim
