@@ -98,6 +98,10 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     watch = Watch(skipped=base.epoch if base.call else None)
     progress = Progress(config, kept, ending, steps, calls, first_call=base.call)
     logs = [log_json.Epochs(config.log_json, kept)] if config.log_json else []
+    if config.tensorboard:
+        from kvae.training.tensorboard import TensorBoard
+
+        logs.append(TensorBoard(config, parts.dataset))
 
     def stream(first_epoch=0, first_call=0):
         return shuffled_batches(
