@@ -152,6 +152,17 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "log_json", None, "file that a line of JSON of each epoch is added to, for programs",
             PLACE, metavar="FILE",
         ),
+        Option(
+            "tensorboard", None,
+            "folder that figures of each epoch, reconstructions and samples are written to, for "
+            "TensorBoard",
+            PLACE, metavar="DIR",
+        ),
+        Option(
+            "tensorboard_every", 10,
+            "epochs between what TensorBoard shows of reconstructions, samples and latents",
+            POSITIVE_COUNT, metavar="N",
+        ),
     ),
 }  # fmt: skip
 _BASE = {option.name: option for group in OPTIONS.values() for option in group}

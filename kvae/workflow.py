@@ -52,8 +52,8 @@ def train(
     posterior: PosteriorName | None = None,
     objective: ObjectiveName | str | Objective | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    resume: bool | None = None,
     verbose: Literal[0, 1] = 1,
+    resume: bool | None = None,
     **options: Any,
 ) -> VAE:
     """Train a VAE, as train.py does, with the weights that were best on the valid split.
@@ -74,11 +74,11 @@ def train(
         callbacks: Keras callbacks of your own, behind those of the run. One that sets
             `model.stop_training` ends it as `patience` does; an error of one ends it as an
             interruption does. What they hold themselves is in no checkpoint.
+        verbose: 0: nothing is printed, but for notes of what goes wrong, on standard error; 1: what
+            train.py prints.
         resume: of a run that is published in `output`: None: one that was interrupted goes on, with
             the same arguments and data, and one that was published starts anew. True: that one
             goes on too, where there are more `epochs` now. False: it starts anew.
-        verbose: 0: nothing is printed, but for notes of what goes wrong, on standard error; 1: what
-            train.py prints.
         **options: those of train.py, with underscores: `epochs`, `batch_size`, `learning_rate`,
             `latent_dim`, `standardize`, `sampler`, `condition`, `seed`, ..., those of the chosen
             parts and, of a dataset that is a name, its own. Their defaults are the preset's.
@@ -178,18 +178,18 @@ def run(
     dataset = preflight.load(config) if dataset is None else dataset
     training = backend.quiet_import("kvae.training.run")
     callbacks = [*own_callbacks.of_files(config), *callbacks]
-    version = None
+    version: Any = None
     with training.log_json.outcome(config) as told:
         if publishes:
             fitted, version = training.train_and_publish(
                 config, dataset, model, callbacks, going_on=resume
             )
+            told["published"] = str(version.path)
         else:
             fitted = training.train_alone(config, dataset, model, callbacks)
-        told["published"] = None if version is None else str(version.path)
         if fitted is not None:
             told |= {"missing": fitted.missing, **(fitted.course or {})}
-    if fitted is None and version is not None:
+    if fitted is None:
         return _published(version, config, dataset)
     vae = fitted.vae
     vae.history = fitted.callback

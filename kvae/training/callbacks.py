@@ -1,8 +1,7 @@
 """Keras callbacks of the user's own in a run: those of `kvae.train`, and those of --import."""
 
-import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kvae.config import Config
@@ -56,27 +55,6 @@ def of_files(config: Config) -> list[Any]:
                 f"{_named(callback)}"
             )
         found.append(callback)
-    return found
-
-
-def numbers(
-    history: Mapping[str, Sequence[Any]], figures: Collection[str]
-) -> dict[str, list[float]]:
-    """A history as it is published, without what callbacks put in it that is no number.
-
-    Args:
-        history: figure -> value of each epoch.
-        figures: the model's own.
-    """
-    found = {}
-    for name, values in history.items():
-        is_own = name.removeprefix("val_") in figures
-        try:
-            row = [float(value) for value in values]
-        except (TypeError, ValueError):
-            continue
-        if is_own or all(map(math.isfinite, row)):
-            found[name] = row
     return found
 
 

@@ -10,7 +10,6 @@ from kvae.data.pipeline import batches, shuffled_batches
 from kvae.errors import KvaeError
 from kvae.model import VAE
 from kvae.saying import clear, say
-from kvae.training import callbacks as own_callbacks
 from kvae.training import log_json
 from kvae.training.checkpoints import Checkpoint
 from kvae.training.endings import Ending
@@ -96,8 +95,13 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     ending = Ending(
         config, kept, steps, calls, lambda: saving.seconds, parts.callbacks, first_call=base.call
     )
-    progress = Progress(config, kept, ending, steps, calls)
     watch = Watch(skipped=base.epoch if base.call else None)
+    progress = Progress(config, kept, ending, steps, calls, first_call=base.call)
+    logs = [log_json.Epochs(config.log_json, kept)] if config.log_json else []
+    if config.tensorboard:
+        from kvae.training.tensorboard import TensorBoard
+
+        logs.append(TensorBoard(config, parts.dataset))
 
     def stream(first_epoch=0, first_call=0):
         return shuffled_batches(
@@ -108,8 +112,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     def fit(epoch, call, end):
         # Before those that keep: the weights of an epoch's end are the averages then.
         swap = [saving.before_swap, keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
-        logged = [log_json.Epochs(config.log_json, kept)] if config.log_json else []
-        own = [watch, kept, ending, progress, *logged, *parts.callbacks, history, saving]
+        own = [watch, kept, history, ending, progress, *logs, *parts.callbacks, saving]
         vae.fit(
             stream(epoch, call), steps_per_epoch=calls - call, validation_data=valid,
             initial_epoch=epoch, epochs=config.epochs, verbose=0,
@@ -117,9 +120,8 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
             callbacks=[*end[:1], *(swap if config.ema_momentum else []), *own, *end[1:]],
         )  # fmt: skip
 
-    own_figures = [metric.name for metric in vae.metrics]
     if base.is_over:
-        return own_callbacks.numbers(figures_of(history.rows), own_figures), course, saving
+        return figures_of(history.rows), course, saving
     try:
         with interruption.heard():
             epoch, is_over = base.epoch, base.epoch >= config.epochs
@@ -132,7 +134,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
                     assign(vae.optimizer.variables, saving.values[1])
             if not is_over:
                 fit(epoch, 0, [])
-        numbers = own_callbacks.numbers(figures_of(history.rows), own_figures)
+        numbers = figures_of(history.rows)
         if watch.epoch is not None:
             saving.leave_best()
             causes = causes_of_failure(config, vae, parts.dataset, numbers)

@@ -28,6 +28,8 @@ class Notes:
 class History(keras.callbacks.Callback):
     """Write the figures of each epoch to history.csv, and after a full disk those that lack.
 
+    Stands before callbacks of the user's own, which may put anything beside the model's figures.
+
     Args:
         path: the file.
         notes: hears of a full disk.
@@ -44,7 +46,8 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the row of an epoch, or all that could not be written."""
-        self.rows.append({"epoch": epoch, **_plain(dict(sorted((logs or {}).items())))})
+        figures = {name: float(value) for name, value in sorted((logs or {}).items())}
+        self.rows.append({"epoch": epoch, **figures})
         self._is_whole &= self._path.exists()
         rows, mode = (self.rows[-1:], "a") if self._is_whole else (self.rows, "w")
         try:
@@ -67,15 +70,4 @@ def figures_of(rows):
         for name, value in row.items():
             if name != "epoch":
                 found.setdefault(name, []).append(value)
-    return found
-
-
-def _plain(logs):
-    """Numbers as Python's own, so that JSON holds them; what a callback adds beside as text."""
-    found = {}
-    for name, value in logs.items():
-        try:
-            found[name] = float(value)
-        except (TypeError, ValueError):
-            found[name] = str(value)
     return found

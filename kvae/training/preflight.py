@@ -1,5 +1,6 @@
 """What can be said against a training run within a second, before TensorFlow is imported."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_sa
         )
     if config.log_json:
         check_log(Path(config.log_json))
+    if config.tensorboard:
+        _check_tensorboard(Path(config.tensorboard))
     if not dry_run:
         writable_folder(training_folder(config.save, config.name), "--save")
 
@@ -100,6 +103,16 @@ def check_log(path: Path) -> None:
         raise UsageError(
             f"--log-json: cannot write {path}: {error.strerror}; another file would do"
         ) from error
+
+
+def _check_tensorboard(folder: Path) -> None:
+    """Refuse --tensorboard without what writes its files, or where they cannot be written."""
+    if find_spec("tensorboard") is None:
+        raise UsageError(
+            "--tensorboard needs TensorBoard, which is not installed: pip install -e "
+            '".[tensorboard]"'
+        )
+    writable_folder(folder, "--tensorboard")
 
 
 def line_of(line: bytes | str) -> dict[str, Any]:

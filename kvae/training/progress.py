@@ -32,15 +32,18 @@ class Progress(keras.callbacks.Callback):
         steps: of an epoch.
         calls: of an epoch in which they are made.
         clock: seconds, which never go back.
+        first_call: made of the first epoch, in which a run goes on.
     """
 
-    def __init__(self, config, kept, ending, steps, calls, clock=time.monotonic):
+    def __init__(
+        self, config, kept, ending, steps, calls, clock=time.monotonic, *, first_call=0
+    ):  # fmt: skip
         super().__init__()
         self._config, self._kept, self._ending = config, kept, ending
         self._steps, self._calls, self._now = steps, calls, clock
         self._pace, self._table = Pace(calls, clock), Table(config)
         self._waiting, self._shown = None, None  # an epoch without a line; the last that has one
-        self._epoch, self._drawn = 0, -math.inf
+        self._epoch, self._first_call, self._drawn = 0, first_call, -math.inf
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the watch of an epoch."""
@@ -50,9 +53,9 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Say how far the epoch is, in a terminal."""
         self._pace.call()
-        left = self._pace.left_of_epoch()
-        if left is not None:
-            step = self._steps * (batch + 1) // self._calls
+        made, of_call = self._first_call + batch + 1, self._pace.of_call()
+        if of_call is not None:
+            step, left = self._steps * made // self._calls, of_call * (self._calls - made)
             self._draw(f"step {step:,} of {self._steps:,}, {duration(left)} left in this epoch")
 
     def on_test_begin(self, logs=None):
@@ -66,6 +69,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Print the line of an epoch, or keep it in case it is the last."""
         self._pace.end()
+        self._first_call = 0
         self._waiting = epoch, dict(logs or {})
         is_last = epoch + 1 >= self._config.epochs or self.model.stop_training
         if is_last or self._shown is None or (epoch + 1) % self._stride() == 0:
@@ -146,18 +150,14 @@ class Pace:
         """Seconds of an epoch and what stands between it and the next; None: not known yet."""
         return sum(self._laps) / len(self._laps) if self._laps else self._guess
 
-    def left_of_epoch(self):
-        """Seconds until the last call of this epoch; None: not known yet."""
-        of_call = self._of_call()
-        return None if of_call is None else of_call * (self._calls - self._made)
-
-    def _of_call(self):
+    def of_call(self):
+        """Seconds of a call in this epoch; None: not known yet."""
         first, last = self._ends
         return (last - first) / (self._made - 1) if self._made > 1 else None
 
     def _without_compiling(self, now):
         """What the first epoch, or what was left of it, would have taken."""
-        of_call, seconds = self._of_call(), now - self.begun
+        of_call, seconds = self.of_call(), now - self.begun
         if of_call is None:
             return seconds if seconds > _WARM_SECONDS else None
         return now - self._ends[1] + self._calls * of_call

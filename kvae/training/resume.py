@@ -18,7 +18,10 @@ from kvae.training import checkpoints
 from kvae.training.checkpoints import Checkpoint
 
 # Where a run is written to and where it ends are no part of what it computes.
-_FREE = ("save", "name", "devices", "log_json", "epochs", "patience", "max_minutes")
+_FREE = (
+    "save", "name", "log_json", "tensorboard", "tensorboard_every", "devices", "epochs", "patience",
+    "max_minutes",
+)  # fmt: skip
 _LIMITS = ("epochs", "patience", "max_minutes")
 _ROWS = 1000
 

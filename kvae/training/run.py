@@ -211,8 +211,7 @@ def fit(
         )
     )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
-    if checkpoint is None:
-        log_json.begin(config, dataset, vae)
+    log_json.begin(config, dataset, vae)
     # Without epochs no row is seen that was not seen before.
     own = before if before is not None and not config.epochs else own
     base = checkpoint or Checkpoint(

@@ -54,14 +54,14 @@ def test_a_callback_that_ends_training_is_an_end_that_is_told():
     assert len(vae.history.history["val_elbo"]) == 2
 
 
-def test_of_what_callbacks_log_numbers_alone_are_in_the_history():
+def test_what_callbacks_log_is_no_figure_of_the_history():
     class Logging(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             logs.update(rate_of_mine=0.5, lost=float("nan"), word="x")
 
     history = _train(Logging(), epochs=1).history.history
-    assert history["rate_of_mine"] == [0.5]
-    assert not {"lost", "word"} & history.keys()
+    assert not {"rate_of_mine", "lost", "word"} & history.keys()
+    assert np.isfinite(history["val_elbo"]).all()
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,14 @@ class Terminal(io.StringIO):
 class Run:
     """Epochs of a run as Keras tells a callback of them, without a model."""
 
-    def __init__(self, calls=1, *, left=float("inf"), compiling=0.0, **given):
+    def __init__(self, calls=1, *, left=float("inf"), compiling=0.0, first_call=0, **given):
         self.config = resolve({"dataset": "gmm", **given})
         self.kept = SimpleNamespace(record=None)
         self.now, self.calls, self.compiling = 0.0, calls, compiling
         ending = SimpleNamespace(seconds_left=lambda: left)
-        self.progress = Progress(self.config, self.kept, ending, 40, calls, lambda: self.now)
+        self.progress = Progress(
+            self.config, self.kept, ending, 40, calls, lambda: self.now, first_call=first_call
+        )
         self.progress.set_model(SimpleNamespace(stop_training=False))
 
     def epoch(self, number, *, call=1.0, valid=0.0, is_best=False, logs=LOGS):
@@ -183,6 +185,13 @@ def test_within_an_epoch_a_terminal_alone_is_told(monkeypatch, capsys):
         run.now += 1.0
         run.progress.on_train_batch_end(batch)
     assert terminal.seen() == ["epoch 1/2: step 16 of 40, 6 s left in this epoch"]
+    clear()
+    run = Run(calls=10, epochs=2, first_call=6)
+    run.progress.on_epoch_begin(1)
+    for batch in range(2):
+        run.now += 1.0
+        run.progress.on_train_batch_end(batch)
+    assert terminal.seen() == ["epoch 2/2: step 32 of 40, 2 s left in this epoch"]
     clear()  # as what ends a run by an error does
     say("next")
     assert terminal.seen() == ["next", ""]
