@@ -148,6 +148,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "name", "", "of the model (default: the dataset's)",
             text(FOLDER_NAME, is_folder_name),
         ),
+        Option(
+            "log_json", None, "file that a line of JSON of each epoch is added to, for programs",
+            PLACE, metavar="FILE",
+        ),
     ),
 }  # fmt: skip
 _BASE = {option.name: option for group in OPTIONS.values() for option in group}

@@ -17,6 +17,8 @@ from kvae.errors import KvaeError, UsageError, brief
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
+from kvae.saying import silence
+from kvae.serving import versions
 from kvae.serving.versions import Version
 from kvae.training import callbacks as own_callbacks
 from kvae.training.provenance import Trained, known_of
@@ -50,6 +52,8 @@ def train(
     posterior: PosteriorName | None = None,
     objective: ObjectiveName | str | Objective | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: bool | None = None,
+    verbose: Literal[0, 1] = 1,
     **options: Any,
 ) -> VAE:
     """Train a VAE, as train.py does, with the weights that were best on the valid split.
@@ -69,7 +73,12 @@ def train(
         objective: a name, or an object, see `kvae.objectives`.
         callbacks: Keras callbacks of your own, behind those of the run. One that sets
             `model.stop_training` ends it as `patience` does; an error of one ends it as an
-            interruption does, its best weights kept where `output` is given.
+            interruption does. What they hold themselves is in no checkpoint.
+        resume: of a run that is published in `output`: None: one that was interrupted goes on, with
+            the same arguments and data, and one that was published starts anew. True: that one
+            goes on too, where there are more `epochs` now. False: it starts anew.
+        verbose: 0: nothing is printed, but for notes of what goes wrong, on standard error; 1: what
+            train.py prints.
         **options: those of train.py, with underscores: `epochs`, `batch_size`, `learning_rate`,
             `latent_dim`, `standardize`, `sampler`, `condition`, `seed`, ..., those of the chosen
             parts and, of a dataset that is a name, its own. Their defaults are the preset's.
@@ -88,7 +97,11 @@ def train(
     from kvae.training import objects
 
     callbacks = own_callbacks.checked(callbacks)
-
+    if not isinstance(verbose, int) or verbose not in (0, 1):
+        raise UsageError(
+            "verbose: 0 (nothing is printed) or 1 (what train.py prints) is wanted, received "
+            f"{brief(verbose)}"
+        )
     if "save" in options:
         raise UsageError("the folder to publish in is output, received save")
     parts = {"network": network, "likelihood": likelihood, "prior": prior, "objective": objective}
@@ -104,7 +117,7 @@ def train(
         given.setdefault("standardize", False)  # the preset says it of its own likelihood
     if isinstance(dataset, data.Dataset) and dataset.kind == "images" and preset is None:
         preset = _IMAGE_PRESET if given["dataset"] == "arrays" else None
-    with objects.named(parts) as named:
+    with silence(not verbose), objects.named(parts) as named:
         if model is None and (said := sorted({*options} & {*named})):
             raise UsageError(
                 f"{', '.join(said)}: the object that was given for its part says it; give the name "
@@ -122,7 +135,10 @@ def train(
                 )
         config = resolve(given, preset)
         found = None if isinstance(dataset, str) else dataset
-        vae = run(config, found, model=model, publishes=output is not None, callbacks=callbacks)
+        vae = run(
+            config, found, model=model, publishes=output is not None, callbacks=callbacks,
+            resume=resume,
+        )  # fmt: skip
     for part in vae.trained.missing:
         warnings.warn(f"the model is without {part}", stacklevel=2)
     return vae
@@ -135,6 +151,7 @@ def run(
     model: VAE | None = None,
     publishes: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: bool | None = None,
 ) -> VAE:
     """Check a configuration, then train what it says: what train.py and `train` have in common.
 
@@ -144,6 +161,7 @@ def run(
         model: what is trained; None: it is made.
         publishes: whether a version is written.
         callbacks: see `train`; those of `kvae.training.callbacks.CALLBACKS` stand before them.
+        resume: see `train`.
 
     Returns:
         See `train`.
@@ -155,22 +173,55 @@ def run(
     backend.use(config.backend)
     from kvae.training import preflight
 
-    preflight.check(config, dataset, dry_run=not publishes)
+    preflight.check(config, dataset, dry_run=not publishes, going_on=resume)
     # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
     dataset = preflight.load(config) if dataset is None else dataset
     training = backend.quiet_import("kvae.training.run")
     callbacks = [*own_callbacks.of_files(config), *callbacks]
     version = None
-    if publishes:
-        fitted, version = training.train_and_publish(config, dataset, model, callbacks)
-    else:
-        fitted = training.train_alone(config, dataset, model, callbacks)
+    with training.log_json.outcome(config) as told:
+        if publishes:
+            fitted, version = training.train_and_publish(
+                config, dataset, model, callbacks, going_on=resume
+            )
+        else:
+            fitted = training.train_alone(config, dataset, model, callbacks)
+        told["published"] = None if version is None else str(version.path)
+        if fitted is not None:
+            told |= {"missing": fitted.missing, **(fitted.course or {})}
+    if fitted is None and version is not None:
+        return _published(version, config, dataset)
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(
         fitted.config.to_dict(), fitted.card, fitted.history, fitted.directions,
         fitted.conditions if fitted.conditions.dim else None, vae.num_steps, version,
         fitted.missing, fitted.course or {}, fitted.train_rows,
+    )  # fmt: skip
+    return vae
+
+
+def _published(version: Version, config: Config, dataset: data.Dataset) -> VAE:
+    """A model that was published before, as `train` gives it."""
+    import keras
+
+    from kvae.build import load_model
+    from kvae.data import seen
+    from kvae.data.conditions import conditions_of
+    from kvae.directions import Directions
+
+    conditions = conditions_of(dataset, config.condition)
+    metadata = versions.read_metadata(version)
+    vae = load_model(version.path)
+    vae.history = keras.callbacks.History()
+    vae.history.history = metadata["history"]
+    vae.history.epoch = [*range(len(metadata["history"].get("loss", ())))]
+    directions = metadata.get("directions")
+    vae.trained = Trained(
+        metadata["config"], metadata["data_card"], metadata["history"],
+        Directions.from_json(directions) if directions else None,
+        conditions if conditions.dim else None, vae.num_steps, version, (),
+        metadata.get("course", {}), seen.read(version.path / versions.TRAIN_ROWS),
     )  # fmt: skip
     return vae
 

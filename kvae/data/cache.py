@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from kvae.errors import DataError
 from kvae.files import sync
+from kvae.saying import is_silent
 
 _ORPHAN_SECONDS = 24 * 3600
 _PARTIAL = re.compile(r"\..+\.npy\.[0-9a-f]{32}\.tmp")
@@ -179,7 +180,9 @@ def _remove_orphans(folder: Path) -> None:
 def _progress(rows: int, describe: str) -> tqdm:
     # In a log file a bar that moves ten times a second is a wall of text.
     interval = 0.1 if sys.stderr.isatty() else 15.0
-    return tqdm(total=rows, desc=describe, unit=" images", mininterval=interval)
+    return tqdm(
+        total=rows, desc=describe, unit=" images", mininterval=interval, disable=is_silent()
+    )
 
 
 def _write_header(path: Path, shape: tuple[int, ...], mode: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from kvae.data import Dataset
 from kvae.data.classes import LEFT_OUT
 from kvae.errors import UsageError, did_you_mean
+from kvae.saying import say
 
 MAX_CLASSES = 100
 
@@ -143,7 +144,7 @@ def _note_unseen(name: str, labels: Mapping[str, np.ndarray], conditions: Condit
         known = [column.value for column in conditions.columns if column.label == label]
         unseen = 0 if known == [True] else int((~np.isin(labels[label], known)).sum())
         if unseen:
-            print(f"note: {unseen} {name} rows have a {label} that no train row has: no condition")
+            say(f"note: {unseen} {name} rows have a {label} that no train row has: no condition")
 
 
 def condition_beside(x: Any) -> dict[str, np.ndarray]:

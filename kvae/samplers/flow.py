@@ -6,6 +6,7 @@ import keras
 
 from kvae.errors import KvaeError
 from kvae.priors.flow import Flow
+from kvae.saying import say
 from kvae.steps import compiling
 
 _STEPS, _BATCH, _LEARNING_RATE = 4000, 500, 2e-3
@@ -47,7 +48,7 @@ def fit(train, valid, *, prior, seed):
     held_out = -min(history["val_loss"])
     if not math.isfinite(held_out):
         raise KvaeError(f"--sampler flow: its held-out log density is {held_out}")
-    print(f"sampler    flow ({held_out:.4f} nats held out)")
+    say(f"sampler    flow ({held_out:.4f} nats held out)")
     return flow
 
 

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 from kvae.errors import KvaeError
 from kvae.priors.base import mean_log_prob
 from kvae.priors.mixture import Mixture
+from kvae.saying import say
 
 _COUNTS = (1, 2, 5, 10, 20, 40, 80)
 _ROWS_TO_CHOOSE = 10_000
@@ -54,7 +55,7 @@ def fit(train, valid, *, prior, seed):
     best = int(np.nanargmax(scores))
     origin = "components of the prior, weights fitted anew" if best else "from k-means"
     shown = ", ".join(f"{name}: {value:.4f}" for name, value in tried.items())
-    print(
+    say(
         f"sampler    mixture of {candidates[best].num_components}, {origin}; nats held out "
         f"{scores[best]:.4f} (by number of components, on part of the draws, {shown})"
     )

@@ -14,6 +14,7 @@ from kvae.priors.standard_normal import StandardNormal
 from kvae.probability.distributions import DiagonalNormal
 from kvae.probability.schedules import LinearWarmup
 from kvae.probability.streams import generator
+from kvae.saying import say
 from kvae.steps import compiling
 
 _STEPS, _BATCH, _LEARNING_RATE = 6000, 500, 1e-3
@@ -61,7 +62,7 @@ def fit(train, valid, *, prior, seed):
     mean = keras.ops.convert_to_numpy(vae.encode(valid)[0])
     # Right where the latents are normal to begin with, a warning where they are not.
     note = "; collapsed: it is a normal distribution" if mean.var(axis=0).max() < 0.01 else ""
-    print(f"sampler    second-stage (ELBO {elbo:.4f} nats held out{note})")
+    say(f"sampler    second-stage (ELBO {elbo:.4f} nats held out{note})")
     return SecondStage(vae, name="sampler")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kvae.data import MIN_SPLIT_ROWS
 from kvae.options import flag
+from kvae.saying import say
 from kvae.training.start import steps_of
 
 _FEW_STEPS = 1000
@@ -37,9 +38,12 @@ def announce(config, dataset, vae, precision, *, publishes=True):
         "writes": f"{Path(config.save) / config.name}/" if publishes else "nothing",
     }
     for name, text in lines.items():
-        print(f"{name:11}{text}")
-    print(end=_small_batches(config))
-    print("figures are nats per example; elbo is higher the better, loss the lower\n", flush=True)
+        say(f"{name:11}{text}")
+    say(end=_small_batches(config))
+    say(
+        "figures are nats per example of the valid split; elbo is higher the better, loss the lower"
+        "\n", flush=True,
+    )  # fmt: skip
 
 
 def _with_own(config, kind):

@@ -9,6 +9,7 @@ from kvae.data.rows import in_parts, random_rows, rows_at_once
 from kvae.directions import Directions, fit_directions
 from kvae.model import VAE
 from kvae.probability.streams import generator
+from kvae.saying import say
 
 _MAX_LABELLED = 20_000
 
@@ -52,5 +53,5 @@ def attribute_directions(vae: VAE, dataset: data.Dataset, config: Config) -> Dir
         return None
     best = zip(found.names[:5], found.accuracy[:5], strict=True)
     shown = ", ".join(f"{name} {accuracy:.0%}" for name, accuracy in best)
-    print(f"attributes {len(found.names)} directions; the clearest, by held-out accuracy: {shown}")
+    say(f"attributes {len(found.names)} directions; the clearest, by held-out accuracy: {shown}")
     return found

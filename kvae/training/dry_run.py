@@ -11,6 +11,7 @@ from kvae.data.conditions import conditioned, conditions_of
 from kvae.inputs import as_float
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import outline
+from kvae.training.progress import duration
 from kvae.training.start import build, compile_for, steps_of
 
 
@@ -33,7 +34,7 @@ def dry_run(config: Config) -> None:
     seconds = _epoch_seconds(config, dataset, vae)
     steps = steps_of(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
-    print(f"{config.epochs} epochs: about {_duration(seconds * config.epochs)}, without validation")
+    print(f"{config.epochs} epochs: about {duration(seconds * config.epochs)}, without validation")
 
 
 def _print_layers(network: keras.Model) -> None:
@@ -75,10 +76,3 @@ def _epoch_seconds(config, dataset, vae):
     start = time.perf_counter()
     vae.fit(stand_in, **plain)
     return (time.perf_counter() - start) / trial * steps
-
-
-def _duration(seconds):
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -8,6 +8,7 @@ from kvae.errors import DEBUGGING
 from kvae.evaluation import doctor
 from kvae.evaluation.naming import of
 from kvae.probability.streams import generator
+from kvae.saying import is_silent, say
 
 _LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one split
 
@@ -21,19 +22,21 @@ def consult(config, fitted):
         config: all options.
         fitted: `kvae.training.run.Fitted`, with its dataset.
     """
+    if is_silent():
+        return
     rows = _rows_of_a_glance(fitted.vae, fitted.dataset)
     if rows < MIN_SPLIT_ROWS:
-        print(f"doctor    NO report: {rows} validation rows are too few")
+        say(f"doctor    NO report: {rows} validation rows are too few")
         return
     try:
         findings = _diagnosis(config, fitted, rows)
     except Exception as error:  # whatever it is, the training was not in vain
         if DEBUGGING.is_on:
             raise
-        print(f"doctor    NO report: {error}")
+        say(f"doctor    NO report: {error}")
         return
-    print(f"doctor    on {rows} validation rows (evaluate.py measures more)")
-    print(f"{doctor.report(findings)}\n")
+    say(f"doctor    on {rows} validation rows (evaluate.py measures more)")
+    say(f"{doctor.report(findings)}\n")
 
 
 def causes_of_failure(config, vae, dataset, history):

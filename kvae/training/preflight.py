@@ -1,43 +1,51 @@
 """What can be said against a training run within a second, before TensorFlow is imported."""
 
 from pathlib import Path
+from typing import Any
 
 from kvae import data, likelihoods, priors
 from kvae.config import Config
 from kvae.data.conditions import conditions_of
 from kvae.data.rows import check_spread
 from kvae.errors import DataError, UsageError
-from kvae.files import writable_folder
+from kvae.files import strict_json, writable_folder
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
 from kvae.options import flag
 from kvae.priors import PRIORS, check_density
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
+from kvae.training import resume
 from kvae.training.limits import check_memory, check_steps
 
-WEIGHTS = (".keras", ".weights.h5")
+WEIGHTS = (".keras", ".weights.h5", ".npz")
+_LONGEST_LINE = 1_000_000  # bytes
 LARGEST_FULL = 64  # dimensions of a full covariance
 
 
-def check(config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False) -> None:
+def check(
+    config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False,
+    going_on: bool | None = None,
+) -> None:  # fmt: skip
     """Look at the options, the folders and the outline of the data.
 
     Args:
         config: all options.
         dataset: the data, if they are there already.
         dry_run: whether nothing will be written.
+        going_on: see `kvae.training.resume.find`.
 
     Raises:
         UsageError: an option does not fit the data, or a folder is missing or not writable.
         DataError: the dataset's files are not what they should be.
     """
     with config.telling_origins():
-        _check(config, dataset, dry_run)
+        is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
+        _check(config, dataset, dry_run, is_saved=is_saved)
 
 
-def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
-    if config.init_from:
+def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_saved: bool) -> None:
+    if config.init_from and not is_saved:  # else its checkpoint has the weights
         _check_start(Path(config.init_from))
     dataset = outline(config) if dataset is None else dataset
     condition_dim = conditions_of(dataset, config.condition).dim
@@ -62,8 +70,45 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
             f"{flag(priors.facts(config.prior).starts_at)} must be at most {len(x)}, the rows of "
             f"the train split; received {start_rows(config)}"
         )
+    if config.log_json:
+        check_log(Path(config.log_json))
     if not dry_run:
         writable_folder(training_folder(config.save, config.name), "--save")
+
+
+def check_log(path: Path) -> None:
+    """Refuse a file for --log-json that cannot be written, or holds something else.
+
+    Raises:
+        UsageError: it is one.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            writable_folder(path.parent, "--log-json")
+        elif path.is_file():
+            with path.open("rb+") as file:
+                first = file.readline(_LONGEST_LINE)
+            if first and "event" not in line_of(first):
+                raise UsageError(
+                    f"--log-json adds lines to a file of such lines, or to a new one: {path} holds "
+                    "something else"
+                )
+        elif path.is_dir():
+            raise UsageError(f"--log-json names a file, received the folder {path}")
+    except OSError as error:
+        raise UsageError(
+            f"--log-json: cannot write {path}: {error.strerror}; another file would do"
+        ) from error
+
+
+def line_of(line: bytes | str) -> dict[str, Any]:
+    """What a line of --log-json says; nothing where it is none."""
+    try:
+        found = strict_json(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and "event" in found else {}
 
 
 def _check_start(path: Path) -> None:

@@ -21,6 +21,7 @@ from kvae.probability.noise import SeededNoise, StepNoise
 from kvae.probability.streams import generator
 from kvae.registry import find, options_of, refuse_others
 from kvae.samplers import SAMPLERS
+from kvae.saying import say
 from kvae.scores import checked_rows
 
 _MAX_LATENTS, _MAX_DRAWS_PER_ROW = 50_000, 20
@@ -55,12 +56,12 @@ def with_sampler(vae: VAE, name: str, dataset: Dataset, *, seed: int, **options:
     else:
         sampler = _fitted(name, vae.prior, train, valid, seed, options)
     held_out = mean_log_prob(vae.prior, valid)
-    print(f"           the prior finds the same draws likely by {held_out:.4f} nats")
+    say(f"           the prior finds the same draws likely by {held_out:.4f} nats")
     return vae.with_sampler(sampler)
 
 
 def _fitted(name, prior, train, valid, seed, options):
-    print(f"sampler    fitting {name} to {len(train):,} posterior draws", flush=True)
+    say(f"sampler    fitting {name} to {len(train):,} posterior draws", flush=True)
     fit = find(SAMPLERS, name, "sampler")
     own = arguments(SAMPLERS[name].options, options)
     return fit(train, valid, prior=prior, seed=seed, **own)
@@ -88,7 +89,7 @@ def _best(prior, train, valid, seed, options):
     scores = {name: mean_log_prob(one, valid) for name, one in exact.items()}
     best = max(scores, key=lambda name: scores[name] if np.isfinite(scores[name]) else -np.inf)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-    print(f"sampler    auto: nats held out: {shown}")
+    say(f"sampler    auto: nats held out: {shown}")
     others = {name: one for name, one in fitted.items() if not one.exact_density}
     if others:
         distances = {
@@ -97,10 +98,10 @@ def _best(prior, train, valid, seed, options):
         chance = frechet_distance(moments([train[: len(valid)]]), moments([valid]))
         nearest = min(others, key=lambda name: distances[name])
         shown = ", ".join(f"{name} {value:.4f}" for name, value in distances.items())
-        print(f"           Fréchet distance to held-out draws: {shown}, train draws {chance:.4f}")
+        say(f"           Fréchet distance to held-out draws: {shown}, train draws {chance:.4f}")
         is_far = distances[best] > _ABOVE_CHANCE * chance
         best = nearest if is_far and distances[nearest] < _CLEARLY * distances[best] else best
-    print(f"           {best} is taken")
+    say(f"           {best} is taken")
     return None if best == "prior" else fitted[best]
 
 

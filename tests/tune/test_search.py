@@ -96,7 +96,7 @@ def test_the_command_that_is_advised_is_that_of_the_best_trial(tmp_path, capsys)
         line for line in capsys.readouterr().out.splitlines() if line.startswith("train it:")
     )
     words = shlex.split(command.removeprefix("train it:"))
-    config, _ = training_program.arguments(words[words.index("--dataset") :])
+    config, *_ = training_program.arguments(words[words.index("--dataset") :])
     best = max((row for row in rows if row.state == DONE), key=lambda row: row.value)
     assert {name: getattr(config, name) for name in best.values} == best.values
     assert (config.epochs, config.sampler) == (8, "mixture")

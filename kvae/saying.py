@@ -1,0 +1,54 @@
+"""What a run says on standard output, unless its caller wants silence."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+_IS_SILENT = ContextVar("_IS_SILENT", default=False)
+_WIDTH = 79
+_drawn = 0  # characters of what stands in the last line of the terminal
+
+
+def say(*words: Any, **options: Any) -> None:
+    """As `print`; nothing within `silence`."""
+    if not _IS_SILENT.get():
+        clear()
+        print(*words, **options)
+
+
+def draw(text: str) -> None:
+    """Write over the last line of a terminal, until something else is said; in a pipe nothing."""
+    global _drawn
+    if not _IS_SILENT.get() and sys.stdout.isatty():
+        text = text[:_WIDTH]
+        print(f"\r{text:{_drawn}}", end="", flush=True)
+        _drawn = max(_drawn, len(text))
+
+
+def clear() -> None:
+    """Take away what `draw` wrote, for others to write there."""
+    global _drawn
+    if _drawn:
+        print(f"\r{'':{_drawn}}\r", end="", flush=True)
+        _drawn = 0
+
+
+def is_silent() -> bool:
+    """Whether nothing is said here."""
+    return _IS_SILENT.get()
+
+
+@contextmanager
+def silence(is_wanted: bool = True) -> Iterator[None]:
+    """Within this context, and no other thread, nothing is said.
+
+    Args:
+        is_wanted: False: all is as it was.
+    """
+    before = _IS_SILENT.set(_IS_SILENT.get() or is_wanted)
+    try:
+        yield
+    finally:
+        _IS_SILENT.reset(before)
