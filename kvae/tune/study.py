@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kvae import files
 from kvae.config import Config
-from kvae.errors import DataError, UsageError, brief
+from kvae.errors import DataError, UsageError, brief, one_line
 from kvae.probability.streams import generator
 from kvae.tune.plan import Plan
 
@@ -156,8 +156,8 @@ class Study:
             raise
         except Exception as error:  # whatever its reader stumbles over
             raise DataError(
-                f"{path} is no journal of Optuna: {type(error).__name__}: {brief(str(error))}; "
-                "another --name starts a search of its own"
+                f"{path} is no journal of Optuna: {type(error).__name__}: "
+                f"{one_line(str(error), 100)}; another --name starts a search of its own"
             ) from error
 
     def _begun(self, place: int) -> Trial:

@@ -136,25 +136,45 @@ def test_a_goal_that_is_not_the_elbo_compares_by_loss_and_lower_is_better(tmp_pa
 # ------------------------------------------------------------------------- ends of trials
 
 
-def test_trials_below_the_median_end_after_a_quarter_of_the_epochs(tmp_path, capsys):
-    def ever_worse(config, dataset, ends):
-        level[0] -= 1
-        for epoch in range(config.epochs):
-            if ends(epoch, level[0] + epoch / 100):
-                return {}
-        return {"figure": "elbo", "value": level[0], "epoch": config.epochs}
-
+def ever_worse(figure="elbo", *, at_last=False):
+    """A trainer each of whose trials is worse than those before, or so in its last epoch alone."""
     level = [0]
-    rows = made(tmp_path / "a", 8, trainer=ever_worse)
+
+    def trained(config, dataset, ends):
+        level[0] += 1
+        sign = -1 if figure == "elbo" else 1
+        for epoch in range(config.epochs):
+            worse = level[0] - 100 * at_last if not at_last or epoch + 1 == config.epochs else 0
+            if ends(epoch, sign * (worse - epoch / 100)):
+                return {}
+        return {"figure": figure, "value": sign * level[0], "epoch": config.epochs}
+
+    return trained
+
+
+@pytest.mark.parametrize(("figure", "given"), [("elbo", {}), ("loss", {"beta": "4"})])
+def test_trials_below_the_median_end_after_a_quarter_of_the_epochs(figure, given, tmp_path, capsys):
+    rows = made(tmp_path, 8, trainer=ever_worse(figure), **given)
     assert [row.state for row in rows] == [DONE] * 5 + [PRUNED] * 3
     assert [row.epoch for row in rows[5:]] == [3] * 3
-    assert "trial 5    pruned at epoch 3, elbo -5.98" in capsys.readouterr().out
-    unpruned = [
-        made(tmp_path / "b", 8, trainer=ever_worse, prunes=False),
+    sign = "-" if figure == "elbo" else ""
+    assert f"trial 5    pruned at epoch 3, {figure} {sign}5.98" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("searched", "prunes", "trainer"),
+    [
+        (SPACE, False, ever_worse()),
         # Of schedules of other lengths nothing compares on the way.
-        made(tmp_path / "c", 8, "epochs=5..9", "latent_dim=2..9", trainer=ever_worse),
-    ]
-    assert all(row.state == DONE for rows in unpruned for row in rows)
+        (("epochs=30..36", "latent_dim=2..9"), True, ever_worse()),
+        (SPACE, True, ever_worse(at_last=True)),  # at its end a trial is not cut short
+    ],
+)
+def test_a_trial_is_made_to_its_end_where_nothing_is_to_be_compared(
+    searched, prunes, trainer, tmp_path
+):
+    rows = made(tmp_path, 8, *searched, trainer=trainer, prunes=prunes)
+    assert [row.state for row in rows] == [DONE] * 8
 
 
 def test_a_trial_that_goes_wrong_is_told_and_the_search_goes_on(tmp_path, capsys):
@@ -209,15 +229,16 @@ def test_equal_values_are_trained_once(tmp_path, capsys):
 def test_what_is_no_fault_of_a_trial_ends_the_search_and_counts_for_nothing(
     error, whole, tmp_path, capsys
 ):
-    left = iter([None, None, error])
+    left = iter([None, None, error, error, error])
 
     def cut(config, dataset, ends):
         if ended := next(left):
             raise ended
         return trained(config, dataset, ends)
 
-    with pytest.raises(type(error) if isinstance(error, OSError) else error):
-        made(tmp_path, 16, trainer=cut)
+    for _ in range(3):  # however often
+        with pytest.raises(type(error) if isinstance(error, OSError) else error):
+            made(tmp_path, 16, trainer=cut)
     out = capsys.readouterr().out
     assert "2 trials: 2 to their end" in out
     assert out.splitlines()[-1] == "go on:     go on"
