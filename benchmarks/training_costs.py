@@ -66,8 +66,8 @@ def row(folder, size, batch, given):
     line = output([sys.executable, "-c", MEASURED, *words]).splitlines()[-1]
     count, spent, seconds, longest, largest, peak, most = map(float, line.split()[1:])
     print(
-        f"{size:4}{batch:6}{estimate:12.1f}{peak / 1e9:9.1f}{peak / 1e9 / estimate:7.2f}{most / 1e9:18.1f}"
-        f"{count:13.0f}{spent / seconds:7.2%}{longest:11.2f}{largest / 1e6:9.1f}",
+        f"{size:4}{batch:6}{estimate:12.1f}{peak / 1e9:9.1f}{peak / 1e9 / estimate:7.2f}"
+        f"{most / 1e9:14.1f}{count:13.0f}{spent / seconds:7.2%}{longest:11.2f}{largest / 1e6:9.1f}",
         flush=True,
     )
 
