@@ -48,9 +48,7 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--faces", type=int, default=2560, help="drawn faces to train on")
     given = parser.parse_args()
-    print(
-        "size batch  dry-run GB  peak GB  ratio  with publication  checkpoints  share  longest s  file MB"
-    )
+    print("size batch  dry-run GB  peak GB  ratio  published GB  checkpoints  share  longest s  MB")
     with tempfile.TemporaryDirectory() as folder:
         for size in given.sizes:
             for batch in given.batches:
