@@ -18,7 +18,7 @@ class Notes:
         if not self._said:
             reason = error.strerror or str(error).splitlines()[0]
             print(
-                f"note: cannot write {path}: {reason}; training goes on, the best weights stay in "
+                f"note: cannot write {path}: {reason}; training goes on, what it has stays in "
                 "memory",
                 file=sys.stderr,
             )
