@@ -10,6 +10,7 @@ from kvae import cli
 #: Command -> the module whose `main` it runs, and what it does.
 COMMANDS = {
     "train": ("kvae.training.program", "train a model and publish it"),
+    "tune": ("kvae.tune.program", "search over options of train, by validation ELBO"),
     "evaluate": ("kvae.evaluation.program", "measure a published model and draw its figures"),
     "data": ("kvae.data.program", "look at a source of images before training"),
     "publish": ("kvae.publish.program", "look after published versions"),

@@ -130,9 +130,9 @@ def test_the_command_of_a_run_gives_its_options_again(preset, given):
     config = resolve(given, preset)
     python, script, *words = shlex.split(training_command(config))
     assert (python, script) == ("python", "train.py")
-    again, dry_run = program.arguments(words)
+    again, dry_run, resume = program.arguments(words)
     assert again.to_dict() == config.to_dict()
-    assert not dry_run
+    assert (dry_run, resume) == (False, None)
 
 
 def test_arrays_that_were_given_in_python_have_no_command():

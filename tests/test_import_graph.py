@@ -28,6 +28,7 @@ ORDER = (
     ("callbacks", "publish"),
     ("training",),
     ("workflow",),
+    ("tune",),
     ("cli",),
     ("programs",),
 )

@@ -70,6 +70,7 @@ _OF_THE_SEED = {
     "perfect shares": 30,
     "prior start rows of fit": 31,
     "calibration rows of fit": 32,
+    "trials": 33,
     "rows of tensorboard": 34,
 }
 STREAMS = _OF_DATA | _OF_OWN_SEEDS | _OF_THE_SEED

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import zipfile
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -225,18 +225,22 @@ def _typed(array):
     return array.view(ml_dtypes.bfloat16)
 
 
+@contextmanager
 def _opened(path):
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is no archive")
-        # Ours are not compressed: nothing grows while it is read.
-        if any(one.compress_type for one in archive.zip.infolist()):
-            archive.close()
-            raise ValueError("its arrays are compressed")
-        return archive
-    except _DAMAGED as error:
-        raise _damaged(path, error) from error
+    with ExitStack() as stack:
+        try:
+            # NumPy leaves a file open that it cannot read.
+            file = stack.enter_context(path.open("rb"))
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is no archive")
+            stack.enter_context(archive)
+            # Ours are not compressed: nothing grows while it is read.
+            if any(one.compress_type for one in archive.zip.infolist()):
+                raise ValueError("its arrays are compressed")
+        except _DAMAGED as error:
+            raise _damaged(path, error) from error
+        yield archive
 
 
 def _header(archive, path):

@@ -9,7 +9,7 @@ from kvae.data import Dataset
 from kvae.data.pipeline import batches, shuffled_batches
 from kvae.errors import KvaeError
 from kvae.model import VAE
-from kvae.saying import say
+from kvae.saying import clear, say
 from kvae.training import log_json
 from kvae.training.checkpoints import Checkpoint
 from kvae.training.endings import Ending
@@ -147,6 +147,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     except TrainingError:
         raise
     except BaseException:
+        clear()
         saving.rescue()
         raise
     if not kept.record.epoch:

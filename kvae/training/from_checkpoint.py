@@ -34,11 +34,7 @@ def from_checkpoint(checkpoint: str) -> None:
         )
     vae = _model(path, found)
     from kvae.publish import publish
-    from kvae.training import callbacks, history
-
-    numbers = callbacks.numbers(
-        history.figures_of(found.rows), [metric.name for metric in vae.metrics]
-    )
+    from kvae.training.history import figures_of
 
     best = {key: getattr(found.record, key) for key in ("epoch", "figure", "value")}
     course = {**found.course, "best": best, "ended": f"published from a checkpoint {found.place}"}
@@ -46,7 +42,7 @@ def from_checkpoint(checkpoint: str) -> None:
         course["left_out"] = found.left_out
     version = publish(
         vae, save, name, config={**found.config, "sampler": NO_SAMPLER}, card=found.card,
-        history=numbers, course=course, condition=found.condition,
+        history=figures_of(found.rows), course=course, condition=found.condition,
         train_rows=found.train_rows,
     )  # fmt: skip
     print(f"published {version.path}: {found.record}, without a sampler")

@@ -1,7 +1,5 @@
 """The weights that were best on the valid split, and which figure says so."""
 
-import hashlib
-import json
 import math
 from typing import Any
 
@@ -12,9 +10,9 @@ from kvae.config import Config
 from kvae.data import Dataset
 from kvae.objectives import raises_elbo
 from kvae.training.checkpoints import Checkpoint, Record
+from kvae.training.comparing import chosen_by, measured_by
 
 START = -1  # the "epoch" of the weights that training starts from
-_ROWS = 100  # of the valid split that tell data apart
 
 
 class BestWeights(keras.callbacks.Callback):
@@ -98,27 +96,6 @@ class BestWeights(keras.callbacks.Callback):
 
 def _height(record):
     return record.value if record.figure == "elbo" else -record.value
-
-
-def measured_by(config: Config, dataset: Dataset) -> str:
-    """See `Record`. Weights of other networks compare, those of other data or goals do not."""
-    names = ("likelihood", "condition", "objective")
-    options = {name: getattr(config, name) for name in names}
-    # The epochs that count have beta at its full value, however it got there.
-    goal = config.own("objective").items()
-    options |= {name: value for name, value in goal if not name.startswith("kl_")}
-    by_batch = config.get("tc_weight", 1) != 1 or config.get("free_bits", 0) > 0
-    options["rows"] = config.batch_size if by_batch else 0
-    data = {key: value for key, value in dataset.card.items() if key != "source"}
-    # Folders of equal counts have equal cards.
-    shape, rows = dataset.valid.x.shape, np.asarray(dataset.valid.x[:_ROWS])
-    text = json.dumps([config.dataset, options, data, shape], sort_keys=True)
-    return hashlib.sha256(text.encode() + rows.tobytes()).hexdigest()
-
-
-def chosen_by(config):
-    """The figure of the valid split that says which epoch was best: of what training lowers."""
-    return "elbo" if raises_elbo(config.to_dict()) else "loss"
 
 
 def counts_of(config):

@@ -14,27 +14,30 @@ from kvae.training.command import publish_command, training_command
 
 
 @contextmanager
-def telling_of(folder: Path, config: Config) -> Iterator[None]:
+def telling_of(folder: Path, config: Config, run: str = "") -> Iterator[None]:
     """Say what there is of a run that ends here, and of those before it, and what to type.
 
     Args:
         folder: `saved/<name>/training`.
         config: of the run.
+        run: its token in checkpoints.
     """
     try:
         yield
     except BaseException:
         with suppress(Exception):  # whoever reads standard error may have gone
-            _tell(folder, config)
+            _tell(folder, config, run)
         raise
 
 
-def _tell(folder, config):
-    saved = checkpoints.unfinished(folder)[:1]
-    if not saved:
+def _tell(folder, config, run):
+    saved, earlier = checkpoints.unfinished(folder)[:1], checkpoints.earlier(folder)
+    ours = [path for path in earlier if run and _header(path).get("run") == run]
+    if not saved and not ours:
         print(f"nothing of this run was saved to {folder}", file=sys.stderr)
-    for path in [*saved, *checkpoints.earlier(folder)]:
-        what = "of an earlier run" if path not in saved else "saved"
+    for path in [*saved, *earlier]:
+        what = "saved" if path in saved else "of an earlier run"
+        what = "best weights of this run" if path in ours else what
         print(f"{what}: {path}{_in_brackets(path)}", file=sys.stderr)
         if path in saved:
             print(f"  go on:      {_going_on(config)}", file=sys.stderr)
@@ -48,10 +51,17 @@ def _going_on(config):
         return "the same call of kvae.train"
 
 
-def _in_brackets(path):
+def _header(path):
+    """What a checkpoint says of itself; nothing where it is damaged."""
     try:
-        header = checkpoints.read_header(path)
+        return checkpoints.read_header(path)
     except DataError:
+        return {}
+
+
+def _in_brackets(path):
+    header = _header(path)
+    if not header:
         return " (damaged)"
     return f" (best: {header['record']})" if header["record"] else ""
 
@@ -65,7 +75,7 @@ def published(folder: Path, best: Record | None) -> None:
     """
     checkpoints.finish(folder)
     for path in checkpoints.earlier(folder):
-        found = _record_of(path)
+        found = _header(path).get("record")
         if best is not None and best.replaces(found):
             path.unlink(missing_ok=True)
             continue
@@ -74,9 +84,3 @@ def published(folder: Path, best: Record | None) -> None:
             than = f"better than what was published ({best.figure} {best.value:.5g})"
         say(f"kept      {path} of an earlier run{_in_brackets(path)}: {than}")
         say(f"          publish: {publish_command(path)}")
-
-
-def _record_of(path):
-    with suppress(DataError):
-        return checkpoints.read_header(path)["record"]
-    return None

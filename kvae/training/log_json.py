@@ -17,8 +17,8 @@ import keras
 
 from kvae import __version__
 from kvae.files import replace_text
+from kvae.training.comparing import chosen_by
 from kvae.training.history import Notes
-from kvae.training.kept_weights import chosen_by
 from kvae.training.preflight import line_of
 from kvae.training.start import steps_of
 

@@ -47,19 +47,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         epilog=_epilog(),
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "--preset", metavar="NAME",
-        help=f"a set of values for the options below: {', '.join(PRESETS)} "
-        "(default: the one with the dataset's name)",
-    )  # fmt: skip
-    of_parts = declared(PARTS)
-    for name, options in OPTIONS.items():
-        group = parser.add_argument_group(name)
-        for option in options:
-            _add(group, option, {})
-            for own in [own for own, kinds in of_parts.items() if option.name in kinds]:
-                owners = of_parts.pop(own)
-                _add(group, next(iter(owners[option.name].values())), owners)
+    add_options(parser)
     other = parser.add_argument_group("other")
     again = other.add_mutually_exclusive_group()
     again.add_argument(
@@ -80,6 +68,23 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
     resume, fresh = given.pop("resume", None), given.pop("fresh", False)
     return resolve(given, preset), dry_run, False if fresh else resume
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add --preset and all options of a run to a parser, in their groups."""
+    parser.add_argument(
+        "--preset", metavar="NAME",
+        help=f"a set of values for the options below: {', '.join(PRESETS)} "
+        "(default: the one with the dataset's name)",
+    )  # fmt: skip
+    of_parts = declared(PARTS)
+    for name, options in OPTIONS.items():
+        group = parser.add_argument_group(name)
+        for option in options:
+            _add(group, option, {})
+            for own in [own for own, kinds in of_parts.items() if option.name in kinds]:
+                owners = of_parts.pop(own)
+                _add(group, next(iter(owners[option.name].values())), owners)
 
 
 def _add(group: Any, option: Option, owners: _Owners) -> None:

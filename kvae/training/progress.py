@@ -7,7 +7,7 @@ from collections import deque
 import keras
 
 from kvae.saying import clear, draw, say
-from kvae.training.kept_weights import chosen_by
+from kvae.training.comparing import chosen_by
 
 _FIGURES = ("elbo", "distortion", "rate")
 _WIDTH, _NARROWEST = 79, 9  # of a line, and of a column of figures

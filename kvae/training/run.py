@@ -224,7 +224,7 @@ def fit(
     )  # fmt: skip
     further = base.is_over and resume.goes_further(wanted, base.epoch, base.config)
     base = replace(base, config=wanted.to_dict(), is_over=base.is_over and not further)
-    with leftovers.telling_of(folder, wanted) if publishes else nullcontext():
+    with leftovers.telling_of(folder, wanted, base.run) if publishes else nullcontext():
         history, record, course, saving = _fit(
             config, dataset, vae, folder, base, callbacks, publishes, goes_on=checkpoint is not None
         )
