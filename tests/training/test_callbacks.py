@@ -1,7 +1,10 @@
 """Keras callbacks of the user's own in a run."""
 
+import runpy
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -16,6 +19,7 @@ from kvae.training import callbacks
 from kvae.training.endings import Ending
 from kvae.training.program import main as train_py
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 DATA = kvae.Dataset.from_arrays(np.random.default_rng(0).normal(size=(120, 2)).astype("float32"))
 QUICK = {
     "hidden_units": (4,), "sampler": "none", "jit_compile": False, "prior": "standard_normal",
@@ -150,3 +154,32 @@ def test_what_makes_no_callback_is_refused(made, monkeypatch):
     monkeypatch.setattr(callbacks, "CALLBACKS", [made])
     with pytest.raises(UsageError, match=r"CALLBACKS: each is a function of .* received"):
         _train()
+
+
+class _Sent(keras.callbacks.Callback):
+    """Stands for the callback of a tracker."""
+
+    def __init__(self):
+        super().__init__()
+        self.figures = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.figures.append(dict(logs))
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_the_documented_trackers_see_options_and_figures(name, monkeypatch):
+    sent, calls = _Sent(), mock.MagicMock()
+    calls.keras.MlflowCallback.return_value = sent
+    keras_of_wandb = SimpleNamespace(WandbMetricsLogger=lambda: sent)
+    for module, stand_in in (
+        (name, calls), ("wandb.integration", calls), ("wandb.integration.keras", keras_of_wandb),
+    ):  # fmt: skip
+        monkeypatch.setitem(sys.modules, module, stand_in)
+    monkeypatch.setattr(callbacks, "CALLBACKS", [])
+    runpy.run_path(str(EXAMPLES / f"track_{name}.py"))
+    vae = _train(epochs=2, name="mine")
+    told = calls.log_params.call_args.args[0] if name == "mlflow" else None
+    told = told or calls.init.call_args.kwargs["config"]
+    assert (told["epochs"], told["name"]) == (2, "mine")
+    assert [one["val_elbo"] for one in sent.figures] == vae.history.history["val_elbo"]
