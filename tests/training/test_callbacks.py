@@ -86,6 +86,10 @@ def test_an_end_is_named_by_its_place_but_for_the_last(on, when, said):
     model.fit(x, x, batch_size=2, epochs=2, verbose=0, callbacks=[ending, stopping])
     assert ending.reason.startswith(said)
     assert bool(ending.reason) == bool(said)
+    alone = Ending(config, SimpleNamespace(waited=0), 2, 2, lambda: 0.0)
+    alone.set_model(SimpleNamespace(stop_training=True))
+    alone.on_train_end()
+    assert not alone.reason  # it was a part of the run, which has a word of its own
 
 
 def test_an_error_of_a_callback_ends_the_run_and_its_best_weights_stay(tmp_path, capsys):
@@ -149,7 +153,10 @@ def test_a_file_adds_callbacks_to_the_runs_of_the_command_line(file, tmp_path):
     assert "val_elbo" in lines[0]
 
 
-@pytest.mark.parametrize("made", [lambda config: None, "x", lambda config: keras.callbacks.History])
+_OF_NOTHING, _OF_A_CLASS = lambda config: None, lambda config: keras.callbacks.History
+
+
+@pytest.mark.parametrize("made", ["x", keras.callbacks.History(), _OF_NOTHING, _OF_A_CLASS])
 def test_what_makes_no_callback_is_refused(made, monkeypatch):
     monkeypatch.setattr(callbacks, "CALLBACKS", [made])
     with pytest.raises(UsageError, match=r"CALLBACKS: each is a function of .* received"):
