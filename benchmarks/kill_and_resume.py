@@ -6,11 +6,13 @@ Each run is started by one command again and again, and killed by SIGKILL after 
 it has ended by itself: while it loads, trains, writes a checkpoint, fits its sampler or publishes.
 What must be equal bit for bit: weights, best weights and optimizer, history but for times, options,
 train rows, and the answers of the published version to its probe. Work that was lost is the time
-from the last checkpoint, or from the start of a process that wrote none, to the kill.
+from the last checkpoint, or from where a process that wrote none began to train, to the kill: its
+start, some seconds of imports and compiling, is not in it, the fit of its sampler is.
 """
 
 import argparse
 import csv
+import os
 import random
 import shutil
 import signal
@@ -18,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -30,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 FACES = ["--faces-count", "2000", "--image-size", "16", "--latent-dim", "8"]
 #: Name -> options of a run that trains for a minute or so.
 RUNS = {
-    "gmm": ["--dataset", "gmm", "--epochs", "60"],
+    "gmm": ["--dataset", "gmm", "--epochs", "40"],
     "digits": ["--dataset", "digits", "--epochs", "100", "--sampler", "mixture"],
     "faces": ["--dataset", "faces", *FACES, "--epochs", "8", "--ema-momentum", "0.99"],
 }
@@ -84,38 +87,60 @@ def trial(folder, name, kills, rng):
     return different
 
 
-def start(save, name):
-    """Start the one command."""
-    words = [sys.executable, "train.py", *RUNS[name], "--save", str(save)]
-    return subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+class Process:
+    """The one command, and when it began to train."""
+
+    def __init__(self, save, name):
+        words = [sys.executable, "train.py", *RUNS[name], "--save", str(save)]
+        self.own = subprocess.Popen(
+            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        self.lines, self.began = [], None
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.own.stdout:
+            self.lines.append(line)
+            if line.startswith("figures are nats"):
+                self.began = time.time()
+
+    def wait(self, limit=None):
+        """Wait for its end, or kill it after a time; its exit status, None: it was killed."""
+        try:
+            status = self.own.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.own.send_signal(signal.SIGKILL)
+            self.own.wait()
+            status = None
+        self.reader.join()
+        self.own.stdout.close()
+        return status
 
 
 def finish(save, name):
     """Let a run end by itself; its exit status."""
-    with start(save, name) as process:
-        said = process.communicate()[0]
-    if process.returncode:
-        print(said)
-    return process.returncode
+    process = Process(save, name)
+    status = process.wait()
+    if status:
+        print("".join(process.lines))
+    return status
 
 
 def until(save, name, limit):
     """Start a run and kill it after a time; whether it had ended before, and what was lost."""
-    began = time.time()
-    with start(save, name) as process:
-        try:
-            said = process.communicate(timeout=limit)[0]
-            if process.returncode:
-                raise SystemExit(f"{name}: status {process.returncode}\n{said}")
-            return True, 0.0
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+    process = Process(save, name)
+    status = process.wait(limit)
     killed = time.time()
+    if status:
+        raise SystemExit(f"{name}: status {status}\n{''.join(process.lines)}")
+    if status == 0:
+        return True, 0.0
+    if process.began is None:
+        return False, 0.0
     written = [path.stat().st_mtime for path in (save / name / "training").glob("*.npz")]
-    return False, killed - max([began, *written])
+    return False, killed - max([process.began, *written])
 
 
 def state(save, name):

@@ -112,6 +112,16 @@ def usable() -> Limit | None:
     return min(found, default=None)
 
 
+def peak() -> int | None:
+    """The most bytes that this process had in memory so far; None: the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def has_accelerator() -> bool:
     """Whether there may be a GPU or TPU, as far as files tell."""
     return any(map(os.path.exists, _DEVICES))

@@ -1,11 +1,13 @@
 """--dry-run: the configuration, the model and the time of an epoch, and no training."""
 
+import math
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae import memory
 from kvae.config import Config
 from kvae.data.conditions import conditioned, conditions_of
 from kvae.inputs import as_float
@@ -34,7 +36,21 @@ def dry_run(config: Config) -> None:
     seconds = _epoch_seconds(config, dataset, vae)
     steps = steps_of(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
+    print(end=_memory(vae))
     print(f"{config.epochs} epochs: about {duration(seconds * config.epochs)}, without validation")
+
+
+def _memory(vae):
+    """A line on what training needs of memory: what a few steps took, and what it keeps beside."""
+    taken = memory.peak()
+    if taken is None:
+        return ""
+    optimizer = sum(memory.BYTES * math.prod(one.shape) for one in vae.optimizer.variables)
+    weights = sum(memory.BYTES * math.prod(one.shape) for one in vae.variables)
+    # The best weights, a checkpoint as it is written, and what faults are looked for from.
+    kept = weights + 2 * (weights + optimizer)
+    size = memory.gigabytes(taken + kept)
+    return f"training takes about {size} of memory on this machine, without the data\n"
 
 
 def _print_layers(network: keras.Model) -> None:
