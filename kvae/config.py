@@ -165,6 +165,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ),
     ),
 }  # fmt: skip
+#: The options that say what is written and where, and change nothing of what is trained.
+OF_OUTPUT = tuple(option.name for option in OPTIONS["output"])
 _BASE = {option.name: option for group in OPTIONS.values() for option in group}
 
 

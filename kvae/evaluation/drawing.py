@@ -1,5 +1,6 @@
 """The figures of a published version, of what its numbers are of."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from kvae.evaluation.yardstick import unit_of
 from kvae.figures import latent as latent_figures
 from kvae.figures import vectors as vector_figures
 from kvae.figures.bound import draw_bound
+from kvae.figures.curves import draw_curves
 from kvae.figures.density import draw_density
 from kvae.figures.rates import draw_rate_distortion, draw_rates
 from kvae.figures.recall import draw_recall
@@ -26,8 +28,9 @@ _MOST_GENERATED = 5_000
 def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], label: str) -> None:
     """Write generation.png, reconstruction.png, interpolation.png and latent_tsne.png.
 
-    Also rates.png and rate_distortion.png. For vectors also bound.png, for a mixture also
-    density.png and recall.png; for images see `kvae.evaluation.image_drawing`.
+    Also rates.png, rate_distortion.png and, of a version that knows its history, curves.png. For
+    vectors also bound.png, for a mixture also density.png and recall.png; for images see
+    `kvae.evaluation.image_drawing`.
 
     Args:
         folder: where to write.
@@ -46,6 +49,7 @@ def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], 
             curves = _by_model(observation, metrics, "bound_curve")
             draw_bound(curves, title, path=folder / "bound.png")
     _rates(folder, observation, metrics)
+    _curves(folder, observation)
     if observation.mixture is not None:
         if not observation.is_conditioned:  # the density is another under each condition
             _density(folder, observation)
@@ -93,6 +97,31 @@ def _rates(folder, observation, metrics):
         f"{name}: rate and distortion over training, on the valid split",
         path=folder / "rate_distortion.png",
     )
+
+
+def _curves(folder, observation):
+    """How training went, of what the version knows of it."""
+    metadata = observation.served.metadata
+    history, config, course = metadata["history"], metadata["config"], metadata.get("course", {})
+    best = course.get("best", {})
+    best = best if best.get("figure") in ("elbo", "loss") else {}
+    wanted = ["elbo", "distortion", "rate", *(["loss"] if best.get("figure") == "loss" else [])]
+    if not all(f"{split}{name}" in history for split in ("", "val_") for name in wanted):
+        return
+    draw_curves(
+        history, f"{observation.name}: training",
+        best=best.get("epoch"), chosen_by=best.get("figure", "elbo"), start=course.get("start"),
+        rising=_rising(config, len(history["elbo"])), path=folder / "curves.png",
+    )  # fmt: skip
+
+
+def _rising(config, epochs):
+    """First and last epoch, from 1, of each time in which beta is not at its full value."""
+    warmup, cycle = config.get("kl_warmup_epochs", 0), config.get("kl_cycle_epochs", 0)
+    if cycle > 1:
+        rise = math.ceil(min(cycle / 2, cycle - 1))
+        return [(first, first + rise - 1) for first in range(1, epochs + 1, cycle)]
+    return [(1, min(warmup, epochs))] if warmup else []
 
 
 def _vector_figures(folder, observation, rng):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.config import Config
+from kvae.config import OF_OUTPUT, Config
 from kvae.data import Dataset, seen
 from kvae.data.conditions import Conditioned
 from kvae.errors import DataError, UsageError, brief
@@ -18,10 +18,7 @@ from kvae.training import checkpoints
 from kvae.training.checkpoints import Checkpoint
 
 # Where a run is written to and where it ends are no part of what it computes.
-_FREE = (
-    "save", "name", "log_json", "tensorboard", "tensorboard_every", "devices", "epochs", "patience",
-    "max_minutes",
-)  # fmt: skip
+_FREE = (*OF_OUTPUT, "devices", "epochs", "patience", "max_minutes")
 _LIMITS = ("epochs", "patience", "max_minutes")
 _ROWS = 1000
 

@@ -10,6 +10,7 @@ from typing import Any
 from kvae.config import (
     MODEL_PARTS,
     NO_SAMPLER,
+    OF_OUTPUT,
     OPTIONS,
     PARTS,
     PRESETS,
@@ -25,7 +26,6 @@ from kvae.training.comparing import card_of, chosen_by, goal_of, measured_by
 from kvae.tune.space import FLAG, Dimension
 
 _BASE = {option.name: option for group in OPTIONS.values() for option in group}
-_KEPT_IN = ("save", "name")  # a search may move
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ class Plan:
         """What must be equal for a search to go on, JSON values: name -> value."""
         options = {**self.given, **self.start.to_dict()}
         of_data = self.start.own("dataset")  # the data speak for themselves
-        left_out = {*of_data, *_KEPT_IN, *(one.name for one in self.space)}
+        # A search may move.
+        left_out = {*of_data, *OF_OUTPUT, *(one.name for one in self.space)}
         return {
             **{flag(name): _text(value) for name, value in options.items() if name not in left_out},
             **{f"{FLAG} {one.name}": str(one) for one in self.space},

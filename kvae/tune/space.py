@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kvae.config import OPTIONS, PARTS
+from kvae.config import OF_OUTPUT, OPTIONS, PARTS
 from kvae.errors import UsageError, brief, did_you_mean
 from kvae.options import Option, flag
 from kvae.registry import declared
@@ -20,8 +20,7 @@ _WIDE = 10.0  # from this factor on trials over a range of an even scale leave i
 _WHY_NOT = {
     "seed": "the best of several seeds is luck, not a better model",
     "backend": "one process computes with one backend",
-    "save": "it says where results are kept",
-    "name": "it says where results are kept",
+    **dict.fromkeys(OF_OUTPUT, "it says what is written where, and changes no result"),
     "init_from": "weights that have seen other rows leave others out of the valid split",
 }
 _OF_DATA = "figures of different data do not compare; one search for each"

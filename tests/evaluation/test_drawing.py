@@ -7,6 +7,7 @@ from kvae.data import Dataset, Split
 from kvae.data.gmm import Mixture, random_mixture
 from kvae.evaluation import drawing
 from kvae.evaluation.observation import Observation
+from kvae.training.kept_weights import full_beta
 
 
 class Served:
@@ -15,7 +16,7 @@ class Served:
     def __init__(self, mixture, sampler="none", exact=True):
         self.version = SimpleNamespace(name="bent", number=7)
         history = {"val_rate": [1.0, 2.0], "val_distortion": [5.0, 3.0]}
-        self.metadata = {"num_draws": 64, "sampler": sampler, "history": history}
+        self.metadata = {"num_draws": 64, "sampler": sampler, "history": history, "config": {}}
         self.mixture, self.exact, self.seeds = mixture, exact, {}
 
     def call(self, signature, **inputs):
@@ -100,6 +101,7 @@ def asked(monkeypatch):
         (drawing, "draw_recall"),
         (drawing, "draw_bound"),
         (drawing, "draw_rates"),
+        (drawing, "draw_curves"),
         (drawing, "draw_rate_distortion"),
     ):
         monkeypatch.setattr(owner, name, keep)
@@ -218,6 +220,37 @@ def test_the_dimensions_are_drawn_by_rate_where_that_is_known(tmp_path, mixture,
     points, history, _ = asked["rate_distortion.png"][0]
     assert points == {"test": (2.1, 2.9)}
     assert history == {"val_rate": [1.0, 2.0], "val_distortion": [5.0, 3.0]}
+
+
+@pytest.mark.parametrize("figure", ["elbo", "loss"])
+def test_the_curves_of_a_training_are_those_that_the_version_knows(
+    tmp_path, mixture, asked, figure
+):
+    served = Served(mixture)
+    draw(tmp_path, served, dataset(mixture), metrics_of(mixture))
+    assert "curves.png" not in asked  # of a version that knows no more than it was given here
+    names = ["elbo", "distortion", "rate", "loss"]
+    history = {f"{split}{name}": [1.0, 2.0] for split in ("", "val_") for name in names}
+    course = {"best": {"epoch": 2, "figure": figure, "value": 2.0}, "start": {"elbo": 0.5}}
+    served.metadata |= {"history": history, "course": course, "config": {"kl_warmup_epochs": 9}}
+    draw(tmp_path, served, dataset(mixture), metrics_of(mixture))
+    (given, _), options = asked["curves.png"]
+    assert given == history
+    assert options == {
+        "best": 2, "chosen_by": figure, "start": {"elbo": 0.5}, "rising": [(1, 2)],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, *({"kl_warmup_epochs": n} for n in (1, 7, 30)),
+     *({"kl_cycle_epochs": n} for n in (1, 2, 3, 4, 5, 9, 40))],
+)  # fmt: skip
+def test_beta_rises_in_the_epochs_whose_weights_do_not_count(config):
+    is_full = full_beta(config)
+    spans = drawing._rising(config, 20)
+    rising = {epoch for first, last in spans for epoch in range(first, last + 1)}
+    assert rising & {*range(1, 21)} == {epoch for epoch in range(1, 21) if not is_full(epoch - 1)}
 
 
 def test_another_seed_draws_other_points(tmp_path, mixture, asked):

@@ -21,7 +21,7 @@ from kvae.training import preflight, run
 
 FIGURES = {
     "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
-    "rate_distortion.png",
+    "rate_distortion.png", "curves.png",
 }  # fmt: skip
 OF_MIXTURES = FIGURES | {"bound.png", "density.png", "recall.png"}
 OF_IMAGES = FIGURES | {

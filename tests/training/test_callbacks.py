@@ -1,7 +1,10 @@
 """Keras callbacks of the user's own in a run."""
 
+import runpy
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -16,6 +19,7 @@ from kvae.training import callbacks
 from kvae.training.endings import Ending
 from kvae.training.program import main as train_py
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 DATA = kvae.Dataset.from_arrays(np.random.default_rng(0).normal(size=(120, 2)).astype("float32"))
 QUICK = {
     "hidden_units": (4,), "sampler": "none", "jit_compile": False, "prior": "standard_normal",
@@ -82,6 +86,10 @@ def test_an_end_is_named_by_its_place_but_for_the_last(on, when, said):
     model.fit(x, x, batch_size=2, epochs=2, verbose=0, callbacks=[ending, stopping])
     assert ending.reason.startswith(said)
     assert bool(ending.reason) == bool(said)
+    alone = Ending(config, SimpleNamespace(waited=0), 2, 2, lambda: 0.0)
+    alone.set_model(SimpleNamespace(stop_training=True))
+    alone.on_train_end()
+    assert not alone.reason  # it was a part of the run, which has a word of its own
 
 
 def test_an_error_of_a_callback_ends_the_run_and_its_best_weights_stay(tmp_path, capsys):
@@ -145,8 +153,40 @@ def test_a_file_adds_callbacks_to_the_runs_of_the_command_line(file, tmp_path):
     assert "val_elbo" in lines[0]
 
 
-@pytest.mark.parametrize("made", [lambda config: None, "x", lambda config: keras.callbacks.History])
+_OF_NOTHING, _OF_A_CLASS = lambda config: None, lambda config: keras.callbacks.History
+
+
+@pytest.mark.parametrize("made", ["x", keras.callbacks.History(), _OF_NOTHING, _OF_A_CLASS])
 def test_what_makes_no_callback_is_refused(made, monkeypatch):
     monkeypatch.setattr(callbacks, "CALLBACKS", [made])
     with pytest.raises(UsageError, match=r"CALLBACKS: each is a function of .* received"):
         _train()
+
+
+class _Sent(keras.callbacks.Callback):
+    """Stands for the callback of a tracker."""
+
+    def __init__(self):
+        super().__init__()
+        self.figures = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.figures.append(dict(logs))
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_the_documented_trackers_see_options_and_figures(name, monkeypatch):
+    sent, calls = _Sent(), mock.MagicMock()
+    calls.keras.MlflowCallback.return_value = sent
+    keras_of_wandb = SimpleNamespace(WandbMetricsLogger=lambda: sent)
+    for module, stand_in in (
+        (name, calls), ("wandb.integration", calls), ("wandb.integration.keras", keras_of_wandb),
+    ):  # fmt: skip
+        monkeypatch.setitem(sys.modules, module, stand_in)
+    monkeypatch.setattr(callbacks, "CALLBACKS", [])
+    runpy.run_path(str(EXAMPLES / f"track_{name}.py"))
+    vae = _train(epochs=2, name="mine")
+    told = calls.log_params.call_args.args[0] if name == "mlflow" else None
+    told = told or calls.init.call_args.kwargs["config"]
+    assert (told["epochs"], told["name"]) == (2, "mine")
+    assert [one["val_elbo"] for one in sent.figures] == vae.history.history["val_elbo"]

@@ -11,8 +11,9 @@ import pytest
 from kvae_testing import few_signatures
 
 import kvae
+from kvae.config import resolve
 from kvae.errors import UsageError
-from kvae.training import log_json
+from kvae.training import log_json, resume
 from kvae.training.preflight import check_log
 
 DATA = kvae.Dataset.from_arrays(np.random.default_rng(0).normal(size=(120, 2)).astype("float32"))
@@ -174,3 +175,10 @@ def test_a_file_of_such_lines_is_taken(tmp_path):
     check_log(tmp_path / "empty")
     check_log(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_what_a_run_writes_does_not_keep_it_from_going_on():
+    plain, other = (resolve({"log_json": name, "save": name}, "gmm") for name in ("a", "b"))
+    then = json.loads(json.dumps(other.to_dict()))
+    assert not resume._differences(plain, then)
+    assert resume._differences(plain, {**then, "seed": 1})

@@ -192,6 +192,16 @@ def test_within_an_epoch_a_terminal_alone_is_told(monkeypatch, capsys):
         run.now += 1.0
         run.progress.on_train_batch_end(batch)
     assert terminal.seen() == ["epoch 2/2: step 32 of 40, 2 s left in this epoch"]
+    clear()
+    run.progress.on_epoch_end(0, LOGS)
+    terminal.seek(0)
+    terminal.truncate()
+    run.progress.on_epoch_begin(1)
+    for batch, seconds in enumerate((0.4, 0.4, 0.4)):
+        assert terminal.seen() == [""]  # for the first second
+        run.now += seconds
+        run.progress.on_train_batch_end(batch)
+    assert terminal.seen() == ["epoch 2/2: step 12 of 40, 3 s left in this epoch"]
     clear()  # as what ends a run by an error does
     say("next")
     assert terminal.seen() == ["next", ""]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from kvae_testing import make_vae
 
 import kvae
 from kvae.config import resolve
@@ -99,12 +100,14 @@ def test_images_a_run_that_goes_on_and_one_that_somebody_ends(of_images, tmp_pat
     assert (tmp_path / "m-2").is_dir()
 
 
-def test_of_a_rate_that_is_no_sum_over_dimensions_no_part_is_shown(small_vae, tmp_path):
+@pytest.mark.parametrize("parts", [{"prior": "mixture"}, {"posterior": "full"}])
+def test_of_a_rate_that_is_no_sum_over_dimensions_no_part_is_shown(parts, tmp_path):
     pytest.importorskip("tensorboard")
     split = Split(np.random.default_rng(0).normal(size=(20, 2)).astype("float32"))
     callback = _callback(tmp_path, Dataset("vectors", split, split, split))
-    callback.set_model(small_vae)
-    small_vae.stop_training = False
+    vae = make_vae((2,), **parts)
+    callback.set_model(vae)
+    vae.stop_training = False
     callback.on_epoch_begin(0)
     callback.on_epoch_end(0, {})
     steps, _ = _shown(tmp_path / "m-1" / "valid")
