@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kvae import data, likelihoods, priors
+from kvae import data, likelihoods, networks, priors
 from kvae.config import Config
 from kvae.data.conditions import conditions_of
 from kvae.data.rows import check_spread
@@ -14,9 +14,11 @@ from kvae.options import flag
 from kvae.priors import PRIORS, check_density
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
+from kvae.training import cluster
 from kvae.training.limits import check_memory, check_steps
 
 WEIGHTS = (".keras", ".weights.h5")
+_COMPARES = "compares the rows of a batch with one another, which one device alone sees together"
 LARGEST_FULL = 64  # dimensions of a full covariance
 
 
@@ -52,6 +54,7 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
     if config.sampler in SAMPLERS:
         check_density(SAMPLERS, config.sampler, latent_dim(config, x))
     _check_full_covariances(config, x)
+    _check_devices(config, len(x), dry_run)
     check_steps(config, len(x))
     check_memory(
         config, x.shape[1:], len(x), latent_dim=latent_dim(config, x), condition_dim=condition_dim
@@ -75,6 +78,35 @@ def _check_start(path: Path) -> None:
             f"--init-from takes a published version (a folder) or a file that ends in "
             f"{' or '.join(WEIGHTS)}; received {path}"
         )
+
+
+def _check_devices(config: Config, rows: int, dry_run: bool) -> None:
+    """Refuse what several devices, or machines, do not compute as one does."""
+    machines = cluster.check(config, dry_run=dry_run)
+    count = config.devices if machines is None else len(machines.addresses)
+    if count == 1:
+        return
+    named = cluster.VARIABLE if machines else "--devices"
+    if config.get("free_bits", 0):
+        raise UsageError(f"--free-bits {_COMPARES}; {named} says {count}")
+    if config.get("tc_weight", 1) != 1:
+        raise UsageError(f"--tc-weight {_COMPARES}; {named} says {count}")
+    if networks.facts(config.network).normalises_by_batch:
+        raise UsageError(f"--network {config.network} {_COMPARES}; {named} says {count}")
+    batch = min(config.batch_size, rows)
+    if batch % count:
+        near = " or ".join(f"{one}" for one in _multiples(batch, count) if 0 < one <= rows)
+        raise UsageError(
+            f"--batch-size must be a multiple of the {count} devices ({named}): "
+            f"{near or 'there are too few rows'}; received {config.batch_size}"
+            + (f", with {rows} train rows" if rows < config.batch_size else "")
+        )
+
+
+def _multiples(size: int, of: int) -> tuple[int, int]:
+    """The nearest ones below and above."""
+    below = size // of * of
+    return below, below + of
 
 
 def _check_full_covariances(config: Config, x) -> None:

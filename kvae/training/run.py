@@ -20,7 +20,7 @@ from kvae.errors import DEBUGGING, IncompleteError, KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.serving import versions
-from kvae.training import kept_weights
+from kvae.training import devices, kept_weights
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
@@ -33,7 +33,7 @@ from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
 from kvae.training.sampler_fitting import some_rows, with_sampler
-from kvae.training.start import build, compile_for, steps_of
+from kvae.training.start import build, compile_for, replicas_of, steps_of
 
 _VALID_BATCH = {"vectors": 5000, "images": 250}
 
@@ -168,6 +168,7 @@ def fit(
     Raises:
         As `train`.
     """
+    group = devices.chosen(config)
     policy, reason = choose_policy(config.mixed_precision)
     if model is not None:
         policy, reason = model.dtype_policy.name, "the model's own"
@@ -177,17 +178,18 @@ def fit(
     conditions = conditions_of(dataset, config.condition)
     dataset = conditioned(dataset, conditions)
     check_conditions(config.init_from, conditions)
-    vae = build(config, dataset, policy, model)
+    with group.scope():
+        vae = build(config, dataset, policy, model)
     steps = steps_of(config, dataset)
     config = config.replaced(
         **scheduled(config.to_dict(), vae.objective, vae.num_steps, steps, config.epochs)
     )
-    announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
+    announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes, devices=group.told)
     with kept_weights.telling_of(folder, config) if publishes else nullcontext():
         # Without epochs no row is seen that was not seen before.
         own = before if before is not None and not config.epochs else seen.marks(dataset.train.x)
         train_rows = seen.united(own, before)
-        history, kept, course = _fit(config, dataset, vae, folder, train_rows)
+        vae, history, kept, course = _fit(config, dataset, vae, folder, train_rows, group)
         course |= {"left_out": left_out} if left_out else {}
         trained, missing = vae, []
         with _rescued(kept if publishes else None):
@@ -241,8 +243,12 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
-def _fit(config, dataset, vae, folder, train_rows):
-    """Train unless --epochs is 0; history, what was kept and the course, the best in the model."""
+def _fit(config, dataset, vae, folder, train_rows, group):
+    """Train unless --epochs is 0.
+
+    Returns:
+        The model with the best weights, on one device, history, what was kept and the course.
+    """
     then = kept_weights.read(config.init_from) if config.init_from else None
     kept_weights.set_aside(folder)  # maybe that file too
     notes = Notes()
@@ -250,7 +256,10 @@ def _fit(config, dataset, vae, folder, train_rows):
     history, course = {}, {}
     if config.epochs:
         with _rescued(kept):
-            history, course = _trained(config, dataset, vae, kept, notes, folder)
+            with group.scope():
+                history, course = _trained(config, dataset, vae, kept, notes, folder, group)
+            vae = _on_one(config, dataset, vae, group)
+        kept.set_model(vae)
         vae.set_weights(kept.weights)
     else:
         kept.start(vae, then)
@@ -258,10 +267,22 @@ def _fit(config, dataset, vae, folder, train_rows):
     kept.write()  # what follows may be interrupted too
     if kept.record:
         course["best"] = {name: getattr(kept.record, name) for name in ("epoch", "figure", "value")}
-    return history, kept, course
+    return vae, history, kept, course
 
 
-def _trained(config, dataset, vae, kept, notes, folder):
+def _on_one(config, dataset, vae, group):
+    """The model as what follows takes it, with its optimizer."""
+    if not group.is_several:
+        return vae
+    twin = devices.on_one(vae)
+    compile_for(config, twin, steps_of(config, dataset))
+    twin.optimizer.build(twin.trainable_variables)
+    for ours, theirs in zip(twin.optimizer.variables, vae.optimizer.variables, strict=True):
+        ours.assign(keras.ops.convert_to_numpy(theirs))
+    return twin
+
+
+def _trained(config, dataset, vae, kept, notes, folder, group):
     """Run Keras's fit with the callbacks that keep weights and history.
 
     Returns:
@@ -269,9 +290,11 @@ def _trained(config, dataset, vae, kept, notes, folder):
         split of weights that were there before; `ended`, why there are fewer epochs than asked for.
     """
     # A step on vectors is shorter than Keras's way in and out of it.
-    block, steps = dataset.kind == "vectors", steps_of(config, dataset)
+    steps = steps_of(config, dataset)
+    block = dataset.kind == "vectors" and replicas_of(vae) == 1
     compile_for(config, vae, steps)
-    valid = batches(dataset.valid.x, _valid_batch(config, dataset, vae.objective))
+    size = group.valid_batch(_valid_batch(config, dataset, vae.objective), len(dataset.valid.x))
+    valid = group.split(batches(dataset.valid.x, size))
     course = _measured_start(vae, valid, kept) if vae.num_steps or config.init_from else {}
     calls = 1 if block else steps
     ending, watch = Ending(config, kept, steps, calls), Watch()
@@ -283,7 +306,7 @@ def _trained(config, dataset, vae, kept, notes, folder):
         )  # fmt: skip
 
     result = vae.fit(
-        stream(),
+        group.split(stream()),
         steps_per_epoch=calls,
         validation_data=valid,
         epochs=config.epochs,
@@ -302,6 +325,7 @@ def _trained(config, dataset, vae, kept, notes, folder):
     history = {name: [float(v) for v in values] for name, values in result.history.items()}
     if watch.epoch is not None:
         causes = causes_of_failure(config, vae, dataset, history)
+        vae = _on_one(config, dataset, vae, group)
         raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
     if ending.reason:
         course["ended"] = ending.reason

@@ -1,0 +1,184 @@
+"""--devices and TF_CONFIG: the devices that make each step together."""
+
+import functools
+from contextlib import nullcontext, suppress
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kvae import backend
+from kvae.config import Config
+from kvae.errors import UsageError
+from kvae.model import VAE
+
+MOST_CPUS = 16  # logical ones: they are for a trial
+
+
+class One:
+    """One device, as Keras takes it: nothing is distributed."""
+
+    told = ""
+    is_several = False
+
+    def scope(self):
+        """The context in which weights are made, and in which they are trained."""
+        return nullcontext()
+
+    def split(self, dataset: tf.data.Dataset) -> Any:
+        """What `fit` takes for batches: each device its rows of them."""
+        return dataset
+
+    def valid_batch(self, size: int, rows: int) -> int:
+        """Rows of a batch of the valid split.
+
+        Args:
+            size: as many at most.
+            rows: of the split.
+        """
+        del rows
+        return size
+
+
+class Mirrored(One):
+    """Replicas of TensorFlow."""
+
+    is_several = True
+
+    def __init__(self, strategy: tf.distribute.Strategy, told: str):
+        self._strategy, self.told = strategy, told
+
+    def scope(self):
+        """See `One`."""
+        return self._strategy.scope()
+
+
+class Sharded(One):
+    """Devices of JAX."""
+
+    is_several = True
+
+    def __init__(self, devices: list[str], told: str):
+        self._count, self._distribution, self.told = len(devices), _by_rows(devices), told
+
+    def scope(self):
+        """See `One`."""
+        return self._distribution.scope()
+
+    def valid_batch(self, size, rows):
+        """See `One`; batches that the devices do not divide are computed whole by each of them.
+
+        Keras lays out all batches of a pass as the first.
+        """
+        if rows % self._count == 0:
+            return max(self._count, size - size % self._count)
+        return size - 1 if size % self._count == 0 else size
+
+
+def chosen(config: Config) -> One:
+    """The devices of a run, before TensorFlow or JAX have looked for them.
+
+    Args:
+        config: all options.
+
+    Raises:
+        UsageError: there are fewer, or the process uses them already in another way.
+    """
+    if config.devices == 1:
+        return One()
+    if config.backend == backend.JAX:
+        return _of_jax(config.devices)
+    return _of_tensorflow(config.devices)
+
+
+def on_one(vae: VAE) -> VAE:
+    """A copy of a model, with its weights, on the device that all else computes on.
+
+    Args:
+        vae: on any number of devices; called outside of their scope.
+    """
+    twin = VAE.from_config(vae.get_config())
+    twin.set_weights(vae.get_weights())
+    twin.prior_started = vae.prior_started
+    return twin
+
+
+def _of_tensorflow(count):
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        _check_gpus(count, len(gpus), "TensorFlow")
+        names = tuple(f"GPU:{number}" for number in range(count))
+        return Mirrored(_mirrored(names), ", ".join(names))
+    _check_cpus(count)
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or ()) < count:
+        try:
+            tf.config.set_logical_device_configuration(
+                cpu, [tf.config.LogicalDeviceConfiguration()] * count
+            )
+        except RuntimeError:
+            raise _started(count, len(tf.config.list_logical_devices("CPU"))) from None
+    return Mirrored(_mirrored(tuple(f"CPU:{number}" for number in range(count))), _trial(count))
+
+
+@functools.cache  # the sums of a second one of the same devices would take those of the first
+def _mirrored(names):
+    return tf.distribute.MirroredStrategy(names)
+
+
+def _of_jax(count):
+    import jax
+
+    with suppress(RuntimeError):  # JAX has started
+        jax.config.update("jax_num_cpu_devices", min(count, MOST_CPUS))  # of GPUs it says nothing
+    found = jax.devices()
+    if found[0].platform == "cpu":
+        _check_cpus(count)
+        if len(found) < count:
+            raise _started(count, len(found))
+        told = _trial(count)
+    else:
+        _check_gpus(count, len(found), "JAX")
+        told = ", ".join(map(str, found[:count]))
+    return Sharded([f"{one.platform}:{one.id}" for one in found[:count]], told)
+
+
+def _check_gpus(count, there, library):
+    if count > there:
+        raise UsageError(
+            f"--devices must be at most {there}, the GPUs that {library} sees here; received "
+            f"{count}"
+        )
+
+
+def _check_cpus(count):
+    if count > MOST_CPUS:
+        raise UsageError(
+            f"--devices must be at most {MOST_CPUS} where there are no GPUs: logical CPUs are for "
+            f"a trial; received {count}"
+        )
+
+
+def _started(count, there):
+    return UsageError(
+        f"--devices {count}: this process computes on {there} of CPU already, which cannot be "
+        "divided again: ask for the devices before anything else is computed"
+    )
+
+
+def _trial(count):
+    return f"{count} logical CPUs: no GPU is seen, and this is a trial that gains nothing"
+
+
+def _by_rows(devices):
+    class ByRows(keras.distribution.DataParallel):
+        """Keras's, which takes the steps of a block for rows."""
+
+        def get_data_layout(self, data_shape):
+            axis = 1 if len(data_shape) == 3 else 0  # of vectors (steps, batch, features)
+            axes = [None] * len(data_shape)
+            if data_shape[axis] % len(devices) == 0:
+                axes[axis] = self.batch_dim_name
+            return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+    return ByRows(devices=devices)
