@@ -1,6 +1,6 @@
 """What one device and two make of equal runs, as JSON: run in a process for each backend.
 
-    KERAS_BACKEND=jax python tests/training/several_devices.py FOLDER
+KERAS_BACKEND=jax python tests/training/several_devices.py FOLDER
 """
 
 import json
@@ -16,7 +16,6 @@ import numpy as np
 
 import kvae
 from kvae.config import resolve
-from kvae.errors import UsageError
 from kvae.training import devices, run, start
 
 RNG = np.random.default_rng(0)
@@ -28,9 +27,7 @@ PLAIN = {
 
 
 def _data(train, valid, shape, labels=False):
-    split = [
-        RNG.uniform(size=(rows, *shape)).astype("float32") for rows in (train, valid, valid)
-    ]
+    split = [RNG.uniform(size=(rows, *shape)).astype("float32") for rows in (train, valid, valid)]
     of_splits = tuple(RNG.integers(0, 2, len(x)).astype(bool) for x in split)
     return kvae.Dataset.from_arrays(
         split[0], valid=split[1], test=split[2], labels={"on": of_splits} if labels else None
@@ -98,7 +95,8 @@ def main(folder):
     devices.chosen(_config(folder, 2))  # before one of them computes
     found = {}
     for name, (dataset, options) in RUNS.items():
-        t = __import__("time").time(); print(name, found)
+        t = __import__("time").time()
+        print(name, found)
         found[name] = compared(Path(folder), dataset, **options)
         print(name, __import__("time").time() - t)
     print("found", json.dumps(found))
