@@ -207,10 +207,7 @@ def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) ->
         UsageError: there is no such file, it holds something else, or weights that are not finite.
         DataError: it is damaged, or declares more than it holds.
     """
-    # Every class that can stand in the file comes with a member.
-    for registry in (NETWORKS, LIKELIHOODS, PRIORS, SAMPLERS, OBJECTIVES):
-        for member in registry.values():
-            member.load()
+    import_parts()
     if Path(path).is_dir():
         path = find_version(path).path / KERAS_MODEL
     if not Path(path).is_file():
@@ -243,6 +240,13 @@ def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) ->
         # Of kvae 0.1, which counted steps in the optimizer alone.
         model.step.assign(int(model.optimizer.iterations))
     return model
+
+
+def import_parts() -> None:
+    """Have Keras know every class that can stand in a model's configuration: members load them."""
+    for registry in (NETWORKS, LIKELIHOODS, PRIORS, SAMPLERS, OBJECTIVES):
+        for member in registry.values():
+            member.load()
 
 
 def _cause(error):

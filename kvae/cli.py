@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae import own_files
-from kvae.errors import DEBUGGING, KvaeError, UsageError, brief, did_you_mean, escaped
+from kvae.errors import (
+    DEBUGGING,
+    KvaeError,
+    Terminated,
+    UsageError,
+    brief,
+    did_you_mean,
+    escaped,
+    terminate,
+)
 from kvae.options import TEXT, Kind, one_of, whole_range
 
 DEBUG = "--debug"
@@ -56,15 +65,6 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, one_of(map(str, action.choices), value))
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM ends a program as Ctrl-C does: it cleans up and has its last words."""
-
-
-def _terminate(*_: Any) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
-    raise _Terminated
-
-
 def run(main: Callable[[list[str]], None]) -> int:
     """Run a program on the command line's arguments.
 
@@ -85,7 +85,7 @@ def run(main: Callable[[list[str]], None]) -> int:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     is_ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if is_ours:
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, terminate)
     try:
         main(argv)
         return 0
@@ -93,7 +93,7 @@ def run(main: Callable[[list[str]], None]) -> int:
         if DEBUG in argv:
             raise
         print("interrupted: nothing half-made was published", file=sys.stderr)
-        return 143 if isinstance(error, _Terminated) else 130
+        return 143 if isinstance(error, Terminated) else 130
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,7 +1,8 @@
 """Errors that a user can mend: shown as one line, without a traceback."""
 
+import signal
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 _LONGEST_VALUE = 100  # characters of what was received that a message shows
 _LONGEST_NUMBER = 10_000  # bits of one that is written out
@@ -38,6 +39,20 @@ class IncompleteError(KvaeError):
     def __init__(self, version: Any, missing: Iterable[str]):
         super().__init__(f"{version.path} is published without {'; '.join(missing)}")
         self.version = version
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ends a program as Ctrl-C does: it cleans up and has its last words."""
+
+
+def terminate(*_: Any) -> NoReturn:
+    """The handler of SIGTERM in a program; a second SIGTERM ends it at once.
+
+    Raises:
+        Terminated: always.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated
 
 
 def one_line(text: str, limit: int | None = None) -> str:

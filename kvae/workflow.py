@@ -17,10 +17,14 @@ from kvae.errors import KvaeError, UsageError, brief
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
+from kvae.serving import versions
 from kvae.serving.versions import Version
+from kvae.training import callbacks as own_callbacks
 from kvae.training.provenance import Trained, known_of
 
 if TYPE_CHECKING:
+    import keras
+
     from kvae.likelihoods import Likelihood, LikelihoodName
     from kvae.model import VAE
     from kvae.networks import NetworkName
@@ -46,6 +50,8 @@ def train(
     prior: PriorName | str | Prior | None = None,
     posterior: PosteriorName | None = None,
     objective: ObjectiveName | str | Objective | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: bool | None = None,
     **options: Any,
 ) -> VAE:
     """Train a VAE, as train.py does, with the weights that were best on the valid split.
@@ -63,6 +69,12 @@ def train(
         prior: a name, or an object, see `kvae.priors`.
         posterior: a name.
         objective: a name, or an object, see `kvae.objectives`.
+        callbacks: Keras callbacks of your own, behind those of the run. One that sets
+            `model.stop_training` ends it as `patience` does; an error of one ends it as an
+            interruption does. What they hold themselves is in no checkpoint.
+        resume: of a run that is published in `output`: None: one that was interrupted goes on, with
+            the same arguments and data, and one that was published starts anew. True: that one
+            goes on too, where there are more `epochs` now. False: it starts anew.
         **options: those of train.py, with underscores: `epochs`, `batch_size`, `learning_rate`,
             `latent_dim`, `standardize`, `sampler`, `condition`, `seed`, ..., those of the chosen
             parts and, of a dataset that is a name, its own. Their defaults are the preset's.
@@ -73,12 +85,14 @@ def train(
         could not be made are missing; a warning says so.
 
     Raises:
-        UsageError: an option is unknown or does not go with the data or the other parts, or
-            `output` cannot be written.
+        UsageError: an option is unknown or does not go with the data or the other parts, a
+            callback is none of Keras's, or `output` cannot be written.
         DataError: the dataset cannot be read.
         KvaeError: the loss stopped being finite.
     """
     from kvae.training import objects
+
+    callbacks = own_callbacks.checked(callbacks)
 
     if "save" in options:
         raise UsageError("the folder to publish in is output, received save")
@@ -113,7 +127,10 @@ def train(
                 )
         config = resolve(given, preset)
         found = None if isinstance(dataset, str) else dataset
-        vae = run(config, found, model=model, publishes=output is not None)
+        vae = run(
+            config, found, model=model, publishes=output is not None, callbacks=callbacks,
+            resume=resume,
+        )  # fmt: skip
     for part in vae.trained.missing:
         warnings.warn(f"the model is without {part}", stacklevel=2)
     return vae
@@ -125,6 +142,8 @@ def run(
     *,
     model: VAE | None = None,
     publishes: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: bool | None = None,
 ) -> VAE:
     """Check a configuration, then train what it says: what train.py and `train` have in common.
 
@@ -133,6 +152,8 @@ def run(
         dataset: the data; None: they are loaded.
         model: what is trained; None: it is made.
         publishes: whether a version is written.
+        callbacks: see `train`; those of `kvae.training.callbacks.CALLBACKS` stand before them.
+        resume: see `train`.
 
     Returns:
         See `train`.
@@ -140,24 +161,55 @@ def run(
     Raises:
         As `train`.
     """
+    callbacks = own_callbacks.checked(callbacks)
     backend.use(config.backend)
     from kvae.training import preflight
 
-    preflight.check(config, dataset, dry_run=not publishes)
+    preflight.check(config, dataset, dry_run=not publishes, going_on=resume)
     # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
     dataset = preflight.load(config) if dataset is None else dataset
     training = backend.quiet_import("kvae.training.run")
+    callbacks = [*own_callbacks.of_files(config), *callbacks]
     version = None
     if publishes:
-        fitted, version = training.train_and_publish(config, dataset, model)
+        fitted, version = training.train_and_publish(
+            config, dataset, model, callbacks, going_on=resume
+        )
+        if fitted is None:
+            return _published(version, config, dataset)
     else:
-        fitted = training.train_alone(config, dataset, model)
+        fitted = training.train_alone(config, dataset, model, callbacks)
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(
         fitted.config.to_dict(), fitted.card, fitted.history, fitted.directions,
         fitted.conditions if fitted.conditions.dim else None, vae.num_steps, version,
         fitted.missing, fitted.course or {}, fitted.train_rows,
+    )  # fmt: skip
+    return vae
+
+
+def _published(version: Version, config: Config, dataset: data.Dataset) -> VAE:
+    """A model that was published before, as `train` gives it."""
+    import keras
+
+    from kvae.build import load_model
+    from kvae.data import seen
+    from kvae.data.conditions import conditions_of
+    from kvae.directions import Directions
+
+    conditions = conditions_of(dataset, config.condition)
+    metadata = versions.read_metadata(version)
+    vae = load_model(version.path)
+    vae.history = keras.callbacks.History()
+    vae.history.history = metadata["history"]
+    vae.history.epoch = [*range(len(metadata["history"].get("loss", ())))]
+    directions = metadata.get("directions")
+    vae.trained = Trained(
+        metadata["config"], metadata["data_card"], metadata["history"],
+        Directions.from_json(directions) if directions else None,
+        conditions if conditions.dim else None, vae.num_steps, version, (),
+        metadata.get("course", {}), seen.read(version.path / versions.TRAIN_ROWS),
     )  # fmt: skip
     return vae
 

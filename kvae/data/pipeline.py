@@ -31,7 +31,7 @@ def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
 
 def shuffled_batches(
     x: np.ndarray, batch_size: int, seed: int, *, block: bool = False, flip: bool = False,
-    first_epoch: int = 0,
+    first_epoch: int = 0, first_batch: int = 0,
 ) -> "tf.data.Dataset":  # fmt: skip
     """Batches of `x` for training, without end: for `fit` with `steps_per_epoch`.
 
@@ -46,6 +46,7 @@ def shuffled_batches(
         block: all batches of an epoch as one tensor, for data that fit in memory twice.
         flip: mirror each image, left to right, with probability one half; not of blocks.
         first_epoch: the number of the epoch to begin with, from 0.
+        first_batch: that of the batch in it; not of blocks.
 
     Raises:
         ValueError: `flip` for what is no image.
@@ -73,8 +74,8 @@ def shuffled_batches(
     # Of blocks, one waits while another is trained on; more would hold the data many times.
     if block:
         return _gathered(orders, x, ahead=1)
-    mirror = (seed, first_epoch * steps) if flip else None
-    return _gathered(orders.unbatch(), x, mirror=mirror)
+    mirror = (seed, first_epoch * steps + first_batch) if flip else None
+    return _gathered(orders.unbatch().skip(first_batch), x, mirror=mirror)
 
 
 def _gathered(rows, x, ahead=None, mirror=None):

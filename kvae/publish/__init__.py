@@ -55,7 +55,8 @@ def publish(
         directions: of attributes, for the signature `edit`.
         condition: of a conditional model: labels and columns, JSON values.
         course: how training went beside its epochs, JSON values: `start`, the figures of the valid
-            split of weights that it went on from; `best`, which epoch was published (0: that
+            split of weights that it went on from; `run`, a token that its checkpoints have too;
+            `best`, which epoch was published (0: that
             start) and by which figure; `ended`, why there are fewer epochs than asked for;
             `left_out`, rows of valid and test split that the weights had been trained on before.
         train_rows: what the rows that it was trained on are known by, see `kvae.data.seen`.

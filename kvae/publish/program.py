@@ -11,9 +11,13 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.publish") -> None:
     """Read the arguments and do what they ask for."""
     command, given = arguments(own_files.taken(argv), prog)
     backend.use(backend.TENSORFLOW)  # which SavedModels are of
+    if command == "from-checkpoint":
+        from kvae.training.from_checkpoint import from_checkpoint
+
+        return from_checkpoint(**given)
     from kvae.publish import commands
 
-    commands.COMMANDS[command](**given)
+    return commands.COMMANDS[command](**given)
 
 
 def arguments(
@@ -54,6 +58,13 @@ def arguments(
     one.add_argument("--crop", metavar="CROP", help="as for train.py, where there is no version")
     one.add_argument(
         "--binarize", action="store_true", help="as for train.py, where there is no version"
+    )
+    cli.add_import(one)
+    one = add("from-checkpoint", "publish the best weights of a run that was interrupted")
+    one.add_argument(
+        "checkpoint",
+        metavar="PATH",
+        help="saved/NAME, whose newest checkpoint is taken, or one in saved/NAME/training",
     )
     cli.add_import(one)
     one = add("list", "list what is published")

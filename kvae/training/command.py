@@ -11,13 +11,19 @@ from kvae.registry import GIVEN
 
 
 def program(name: str) -> list[str]:
-    """How the program `train` or `evaluate` is called here, in words."""
+    """How the program `train`, `evaluate` or `publish` is called here, in words."""
     called = Path(sys.argv[0])
     if called.stem == "kvae":
         return ["kvae", name]
     if called.name == "__main__.py" and called.parent.name == "kvae":
         return ["python", "-m", "kvae", name]
-    return ["python", f"{name}.py"]
+    return ["python", "-m", "kvae.publish"] if name == "publish" else ["python", f"{name}.py"]
+
+
+def publish_command(checkpoint: Path) -> str:
+    """What to type to publish what a run had that was cut short."""
+    words = [*program("publish"), "from-checkpoint", str(checkpoint), *own_files.words()]
+    return files.command_line(words)
 
 
 def training_command(config: Config) -> str:

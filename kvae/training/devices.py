@@ -11,6 +11,8 @@ from kvae import backend
 from kvae.config import Config
 from kvae.errors import UsageError
 from kvae.model import VAE
+from kvae.training.saving import assign, values_of_variables
+from kvae.training.start import compile_for
 
 MOST_CPUS = 16  # logical ones: they are for a trial
 
@@ -19,7 +21,7 @@ class One:
     """One device, as Keras takes it: nothing is distributed."""
 
     told = ""
-    is_several = False
+    is_many_machines = False
 
     def scope(self):
         """The context in which weights are made, and in which they are trained."""
@@ -39,11 +41,34 @@ class One:
         del rows
         return size
 
+    def single(self, config: Config, vae: VAE, steps: int) -> VAE:
+        """A trained model as all that follows takes it, with its optimizer.
 
-class Mirrored(One):
+        Args:
+            config: all options.
+            vae: made in the scope; called outside of it.
+            steps: of an epoch.
+        """
+        del config, steps
+        return vae
+
+
+class Several(One):
+    """More than one, of any backend."""
+
+    def single(self, config, vae, steps):
+        """See `One`: a copy on the device that all else computes on."""
+        twin = VAE.from_config(vae.get_config())
+        twin.set_weights(vae.get_weights())
+        twin.prior_started = vae.prior_started
+        compile_for(config, twin, steps)
+        twin.optimizer.build(twin.trainable_variables)
+        assign(twin.optimizer.variables, values_of_variables(vae.optimizer.variables))
+        return twin
+
+
+class Mirrored(Several):
     """Replicas of TensorFlow."""
-
-    is_several = True
 
     def __init__(self, strategy: tf.distribute.Strategy, told: str):
         self._strategy, self.told = strategy, told
@@ -53,10 +78,8 @@ class Mirrored(One):
         return self._strategy.scope()
 
 
-class Sharded(One):
+class Sharded(Several):
     """Devices of JAX."""
-
-    is_several = True
 
     def __init__(self, devices: list[str], told: str):
         self._count, self._distribution, self.told = len(devices), _by_rows(devices), told
@@ -89,18 +112,6 @@ def chosen(config: Config) -> One:
     if config.backend == backend.JAX:
         return _of_jax(config.devices)
     return _of_tensorflow(config.devices)
-
-
-def on_one(vae: VAE) -> VAE:
-    """A copy of a model, with its weights, on the device that all else computes on.
-
-    Args:
-        vae: on any number of devices; called outside of their scope.
-    """
-    twin = VAE.from_config(vae.get_config())
-    twin.set_weights(vae.get_weights())
-    twin.prior_started = vae.prior_started
-    return twin
 
 
 def _of_tensorflow(count):

@@ -14,6 +14,7 @@ import numpy as np
 from kvae.errors import UsageError
 from kvae.inputs import beside, rows_of
 from kvae.probability.noise import StepNoise
+from kvae.training.saving import assign, values_of_variables
 
 _LARGEST_STATE = 1e9  # bytes that are kept of an epoch's start
 _SECONDS = 120.0  # to look for the step
@@ -28,6 +29,7 @@ class Watch(keras.callbacks.Callback):
 
     Args:
         seconds_between: how long a state is kept before the next takes its place.
+        skipped: an epoch that a run goes on in the middle of; None: there is none.
 
     Attributes:
         epoch: from 0, the one in which training was stopped; None: none was.
@@ -35,21 +37,22 @@ class Watch(keras.callbacks.Callback):
         since: that epoch.
     """
 
-    def __init__(self, seconds_between=20.0):
+    def __init__(self, seconds_between=20.0, skipped=None):
         super().__init__()
         self.epoch = self.state = None
         self.since = self._now = 0
-        self._between, self._kept = seconds_between, -math.inf
+        self._between, self._kept, self._skipped = seconds_between, -math.inf, skipped
 
     def on_epoch_begin(self, epoch, logs=None):
         """Keep the state, if it is sound."""
         self._now, now = epoch, time.monotonic()
-        if now - self._kept < self._between or self.epoch is not None:
+        is_early = now - self._kept < self._between or epoch == self._skipped
+        if is_early or self.epoch is not None:
             return
         variables = _variables(self.model)
         if sum(4 * math.prod(variable.shape) for variable in variables) > _LARGEST_STATE:
             return
-        state = _values(variables)
+        state = values_of_variables(variables)
         if self.state is not None and _first_wrong(variables, state):
             self._stop(epoch - 1)
         else:
@@ -102,7 +105,7 @@ def first_fault(vae, watch, calls, is_block, batches, seconds=_SECONDS):
         `Fault`; None: there was none, or time was up.
     """
     variables = _variables(vae)
-    _assign(variables, watch.state)
+    assign(variables, watch.state)
     epoch, state = watch.since, watch.state
     if epoch < watch.epoch:  # in calls as before, to the epoch in question
         again = Watch(seconds_between=0.0)
@@ -111,7 +114,7 @@ def first_fault(vae, watch, calls, is_block, batches, seconds=_SECONDS):
             verbose=0, start_prior=False, calibrate=False, callbacks=[again],
         )  # fmt: skip
         epoch, state = again.since, again.state
-        _assign(variables, state)
+        assign(variables, state)
     vae.reset_metrics()
     end = time.monotonic() + seconds
     for step, x in enumerate(_single(batches(epoch), calls, is_block)):
@@ -119,10 +122,10 @@ def first_fault(vae, watch, calls, is_block, batches, seconds=_SECONDS):
             logs = vae.train_on_batch(*(x if isinstance(x, tuple) else (x,)), return_dict=True)
         except UsageError as error:
             return Fault(epoch, step, str(error), is_of_data=True)
-        after = _values(variables)
+        after = values_of_variables(variables)
         wrong = _first_wrong(variables, after)
         if wrong or not math.isfinite(float(logs["loss"])):
-            _assign(variables, state)
+            assign(variables, state)
             return Fault(epoch, step, _what(vae, x, wrong))
         if time.monotonic() > end:
             break
@@ -138,7 +141,7 @@ def _single(batches, calls, is_block):
 
 def wrong_weight(vae):
     """The path of the first weight that is not finite; "" where all are."""
-    return _first_wrong(vae.variables, _values(vae.variables))
+    return _first_wrong(vae.variables, values_of_variables(vae.variables))
 
 
 def _what(vae, x, changed):
@@ -219,16 +222,6 @@ def _variables(vae):
 def _numpy(values):
     """As float32 or wider where it is a number of half precision."""
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(values)))
-
-
-def _values(variables):
-    """Copies: what TensorFlow gives may change with the variable."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-
-def _assign(variables, values):
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 def _first_wrong(variables, values):

@@ -31,22 +31,26 @@ class History(keras.callbacks.Callback):
     Args:
         path: the file.
         notes: hears of a full disk.
+        rows: of epochs before, of a run that goes on.
+
+    Attributes:
+        rows: of all epochs: "epoch", from 0, and figures.
     """
 
-    def __init__(self, path, notes):
+    def __init__(self, path, notes, rows=()):
         super().__init__()
         self._path, self._notes = path, notes
-        self._rows, self._is_whole = [], False
+        self.rows, self._is_whole = [*rows], False
 
     def on_epoch_end(self, epoch, logs=None):
         """Write the row of an epoch, or all that could not be written."""
-        self._rows.append({"epoch": epoch, **dict(sorted((logs or {}).items()))})
+        self.rows.append({"epoch": epoch, **_plain(dict(sorted((logs or {}).items())))})
         self._is_whole &= self._path.exists()
-        rows, mode = (self._rows[-1:], "a") if self._is_whole else (self._rows, "w")
+        rows, mode = (self.rows[-1:], "a") if self._is_whole else (self.rows, "w")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open(mode, newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self._rows[0]))
+                writer = csv.DictWriter(file, list(self.rows[0]))
                 if not self._is_whole:
                     writer.writeheader()
                 writer.writerows(rows)
@@ -54,3 +58,24 @@ class History(keras.callbacks.Callback):
         except OSError as error:
             self._is_whole = False
             self._notes.say(self._path, error)
+
+
+def figures_of(rows):
+    """Figure -> value of each epoch, of the rows of a `History`."""
+    found = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "epoch":
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def _plain(logs):
+    """Numbers as Python's own, so that JSON holds them; what a callback adds beside as text."""
+    found = {}
+    for name, value in logs.items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            found[name] = str(value)
+    return found

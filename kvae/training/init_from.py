@@ -14,13 +14,14 @@ from kvae.data.conditions import Conditions
 from kvae.errors import DataError, UsageError, one_line
 from kvae.keras_files import check_weights
 from kvae.serving import versions
-from kvae.training.kept_weights import ROWS, read
+from kvae.training import checkpoints
+from kvae.training.checkpoints import Record
 
 _STEP = "vars/0"  # in a weights file, of a model's own step
 
 
 def read_weights(vae, source):
-    """Copy the weights of a version, a `.keras` or a `.weights.h5` file of the same shapes.
+    """Copy the weights of a version or a file of the same shapes: of a checkpoint the best ones.
 
     But for a `.weights.h5` file, which knows none, the units of x go with them.
 
@@ -34,7 +35,6 @@ def read_weights(vae, source):
     """
     path = Path(source)
     if path.name.endswith(".weights.h5"):
-        _check_size(source, vae, read(path))
         with tempfile.TemporaryDirectory() as folder:
             ours = Path(folder) / "ours.weights.h5"
             vae.save_weights(ours)
@@ -50,6 +50,10 @@ def read_weights(vae, source):
             raise DataError(f"{path} cannot be read: {one_line(str(error), 300)}") from error
         print(f"weights of {source}; a weights file knows no units, those of these data are used")
         return
+    if path.name.endswith(checkpoints.SUFFIX):
+        _read_checkpoint(vae, source, checkpoints.read(path))
+        print(f"starts from the best weights of {source}")
+        return
     other = load_model(path).with_sampler(None)
     _check_element(source, vae.element_shape, other.element_shape)
     _refuse_misfit(source, _kinds(vae), _kinds(other))
@@ -58,6 +62,33 @@ def read_weights(vae, source):
     vae.set_weights(other.get_weights())
     vae.shift, vae.scale = other.shift, other.scale
     print(f"starts from the weights of {source}")
+
+
+def _read_checkpoint(vae, source, checkpoint):
+    then = checkpoint.config
+    if not checkpoint.best_weights:
+        raise UsageError(f"--init-from {source}: no epoch of that run was at its end")
+    if (size := then.get("image_size")) is not None and len(vae.element_shape) == 3:
+        channels = then.get("channels", vae.element_shape[-1])
+        _check_element(source, vae.element_shape, (size, size, channels))
+    conditions = (checkpoint.condition or {}).get("names", [])
+    theirs = {
+        "posterior": then["posterior"], "condition": len(conditions), "prior": then["prior"],
+        "likelihood": (then["likelihood"], then.get("variance", "")),
+    }  # fmt: skip
+    _refuse_misfit(source, _kinds(vae), theirs)
+    shapes = {f"weight {at}": array.shape for at, array in enumerate(checkpoint.best_weights)}
+    _refuse_misfit(source, _shapes(vae), shapes)
+    vae.set_weights(checkpoint.best_weights)
+    vae.shift, vae.scale = checkpoint.shift, checkpoint.scale
+
+
+def record_of(source: str | None) -> Record | None:
+    """What is known of how good weights are that a run starts from."""
+    if source is None or not source.endswith(checkpoints.SUFFIX):
+        return None
+    record: Record | None = checkpoints.read_header(Path(source))["record"]
+    return record
 
 
 def check_conditions(source: str | None, conditions: Conditions) -> None:
@@ -102,8 +133,9 @@ def seen_before(source: str | None, model: Any, dataset: Dataset) -> np.ndarray 
         version = versions.find_version(path)
         found = seen.read(version.path / versions.TRAIN_ROWS)
         card = versions.read_metadata(version)["data_card"]
-    elif path.name.endswith(".weights.h5"):
-        found = _rows_in_file(path)
+    elif path.name.endswith(checkpoints.SUFFIX):
+        checkpoint = checkpoints.read(path)
+        found, card = checkpoint.train_rows, checkpoint.card
     else:
         found = seen.read(path.with_name(versions.TRAIN_ROWS.name))
     if found is None and card != json.loads(json.dumps(dataset.card)):
@@ -112,14 +144,6 @@ def seen_before(source: str | None, model: Any, dataset: Dataset) -> np.ndarray 
             "test rows of this run may be among them"
         )
     return found
-
-
-def _rows_in_file(path):
-    try:
-        with h5py.File(path) as file:
-            return np.asarray(file[ROWS][()], "uint64") if ROWS in file else None
-    except OSError:  # `read_weights` says more
-        return None
 
 
 def without_seen(
@@ -168,14 +192,6 @@ def _check_element(source, here, there):
     )
 
 
-def _check_size(source, vae, record):
-    """The same of a file of weights, as far as it says of which run it is."""
-    then = None if record is None else record.config.get("image_size")
-    if then is not None and len(vae.element_shape) == 3:
-        channels = record.config.get("channels", vae.element_shape[-1])
-        _check_element(source, vae.element_shape, (then, then, channels))
-
-
 def _shapes(vae):
     """Place and shape of each weight; names of layers differ between two models of one kind."""
     return {f"weight {place}": tuple(weight.shape) for place, weight in enumerate(vae.weights)}
@@ -199,7 +215,7 @@ def _shapes_in_file(path):
     shapes = {}
 
     def visit(name, item):
-        if hasattr(item, "shape") and not name.startswith(("optimizer", ROWS)):
+        if hasattr(item, "shape") and not name.startswith("optimizer"):
             shapes[name] = tuple(item.shape)
 
     with h5py.File(path) as file:

@@ -14,32 +14,37 @@ from kvae.options import flag
 from kvae.priors import PRIORS, check_density
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
-from kvae.training import cluster
+from kvae.training import cluster, resume
 from kvae.training.limits import check_memory, check_steps
+from kvae.training.objects import OWN
 
-WEIGHTS = (".keras", ".weights.h5")
-_COMPARES = "compares the rows of a batch with one another, which one device alone sees together"
+WEIGHTS = (".keras", ".weights.h5", ".npz")
 LARGEST_FULL = 64  # dimensions of a full covariance
 
 
-def check(config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False) -> None:
+def check(
+    config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False,
+    going_on: bool | None = None,
+) -> None:  # fmt: skip
     """Look at the options, the folders and the outline of the data.
 
     Args:
         config: all options.
         dataset: the data, if they are there already.
         dry_run: whether nothing will be written.
+        going_on: see `kvae.training.resume.find`.
 
     Raises:
         UsageError: an option does not fit the data, or a folder is missing or not writable.
         DataError: the dataset's files are not what they should be.
     """
     with config.telling_origins():
-        _check(config, dataset, dry_run)
+        is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
+        _check(config, dataset, dry_run, is_saved=is_saved)
 
 
-def _check(config: Config, dataset: data.Dataset | None, dry_run: bool) -> None:
-    if config.init_from:
+def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_saved: bool) -> None:
+    if config.init_from and not is_saved:  # else its checkpoint has the weights
         _check_start(Path(config.init_from))
     dataset = outline(config) if dataset is None else dataset
     condition_dim = conditions_of(dataset, config.condition).dim
@@ -86,27 +91,34 @@ def _check_devices(config: Config, rows: int, dry_run: bool) -> None:
     count = config.devices if machines is None else len(machines.addresses)
     if count == 1:
         return
-    named = cluster.VARIABLE if machines else "--devices"
-    if config.get("free_bits", 0):
-        raise UsageError(f"--free-bits {_COMPARES}; {named} says {count}")
-    if config.get("tc_weight", 1) != 1:
-        raise UsageError(f"--tc-weight {_COMPARES}; {named} says {count}")
+    named = f"{cluster.VARIABLE} has {count} tasks" if machines else f"--devices {count}"
+    compares = [
+        flag(name)
+        for name, none in (("free_bits", 0), ("tc_weight", 1))
+        if config.get(name, none) != none
+    ]
     if networks.facts(config.network).normalises_by_batch:
-        raise UsageError(f"--network {config.network} {_COMPARES}; {named} says {count}")
+        compares.append(f"--network {config.network}")
+    if compares:
+        raise UsageError(
+            f"{named}: {' and '.join(compares)} compares the rows of a batch with one another, "
+            "which one device alone sees together: --devices 1 is wanted"
+        )
+    if config.network == OWN:
+        raise UsageError(
+            f"{named}: networks and models of your own are on one device; made in the scope of a "
+            "strategy of yours (tf.distribute.MirroredStrategy) they train on its devices, with "
+            "devices left at 1"
+        )
     batch = min(config.batch_size, rows)
     if batch % count:
-        near = " or ".join(f"{one}" for one in _multiples(batch, count) if 0 < one <= rows)
+        below = batch // count * count
+        near = [str(one) for one in (below, below + count) if 0 < one <= rows]
+        few = f", with {rows} train rows" if rows < config.batch_size else ""
         raise UsageError(
-            f"--batch-size must be a multiple of the {count} devices ({named}): "
-            f"{near or 'there are too few rows'}; received {config.batch_size}"
-            + (f", with {rows} train rows" if rows < config.batch_size else "")
+            f"{named}: they share each batch, so --batch-size must be a multiple of {count}, "
+            f"such as {' or '.join(near)}; received {config.batch_size}{few}"
         )
-
-
-def _multiples(size: int, of: int) -> tuple[int, int]:
-    """The nearest ones below and above."""
-    below = size // of * of
-    return below, below + of
 
 
 def _check_full_covariances(config: Config, x) -> None:

@@ -17,9 +17,9 @@ _Owners = dict[str, dict[str, Option]]
 
 def main(argv: Sequence[str], prog: str = "train.py") -> None:
     """Read the arguments, then train (or only describe) what they ask for."""
-    config, dry_only = arguments(own_files.taken(argv), prog)
+    config, dry_only, resume = arguments(own_files.taken(argv), prog)
     if not dry_only:
-        trained = workflow.run(config).trained
+        trained = workflow.run(config, resume=resume).trained
         if trained.missing:
             raise IncompleteError(trained.version, trained.missing)
         return
@@ -30,11 +30,12 @@ def main(argv: Sequence[str], prog: str = "train.py") -> None:
     backend.quiet_import("kvae.training.dry_run").dry_run(config)
 
 
-def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool]:
+def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool, bool | None]:
     """Read the arguments of train.py.
 
     Returns:
-        The configuration, and whether this is a dry run.
+        The configuration, whether this is a dry run, and whether a run goes on: see
+        `kvae.training.resume.find`.
 
     Raises:
         UsageError: an unknown option or a value that is not allowed.
@@ -60,6 +61,15 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
                 owners = of_parts.pop(own)
                 _add(group, next(iter(owners[option.name].values())), owners)
     other = parser.add_argument_group("other")
+    again = other.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true",
+        help="go on with the run of this --name: what an interrupted one does anyhow, with this "
+        "option one that was published too, where there are more --epochs now",
+    )  # fmt: skip
+    again.add_argument(
+        "--fresh", action="store_true", help="start anew, whatever an interrupted run left"
+    )
     other.add_argument(
         "--dry-run", action="store_true",
         help="print the configuration, the model and the time of an epoch, and stop",
@@ -68,7 +78,8 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
     cli.add_debug(other)
     given = cli.parsed(parser, argv)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
-    return resolve(given, preset), dry_run
+    resume, fresh = given.pop("resume", None), given.pop("fresh", False)
+    return resolve(given, preset), dry_run, False if fresh else resume
 
 
 def _add(group: Any, option: Option, owners: _Owners) -> None:

@@ -1,45 +1,44 @@
 """A training run, from a configuration to a published version."""
 
-import sys
+import json
+import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from kvae import data, files, own_files, publish
+from kvae import __version__, data, files, own_files, publish
 from kvae.config import Config
 from kvae.data import seen
 from kvae.data.conditions import Conditions, conditioned, conditions_of
-from kvae.data.pipeline import batches, shuffled_batches
 from kvae.directions import Directions
 from kvae.errors import DEBUGGING, IncompleteError, KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.serving import versions
-from kvae.training import devices, kept_weights
+from kvae.training import devices, leftovers, resume
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
+from kvae.training.checkpoints import Checkpoint, Record
 from kvae.training.command import program
-from kvae.training.endings import Ending
-from kvae.training.faults import Watch, first_fault
-from kvae.training.glance import causes_of_failure, consult
-from kvae.training.history import History, Notes
-from kvae.training.init_from import check_conditions, seen_before, without_seen
+from kvae.training.fitting import Parts, TrainingError, fitted
+from kvae.training.glance import consult
+from kvae.training.history import Notes
+from kvae.training.init_from import check_conditions, record_of, seen_before, without_seen
+from kvae.training.kept_weights import BestWeights
 from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
 from kvae.training.sampler_fitting import some_rows, with_sampler
-from kvae.training.start import build, compile_for, replicas_of, steps_of
+from kvae.training.start import build, steps_of
 
-_VALID_BATCH = {"vectors": 5000, "images": 250}
-
-
-class TrainingError(KvaeError):
-    """Training went wrong in a way that no file or option shows beforehand."""
+__all__ = ["Fitted", "TrainingError", "fit", "train", "train_alone", "train_and_publish"]
 
 
 class Fitted(NamedTuple):
@@ -55,9 +54,10 @@ class Fitted(NamedTuple):
         dataset: its rows as the model takes them.
         missing: what could not be made after training, and why.
         callback: Keras's History of the training.
-        kept: the best weights, and which figure chose them.
+        record: of the best weights; None: nothing is known of them.
         course: how training went beside its epochs, see `kvae.publish.publish`.
         train_rows: what the rows that the weights have seen are known by.
+        saving: what wrote checkpoints; None: nothing did.
     """
 
     config: Config
@@ -69,9 +69,10 @@ class Fitted(NamedTuple):
     dataset: data.Dataset | None = None
     missing: tuple[str, ...] = ()
     callback: keras.callbacks.History | None = None
-    kept: kept_weights.BestWeights | None = None
+    record: Record | None = None
     course: dict[str, Any] | None = None
     train_rows: np.ndarray | None = None
+    saving: Any = None
 
 
 def train(config: Config, dataset: data.Dataset | None = None) -> versions.Version:
@@ -91,30 +92,41 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
         IncompleteError: the version is published, and lacks what could not be made.
     """
     fitted, version = train_and_publish(config, dataset)
-    if fitted.missing:
+    if fitted is not None and fitted.missing:
         raise IncompleteError(version, fitted.missing)
     return version
 
 
 def train_and_publish(
-    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None
-) -> tuple[Fitted, versions.Version]:
+    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (), *, going_on: bool | None = None,
+) -> tuple[Fitted | None, versions.Version]:  # fmt: skip
     """As `train`, of a model that is there already too; what could not be made is told.
 
     Args:
         config: see `train`.
         dataset: see `train`.
         model: what is trained; None: one is made.
+        callbacks: of the user's own, behind those of the run.
+        going_on: see `kvae.training.resume.find`.
 
     Returns:
-        What training leaves behind, and the published version.
+        What training leaves behind, None where the run was published before, and the published
+        version.
 
     Raises:
         As `train`.
     """
     with _run_folder(config) as folder:
-        fitted = fit(config, folder, dataset, model)
-        with kept_weights.telling_of(folder, config), _rescued(fitted.kept):
+        found = resume.find(config, going_on)
+        if found.told:
+            print(found.told, flush=True)
+        if found.published:
+            path = found.published.path
+            print(f"finished   {path} is this run; more --epochs go on, --fresh starts anew")
+            return None, found.published
+        fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)
+        with leftovers.telling_of(folder, config), _rescued(fitted.saving):
             version = publish.publish(
                 fitted.vae, config.save, config.name,
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
@@ -122,7 +134,7 @@ def train_and_publish(
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
         print(f"\npublished {version.path}", flush=True)
-        kept_weights.published(folder, config, fitted.kept.record)
+        leftovers.published(folder, fitted.record)
     consult(fitted.config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
     print(f"next:     {files.command_line(words)}")
@@ -130,14 +142,16 @@ def train_and_publish(
 
 
 def train_alone(
-    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None
-) -> Fitted:
+    config: Config, dataset: data.Dataset | None = None, model: VAE | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Fitted:  # fmt: skip
     """As `train_and_publish`, but nothing is published, nor kept of a run that is cut short.
 
     Args:
         config: see `train`.
         dataset: see `train`.
         model: see `train_and_publish`.
+        callbacks: see `train_and_publish`.
 
     Returns:
         What training leaves behind.
@@ -146,24 +160,27 @@ def train_alone(
         As `train`.
     """
     with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
-        fitted = fit(config, Path(folder), dataset, model, publishes=False)
+        fitted = fit(config, Path(folder), dataset, model, callbacks, publishes=False)
     consult(fitted.config, fitted)
     return fitted
 
 
 def fit(
     config: Config, folder: Path, dataset: data.Dataset | None = None, model: VAE | None = None,
-    *, publishes: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (), *, publishes: bool = True,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:  # fmt: skip
     """Train and keep the weights that were best on the valid split.
 
     Args:
         config: all options.
-        folder: where best weights and history.csv are kept meanwhile; see
-            `kvae.training.kept_weights`.
+        folder: where checkpoints and history.csv are written, see `kvae.training.checkpoints`.
         dataset: see `train`.
         model: see `train_and_publish`.
-        publishes: whether the folder is told of where training ends early.
+        callbacks: see `train_and_publish`.
+        publishes: whether checkpoints are written, and the folder is told of where training ends
+            early.
+        checkpoint: that the run goes on from; None: it starts.
 
     Raises:
         As `train`.
@@ -172,27 +189,50 @@ def fit(
     policy, reason = choose_policy(config.mixed_precision)
     if model is not None:
         policy, reason = model.dtype_policy.name, "the model's own"
+    elif checkpoint is not None:
+        policy, reason = checkpoint.policy, "as the run began"
     dataset = load(config) if dataset is None else dataset
-    before = seen_before(config.init_from, model, dataset)
+    before = checkpoint.before if checkpoint else seen_before(config.init_from, model, dataset)
     dataset, left_out = without_seen(dataset, before, config.init_from or "model")
     conditions = conditions_of(dataset, config.condition)
     dataset = conditioned(dataset, conditions)
-    check_conditions(config.init_from, conditions)
+    own = seen.marks(dataset.train.x)
+    now = resume.fingerprint(dataset, own)
+    if checkpoint is None:
+        check_conditions(config.init_from, conditions)
+    else:
+        resume.check_data(checkpoint.data, now)
     with group.scope():
-        vae = build(config, dataset, policy, model)
-    steps = steps_of(config, dataset)
+        vae = build(config, dataset, policy, model, checkpoint)
+    first_step = vae.num_steps if checkpoint is None else checkpoint.first_step
+    wanted = config
     config = config.replaced(
-        **scheduled(config.to_dict(), vae.objective, vae.num_steps, steps, config.epochs)
+        **scheduled(
+            config.to_dict(), vae.objective, first_step, steps_of(config, dataset), config.epochs
+        )
     )
     announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes, devices=group.told)
-    with kept_weights.telling_of(folder, config) if publishes else nullcontext():
-        # Without epochs no row is seen that was not seen before.
-        own = before if before is not None and not config.epochs else seen.marks(dataset.train.x)
-        train_rows = seen.united(own, before)
-        vae, history, kept, course = _fit(config, dataset, vae, folder, train_rows, group)
+    # Without epochs no row is seen that was not seen before.
+    own = before if before is not None and not config.epochs else own
+    base = checkpoint or Checkpoint(
+        run=secrets.token_hex(8), config=wanted.to_dict(), versions=_versions(), policy=policy,
+        data=now, card=dataset.card, model=_serialized(vae),
+        condition=conditions.to_json() if conditions.dim else None,
+        paths=[variable.path for variable in vae.variables], first_step=first_step,
+        shift=vae.shift, scale=vae.scale, train_rows=seen.united(own, before), before=before,
+        left_out=left_out, seconds=0.0,
+    )  # fmt: skip
+    further = base.is_over and resume.goes_further(wanted, base.epoch, base.config)
+    base = replace(base, config=wanted.to_dict(), is_over=base.is_over and not further)
+    with leftovers.telling_of(folder, wanted, base.run) if publishes else nullcontext():
+        vae, record, course, saving, history = _fit(
+            config, dataset, vae, folder, base, callbacks, publishes, group,
+            goes_on=checkpoint is not None,
+        )  # fmt: skip
+        course |= {"run": base.run} if publishes else {}
         course |= {"left_out": left_out} if left_out else {}
         trained, missing = vae, []
-        with _rescued(kept if publishes else None):
+        with _rescued(saving):
             with _or_without("its sampler", missing):
                 own = config.own("sampler")
                 vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
@@ -205,19 +245,32 @@ def fit(
     callback.history, callback.epoch = history, [*range(len(history.get("loss", ())))]
     return Fitted(
         config, vae, dataset.card, history, directions, conditions, dataset, tuple(missing),
-        callback, kept, course, train_rows,
+        callback, record, course, base.train_rows, saving,
     )  # fmt: skip
 
 
+def _versions():
+    """Of what numbers come from."""
+    names = ("keras", "numpy", keras.backend.backend())
+    return {"kvae": __version__, **{name: version_of(name) for name in names}}
+
+
+def _serialized(vae):
+    """Keras's configuration of a model, for a publication from a checkpoint alone."""
+    with suppress(Exception):  # a part of somebody's own that has none
+        return json.loads(json.dumps(keras.saving.serialize_keras_object(vae)))
+    return None
+
+
 @contextmanager
-def _rescued(kept: kept_weights.BestWeights | None) -> Iterator[None]:
-    """Write the best weights where what follows fails, if they are in memory alone."""
+def _rescued(saving: Any) -> Iterator[None]:
+    """Write the end of training where what follows fails, if the disk did not take it before."""
     try:
         yield
     except BaseException:
-        if kept is not None:
+        if saving is not None:
             with suppress(Exception):  # the first error is the one to tell
-                kept.rescue()
+                saving.rescue()
         raise
 
 
@@ -243,127 +296,28 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
-def _fit(config, dataset, vae, folder, train_rows, group):
-    """Train unless --epochs is 0.
+def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goes_on):
+    """Train unless --epochs is 0 or training is over.
 
     Returns:
-        The model with the best weights, on one device, history, what was kept and the course.
+        The model with the best weights, on one device; their record, the course, what saved, and
+        the history.
     """
-    then = kept_weights.read(config.init_from) if config.init_from else None
-    kept_weights.set_aside(folder)  # maybe that file too
-    notes = Notes()
-    kept = kept_weights.BestWeights(folder, config, dataset, notes, train_rows=train_rows)
-    history, course = {}, {}
-    if config.epochs:
-        with _rescued(kept):
-            with group.scope():
-                history, course = _trained(config, dataset, vae, kept, notes, folder, group)
-            vae = _on_one(config, dataset, vae, group)
-        kept.set_model(vae)
-        vae.set_weights(kept.weights)
+    kept = BestWeights(config, dataset)
+    if goes_on:
+        kept.restore(base)
+    if not config.epochs:
+        kept.start(vae, record_of(config.init_from))
+        history, course, saving = {}, {}, None
     else:
-        kept.start(vae, then)
+        parts = Parts(
+            config, dataset, vae, folder, callbacks, base, goes_on, kept, Notes(), publishes, group
+        )
+        with group.scope():
+            history, course, saving = fitted(parts)
+        vae = group.single(config, vae, steps_of(config, dataset))
+        vae.set_weights(kept.weights)
     vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
-    kept.write()  # what follows may be interrupted too
     if kept.record:
         course["best"] = {name: getattr(kept.record, name) for name in ("epoch", "figure", "value")}
-    return vae, history, kept, course
-
-
-def _on_one(config, dataset, vae, group):
-    """The model as what follows takes it, with its optimizer."""
-    if not group.is_several:
-        return vae
-    twin = devices.on_one(vae)
-    compile_for(config, twin, steps_of(config, dataset))
-    twin.optimizer.build(twin.trainable_variables)
-    for ours, theirs in zip(twin.optimizer.variables, vae.optimizer.variables, strict=True):
-        ours.assign(keras.ops.convert_to_numpy(theirs))
-    return twin
-
-
-def _trained(config, dataset, vae, kept, notes, folder, group):
-    """Run Keras's fit with the callbacks that keep weights and history.
-
-    Returns:
-        The history, and the course of training, JSON values: `start`, the figures of the valid
-        split of weights that were there before; `ended`, why there are fewer epochs than asked for.
-    """
-    # A step on vectors is shorter than Keras's way in and out of it.
-    steps = steps_of(config, dataset)
-    block = dataset.kind == "vectors" and replicas_of(vae) == 1
-    compile_for(config, vae, steps)
-    size = group.valid_batch(_valid_batch(config, dataset, vae.objective), len(dataset.valid.x))
-    valid = group.split(batches(dataset.valid.x, size))
-    course = _measured_start(vae, valid, kept) if vae.num_steps or config.init_from else {}
-    calls = 1 if block else steps
-    ending, watch = Ending(config, kept, steps, calls), Watch()
-
-    def stream(first_epoch=0):
-        return shuffled_batches(
-            dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip,
-            first_epoch=first_epoch,
-        )  # fmt: skip
-
-    result = vae.fit(
-        group.split(stream()),
-        steps_per_epoch=calls,
-        validation_data=valid,
-        epochs=config.epochs,
-        start_prior=False,  # both are done here, with rows of the run's seed
-        calibrate=False,
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            # Before those that keep: the weights of an epoch's end are the averages then.
-            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []),
-            watch,
-            kept,
-            History(folder / kept_weights.HISTORY, notes),
-            ending,
-        ],
-    )
-    history = {name: [float(v) for v in values] for name, values in result.history.items()}
-    if watch.epoch is not None:
-        causes = causes_of_failure(config, vae, dataset, history)
-        vae = _on_one(config, dataset, vae, group)
-        raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
-    if ending.reason:
-        course["ended"] = ending.reason
-        print(f"ended      {ending.reason}", flush=True)
-    if not kept.record.epoch:
-        print("best       no epoch was better than the weights it started from", flush=True)
-    return history, course
-
-
-def _told(vae, watch, steps, order, causes):
-    """Where and why numbers stopped being finite, and what to try."""
-    end = f"nothing was published. {causes}"
-    if watch.state is None:
-        return f"epoch {watch.epoch + 1}: the loss is not finite; {end}"
-    print("looking for the step in which numbers stopped being finite", flush=True)
-    fault = first_fault(vae, watch, *order)
-    if fault is None:
-        return (
-            f"epoch {watch.epoch + 1}: not all figures are finite, and the same steps made once "
-            f"more, one by one, do not show where it began; {end}"
-        )
-    place = f"epoch {fault.epoch + 1}, step {fault.step + 1:,} of {steps:,}"
-    # Of data that are no numbers no option is the cause.
-    return f"{place}: {fault.what}; {'nothing was published' if fault.is_of_data else end}"
-
-
-def _measured_start(vae, valid, kept):
-    """Measure weights that are there before the first epoch as after each; the course so far."""
-    figures = vae.evaluate(valid, verbose=0, return_dict=True)
-    figures = {name: float(value) for name, value in figures.items()}
-    kept.measured(vae, figures)
-    shown = ", ".join(f"{name} {figures[name]:.5g}" for name in ("elbo", "loss"))
-    is_best = "the best so far" if kept.record else "not finite, and no candidate"
-    print(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
-    return {"start": figures} if kept.record else {}
-
-
-def _valid_batch(config, dataset, objective):
-    if objective.compares_rows:
-        return config.batch_size
-    return max(1, _VALID_BATCH[dataset.kind] // objective.draws)
+    return vae, kept.record, course, saving, history

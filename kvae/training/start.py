@@ -1,5 +1,6 @@
 """A model as training starts from it, and what trains it."""
 
+import itertools
 import warnings
 
 import keras
@@ -15,15 +16,20 @@ from kvae.errors import UsageError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.registry import options_of
+from kvae.training.checkpoints import Checkpoint
 from kvae.training.faults import wrong_weight
 from kvae.training.init_from import read_weights
 from kvae.training.preflight import check_values, latent_dim, start_rows
+from kvae.training.saving import assign
 
 if keras.backend.backend() != backend.TENSORFLOW:
     tf.config.set_visible_devices([], "GPU")  # it feeds data alone: their memory is another's
 
 
-def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None = None) -> VAE:
+def build(
+    config: Config, dataset: data.Dataset, policy: str, model: VAE | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> VAE:  # fmt: skip
     """The model, its prior started where the encoder puts data, older weights read.
 
     Keras's own random numbers start at the seed.
@@ -34,6 +40,7 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
         policy: Keras's name of the precision, see `kvae.training.precision.choose_policy`.
         model: what is there already and is trained; its prior is started if it took no step yet
             and nobody started it.
+        checkpoint: that the run goes on from, whose weights and units it has; None: it starts.
 
     Raises:
         DataError: a feature that is to be standardised is constant.
@@ -47,6 +54,11 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
     vae = _built(config, dataset, policy) if model is None else model
     if model is not None:
         check_weights(vae, "model")
+    if checkpoint is not None:
+        _take(checkpoint, vae)
+        if config.init_from and hasattr(vae.objective, "first_step"):
+            vae.objective.first_step = checkpoint.first_step
+        return vae
     count = max(2000, start_rows(config))
     some = some_of(rows, count, generator(config.seed, "prior start rows"))
     if config.init_from:
@@ -61,6 +73,21 @@ def build(config: Config, dataset: data.Dataset, policy: str, model: VAE | None 
         for each in told:
             print(f"note: {each.message}")
     return vae
+
+
+def _take(checkpoint, vae):
+    """Give a model the weights of a checkpoint, and its units."""
+    ours = [tuple(variable.shape) for variable in vae.variables]
+    theirs = [array.shape for array in checkpoint.weights]
+    for place, (here, there) in enumerate(itertools.zip_longest(ours, theirs)):
+        if here != there:
+            path = checkpoint.paths[place] if place < len(checkpoint.paths) else "one more weight"
+            raise UsageError(
+                f"the checkpoint is of another model: {path} has the shape {there} there, {here} "
+                "here; --fresh starts anew"
+            )
+    assign(vae.variables, checkpoint.weights)
+    vae.shift, vae.scale = checkpoint.shift, checkpoint.scale
 
 
 def check_weights(vae, place):

@@ -3,7 +3,6 @@
 import re
 from types import SimpleNamespace
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -14,9 +13,8 @@ from kvae.config import resolve
 from kvae.data import seen
 from kvae.errors import KvaeError, UsageError
 from kvae.objectives import Elbo
-from kvae.training import faults, init_from, kept_weights, run, start
+from kvae.training import checkpoints, faults, fitting, init_from, kept_weights, start
 from kvae.training.endings import Ending
-from kvae.training.history import Notes
 
 X = np.random.default_rng(0).normal(size=(500, 3)).astype("float32")
 DATA = kvae.Dataset.from_arrays(X)  # 4 steps of 100 rows an epoch
@@ -42,7 +40,7 @@ def _infinite_at_10(step):
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
 def test_the_step_and_the_term_are_named_and_the_best_weights_stay(tmp_path, monkeypatch, seconds):
     """Whether the state of that epoch was kept, or one of the beginning."""
-    monkeypatch.setattr(run, "Watch", lambda: faults.Watch(seconds))
+    monkeypatch.setattr(fitting, "Watch", lambda skipped: faults.Watch(seconds, skipped))
     with pytest.raises(KvaeError) as error:
         kvae.train(
             DATA, output=tmp_path, objective=Elbo(_infinite_at_10), epochs=5, **QUICK, **PARTS
@@ -51,10 +49,11 @@ def test_the_step_and_the_term_are_named_and_the_best_weights_stay(tmp_path, mon
     assert told.startswith("epoch 3, step 3 of 4: the loss of 100 of 100 rows is not finite")
     assert "nothing was published" in told and "--clip-norm" in told
     assert not [*tmp_path.rglob("saved_model.pb")]
-    (best,) = tmp_path.rglob("best.weights.h5")
-    assert kept_weights.read(best).epoch == 2
-    with h5py.File(best) as file:
-        assert np.isfinite(file["encoder/layers/dense/vars/0"][()]).all()
+    (path,) = tmp_path.rglob("*.npz")  # the next run starts anew
+    assert path.name == "earlier-1.npz"
+    best = checkpoints.read(path)
+    assert best.record.epoch == 2
+    assert all(np.isfinite(one).all() for one in best.best_weights)
 
 
 class _Steep(Elbo):
@@ -132,9 +131,9 @@ def test_clipping_is_of_gradients_that_are_not_scaled():
 
 def _told(config, elbos, steps=10):
     """Epochs that were made, and why no more: a run of these figures."""
-    kept = kept_weights.BestWeights(None, config, DATA, Notes(), seconds_between=np.inf)
+    kept = kept_weights.BestWeights(config, DATA)
     model = SimpleNamespace(stop_training=False, get_weights=lambda: [np.zeros(1)])
-    ending = Ending(config, kept, steps, steps)
+    ending = Ending(config, kept, steps, steps, lambda: 1.0)
     for one in (kept, ending):
         one.set_model(model)
         one.on_train_begin()
@@ -247,14 +246,14 @@ def test_no_test_row_was_trained_on_before_and_the_evaluation_knows(parent, tmp_
     job = evaluate.prepare(str(tmp_path), dataset=data, writes=False)
     assert not [row for row in job.dataset.test.x if row.tobytes() in old]
     assert len(job.dataset.test.x) == 56 - mixed["test"]
-    # The weights of a run that is cut short know it too.
-    kept = kept_weights.BestWeights(
-        tmp_path / "run", resolve({}), DATA, Notes(), train_rows=found.trained.train_rows
-    )
-    kept.start(found, None)
-    assert kept.write()
-    again = init_from.seen_before(str(tmp_path / "run" / "best.weights.h5"), None, DATA)
+    # The weights of a run that is cut short know it too, and its checkpoints can be gone on from.
+    path = tmp_path / "arrays" / "training" / checkpoints.FINISHED
+    again = init_from.seen_before(str(path), None, data)
     np.testing.assert_array_equal(again, found.trained.train_rows)
+    other = kvae.train(data, init_from=str(path), epochs=1, **QUICK, **PARTS, learning_rate=1e-9)
+    assert other.trained.course["start"]["elbo"] == pytest.approx(
+        found.trained.course["best"]["value"], abs=1e-4
+    )
 
 
 def test_a_split_of_which_nothing_is_left_is_refused():
@@ -269,27 +268,3 @@ def test_another_size_of_images_is_said_in_a_sentence(tmp_path):
     small.save(tmp_path / "small.keras")
     with pytest.raises(UsageError, match=r"8x8 pixels and 1 channels; --image-size 8 .*16, 16, 1"):
         init_from.read_weights(large, tmp_path / "small.keras")
-
-
-# Folders that go away
-
-
-def test_the_best_weights_are_written_wherever_they_can_be(tmp_path, monkeypatch, capsys):
-    folder, elsewhere = tmp_path / "training", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
-    vae = make_vae((3,))
-    kept = kept_weights.BestWeights(folder, resolve({}), DATA, Notes(), seconds_between=-1)
-    kept.set_model(vae)
-    kept.on_epoch_end(0, {"val_elbo": -1.0})  # the folder is made
-    assert [path.name for path in folder.iterdir()] == ["best.weights.h5"]
-    (folder / "best.weights.h5").unlink()
-    kept.rescue()
-    assert (folder / "best.weights.h5").exists()
-    (folder / "best.weights.h5").unlink()
-    folder.rmdir()
-    folder.write_text("no folder")
-    kept.rescue()
-    (rescued,) = elsewhere.rglob("best.weights.h5")
-    assert str(rescued) in capsys.readouterr().err
-    assert kept_weights.read(rescued).value == -1.0

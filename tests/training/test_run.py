@@ -1,12 +1,8 @@
 import csv
 import io
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
@@ -29,7 +25,6 @@ from kvae.training import (
     announcement,
     dry_run,
     glance,
-    history,
     init_from,
     kept_weights,
     run,
@@ -71,10 +66,9 @@ def _fit(folder, **given):
         return run.fit(config, run_folder)
 
 
-def _keeper(folder, config, **options):
+def _keeper(config):
     rows = Split(np.zeros((1, 2), "float32"))
-    dataset = Dataset("vectors", rows, rows, rows)
-    return kept_weights.BestWeights(folder, config, dataset, history.Notes(), **options)
+    return kept_weights.BestWeights(config, Dataset("vectors", rows, rows, rows))
 
 
 def _weights(version):
@@ -273,47 +267,6 @@ def test_a_dry_run_describes_and_publishes_nothing(tmp_path, capsys):
     assert not list(tmp_path.rglob("*.pb"))
 
 
-def _end(process, how):
-    """Send a signal until the process has ended; what it wrote to standard error.
-
-    Python drops an interruption that falls into a callback whose exceptions nobody hears.
-    """
-    for _ in range(20):
-        process.send_signal(how)
-        try:
-            return process.communicate(timeout=30)[1]
-        except subprocess.TimeoutExpired:
-            continue
-    process.kill()
-    raise AssertionError(f"signal {how} does not end a training")
-
-
-@pytest.mark.slow  # test_kept_weights.py ends runs by SIGTERM and SIGKILL
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_publishes_nothing_and_does_not_stand_in_the_way(tmp_path, how):
-    command = [
-        sys.executable, "train.py", "--save", str(tmp_path), "--epochs", "500",
-        "--no-jit-compile", "--batch-size", "5000",
-    ]  # fmt: skip
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        # A shell that started the tests in the background has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
-        while "Epoch 2" not in (line := process.stdout.readline()):
-            assert line or process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-        errors = _end(process, how)
-    if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert errors.strip().endswith("interrupted: nothing half-made was published")
-        assert re.search(r"best weights so far: .*best\.weights\.h5 \(epoch \d+", errors)
-    assert versions.versions(tmp_path / "gmm") == []
-    with run._run_folder(resolve({"save": str(tmp_path)})) as folder:
-        assert folder.is_dir()  # the lock of the dead process is gone
-
-
 def test_json_of_a_version_is_strict(first):
     text = (first.path / versions.METADATA).read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -378,8 +331,8 @@ def test_the_importance_weighted_objective_trains_and_keeps_its_best_bound(tmp_p
     ("figure", "values", "expected"),
     [("elbo", [-5.0, -6.0, -4.0], [0, 0, 2]), ("loss", [5.0, 6.0, 4.0], [0, 0, 2])],
 )
-def test_the_best_weights_are_those_of_the_figure(tmp_path, figure, values, expected):
-    kept = _keeper(tmp_path, resolve({"beta": 1 if figure == "elbo" else 2}), seconds_between=-1)
+def test_the_best_weights_are_those_of_the_figure(figure, values, expected):
+    kept = _keeper(resolve({"beta": 1 if figure == "elbo" else 2}))
     vae = kvae.build_vae((2,), latent_dim=1)
     kept.set_model(vae)
     weights = [np.full_like(w, 0.0) for w in vae.get_weights()]
@@ -389,8 +342,6 @@ def test_the_best_weights_are_those_of_the_figure(tmp_path, figure, values, expe
         kept.on_epoch_end(epoch, {f"val_{figure}": value})
         best.append(kept.weights[0].flat[0])
     assert best == expected
-    vae.load_weights(tmp_path / "best.weights.h5")
-    assert vae.get_weights()[0].flat[0] == best[-1]
 
 
 @pytest.mark.parametrize(
@@ -421,9 +372,9 @@ def test_epochs_of_another_goal_than_the_last_do_not_count(options, expected):
     # never gets there keeps the best ELBO.
     [(2, [0, 1, 2, 2, 4]), (9, [0, 1, 1, 1, 1])],
 )
-def test_a_warm_up_to_another_beta_is_not_published(tmp_path, warmup, expected):
+def test_a_warm_up_to_another_beta_is_not_published(warmup, expected):
     config = resolve({"beta": 6.0, "kl_warmup_epochs": warmup})
-    kept = _keeper(tmp_path, config)
+    kept = _keeper(config)
     vae = kvae.build_vae((2,), latent_dim=1)
     kept.set_model(vae)
     best = []
@@ -433,19 +384,6 @@ def test_a_warm_up_to_another_beta_is_not_published(tmp_path, warmup, expected):
         kept.on_epoch_end(epoch, {"val_elbo": elbo, "val_loss": loss})
         best.append(kept.weights[0].flat[0])
     assert best == expected
-
-
-def test_best_weights_are_not_written_every_time(tmp_path):
-    kept = _keeper(tmp_path, resolve({}), seconds_between=1e9)
-    vae = kvae.build_vae((2,), latent_dim=1)
-    kept.set_model(vae)
-    kept.on_epoch_end(0, {"val_elbo": 1.0})
-    written = (tmp_path / "best.weights.h5").read_bytes()
-    vae.set_weights([w + 1 for w in vae.get_weights()])
-    kept.on_epoch_end(1, {"val_elbo": 2.0})
-    assert (tmp_path / "best.weights.h5").read_bytes() == written
-    assert kept.weights[0].flat[0] == vae.get_weights()[0].flat[0]
-    assert not (tmp_path / "half.weights.h5").exists()
 
 
 def test_a_sampler_that_fails_does_not_lose_the_training(tmp_path, monkeypatch):

@@ -1,0 +1,211 @@
+"""Keras's fit in a run: its callbacks, where it goes on, and what is said where it ends."""
+
+from typing import Any, NamedTuple
+
+import keras
+
+from kvae.config import Config
+from kvae.data import Dataset
+from kvae.data.pipeline import batches, shuffled_batches
+from kvae.errors import KvaeError
+from kvae.model import VAE
+from kvae.training import callbacks as own_callbacks
+from kvae.training.checkpoints import Checkpoint
+from kvae.training.devices import One
+from kvae.training.endings import Ending
+from kvae.training.faults import Watch, first_fault
+from kvae.training.glance import causes_of_failure
+from kvae.training.history import History, figures_of
+from kvae.training.interruption import Interruption
+from kvae.training.kept_weights import BestWeights
+from kvae.training.saving import Saving, assign
+from kvae.training.start import compile_for, replicas_of, steps_of
+
+HISTORY = "history.csv"
+_VALID_BATCH = {"vectors": 5000, "images": 250}
+
+
+class TrainingError(KvaeError):
+    """Training went wrong in a way that no file or option shows beforehand."""
+
+
+class Parts(NamedTuple):
+    """What a training works with.
+
+    Args:
+        config: all options.
+        dataset: its rows as the model takes them.
+        vae: the model, as training starts.
+        folder: where history.csv is written.
+        callbacks: of the user's own.
+        base: what does not change in the run, or the checkpoint that it goes on from.
+        goes_on: whether `base` is that checkpoint.
+        kept: the best weights.
+        notes: hears of a full disk.
+        saves: whether checkpoints are written.
+        group: the devices, `kvae.training.devices.One` or several.
+    """
+
+    config: Config
+    dataset: Dataset
+    vae: VAE
+    folder: Any
+    callbacks: Any
+    base: Checkpoint
+    goes_on: bool
+    kept: BestWeights
+    notes: Any
+    saves: bool
+    group: One
+
+
+def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving]:
+    """Train to the end, or until something ends it; the last checkpoint says that training is over.
+
+    Returns:
+        The history; the course of training, JSON values: `start`, the figures of the valid split of
+        weights that were there before; `ended`, why there are fewer epochs than asked for; and
+        what wrote the checkpoints.
+
+    Raises:
+        TrainingError: numbers stopped being finite.
+        KeyboardInterrupt: a signal came; what was done is saved.
+    """
+    config, vae, kept, base = parts.config, parts.vae, parts.kept, parts.base
+    group, of_vectors = parts.group, parts.dataset.kind == "vectors"
+    # A step on vectors is shorter than Keras's way in and out of it.
+    block, steps = of_vectors and replicas_of(vae) == 1, steps_of(config, parts.dataset)
+    calls = 1 if block else steps
+    compile_for(config, vae, steps)
+    vae.before_fit()
+    rows = parts.dataset.valid.x
+    size = group.valid_batch(_valid_batch(config, parts.dataset, vae.objective), len(rows))
+    valid = group.split(batches(rows, size))
+    if parts.goes_on:
+        assign(vae.variables, base.weights)
+        assign(vae.optimizer.variables, base.optimizer)
+        course = {**base.course}
+        if not base.is_over:
+            course.pop("ended", None)
+    else:
+        has_start = vae.num_steps or config.init_from
+        course = _measured_start(vae, valid, kept) if has_start else {}
+    history = History(parts.folder / HISTORY, parts.notes, base.rows)
+    interruption = Interruption()
+    saving = Saving(
+        parts.folder if parts.saves else None, base, calls,
+        lambda: {**kept.state(), "rows": history.rows, "course": course}, interruption, parts.notes,
+        of_epochs=of_vectors or group.is_many_machines,
+    )  # fmt: skip
+    ending = Ending(
+        config, kept, steps, calls, lambda: saving.seconds, parts.callbacks, first_call=base.call
+    )
+    watch = Watch(skipped=base.epoch if base.call else None)
+
+    def stream(first_epoch=0, first_call=0):
+        return shuffled_batches(
+            parts.dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip,
+            first_epoch=first_epoch, first_batch=first_call,
+        )  # fmt: skip
+
+    def fit(epoch, call, end):
+        # Before those that keep: the weights of an epoch's end are the averages then.
+        swap = [saving.before_swap, keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+        own = [watch, kept, ending, *parts.callbacks, history, saving]
+        vae.fit(
+            group.split(stream(epoch, call)), steps_per_epoch=calls - call, validation_data=valid,
+            initial_epoch=epoch, epochs=config.epochs, verbose=0,
+            start_prior=False, calibrate=False,  # both are done here, with rows of the run's seed
+            callbacks=[*end[:1], *(swap if config.ema_momentum else []), *own, *end[1:]],
+        )  # fmt: skip
+
+    own_figures = [metric.name for metric in vae.metrics]
+    if base.is_over:
+        return own_callbacks.numbers(figures_of(history.rows), own_figures), course, saving
+    try:
+        with interruption.heard():
+            epoch, is_over = base.epoch, base.epoch >= config.epochs
+            if base.call and not is_over:
+                rest = _Rest()
+                fit(epoch, base.call, [rest.front, rest])
+                epoch, is_over = epoch + 1, rest.was_stopped or epoch + 1 >= config.epochs
+                if not is_over and saving.values is not None:  # Keras ends by keeping the averages
+                    assign(vae.variables, saving.values[0])
+                    assign(vae.optimizer.variables, saving.values[1])
+            if not is_over:
+                fit(epoch, 0, [])
+        numbers = own_callbacks.numbers(figures_of(history.rows), own_figures)
+        if watch.epoch is not None:
+            saving.leave_best()
+            causes = causes_of_failure(config, vae, parts.dataset, numbers)
+            vae = group.single(config, vae, steps)
+            raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
+        if ending.reason:
+            course["ended"] = ending.reason
+            print(f"ended      {ending.reason}", flush=True)
+        saving.write_last(ending.reason)
+    except TrainingError:
+        raise
+    except BaseException:
+        saving.rescue()
+        raise
+    if not kept.record.epoch:
+        print("best       no epoch was better than the weights it started from", flush=True)
+    return numbers, course, saving
+
+
+class _Rest(keras.callbacks.Callback):
+    """End a fit after the epoch that it began in the middle of; the last of its callbacks.
+
+    Attributes:
+        front: stands before all others: at the end of training these see whether one of them ended
+            it.
+        was_stopped: whether one did.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.was_stopped = False
+        self.front = keras.callbacks.LambdaCallback(on_train_end=self._put_back)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """End training."""
+        self.was_stopped = self.model.stop_training
+        self.model.stop_training = True
+
+    def _put_back(self, logs=None):
+        self.model.stop_training = self.was_stopped
+
+
+def _told(vae, watch, steps, order, causes):
+    """Where and why numbers stopped being finite, and what to try."""
+    end = f"nothing was published. {causes}"
+    if watch.state is None:
+        return f"epoch {watch.epoch + 1}: the loss is not finite; {end}"
+    print("looking for the step in which numbers stopped being finite", flush=True)
+    fault = first_fault(vae, watch, *order)
+    if fault is None:
+        return (
+            f"epoch {watch.epoch + 1}: not all figures are finite, and the same steps made once "
+            f"more, one by one, do not show where it began; {end}"
+        )
+    place = f"epoch {fault.epoch + 1}, step {fault.step + 1:,} of {steps:,}"
+    # Of data that are no numbers no option is the cause.
+    return f"{place}: {fault.what}; {'nothing was published' if fault.is_of_data else end}"
+
+
+def _measured_start(vae, valid, kept):
+    """Measure weights that are there before the first epoch as after each; the course so far."""
+    figures = vae.evaluate(valid, verbose=0, return_dict=True)
+    figures = {name: float(value) for name, value in figures.items()}
+    kept.measured(vae, figures)
+    shown = ", ".join(f"{name} {figures[name]:.5g}" for name in ("elbo", "loss"))
+    is_best = "the best so far" if kept.record else "not finite, and no candidate"
+    print(f"start      validation {shown} before the first epoch: {is_best}", flush=True)
+    return {"start": figures} if kept.record else {}
+
+
+def _valid_batch(config, dataset, objective):
+    if objective.compares_rows:
+        return config.batch_size
+    return max(1, _VALID_BATCH[dataset.kind] // objective.draws)

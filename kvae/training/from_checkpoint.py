@@ -1,0 +1,86 @@
+"""python -m kvae.publish from-checkpoint: what an interrupted run has, as a version."""
+
+from pathlib import Path
+from typing import Any
+
+from kvae import backend
+from kvae.config import NO_SAMPLER
+from kvae.errors import DataError, UsageError, one_line
+from kvae.files import FOLDER_NAME, is_folder_name
+from kvae.training import checkpoints
+from kvae.training.checkpoints import Checkpoint
+
+
+def from_checkpoint(checkpoint: str) -> None:
+    """Publish the best weights so far; the run can go on all the same.
+
+    No data are read: there is no sampler, there are no directions, and the variance "optimal" is
+    the moving average of training.
+
+    Args:
+        checkpoint: a file, or `saved/<name>`, whose newest one is taken.
+
+    Raises:
+        UsageError: there is none, or it has no weights that were measured.
+        DataError: it is damaged, or its model cannot be made again.
+    """
+    path, found = _read(Path(checkpoint))
+    if not found.best_weights or found.record is None:
+        raise UsageError(f"{path}: no epoch of the run was at its end: there is nothing to publish")
+    save, name = path.absolute().parents[2], path.absolute().parents[1].name
+    if path.parent.name != "training" or not is_folder_name(name):
+        raise UsageError(
+            f"{path} is not in saved/NAME/training, where NAME is the model's and {FOLDER_NAME}"
+        )
+    vae = _model(path, found)
+    from kvae.publish import publish
+    from kvae.training import callbacks, history
+
+    numbers = callbacks.numbers(
+        history.figures_of(found.rows), [metric.name for metric in vae.metrics]
+    )
+
+    best = {key: getattr(found.record, key) for key in ("epoch", "figure", "value")}
+    course = {**found.course, "best": best, "ended": f"published from a checkpoint {found.place}"}
+    if found.left_out:
+        course["left_out"] = found.left_out
+    version = publish(
+        vae, save, name, config={**found.config, "sampler": NO_SAMPLER}, card=found.card,
+        history=numbers, course=course, condition=found.condition,
+        train_rows=found.train_rows,
+    )  # fmt: skip
+    print(f"published {version.path}: {found.record}, without a sampler")
+
+
+def _read(path: Path) -> tuple[Path, Checkpoint]:
+    if path.is_file():
+        return path, checkpoints.read(path)
+    folder = path / "training"
+    if not folder.is_dir():
+        raise UsageError(f"no checkpoint and no folder of a model that was trained: {path}")
+    found, newest, faults = checkpoints.newest(folder)
+    for fault in faults:
+        print(f"note: {fault}")
+    if found is None or newest is None:
+        earlier = ", ".join(map(str, checkpoints.earlier(folder)))
+        told = f"; there are earlier ones: {earlier}" if earlier else ""
+        raise UsageError(f"{folder} holds no sound checkpoint of a run that is not published{told}")
+    return newest, found
+
+
+def _model(path: Path, found: Checkpoint) -> Any:
+    if found.model is None:
+        raise UsageError(
+            f"{path}: a part of its model has no get_config, so that it cannot be made again here; "
+            "kvae.train with the same arguments goes on"
+        )
+    keras = backend.quiet_import("keras")
+    from kvae.build import import_parts
+
+    import_parts()
+    try:
+        vae = keras.saving.deserialize_keras_object(found.model, safe_mode=True)
+        vae.set_weights(found.best_weights)
+    except Exception as error:  # whatever somebody's own part raises
+        raise DataError(f"{path}: its model cannot be made: {one_line(str(error), 300)}") from error
+    return vae

@@ -1,0 +1,190 @@
+"""Whether a run goes on from a checkpoint, starts, or was published already."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kvae.config import Config
+from kvae.data import Dataset, seen
+from kvae.data.conditions import Conditioned
+from kvae.errors import DataError, UsageError, brief
+from kvae.options import flag
+from kvae.serving import versions
+from kvae.serving.versions import Version
+from kvae.training import checkpoints
+from kvae.training.checkpoints import Checkpoint
+
+# Where a run is written to and where it ends are no part of what it computes.
+_FREE = ("save", "name", "devices", "epochs", "patience", "max_minutes")
+_LIMITS = ("epochs", "patience", "max_minutes")
+_ROWS = 1000
+
+
+class Found(NamedTuple):
+    """What `saved/<name>/training` holds of the run that was asked for.
+
+    Args:
+        checkpoint: that it goes on from; None: it starts.
+        published: the version that it became already.
+        told: a line on what was found; "" where nothing is to be said.
+        is_saved: whether it goes on, or was published.
+    """
+
+    checkpoint: Checkpoint | None = None
+    published: Version | None = None
+    told: str = ""
+    is_saved: bool = False
+
+
+def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
+    """Look for the run that a configuration asks for.
+
+    Args:
+        config: all options.
+        resume: True: go on, with a run that was published too, if it is to go further. None: go
+            on with one that was not published. False: start.
+        whole: False: look at heads of files alone, to refuse what can be refused at once; nothing
+            is written, and `Found` has no checkpoint.
+
+    Raises:
+        UsageError: there is a run, and it has other options; or no checkpoint of it is sound.
+    """
+    folder = versions.training_folder(config.save, config.name)
+    if resume is False:
+        if whole and (aside := checkpoints.set_aside(folder)):
+            return Found(told=f"the run that was not published is {aside} now")
+        return Found()
+    paths = checkpoints.unfinished(folder)
+    is_finished = not paths
+    if is_finished and resume and (folder / checkpoints.FINISHED).exists():
+        paths = [folder / checkpoints.FINISHED]
+    if not paths:
+        told = f"--resume: nothing is saved in {folder}, the run starts" if resume else ""
+        return Found(told=told)
+    header, path, faults = _newest(paths, whole)
+    if header is None:
+        raise UsageError(
+            f"no checkpoint of the run in {folder} is sound ({'; '.join(faults)}); --fresh starts "
+            "anew"
+        )
+    version = _version_of(config, header["run"])
+    if version is not None and not is_finished and whole:  # killed before it could say so
+        checkpoints.finish(folder)
+    differ = _differences(config, header["config"])
+    if version is not None and not resume:
+        is_other = differ or goes_further(config, header["epoch"], header["config"])
+        return Found() if is_other else Found(published=version, is_saved=True)
+    if differ:
+        raise UsageError(
+            f"{path} is of a run with other options: {'; '.join(differ)}. With those of that run "
+            "this one goes on (more --epochs are allowed); --fresh starts anew, and so does "
+            "another --name"
+        )
+    if version is not None and not goes_further(config, header["epoch"], header["config"]):
+        return Found(published=version, is_saved=True)
+    if not whole:
+        return Found(is_saved=True)
+    checkpoint = Checkpoint(**header)
+    told = f"goes on    from {path}: {checkpoint.place}"
+    lines = [*(f"note: {fault}" for fault in faults), told]
+    return Found(checkpoint, told="\n".join(lines), is_saved=True)
+
+
+def _newest(paths, whole):
+    """The newest sound one of files: what is in it, its path, and what is wrong with newer ones."""
+    faults = []
+    for path in paths:
+        try:
+            found = vars(checkpoints.read(path)) if whole else checkpoints.read_header(path)
+            return found, path, faults
+        except DataError as error:
+            faults.append(str(error))
+    return None, None, faults
+
+
+def _version_of(config: Config, run: str) -> Version | None:
+    """The version that a run became."""
+    for version in reversed(versions.versions(Path(config.save) / config.name)):
+        try:
+            course = versions.read_metadata(version).get("course", {})
+        except DataError:
+            continue
+        if course.get("run") == run:
+            return version
+    return None
+
+
+def goes_further(config: Config, epoch: int, then: dict[str, Any]) -> bool:
+    """Whether a run whose training was over is asked to train on.
+
+    Args:
+        config: all options.
+        epoch: as many were made.
+        then: the options of the run.
+    """
+    differ = any(then.get(name) != config.get(name, None) for name in _LIMITS)
+    return differ and epoch < config.epochs
+
+
+def _differences(config: Config, then: dict[str, Any]) -> list[str]:
+    """What other options a run has than those that are asked for, in words."""
+    now = json.loads(json.dumps(config.to_dict()))
+    differ = [
+        f"{flag(name)} {_shown(then, name)} there, {_shown(now, name)} here"
+        for name in sorted({*then, *now} - {*_FREE})
+        if then.get(name) != now.get(name)
+    ]
+    if config.epochs < then["epochs"]:
+        differ.append(f"--epochs {then['epochs']} there, {config.epochs} here: fewer")
+    return differ
+
+
+def _shown(values, name):
+    return brief(values[name]) if name in values else "none"
+
+
+def fingerprint(dataset: Dataset, train_marks: np.ndarray | None) -> dict[str, Any]:
+    """What a checkpoint knows data by: of each split the number of rows, and a checksum.
+
+    Args:
+        dataset: its rows as the model takes them.
+        train_marks: what `kvae.data.seen.marks` says of the train split.
+    """
+    found = {}
+    for name in ("train", "valid"):
+        x = getattr(dataset, name).x
+        marks = train_marks if name == "train" else seen.marks(x)
+        # Of too many rows to be looked at some stand for all.
+        rows = np.asarray(x[:_ROWS]) if marks is None else marks
+        digest = hashlib.sha256(rows.tobytes())
+        if isinstance(x, Conditioned):
+            digest.update(np.ascontiguousarray(x.condition).tobytes())
+        found[name] = {"rows": len(x), "checksum": digest.hexdigest()}
+    return found
+
+
+def check_data(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with other data.
+
+    Args:
+        then: `fingerprint` of the data of a checkpoint.
+        now: of those here.
+
+    Raises:
+        UsageError: they differ.
+    """
+    differ = []
+    for name, here in now.items():
+        there = then[name]
+        if there["rows"] != here["rows"]:
+            differ.append(f"{there['rows']:,} {name} rows there, {here['rows']:,} here")
+        elif there["checksum"] != here["checksum"]:
+            differ.append(f"other numbers, or another order, in the {name} rows")
+    if differ:
+        raise UsageError(
+            f"the run that is saved has other data: {'; '.join(differ)}. --fresh starts anew, and "
+            "so does another --name"
+        )
