@@ -1,6 +1,6 @@
 """What one device and two make of equal runs, as JSON: run in a process for each backend.
 
-KERAS_BACKEND=jax python tests/training/several_devices.py FOLDER
+KERAS_BACKEND=jax python tests/training/several_devices.py FOLDER vectors images
 """
 
 import json
@@ -16,85 +16,96 @@ import numpy as np
 
 import kvae
 from kvae.config import resolve
-from kvae.training import devices, fitting, run, start
+from kvae.data.conditions import conditioned, conditions_of
+from kvae.errors import UsageError
+from kvae.training import devices, fitting, run
+from kvae.training.start import build
 
 RNG = np.random.default_rng(0)
 PLAIN = {
-    "standardize": False, "sampler": "none", "learning_rate": 0.01, "seed": 3, "epochs": 1,
-    "learning_rate_schedule": "constant", "mixed_precision": "off", "latent_dim": 2,
-    "prior": "standard_normal", "posterior": "diagonal", "variance": "optimal",
+    "dataset": "arrays", "name": "m", "standardize": False, "sampler": "none", "seed": 3,
+    "learning_rate": 0.01, "learning_rate_schedule": "constant", "mixed_precision": "off",
+    "prior": "standard_normal", "posterior": "diagonal", "variance": "optimal", "latent_dim": 2,
 }  # fmt: skip
 
 
-def _data(train, valid, shape, labels=False):
-    split = [RNG.uniform(size=(rows, *shape)).astype("float32") for rows in (train, valid, valid)]
-    of_splits = tuple(RNG.integers(0, 2, len(x)).astype(bool) for x in split)
+def _data(train, valid, shape, label=None):
+    splits = [RNG.uniform(size=(rows, *shape)).astype("float32") for rows in (train, valid, 10)]
+    labels = tuple(RNG.integers(0, 2, len(x)).astype(bool) for x in splits)
     return kvae.Dataset.from_arrays(
-        split[0], valid=split[1], test=split[2], labels={"on": of_splits} if labels else None
+        splits[0], valid=splits[1], test=splits[2], labels={label: labels} if label else None
     )
 
 
 #: Name -> data, and options beside `PLAIN`. The last batch of the valid split is one row.
 RUNS = {
     "vectors": (
-        _data(40, 13, (3,), labels=True),
+        _data(40, 13, (3,), "on"),
         {"hidden_units": (8,), "jit_compile": False, "batch_size": 8, "clip_norm": 0.5,
-         "ema_momentum": 0.5, "condition": ("on",)},
+         "ema_momentum": 0.5, "condition": ("on",), "epochs": 2},
     ),
     "images": (
         _data(18, 13, (8, 8, 1)),
-        {"network": "conv", "batch_size": 6, "flip": True, "learning_rate": 2e-5},
+        {"network": "conv", "batch_size": 6, "flip": True, "learning_rate": 2e-5, "epochs": 1},
     ),
 }  # fmt: skip
 
 
-as_numpy = keras.ops.convert_to_numpy
+def as_numpy(weights):
+    """Arrays of some weights."""
+    return [keras.ops.convert_to_numpy(weight) for weight in weights]
 
 
-def _config(folder, count, preset=None, **options):
-    given = {"dataset": "arrays", "name": "m", "save": str(folder), "devices": count}
-    return resolve({**PLAIN, **given, **options}, preset)
+def config_of(folder, name, count, **changes):
+    """The options of a run."""
+    _, options = RUNS[name]
+    return resolve({**PLAIN, **options, "save": str(folder), "devices": count, **changes})
 
 
-def trained(folder, dataset, count, **options):
-    """A run on some devices; the trainable weights that it starts from."""
-    config = _config(folder, count, **options)
-    rows = conditioned(dataset, conditions_of(dataset, config.condition))
-    start = [as_numpy(one) for one in build(config, rows, "float32").trainable_weights]
-    return run.fit(config, folder, dataset, publishes=False), start
-
-
-def compared(folder, dataset, **options):
-    """How far apart the runs end: weights, of the largest change of one, and figures."""
-    one, start = trained(folder, dataset, 1, **options)
-    two, _ = trained(folder, dataset, 2, **options)
-    ends = [as_numpy(weight) for weight in one.vae.trainable_weights]
-    change = max(np.abs(a - b).max() for a, b in zip(start, ends, strict=True))
-    weights = zip(one.vae.get_weights(), two.vae.get_weights(), strict=True)
-    history = (
-        abs(a - b) / max(1.0, abs(a))
-        for name in one.history
-        for a, b in zip(one.history[name], two.history[name], strict=True)
+def trained(folder, name, count, **changes):
+    """A run on some devices."""
+    return run.fit(
+        config_of(folder, name, count, **changes), folder, RUNS[name][0], publishes=False
     )
+
+
+def compared(folder, name):
+    """How far apart the runs end: weights, of the largest change of one, and figures."""
+    one, two = trained(folder, name, 1), trained(folder, name, 2)
+    config = config_of(folder, name, 1)
+    dataset = conditioned(RUNS[name][0], conditions_of(RUNS[name][0], config.condition))
+    begun = as_numpy(build(config, dataset, "float32").trainable_weights)
     return {
-        "weights": float(max(np.abs(a - b).max() for a, b in weights) / change),
-        "figures": float(max(history)), "names": sorted(two.history), "steps": two.vae.num_steps,
+        "figures": max(
+            abs(a - b) / max(1.0, abs(a))
+            for figure in one.history
+            for a, b in zip(one.history[figure], two.history[figure], strict=True)
+        ),
+        "weights": apart(one.vae, two.vae, begun), "names": sorted(two.history),
+        "steps": two.vae.num_steps,
     }  # fmt: skip
 
 
-def main(folder):
+def apart(one, two, begun):
+    """How far apart two models are, of the largest change of a weight since training began."""
+    ends = as_numpy(one.trainable_weights)
+    change = max(np.abs(a - b).max() for a, b in zip(begun, ends, strict=True))
+    weights = zip(one.get_weights(), two.get_weights(), strict=True)
+    return float(max(np.abs(a - b).max() for a, b in weights) / change)
+
+
+def main(folder, names):
     """Run all, print JSON."""
-    fitting._VALID_BATCH = {"vectors": 12, "images": 4}  # the last has fewer rows than devices
-    keras.optimizers.Adam = keras.optimizers.SGD  # which does not hide what is summed twice
-    devices.chosen(_config(folder, 2))  # before one of them computes
-    found = {}
-    for name, (dataset, options) in RUNS.items():
-        t = __import__("time").time()
-        print(name, found)
-        found[name] = compared(Path(folder), dataset, **options)
-        print(name, __import__("time").time() - t)
-    print("found", json.dumps(found))
+    fitting._VALID_BATCH = {"vectors": 12, "images": 4}
+    devices.chosen(config_of(folder, names[0], 2))  # before one device computes
+    keras.optimizers.Adam = keras.optimizers.SGD  # Adam would hide what is summed twice
+    found = {name: compared(folder, name) for name in names}
+    try:
+        devices.chosen(config_of(folder, names[0], 4))
+    except UsageError as error:
+        found["started"] = str(error)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]), sys.argv[2:])
