@@ -5,9 +5,11 @@ They take datasets and parts of your own, and answer with objects.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +22,7 @@ from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
 from kvae.serving import versions
 from kvae.serving.versions import Version
 from kvae.training import callbacks as own_callbacks
+from kvae.training import cluster
 from kvae.training.provenance import Trained, known_of
 
 if TYPE_CHECKING:
@@ -82,7 +85,9 @@ def train(
     Returns:
         The model, with its sampler if one was asked for. `vae.history.history` holds the figures
         of each epoch; `vae.trained.version` the published version. A sampler or directions that
-        could not be made are missing; a warning says so.
+        could not be made are missing; a warning says so. Of several machines (TF_CONFIG) the
+        chief's has them and is published; elsewhere there is None where the run was published
+        before.
 
     Raises:
         UsageError: an option is unknown or does not go with the data or the other parts, a
@@ -131,7 +136,7 @@ def train(
             config, found, model=model, publishes=output is not None, callbacks=callbacks,
             resume=resume,
         )  # fmt: skip
-    for part in vae.trained.missing:
+    for part in () if vae is None else vae.trained.missing:
         warnings.warn(f"the model is without {part}", stacklevel=2)
     return vae
 
@@ -163,6 +168,15 @@ def run(
     """
     callbacks = own_callbacks.checked(callbacks)
     backend.use(config.backend)
+    machines = cluster.read()
+    with ExitStack() as stack:
+        if machines is not None and not machines.is_chief:  # one machine of several speaks
+            silent = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(silent))
+        return _run(config, dataset, model, publishes, callbacks, resume)
+
+
+def _run(config, dataset, model, publishes, callbacks, resume):
     from kvae.training import preflight
 
     preflight.check(config, dataset, dry_run=not publishes, going_on=resume)
@@ -176,7 +190,7 @@ def run(
             config, dataset, model, callbacks, going_on=resume
         )
         if fitted is None:
-            return _published(version, config, dataset)
+            return None if version is None else _published(version, config, dataset)
     else:
         fitted = training.train_alone(config, dataset, model, callbacks)
     vae = fitted.vae

@@ -10,6 +10,12 @@ def count():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def on_machines():
+    """Whether they are on several machines."""
+    strategy = tf.distribute.get_strategy()
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def places(x):
     """The place of each row in the global batch, `(batch,)` int32, and the rows of that batch."""
     own = tf.shape(rows_of(x))[0]

@@ -88,6 +88,13 @@ class Steps(base.Steps):
         self.count_rows(x, self.outcome(x, rows, training=False), weight, count)
         return self.results()
 
+    def results(self):
+        """As on one device; of several machines Keras reduces vectors alone (keras#20585)."""
+        found = super().results()
+        if replicas.on_machines():
+            return {name: tf.reshape(value, (1,)) for name, value in found.items()}
+        return found
+
     def compile_function(self, function):
         """A function that reads the model's weights, as a graph."""
         return tf.function(function, reduce_retracing=True, autograph=False)

@@ -34,6 +34,11 @@ class Cluster(NamedTuple):
         """Whether this process is the one that writes."""
         return self.rank == 0
 
+    @property
+    def others(self) -> list[str]:
+        """The addresses of the other processes."""
+        return [one for place, one in enumerate(self.addresses) if place != self.rank]
+
 
 def read() -> Cluster | None:
     """What TF_CONFIG says; None: it is not set, or speaks of one machine.

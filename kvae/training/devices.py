@@ -1,19 +1,26 @@
 """--devices and TF_CONFIG: the devices that make each step together."""
 
 import functools
-from contextlib import nullcontext, suppress
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae import backend
 from kvae.config import Config
-from kvae.errors import UsageError
+from kvae.errors import KvaeError, UsageError, brief, one_line
 from kvae.model import VAE
+from kvae.training import cluster
+from kvae.training.cluster import Cluster
 from kvae.training.saving import assign, values_of_variables
 from kvae.training.start import compile_for
 
+_PLACES = ("save", "name", "data_dir", "cache_dir")  # which machines may have each of their own
 MOST_CPUS = 16  # logical ones: they are for a trial
 
 
@@ -22,6 +29,8 @@ class One:
 
     told = ""
     is_many_machines = False
+    #: Whether this process writes, fits samplers and publishes.
+    writes = True
 
     def scope(self):
         """The context in which weights are made, and in which they are trained."""
@@ -52,6 +61,33 @@ class One:
         del config, steps
         return vae
 
+    def agree(self, config: Config, data: Any) -> None:
+        """See that all machines train the same.
+
+        Args:
+            config: all options.
+            data: JSON values that say which data there are.
+
+        Raises:
+            UsageError: they do not.
+        """
+
+    def shared(self, content: bytes) -> bytes:
+        """What the machine that writes gives here."""
+        return content
+
+    def leave(self) -> None:
+        """Wait until all machines are done: what ends sooner looks to the others as if it died."""
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """A context in which machines compute together.
+
+        Raises:
+            KvaeError: one of them has gone.
+        """
+        yield
+
 
 class Several(One):
     """More than one, of any backend."""
@@ -76,6 +112,86 @@ class Mirrored(Several):
     def scope(self):
         """See `One`."""
         return self._strategy.scope()
+
+
+class Machines(Several):
+    """Processes of TensorFlow, with a device each: what TF_CONFIG says."""
+
+    is_many_machines = True
+
+    def __init__(self, strategy: tf.distribute.Strategy, machines: Cluster):
+        self._strategy, self._machines = strategy, machines
+        self.told = f"one on each of {len(machines.addresses)} machines ({cluster.VARIABLE})"
+        self.writes = machines.is_chief
+
+    def scope(self):
+        """See `One`."""
+        return self._strategy.scope()
+
+    def split(self, dataset):
+        """See `One`; of a batch that they do not divide some have a row more."""
+        count = len(self._machines.addresses)
+        own = self._machines.rank
+
+        @tf.autograph.experimental.do_not_convert
+        def part(*batch):
+            rows = tf.shape(batch[0])[0]
+            start, end = own * rows // count, (own + 1) * rows // count
+            found = tuple(tensor[start:end] for tensor in batch)
+            return found if len(found) > 1 else found[0]
+
+        return self._strategy.distribute_datasets_from_function(lambda _: dataset.map(part))
+
+    def agree(self, config, data):
+        """See `One`."""
+        values = {key: one for key, one in config.to_dict().items() if key not in _PLACES}
+        own = json.dumps({**values, "data": data}, sort_keys=True, default=str).encode()
+        first, *others = map(json.loads, self._gathered(own))
+        for rank, other in enumerate(others, 1):
+            differ = [key for key in sorted({*first, *other}) if first.get(key) != other.get(key)]
+            if differ:
+                told = (
+                    f"{key} {brief(first.get(key))} and {brief(other.get(key))}" for key in differ
+                )
+                addresses = self._machines.addresses
+                raise UsageError(
+                    f"{cluster.VARIABLE}: all machines are started with the same options and data; "
+                    f"{addresses[0]} and {addresses[rank]} have {', '.join(told)}"
+                )
+
+    def shared(self, content):
+        """See `One`."""
+        return self._gathered(content if self.writes else b"")[0]
+
+    def leave(self):
+        """See `One`."""
+        with suppress(KvaeError):  # whatever became of the others, this one is done
+            self.shared(b"")
+
+    @contextmanager
+    def watched(self):
+        """See `One`."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise KvaeError(
+                f"{cluster.VARIABLE}: another machine has gone, or cannot be reached. The same "
+                "command on all of them goes on from the last checkpoint "
+                f"({one_line(str(error), 150)})"
+            ) from error
+
+    def _gathered(self, content):
+        """What each machine gives, in their order."""
+        with self.watched():
+            size = self._strategy.gather(tf.constant([len(content)]), axis=0).numpy()
+            padded = np.frombuffer(content + b"\0" * (-len(content) % 4), "int32")
+            # Of nothing TensorFlow gathers nothing, but not from one machine alone.
+            padded = np.append(padded, np.int32(0))
+            whole = self._strategy.gather(tf.constant(padded), axis=0).numpy()
+        ends = np.cumsum(-(-size // 4) + 1)
+        return [
+            part.tobytes()[:count] for part, count in zip(np.split(whole, ends), size, strict=False)
+        ]
 
 
 class Sharded(Several):
@@ -107,11 +223,30 @@ def chosen(config: Config) -> One:
     Raises:
         UsageError: there are fewer, or the process uses them already in another way.
     """
+    machines = cluster.read()
+    if machines is not None:
+        return _of_machines(machines)
     if config.devices == 1:
         return One()
     if config.backend == backend.JAX:
         return _of_jax(config.devices)
     return _of_tensorflow(config.devices)
+
+
+@functools.cache  # a process has one
+def _of_machines(machines):
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices(gpus[:1], "GPU")
+    tf.get_logger().setLevel("ERROR")  # that `gather` is traced for each size is no news
+    print(f"waits      for {', '.join(machines.others)}", flush=True)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:  # of Python's own handlers nothing is heard while TensorFlow waits
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
+        return Machines(tf.distribute.MultiWorkerMirroredStrategy(), machines)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _of_tensorflow(count):

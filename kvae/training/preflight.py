@@ -39,6 +39,8 @@ def check(
         DataError: the dataset's files are not what they should be.
     """
     with config.telling_origins():
+        machines = cluster.check(config, dry_run=dry_run)
+        dry_run = dry_run or (machines is not None and not machines.is_chief)
         is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
         _check(config, dataset, dry_run, is_saved=is_saved)
 
@@ -59,7 +61,7 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_sa
     if config.sampler in SAMPLERS:
         check_density(SAMPLERS, config.sampler, latent_dim(config, x))
     _check_full_covariances(config, x)
-    _check_devices(config, len(x), dry_run)
+    _check_devices(config, len(x))
     check_steps(config, len(x))
     check_memory(
         config, x.shape[1:], len(x), latent_dim=latent_dim(config, x), condition_dim=condition_dim
@@ -85,9 +87,9 @@ def _check_start(path: Path) -> None:
         )
 
 
-def _check_devices(config: Config, rows: int, dry_run: bool) -> None:
+def _check_devices(config: Config, rows: int) -> None:
     """Refuse what several devices, or machines, do not compute as one does."""
-    machines = cluster.check(config, dry_run=dry_run)
+    machines = cluster.read()
     count = config.devices if machines is None else len(machines.addresses)
     if count == 1:
         return

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from kvae import __version__, data, files, own_files, publish
-from kvae.config import Config
+from kvae.config import NO_SAMPLER, Config
 from kvae.data import seen
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.directions import Directions
@@ -22,7 +22,7 @@ from kvae.errors import DEBUGGING, IncompleteError, KvaeError
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.serving import versions
-from kvae.training import devices, leftovers, resume
+from kvae.training import checkpoints, devices, leftovers, resume
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.checkpoints import Checkpoint, Record
@@ -38,6 +38,7 @@ from kvae.training.preflight import load
 from kvae.training.sampler_fitting import some_rows, with_sampler
 from kvae.training.start import build, steps_of
 
+_PUBLISHED, _TRAINED = b"p", b"t"
 __all__ = ["Fitted", "TrainingError", "fit", "train", "train_alone", "train_and_publish"]
 
 
@@ -112,18 +113,26 @@ def train_and_publish(
 
     Returns:
         What training leaves behind, None where the run was published before, and the published
-        version.
+        version, None on a machine that does not write it.
 
     Raises:
         As `train`.
     """
+    group = devices.chosen(config)
+    if not group.writes:
+        fitted = _fit_along(config, dataset, model, callbacks, group)
+        group.leave()
+        return fitted, None
     with _run_folder(config) as folder:
         found = resume.find(config, going_on)
+        if group.is_many_machines:
+            group.shared(_order(found))
         if found.told:
             print(found.told, flush=True)
         if found.published:
             path = found.published.path
             print(f"finished   {path} is this run; more --epochs go on, --fresh starts anew")
+            group.leave()
             return None, found.published
         fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)
         with leftovers.telling_of(folder, config), _rescued(fitted.saving):
@@ -137,8 +146,32 @@ def train_and_publish(
         leftovers.published(folder, fitted.record)
     consult(fitted.config, fitted)
     words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
-    print(f"next:     {files.command_line(words)}")
+    print(f"next:     {files.command_line(words)}", flush=True)
+    group.leave()
     return fitted, version
+
+
+def _order(found):
+    """What other machines are told of the run: whether it was published, or its checkpoint."""
+    if found.published:
+        return _PUBLISHED
+    return _TRAINED + (found.path.read_bytes() if found.path else b"")
+
+
+def _fit_along(config, dataset, model, callbacks, group):
+    """The part of a machine that does not write; None where the run was published before."""
+    order = group.shared(b"")
+    if order[:1] == _PUBLISHED:
+        return None
+    with tempfile.TemporaryDirectory(prefix="kvae-") as name:
+        folder, checkpoint = Path(name), None
+        if len(order) > 1:
+            path = folder / "checkpoint.npz"
+            path.write_bytes(order[1:])
+            checkpoint = checkpoints.read(path)
+        return fit(
+            config, folder, dataset, model, callbacks, publishes=False, checkpoint=checkpoint
+        )
 
 
 def train_alone(
@@ -161,7 +194,10 @@ def train_alone(
     """
     with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
         fitted = fit(config, Path(folder), dataset, model, callbacks, publishes=False)
-    consult(fitted.config, fitted)
+    group = devices.chosen(config)
+    if group.writes:
+        consult(fitted.config, fitted)
+    group.leave()
     return fitted
 
 
@@ -198,6 +234,7 @@ def fit(
     dataset = conditioned(dataset, conditions)
     own = seen.marks(dataset.train.x)
     now = resume.fingerprint(dataset, own)
+    group.agree(config, now)
     if checkpoint is None:
         check_conditions(config.init_from, conditions)
     else:
@@ -232,13 +269,15 @@ def fit(
         course |= {"run": base.run} if publishes else {}
         course |= {"left_out": left_out} if left_out else {}
         trained, missing = vae, []
+        directions = None
         with _rescued(saving):
             with _or_without("its sampler", missing):
-                own = config.own("sampler")
-                vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
-            directions = None
+                own, sampler = config.own("sampler"), config.sampler
+                sampler = sampler if group.writes else NO_SAMPLER
+                vae = with_sampler(vae, sampler, dataset, seed=config.seed, **own)
             with _or_without("the directions of attributes", missing):
-                directions = attribute_directions(vae, dataset, config)
+                if group.writes:
+                    directions = attribute_directions(vae, dataset, config)
     if vae is not trained and trained.compiled:  # so that `fit` goes on
         vae.compile(trained.optimizer, jit_compile=trained.jit_compile)
     callback = keras.callbacks.History()
@@ -313,7 +352,7 @@ def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goe
         parts = Parts(
             config, dataset, vae, folder, callbacks, base, goes_on, kept, Notes(), publishes, group
         )
-        with group.scope():
+        with group.scope(), group.watched():
             history, course, saving = fitted(parts)
         vae = group.single(config, vae, steps_of(config, dataset))
         vae.set_weights(kept.weights)
