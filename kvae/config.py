@@ -137,6 +137,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             choices=backend.BACKENDS,
         ),
         Option(
+            "devices", 1,
+            "GPUs that share each batch, under TensorFlow and JAX; where none is seen logical "
+            "CPUs, for a trial",
+            POSITIVE_COUNT, metavar="N",
+        ),
+        Option(
             "init_from", None,
             "start from the weights of a published version, .keras or .weights.h5", metavar="PATH",
         ),
@@ -193,6 +199,7 @@ class Config:
         with self.telling_origins():
             self._check_parts()
             self._check_objective()
+            self._check_devices()
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("_values", {})
@@ -291,6 +298,13 @@ class Config:
             posterior=self.posterior, prior=self.prior,
             updates_variance=self.get("variance", None) == "optimal", **self.own("objective"),
         )  # fmt: skip
+
+    def _check_devices(self) -> None:
+        if self.devices > 1 and self.backend == backend.TORCH:
+            raise UsageError(
+                f"--devices must be 1 with --backend {backend.TORCH}; {backend.TENSORFLOW} and "
+                f"{backend.JAX} take more, received {self.devices}"
+            )
 
 
 _NOT_GIVEN = "; not given but taken: "

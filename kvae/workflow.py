@@ -21,6 +21,7 @@ from kvae.saying import silence
 from kvae.serving import versions
 from kvae.serving.versions import Version
 from kvae.training import callbacks as own_callbacks
+from kvae.training import cluster
 from kvae.training.provenance import Trained, known_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ def train(
     Returns:
         The model, with its sampler if one was asked for. `vae.history.history` holds the figures
         of each epoch; `vae.trained.version` the published version. A sampler or directions that
-        could not be made are missing; a warning says so.
+        could not be made are missing; a warning says so. Of several machines (TF_CONFIG) the
+        chief's has them and is published; elsewhere there is None where the run was published
+        before.
 
     Raises:
         UsageError: an option is unknown or does not go with the data or the other parts, a
@@ -139,7 +142,7 @@ def train(
             config, found, model=model, publishes=output is not None, callbacks=callbacks,
             resume=resume,
         )  # fmt: skip
-    for part in vae.trained.missing:
+    for part in () if vae is None else vae.trained.missing:
         warnings.warn(f"the model is without {part}", stacklevel=2)
     return vae
 
@@ -171,6 +174,15 @@ def run(
     """
     callbacks = own_callbacks.checked(callbacks)
     backend.use(config.backend)
+    machines = cluster.read()
+    speaks = machines is None or machines.is_chief  # one machine of several
+    if not speaks:
+        config = config.replaced(log_json=None, tensorboard=None)
+    with silence(not speaks):
+        return _run(config, dataset, model, publishes, callbacks, resume)
+
+
+def _run(config, dataset, model, publishes, callbacks, resume):
     from kvae.training import preflight
 
     preflight.check(config, dataset, dry_run=not publishes, going_on=resume)
@@ -184,13 +196,13 @@ def run(
             fitted, version = training.train_and_publish(
                 config, dataset, model, callbacks, going_on=resume
             )
-            told["published"] = str(version.path)
+            told["published"] = None if version is None else str(version.path)
         else:
             fitted = training.train_alone(config, dataset, model, callbacks)
         if fitted is not None:
             told |= {"missing": fitted.missing, **(fitted.course or {})}
     if fitted is None:
-        return _published(version, config, dataset)
+        return None if version is None else _published(version, config, dataset)
     vae = fitted.vae
     vae.history = fitted.callback
     vae.trained = Trained(

@@ -174,10 +174,20 @@ class Steps(Doors):
             penalty: the regularisation losses, a scalar.
         """
         if getattr(self.likelihood, "is_updated", False):
-            of_rows = () if weight is None else (_flat(weight),)
-            self.likelihood.update(self.in_decoder_units(outcome.distortion), *of_rows)
+            distortion = self.in_decoder_units(outcome.distortion)
+            of_rows = self.of_all_rows(distortion, None if weight is None else _flat(weight))
+            self.likelihood.update(*(part for part in of_rows if part is not None))
         self.track(x, outcome, weight, penalty)
         self.step.assign(self.step + 1)
+
+    def of_all_rows(self, values, weight):
+        """Values and their weights, or None, with the mean of all rows of the step.
+
+        Args:
+            values: of the rows that this device sees, `(batch,)`.
+            weight: of each row, `(batch,)`, or None.
+        """
+        return values, weight
 
     def count_rows(self, x, outcome, weight, rows):
         """What a validation step leaves behind: figures, and how many rows they are of."""

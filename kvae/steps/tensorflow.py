@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from kvae.errors import UsageError
 from kvae.inputs import rows_of
-from kvae.steps import base
+from kvae.steps import base, replicas
 from kvae.steps.replicas import places
 
 DEVICE_ERRORS = (tf.errors.OpError,)
@@ -36,7 +36,7 @@ class Steps(base.Steps):
         """
         x, weight = self.border.batch(data)
         if self.is_blocks(x):
-            if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            if replicas.count() > 1:
                 raise UsageError("blocks of steps are for one replica: give batches of rows")
             count = tf.shape(rows_of(x))[0]
             tf.while_loop(
@@ -52,20 +52,13 @@ class Steps(base.Steps):
 
     def _gradient_step(self, x, weight):
         rows, count = places(x)
-        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if (
-            num_replicas > 1
-            and weight is not None
-            and getattr(self.likelihood, "is_updated", False)
-        ):
-            raise UsageError(
-                "weights of rows and the variance 'optimal' do not go together on several "
-                "replicas, whose means are of other weights: 'shared' learns it"
-            )
         with tf.GradientTape() as tape:
             found, penalty, scaled = self._scaled(x, weight, rows, count)
         if self.has_gradient():
             gradients = tape.gradient(scaled, self.trainable_variables)
+            if replicas.count() > 1:
+                replicas.take_sums(self.optimizer)
+                gradients = replicas.summed(gradients)
             self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         self.count_step(x, found, weight, penalty)
 
@@ -74,8 +67,13 @@ class Steps(base.Steps):
         # Gradients are summed over replicas, and float16 losses scaled against underflow.
         losses, penalty = self.losses_of(found, weight), self.penalty()
         objective = tf.reduce_sum(losses) / tf.cast(count, "float32")
-        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return found, penalty, self.optimizer.scale_loss(objective + penalty / num_replicas)
+        return found, penalty, self.optimizer.scale_loss(objective + penalty / replicas.count())
+
+    def of_all_rows(self, values, weight):
+        """As on one device; of several replicas their mean alone, `(1,)`."""
+        if replicas.count() == 1:
+            return values, weight
+        return replicas.global_mean(values, weight), None
 
     def with_gradients(self, x):
         """The outcome of x, penalty and scaled gradients of a step that is not made."""
@@ -89,6 +87,13 @@ class Steps(base.Steps):
         rows, count = places(x)
         self.count_rows(x, self.outcome(x, rows, training=False), weight, count)
         return self.results()
+
+    def results(self):
+        """As on one device; of several machines Keras reduces vectors alone (keras#20585)."""
+        found = super().results()
+        if replicas.on_machines():
+            return {name: tf.reshape(value, (1,)) for name, value in found.items()}
+        return found
 
     def compile_function(self, function):
         """A function that reads the model's weights, as a graph."""

@@ -11,7 +11,7 @@ _FEW_STEPS = 1000
 _MANY_ROWS = 512  # log of it are the nats that an estimate of the total correlation can tell apart
 
 
-def announce(config, dataset, vae, precision, *, publishes=True):
+def announce(config, dataset, vae, precision, *, publishes=True, devices=""):
     """Say what is about to happen.
 
     Args:
@@ -20,6 +20,7 @@ def announce(config, dataset, vae, precision, *, publishes=True):
         vae: as it starts.
         precision: the policy of numbers and why it was chosen, in words.
         publishes: whether a version will be written.
+        devices: that share each batch, in words; "": there is one.
     """
     counts = ", ".join(f"{len(getattr(dataset, n).x):,} {n}" for n in ("train", "valid", "test"))
     lines = {
@@ -35,6 +36,7 @@ def announce(config, dataset, vae, precision, *, publishes=True):
         **_few_steps(config, dataset),
         "precision": precision,
         "backend": config.backend,
+        **({"devices": devices} if devices else {}),
         "writes": f"{Path(config.save) / config.name}/" if publishes else "nothing",
     }
     for name, text in lines.items():

@@ -11,10 +11,11 @@ from kvae import memory
 from kvae.config import Config
 from kvae.data.conditions import conditioned, conditions_of
 from kvae.inputs import as_float
+from kvae.training import devices
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import outline
 from kvae.training.progress import duration
-from kvae.training.start import build, compile_for, steps_of
+from kvae.training.start import build, compile_for, replicas_of, steps_of
 
 
 def dry_run(config: Config) -> None:
@@ -23,17 +24,20 @@ def dry_run(config: Config) -> None:
     Args:
         config: all options.
     """
+    group = devices.chosen(config)
     policy, reason = choose_policy(config.mixed_precision)
     dataset = outline(config)
     dataset = conditioned(dataset, conditions_of(dataset, config.condition))
-    vae = build(config, dataset, policy)
-    for name, value in config.to_dict().items():
+    with group.scope():
+        vae = build(config, dataset, policy)
+    for name, value in {**config.to_dict(), "devices": group.told or config.devices}.items():
         print(f"  {name:24}{value}")
     print(f"  {'precision':24}{policy}: {reason}\n")
     for network in (vae.encoder, vae.decoder):
         _print_layers(network)
     print(f"parameters: {vae.count_params():,} (prior and likelihood included)")
-    seconds = _epoch_seconds(config, dataset, vae)
+    with group.scope():
+        seconds = _epoch_seconds(config, dataset, vae, group)
     steps = steps_of(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
     print(end=_memory(vae))
@@ -72,11 +76,11 @@ def _print_layers(network: keras.Model) -> None:
     print()
 
 
-def _epoch_seconds(config, dataset, vae):
-    """Time a few steps on stand-in data, after the one that compiles."""
+def _epoch_seconds(config, dataset, vae, group):
+    """Time a few steps on stand-in data, after those that are compiled: once, or once more."""
     steps = steps_of(config, dataset)
     compile_for(config, vae, steps)
-    block = dataset.kind == "vectors"
+    block = dataset.kind == "vectors" and replicas_of(vae) == 1
     trial = min(steps, 64 if block else 3)
     blocks = (1, trial) if block else (trial,)
     stand_in = tf.data.Dataset.from_tensor_slices(
@@ -87,8 +91,11 @@ def _epoch_seconds(config, dataset, vae):
             as_float(dataset.train.x[:1]),
         )
     )
-    plain = {"start_prior": False, "calibrate": False, "verbose": 0}
-    vae.fit(stand_in, **plain)
-    start = time.perf_counter()
-    vae.fit(stand_in, **plain)
-    return (time.perf_counter() - start) / trial * steps
+    begun = []
+    vae.fit(
+        group.split(stand_in.repeat()), steps_per_epoch=blocks[0], epochs=3, verbose=0,
+        start_prior=False, calibrate=False, callbacks=[keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: begun.append(time.perf_counter())
+        )],
+    )  # fmt: skip
+    return (time.perf_counter() - begun[2]) / trial * steps

@@ -12,6 +12,7 @@ from kvae.model import VAE
 from kvae.saying import clear, say
 from kvae.training import log_json
 from kvae.training.checkpoints import Checkpoint
+from kvae.training.devices import One
 from kvae.training.endings import Ending
 from kvae.training.faults import Watch, first_fault
 from kvae.training.glance import causes_of_failure
@@ -20,7 +21,7 @@ from kvae.training.interruption import Interruption
 from kvae.training.kept_weights import BestWeights
 from kvae.training.progress import Progress
 from kvae.training.saving import Saving, assign
-from kvae.training.start import compile_for, steps_of
+from kvae.training.start import compile_for, replicas_of, steps_of
 
 HISTORY = "history.csv"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
@@ -44,6 +45,7 @@ class Parts(NamedTuple):
         kept: the best weights.
         notes: hears of a full disk.
         saves: whether checkpoints are written.
+        group: the devices, `kvae.training.devices.One` or several.
     """
 
     config: Config
@@ -56,6 +58,7 @@ class Parts(NamedTuple):
     kept: BestWeights
     notes: Any
     saves: bool
+    group: One
 
 
 def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving]:
@@ -71,12 +74,15 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
         KeyboardInterrupt: a signal came; what was done is saved.
     """
     config, vae, kept, base = parts.config, parts.vae, parts.kept, parts.base
+    group, of_vectors = parts.group, parts.dataset.kind == "vectors"
     # A step on vectors is shorter than Keras's way in and out of it.
-    block, steps = parts.dataset.kind == "vectors", steps_of(config, parts.dataset)
+    block, steps = of_vectors and replicas_of(vae) == 1, steps_of(config, parts.dataset)
     calls = 1 if block else steps
     compile_for(config, vae, steps)
     vae.before_fit()
-    valid = batches(parts.dataset.valid.x, _valid_batch(config, parts.dataset, vae.objective))
+    rows = parts.dataset.valid.x
+    size = group.valid_batch(_valid_batch(config, parts.dataset, vae.objective), len(rows))
+    valid = group.split(batches(rows, size))
     if parts.goes_on:
         assign(vae.variables, base.weights)
         assign(vae.optimizer.variables, base.optimizer)
@@ -91,6 +97,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     saving = Saving(
         parts.folder if parts.saves else None, base, calls,
         lambda: {**kept.state(), "rows": history.rows, "course": course}, interruption, parts.notes,
+        of_epochs=of_vectors or group.is_many_machines,
     )  # fmt: skip
     ending = Ending(
         config, kept, steps, calls, lambda: saving.seconds, parts.callbacks, first_call=base.call
@@ -114,7 +121,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
         swap = [saving.before_swap, keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
         own = [watch, kept, history, ending, progress, *logs, *parts.callbacks, saving]
         vae.fit(
-            stream(epoch, call), steps_per_epoch=calls - call, validation_data=valid,
+            group.split(stream(epoch, call)), steps_per_epoch=calls - call, validation_data=valid,
             initial_epoch=epoch, epochs=config.epochs, verbose=0,
             start_prior=False, calibrate=False,  # both are done here, with rows of the run's seed
             callbacks=[*end[:1], *(swap if config.ema_momentum else []), *own, *end[1:]],
@@ -138,6 +145,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
         if watch.epoch is not None:
             saving.leave_best()
             causes = causes_of_failure(config, vae, parts.dataset, numbers)
+            vae = group.single(config, vae, steps)
             raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
         say(flush=True)
         if ending.reason:

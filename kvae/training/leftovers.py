@@ -66,14 +66,13 @@ def _in_brackets(path):
     return f" (best: {header['record']})" if header["record"] else ""
 
 
-def published(folder: Path, best: Record | None) -> None:
-    """Mark the run as published, remove what has no use any more, and say what stays.
+def tell(folder: Path, best: Record | None) -> None:
+    """Remove what has no use any more of runs before one that was published; say what stays.
 
     Args:
         folder: `saved/<name>/training`.
         best: of the weights that were published.
     """
-    checkpoints.finish(folder)
     for path in checkpoints.earlier(folder):
         found = _header(path).get("record")
         if best is not None and best.replaces(found):

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kvae import data, likelihoods, priors
+from kvae import data, likelihoods, networks, priors
 from kvae.config import Config
 from kvae.data.conditions import conditions_of
 from kvae.data.rows import check_spread
@@ -16,8 +16,9 @@ from kvae.options import flag
 from kvae.priors import PRIORS, check_density
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
-from kvae.training import resume
+from kvae.training import cluster, resume
 from kvae.training.limits import check_memory, check_steps
+from kvae.training.objects import OWN
 
 WEIGHTS = (".keras", ".weights.h5", ".npz")
 _LONGEST_LINE = 1_000_000  # bytes
@@ -41,6 +42,8 @@ def check(
         DataError: the dataset's files are not what they should be.
     """
     with config.telling_origins():
+        machines = cluster.check(config, dry_run=dry_run)
+        dry_run = dry_run or (machines is not None and not machines.is_chief)
         is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
         _check(config, dataset, dry_run, is_saved=is_saved)
 
@@ -61,6 +64,7 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_sa
     if config.sampler in SAMPLERS:
         check_density(SAMPLERS, config.sampler, latent_dim(config, x))
     _check_full_covariances(config, x)
+    _check_devices(config, len(x))
     check_steps(config, len(x))
     check_memory(
         config, x.shape[1:], len(x), latent_dim=latent_dim(config, x), condition_dim=condition_dim
@@ -132,6 +136,42 @@ def _check_start(path: Path) -> None:
         raise UsageError(
             f"--init-from takes a published version (a folder) or a file that ends in "
             f"{' or '.join(WEIGHTS)}; received {path}"
+        )
+
+
+def _check_devices(config: Config, rows: int) -> None:
+    """Refuse what several devices, or machines, do not compute as one does."""
+    machines = cluster.read()
+    count = config.devices if machines is None else len(machines.addresses)
+    if count == 1:
+        return
+    named = f"{cluster.VARIABLE} has {count} tasks" if machines else f"--devices {count}"
+    compares = [
+        flag(name)
+        for name, none in (("free_bits", 0), ("tc_weight", 1))
+        if config.get(name, none) != none
+    ]
+    if networks.facts(config.network).normalises_by_batch:
+        compares.append(f"--network {config.network}")
+    if compares:
+        raise UsageError(
+            f"{named}: {' and '.join(compares)} compares the rows of a batch with one another, "
+            "which one device alone sees together: --devices 1 is wanted"
+        )
+    if config.network == OWN:
+        raise UsageError(
+            f"{named}: networks and models of your own are on one device; made in the scope of a "
+            "strategy of yours (tf.distribute.MirroredStrategy) they train on its devices, with "
+            "devices left at 1"
+        )
+    batch = min(config.batch_size, rows)
+    if batch % count:
+        below = batch // count * count
+        near = [str(one) for one in (below, below + count) if 0 < one <= rows]
+        few = f", with {rows} train rows" if rows < config.batch_size else ""
+        raise UsageError(
+            f"{named}: they share each batch, so --batch-size must be a multiple of {count}, "
+            f"such as {' or '.join(near)}; received {config.batch_size}{few}"
         )
 
 

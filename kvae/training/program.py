@@ -19,9 +19,9 @@ def main(argv: Sequence[str], prog: str = "train.py") -> None:
     """Read the arguments, then train (or only describe) what they ask for."""
     config, dry_only, resume = arguments(own_files.taken(argv), prog)
     if not dry_only:
-        trained = workflow.run(config, resume=resume).trained
-        if trained.missing:
-            raise IncompleteError(trained.version, trained.missing)
+        vae = workflow.run(config, resume=resume)
+        if vae is not None and vae.trained.missing:
+            raise IncompleteError(vae.trained.version, vae.trained.missing)
         return
     backend.use(config.backend)
     from kvae.training import preflight

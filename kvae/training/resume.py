@@ -31,12 +31,14 @@ class Found(NamedTuple):
         published: the version that it became already.
         told: a line on what was found; "" where nothing is to be said.
         is_saved: whether it goes on, or was published.
+        path: of the file that the checkpoint is in.
     """
 
     checkpoint: Checkpoint | None = None
     published: Version | None = None
     told: str = ""
     is_saved: bool = False
+    path: Path | None = None
 
 
 def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
@@ -90,7 +92,7 @@ def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
     checkpoint = Checkpoint(**header)
     told = f"goes on    from {path}: {checkpoint.place}"
     lines = [*(f"note: {fault}" for fault in faults), told]
-    return Found(checkpoint, told="\n".join(lines), is_saved=True)
+    return Found(checkpoint, told="\n".join(lines), is_saved=True, path=path)
 
 
 def _newest(paths, whole):

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from kvae import __version__, data, files, own_files, publish
-from kvae.config import Config
+from kvae.config import NO_SAMPLER, Config
 from kvae.data import seen
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.directions import Directions
@@ -23,7 +23,7 @@ from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.saying import clear, say
 from kvae.serving import versions
-from kvae.training import leftovers, log_json, resume
+from kvae.training import checkpoints, devices, leftovers, log_json, resume
 from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
 from kvae.training.checkpoints import Checkpoint, Record
@@ -39,6 +39,7 @@ from kvae.training.preflight import load
 from kvae.training.sampler_fitting import some_rows, with_sampler
 from kvae.training.start import build, steps_of
 
+_PUBLISHED, _TRAINED = b"p", b"t"
 __all__ = ["Fitted", "TrainingError", "fit", "train", "train_alone", "train_and_publish"]
 
 
@@ -113,18 +114,26 @@ def train_and_publish(
 
     Returns:
         What training leaves behind, None where the run was published before, and the published
-        version.
+        version, None on a machine that does not write it.
 
     Raises:
         As `train`.
     """
+    group = devices.chosen(config)
+    if not group.writes:
+        fitted = _fit_along(config, dataset, model, callbacks, group)
+        group.leave()
+        return fitted, None
     with _run_folder(config) as folder:
         found = resume.find(config, going_on)
+        if group.is_many_machines:
+            group.shared(_order(found))
         if found.told:
             say(found.told, flush=True)
         if found.published:
             path = found.published.path
             say(f"finished   {path} is this run; more --epochs go on, --fresh starts anew")
+            group.leave()
             return None, found.published
         fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)
         with leftovers.telling_of(folder, config), _rescued(fitted.saving):
@@ -135,11 +144,37 @@ def train_and_publish(
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
             )  # fmt: skip
         say(f"published {version.path}", flush=True)
-        leftovers.published(folder, fitted.record)
-    consult(fitted.config, fitted)
-    words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
-    say(f"next:     {files.command_line(words)}")
+        leftovers.tell(folder, fitted.record)
+        consult(fitted.config, fitted)
+        words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
+        say(f"next:     {files.command_line(words)}", flush=True)
+        # Last of all: killed before, the same command says that the run was published.
+        checkpoints.finish(folder)
+    group.leave()
     return fitted, version
+
+
+def _order(found):
+    """What other machines are told of the run: whether it was published, or its checkpoint."""
+    if found.published:
+        return _PUBLISHED
+    return _TRAINED + (found.path.read_bytes() if found.path else b"")
+
+
+def _fit_along(config, dataset, model, callbacks, group):
+    """The part of a machine that does not write; None where the run was published before."""
+    order = group.shared(b"")
+    if order[:1] == _PUBLISHED:
+        return None
+    with tempfile.TemporaryDirectory(prefix="kvae-") as name:
+        folder, checkpoint = Path(name), None
+        if len(order) > 1:
+            path = folder / "checkpoint.npz"
+            path.write_bytes(order[1:])
+            checkpoint = checkpoints.read(path)
+        return fit(
+            config, folder, dataset, model, callbacks, publishes=False, checkpoint=checkpoint
+        )
 
 
 def train_alone(
@@ -162,7 +197,10 @@ def train_alone(
     """
     with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
         fitted = fit(config, Path(folder), dataset, model, callbacks, publishes=False)
-    consult(fitted.config, fitted)
+    group = devices.chosen(config)
+    if group.writes:
+        consult(fitted.config, fitted)
+    group.leave()
     return fitted
 
 
@@ -186,6 +224,7 @@ def fit(
     Raises:
         As `train`.
     """
+    group = devices.chosen(config)
     policy, reason = choose_policy(config.mixed_precision)
     if model is not None:
         policy, reason = model.dtype_policy.name, "the model's own"
@@ -198,11 +237,13 @@ def fit(
     dataset = conditioned(dataset, conditions)
     own = seen.marks(dataset.train.x)
     now = resume.fingerprint(dataset, own)
+    group.agree(config, now)
     if checkpoint is None:
         check_conditions(config.init_from, conditions)
     else:
         resume.check_data(checkpoint.data, now)
-    vae = build(config, dataset, policy, model, checkpoint)
+    with group.scope():
+        vae = build(config, dataset, policy, model, checkpoint)
     first_step = vae.num_steps if checkpoint is None else checkpoint.first_step
     wanted = config
     config = config.replaced(
@@ -210,7 +251,7 @@ def fit(
             config.to_dict(), vae.objective, first_step, steps_of(config, dataset), config.epochs
         )
     )
-    announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes)
+    announce(config, dataset, vae, f"{policy}: {reason}", publishes=publishes, devices=group.told)
     log_json.begin(config, dataset, vae)
     # Without epochs no row is seen that was not seen before.
     own = before if before is not None and not config.epochs else own
@@ -225,19 +266,22 @@ def fit(
     further = base.is_over and resume.goes_further(wanted, base.epoch, base.config)
     base = replace(base, config=wanted.to_dict(), is_over=base.is_over and not further)
     with leftovers.telling_of(folder, wanted, base.run) if publishes else nullcontext():
-        history, record, course, saving = _fit(
-            config, dataset, vae, folder, base, callbacks, publishes, goes_on=checkpoint is not None
-        )
+        vae, record, course, saving, history = _fit(
+            config, dataset, vae, folder, base, callbacks, publishes, group,
+            goes_on=checkpoint is not None,
+        )  # fmt: skip
         course |= {"run": base.run} if publishes else {}
         course |= {"left_out": left_out} if left_out else {}
         trained, missing = vae, []
+        directions = None
         with _rescued(saving):
             with _or_without("its sampler", missing):
-                own = config.own("sampler")
-                vae = with_sampler(vae, config.sampler, dataset, seed=config.seed, **own)
-            directions = None
+                own, sampler = config.own("sampler"), config.sampler
+                sampler = sampler if group.writes else NO_SAMPLER
+                vae = with_sampler(vae, sampler, dataset, seed=config.seed, **own)
             with _or_without("the directions of attributes", missing):
-                directions = attribute_directions(vae, dataset, config)
+                if group.writes:
+                    directions = attribute_directions(vae, dataset, config)
     if vae is not trained and trained.compiled:  # so that `fit` goes on
         vae.compile(trained.optimizer, jit_compile=trained.jit_compile)
     callback = keras.callbacks.History()
@@ -296,10 +340,12 @@ def _run_folder(config: Config) -> Iterator[Path]:
         yield folder
 
 
-def _fit(config, dataset, vae, folder, base, callbacks, publishes, *, goes_on):
-    """Train unless --epochs is 0 or training is over: history, record, course, what saved.
+def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goes_on):
+    """Train unless --epochs is 0 or training is over.
 
-    The model has the best weights then.
+    Returns:
+        The model with the best weights, on one device; their record, the course, what saved, and
+        the history.
     """
     kept = BestWeights(config, dataset)
     if goes_on:
@@ -308,11 +354,14 @@ def _fit(config, dataset, vae, folder, base, callbacks, publishes, *, goes_on):
         kept.start(vae, record_of(config.init_from))
         history, course, saving = {}, {}, None
     else:
-        history, course, saving = fitted(
-            Parts(config, dataset, vae, folder, callbacks, base, goes_on, kept, Notes(), publishes)
+        parts = Parts(
+            config, dataset, vae, folder, callbacks, base, goes_on, kept, Notes(), publishes, group
         )
+        with group.scope(), group.watched():
+            history, course, saving = fitted(parts)
+        vae = group.single(config, vae, steps_of(config, dataset))
         vae.set_weights(kept.weights)
     vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     if kept.record:
         course["best"] = {name: getattr(kept.record, name) for name in ("epoch", "figure", "value")}
-    return history, kept.record, course, saving
+    return vae, kept.record, course, saving, history

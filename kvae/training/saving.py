@@ -32,6 +32,8 @@ class Saving(keras.callbacks.Callback):
         state: what else a `Checkpoint` holds, asked for each time.
         interruption: `kvae.training.interruption.Interruption`.
         notes: hears of a full disk.
+        of_epochs: whether it is time at the ends of epochs alone, for runs whose calls are others
+            on another number of devices.
 
     Attributes:
         before_swap: stands before `SwapEMAWeights` where there is one: at the end of an epoch that
@@ -41,12 +43,13 @@ class Saving(keras.callbacks.Callback):
 
     def __init__(
         self, folder: Path | None, base: Checkpoint, calls: int,
-        state: Callable[[], dict[str, Any]], interruption: Any, notes: Any,
+        state: Callable[[], dict[str, Any]], interruption: Any, notes: Any, *,
+        of_epochs: bool = False,
     ):  # fmt: skip
         super().__init__()
         self._folder, self._base, self._calls = folder, base, calls
         self._state, self._interruption, self._notes = state, interruption, notes
-        self._wait = SECONDS_BETWEEN
+        self._wait, self._of_epochs = SECONDS_BETWEEN, of_epochs
         self._first_call, self._epoch = base.call, base.epoch
         self._began = time.monotonic() - base.seconds
         self._last = time.monotonic()
@@ -71,7 +74,9 @@ class Saving(keras.callbacks.Callback):
         call = self._first_call + batch + 1
         if call == self._calls or self.model.stop_training:
             return
-        if self._is_due():
+        if self._of_epochs and self._interruption.seconds <= _PATIENCE:
+            return
+        if self._is_due() and not self._of_epochs:
             self._write(values_of(self.model), epoch=self._epoch, call=call)
         if self._interruption:
             self._interruption.end()
@@ -125,7 +130,8 @@ class Saving(keras.callbacks.Callback):
             elsewhere = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
             path = checkpoints.write(elsewhere, self._unwritten)
             print(
-                f"saved: {path}: {self._folder} cannot be written; move it there, and the same command goes on",
+                f"saved: {path}: {self._folder} cannot be written; move it there, and the same "
+                "command goes on",
                 file=sys.stderr,
             )
             self._unwritten = None

@@ -152,5 +152,15 @@ def compile_for(config, vae, steps):
         # Of gradients that are no longer scaled: under float16 this optimizer is the inner one.
         global_clipnorm=config.clip_norm or None,
     )  # fmt: skip
-    jit_compile = {backend.JAX: True, backend.TORCH: False}
-    vae.compile(optimizer, jit_compile=jit_compile.get(keras.backend.backend(), config.jit_compile))
+    # XLA compiles for one device; under JAX Keras sees to that.
+    jit_compile = {
+        backend.JAX: True, backend.TORCH: False,
+        backend.TENSORFLOW: config.jit_compile and replicas_of(vae) == 1,
+    }  # fmt: skip
+    vae.compile(optimizer, jit_compile=jit_compile[keras.backend.backend()])
+
+
+def replicas_of(vae):
+    """How many replicas of TensorFlow a model was made on."""
+    strategy = getattr(vae, "distribute_strategy", None)
+    return 1 if strategy is None else strategy.num_replicas_in_sync

@@ -53,7 +53,7 @@ def main(name, folder):
         mock.patch.multiple(gmm, NUM_TRAIN=400, NUM_VALID=200, NUM_TEST=200),
         mock.patch.object(publish, "publish", publishing),
     ):
-        train.main([*points, "--dry-run"])
+        train.main([*points, "--devices", "2", "--dry-run"])  # before one device computes
         train.main([*points, "--ema-momentum", "0.5"])
         train.main(
             [*points, "--epochs", "0", "--init-from", f"{folder}/saved/gmm/1", "--sampler", "none"]
@@ -61,6 +61,7 @@ def main(name, folder):
         from kvae.training import run
 
         run.consult = lambda config, fitted: None  # seconds, and the points have had it
+        train.main([*points, "--ema-momentum", "0.5", "--devices", "2", "--name", "two"])
         train.main(
             [*common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
              "--latent-dim", "2", "--prior", "standard_normal"]

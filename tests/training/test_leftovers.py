@@ -90,14 +90,14 @@ def test_what_is_better_than_what_was_published_stays_and_is_said(folder, capsys
     _killed_run(folder, -3.0, seed=7)
     _, best = _killed_run(folder, -4.0)
     checkpoints.set_aside(folder)
-    leftovers.published(folder, best)
+    leftovers.tell(folder, best)
     aside = folder / "earlier-1.npz"
     text = capsys.readouterr().out
     assert f"{aside} of an earlier run (best: epoch 1, validation elbo -3): better than" in text
     assert f"publish: python -m kvae.publish from-checkpoint {aside}" in text
     _, best = _killed_run(folder, -2.0)
-    leftovers.published(folder, best)
-    assert [path.name for path in folder.iterdir()] == [checkpoints.FINISHED]
+    leftovers.tell(folder, best)
+    assert not checkpoints.earlier(folder)
     assert not capsys.readouterr().out
 
 
@@ -106,7 +106,7 @@ def test_a_damaged_one_stays_and_is_said(folder, capsys):
     checkpoints.set_aside(folder)
     aside = folder / "earlier-1.npz"
     aside.write_bytes(b"")
-    leftovers.published(folder, best)
+    leftovers.tell(folder, best)
     assert f"{aside} of an earlier run (damaged): it cannot be compared" in capsys.readouterr().out
     assert aside.exists()
 
