@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -28,22 +27,13 @@ def train(
 ) -> Mapping[str, Any]:
     """Train and forget all but the best figure. See `Trainer`."""
     backend.use(config.backend)
-    vae: Any = None
+    forgotten = backend.quiet_import("kvae.training.forgetting").forgotten
     reporting: Any = backend.quiet_import("kvae.tune.callback").Reporting(config, ends)
-    try:
-        vae = workflow.run(config, dataset, publishes=False, callbacks=[reporting])
-        return dict(vae.trained.course.get("best", {}))
-    finally:
-        vae = reporting = None  # what they hold would stay until the next trial's are made
-        forget()
-
-
-def forget() -> None:
-    """Free what Keras keeps of models that are gone."""
-    import keras
-
-    keras.backend.clear_session()
-    gc.collect()
+    with forgotten():
+        vae: Any = workflow.run(config, dataset, publishes=False, callbacks=[reporting])
+        best = dict(vae.trained.course.get("best", {}))
+        vae = reporting = None
+    return best
 
 
 def search(
