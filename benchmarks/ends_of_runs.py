@@ -4,10 +4,10 @@
     sudo python benchmarks/ends_of_runs.py --signals 0 --disks     # mounts small file systems
 
 Signals: the seconds from SIGTERM to the end of the process, while it trains, and whether the
-command that it printed goes on. Disks: a run into a tmpfs that has no room, room for its history, or
-for a checkpoint but no version; it must end with one line and lose nothing: what it rescued is put
-back, and once there is room the same command must publish. And a disk that empties while the run
-goes on.
+command that it printed goes on. Disks: a run into a tmpfs that has no room, room for its history,
+or for a checkpoint but no version; it must end with one line and lose nothing: what it rescued is
+put back, and once there is room the same command must publish. And a disk that empties while the
+run goes on.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def signals(save, name, count):
 def disks(folder):
     """Runs into file systems of three sizes, and one that empties meanwhile."""
     folder.mkdir()
-    for size in ("16k", "600k", "5m"):
+    for size in ("16k", "600k", "12m"):
         mount(folder, size)
         try:
             with started([*SHORT, "--save", str(folder)], start_new_session=True) as process:

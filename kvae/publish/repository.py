@@ -3,6 +3,7 @@
 Nothing here imports TensorFlow.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -63,6 +64,7 @@ def workshop(model: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: the folder cannot be written.
+        KvaeError: its disk is full.
     """
     try:
         model.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,10 @@ def workshop(model: Path) -> Iterator[Path]:
                 if files.is_left(left):
                     _remove(left)
         yield folder
+    except Exception as error:  # TensorFlow, HDF5 and Python each have a word of their own for it
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise KvaeError(f"cannot publish to {model}: no space is left on its disk") from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -14,7 +14,7 @@ class Notes:
         rest: what becomes of it, in words.
     """
 
-    def __init__(self, rest: str = ", the best weights stay in memory") -> None:
+    def __init__(self, rest: str = ", what it has stays in memory") -> None:
         self._rest, self._said = rest, False
 
     def say(self, path: Path, error: OSError) -> None:

@@ -125,7 +125,7 @@ class Saving(keras.callbacks.Callback):
             elsewhere = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
             path = checkpoints.write(elsewhere, self._unwritten)
             print(
-                f"saved: {path}: {self._folder} cannot be written; moved there, it is gone on from",
+                f"saved: {path}: {self._folder} cannot be written; move it there, and the same command goes on",
                 file=sys.stderr,
             )
             self._unwritten = None

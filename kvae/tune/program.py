@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from kvae import backend, cli, files, own_files
 from kvae.errors import UsageError
+from kvae.training.command import program
 from kvae.training.program import add_options
 from kvae.tune import space
 from kvae.tune.plan import Plan
@@ -61,7 +62,8 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.tune") -> None:
     dataset = preflight.load(config)
     from kvae.tune import search
 
-    command = files.command_line([*prog.split(), *argv])
+    called = program("tune") if prog == "kvae tune" else prog.split()
+    command = files.command_line([*called, *argv])
     search.search(job.plan, dataset, folder, job.trials, prunes=job.prunes, command=command)
 
 

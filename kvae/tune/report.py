@@ -99,7 +99,7 @@ def summary(plan: Plan, rows: Sequence[Row], folder: Path) -> str:
     }  # fmt: skip
     parts = ", ".join(f"{counts[state]} {words}" for state, words in told.items() if counts[state])
     best = best_of(plan, rows)
-    head = f"{len(rows)} trials: {parts or 'none'}"
+    head = f"{len(rows)} {'trial' if len(rows) == 1 else 'trials'}: {parts or 'none'}"
     if best is None:
         return f"\n{head}"
     return "\n".join([
