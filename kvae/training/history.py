@@ -8,18 +8,21 @@ import keras
 
 
 class Notes:
-    """What cannot be written is said once; training goes on."""
+    """What cannot be written is said once; training goes on.
 
-    def __init__(self) -> None:
-        self._said = False
+    Args:
+        rest: what becomes of it, in words.
+    """
+
+    def __init__(self, rest: str = ", what it has stays in memory") -> None:
+        self._rest, self._said = rest, False
 
     def say(self, path: Path, error: OSError) -> None:
         """Say that a file cannot be written, if nothing like it was said before."""
         if not self._said:
             reason = error.strerror or str(error).splitlines()[0]
             print(
-                f"note: cannot write {path}: {reason}; training goes on, what it has stays in "
-                "memory",
+                f"note: cannot write {path}: {reason}; training goes on{self._rest}",
                 file=sys.stderr,
             )
         self._said = True

@@ -95,7 +95,7 @@ class _Log:
     """A file that lines are added to; those that it does not take are added with the next."""
 
     def __init__(self, path):
-        self._path, self._notes, self._lines = Path(path), Notes(), []
+        self._path, self._notes, self._lines = Path(path), Notes(rest=""), []
 
     def add(self, event, **values):
         line = json.dumps(_strict({"event": event, **values}), allow_nan=False)

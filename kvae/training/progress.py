@@ -15,7 +15,7 @@ _MANY_EPOCHS = 10_000  # whose number is not told in each line
 _HEADER_EVERY = 20  # lines
 _LINE_SECONDS = 0.5  # between two lines, about
 _DRAW_SECONDS, _QUIET_SECONDS = 0.25, 1.0  # between two looks within an epoch, and before the first
-_LAPS = 5  # epochs that the time left is read off
+_LAPS = 10  # epochs that the time left is read off: as many as lie between looks of TensorBoard
 _WARM_SECONDS = 30.0  # of an epoch beside which compiling is little
 
 
