@@ -171,7 +171,7 @@ def run(
     machines = cluster.read()
     with ExitStack() as stack:
         if machines is not None and not machines.is_chief:  # one machine of several speaks
-            silent = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            silent = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(silent))
         return _run(config, dataset, model, publishes, callbacks, resume)
 
