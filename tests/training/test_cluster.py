@@ -83,7 +83,7 @@ def test_what_does_not_go_with_several_machines_is_refused(monkeypatch, tmp_path
         ):
             with pytest.raises(UsageError, match=words):
                 check(resolve({"save": str(tmp_path), **given}))
-        with pytest.raises(UsageError, match="TF_CONFIG has 2 tasks.*such as 254 or 256"):
+        with pytest.raises(UsageError, match=r"TF_CONFIG has 2 tasks.*such as 254 or 256"):
             check(resolve({"save": str(tmp_path), "batch_size": 255}), dry_run=True)
 
 
