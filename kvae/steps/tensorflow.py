@@ -88,6 +88,13 @@ class Steps(base.Steps):
         self.count_rows(x, self.outcome(x, rows, training=False), weight, count)
         return self.results()
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """As Keras's, but for several machines: there it fails for pairs, and all is made."""
+        with self.distribute_strategy.scope():
+            if replicas.on_machines():
+                return
+        super()._maybe_symbolic_build(iterator, data_batch)
+
     def results(self):
         """As on one device; of several machines Keras reduces vectors alone (keras#20585)."""
         found = super().results()

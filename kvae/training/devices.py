@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kvae import backend
 from kvae.config import Config
-from kvae.errors import KvaeError, UsageError, brief, one_line
+from kvae.errors import KvaeError, UsageError, brief
 from kvae.model import VAE
 from kvae.training import cluster
 from kvae.training.cluster import Cluster
@@ -156,7 +156,7 @@ class Machines(Several):
                 addresses = self._machines.addresses
                 raise UsageError(
                     f"{cluster.VARIABLE}: all machines are started with the same options and data; "
-                    f"{addresses[0]} and {addresses[rank]} have {', '.join(told)}"
+                    f"{addresses[0]} and {addresses[rank]} have {'; '.join(told)}"
                 )
 
     def shared(self, content):
@@ -175,9 +175,8 @@ class Machines(Several):
             yield
         except tf.errors.OpError as error:
             raise KvaeError(
-                f"{cluster.VARIABLE}: another machine has gone, or cannot be reached. The same "
-                "command on all of them goes on from the last checkpoint "
-                f"({one_line(str(error), 150)})"
+                f"{cluster.VARIABLE}: {' or '.join(self._machines.others)} has gone, or cannot be "
+                "reached; the same command on all machines goes on from the last checkpoint"
             ) from error
 
     def _gathered(self, content):

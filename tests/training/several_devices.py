@@ -56,17 +56,16 @@ def as_numpy(weights):
     return [keras.ops.convert_to_numpy(weight) for weight in weights]
 
 
-def config_of(folder, name, count, **changes):
+def config_of(folder, name, count):
     """The options of a run."""
     _, options = RUNS[name]
-    return resolve({**PLAIN, **options, "save": str(folder), "devices": count, **changes})
+    return resolve({**PLAIN, **options, "save": str(folder), "devices": count})
 
 
-def trained(folder, name, count, **changes):
+def trained(folder, name, count):
     """A run on some devices."""
-    return run.fit(
-        config_of(folder, name, count, **changes), folder, RUNS[name][0], publishes=False
-    )
+    config = config_of(folder, name, count)
+    return run.fit(config, folder, RUNS[name][0], publishes=False)
 
 
 def compared(folder, name):
