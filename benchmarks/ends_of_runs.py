@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from kvae.serving import versions
-from kvae.training import checkpoints
+from kvae.training.keeping import checkpoints
 
 ROOT = Path(__file__).parents[1]
 RUNS = {

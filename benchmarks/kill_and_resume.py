@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from kvae.serving import versions
-from kvae.training import checkpoints
+from kvae.training.keeping import checkpoints
 
 ROOT = Path(__file__).parents[1]
 FACES = ["--faces-count", "2000", "--image-size", "16", "--latent-dim", "8"]

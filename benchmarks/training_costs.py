@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 MEASURED = """
 import sys, time
 from kvae import memory
-from kvae.training import program, saving
+from kvae.training import program
+from kvae.training.keeping import saving
 spent, sizes = [], []
 write = saving.Saving._write
 def timed(self, values, **place):

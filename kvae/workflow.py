@@ -21,7 +21,7 @@ from kvae.saying import silence
 from kvae.serving import versions
 from kvae.serving.versions import Version
 from kvae.training import callbacks as own_callbacks
-from kvae.training import cluster
+from kvae.training.machines import cluster
 from kvae.training.provenance import Trained, known_of
 
 if TYPE_CHECKING:

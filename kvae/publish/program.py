@@ -12,7 +12,7 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.publish") -> None:
     command, given = arguments(own_files.taken(argv), prog)
     backend.use(backend.TENSORFLOW)  # which SavedModels are of
     if command == "from-checkpoint":
-        from kvae.training.from_checkpoint import from_checkpoint
+        from kvae.training.keeping.from_checkpoint import from_checkpoint
 
         return from_checkpoint(**given)
     from kvae.publish import commands

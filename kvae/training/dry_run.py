@@ -11,11 +11,11 @@ from kvae import memory
 from kvae.config import Config
 from kvae.data.conditions import conditioned, conditions_of
 from kvae.inputs import as_float
-from kvae.training import devices
+from kvae.training.machines import devices
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import outline
-from kvae.training.progress import duration
 from kvae.training.start import build, compile_for, replicas_of, steps_of
+from kvae.training.watching.progress import duration
 
 
 def dry_run(config: Config) -> None:

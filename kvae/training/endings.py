@@ -10,7 +10,7 @@ class Ending(keras.callbacks.Callback):
 
     Args:
         config: all options.
-        kept: `kvae.training.kept_weights.BestWeights` of the run.
+        kept: `kvae.training.keeping.best_weights.BestWeights` of the run.
         steps: of an epoch.
         calls: of an epoch in which they are made; between two of them time is looked at.
         seconds: a function: of training so far, those before the run went on with them.

@@ -14,7 +14,7 @@ import numpy as np
 from kvae.errors import UsageError
 from kvae.inputs import beside, rows_of
 from kvae.probability.noise import StepNoise
-from kvae.training.saving import assign, values_of_variables
+from kvae.training.keeping.saving import assign, values_of_variables
 
 _LARGEST_STATE = 1e9  # bytes that are kept of an epoch's start
 _SECONDS = 120.0  # to look for the step

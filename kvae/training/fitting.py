@@ -10,18 +10,18 @@ from kvae.data.pipeline import batches, shuffled_batches
 from kvae.errors import KvaeError
 from kvae.model import VAE
 from kvae.saying import clear, say
-from kvae.training import log_json
-from kvae.training.checkpoints import Checkpoint
-from kvae.training.devices import One
 from kvae.training.endings import Ending
 from kvae.training.faults import Watch, first_fault
-from kvae.training.glance import causes_of_failure
-from kvae.training.history import History, figures_of
-from kvae.training.interruption import Interruption
-from kvae.training.kept_weights import BestWeights
-from kvae.training.progress import Progress
-from kvae.training.saving import Saving, assign
+from kvae.training.keeping.best_weights import BestWeights
+from kvae.training.keeping.checkpoints import Checkpoint
+from kvae.training.keeping.interruption import Interruption
+from kvae.training.keeping.saving import Saving, assign
+from kvae.training.machines.devices import One
 from kvae.training.start import compile_for, replicas_of, steps_of
+from kvae.training.watching import log_json
+from kvae.training.watching.glance import causes_of_failure
+from kvae.training.watching.history import History, figures_of
+from kvae.training.watching.progress import Progress
 
 HISTORY = "history.csv"
 _VALID_BATCH = {"vectors": 5000, "images": 250}
@@ -45,7 +45,7 @@ class Parts(NamedTuple):
         kept: the best weights.
         notes: hears of a full disk.
         saves: whether checkpoints are written.
-        group: the devices, `kvae.training.devices.One` or several.
+        group: the devices, `kvae.training.machines.devices.One` or several.
     """
 
     config: Config
@@ -106,7 +106,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     progress = Progress(config, kept, ending, steps, calls, first_call=base.call)
     logs = [log_json.Epochs(config.log_json, kept)] if config.log_json else []
     if config.tensorboard:
-        from kvae.training.tensorboard import TensorBoard
+        from kvae.training.watching.tensorboard import TensorBoard
 
         logs.append(TensorBoard(config, parts.dataset))
 

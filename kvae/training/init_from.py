@@ -15,8 +15,8 @@ from kvae.errors import DataError, UsageError, one_line
 from kvae.keras_files import check_weights
 from kvae.saying import say
 from kvae.serving import versions
-from kvae.training import checkpoints
-from kvae.training.checkpoints import Record
+from kvae.training.keeping import checkpoints
+from kvae.training.keeping.checkpoints import Record
 
 _STEP = "vars/0"  # in a weights file, of a model's own step
 

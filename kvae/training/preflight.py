@@ -16,8 +16,9 @@ from kvae.options import flag
 from kvae.priors import PRIORS, check_density
 from kvae.samplers import SAMPLERS
 from kvae.serving.versions import training_folder
-from kvae.training import cluster, resume
+from kvae.training.keeping import resume
 from kvae.training.limits import check_memory, check_steps
+from kvae.training.machines import cluster
 from kvae.training.objects import OWN
 
 WEIGHTS = (".keras", ".weights.h5", ".npz")
@@ -35,7 +36,7 @@ def check(
         config: all options.
         dataset: the data, if they are there already.
         dry_run: whether nothing will be written.
-        going_on: see `kvae.training.resume.find`.
+        going_on: see `kvae.training.keeping.resume.find`.
 
     Raises:
         UsageError: an option does not fit the data, or a folder is missing or not writable.

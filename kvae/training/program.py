@@ -35,7 +35,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
 
     Returns:
         The configuration, whether this is a dry run, and whether a run goes on: see
-        `kvae.training.resume.find`.
+        `kvae.training.keeping.resume.find`.
 
     Raises:
         UsageError: an unknown option or a value that is not allowed.

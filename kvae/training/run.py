@@ -23,21 +23,23 @@ from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.saying import clear, say
 from kvae.serving import versions
-from kvae.training import checkpoints, devices, leftovers, log_json, resume
-from kvae.training.announcement import announce
 from kvae.training.attributes import attribute_directions
-from kvae.training.checkpoints import Checkpoint, Record
 from kvae.training.command import program
 from kvae.training.fitting import Parts, TrainingError, fitted
-from kvae.training.glance import consult
-from kvae.training.history import Notes
 from kvae.training.init_from import check_conditions, record_of, seen_before, without_seen
-from kvae.training.kept_weights import BestWeights
+from kvae.training.keeping import checkpoints, leftovers, resume
+from kvae.training.keeping.best_weights import BestWeights
+from kvae.training.keeping.checkpoints import Checkpoint, Record
+from kvae.training.machines import devices
 from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import load
 from kvae.training.sampler_fitting import some_rows, with_sampler
 from kvae.training.start import build, steps_of
+from kvae.training.watching import log_json
+from kvae.training.watching.announcement import announce
+from kvae.training.watching.glance import consult
+from kvae.training.watching.history import Notes
 
 _PUBLISHED, _TRAINED = b"p", b"t"
 __all__ = ["Fitted", "TrainingError", "fit", "train", "train_alone", "train_and_publish"]
@@ -110,7 +112,7 @@ def train_and_publish(
         dataset: see `train`.
         model: what is trained; None: one is made.
         callbacks: of the user's own, behind those of the run.
-        going_on: see `kvae.training.resume.find`.
+        going_on: see `kvae.training.keeping.resume.find`.
 
     Returns:
         What training leaves behind, None where the run was published before, and the published
@@ -213,7 +215,7 @@ def fit(
 
     Args:
         config: all options.
-        folder: where checkpoints and history.csv are written, see `kvae.training.checkpoints`.
+        folder: where checkpoints and history.csv are written.
         dataset: see `train`.
         model: see `train_and_publish`.
         callbacks: see `train_and_publish`.

@@ -17,11 +17,11 @@ from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.registry import options_of
 from kvae.saying import say
-from kvae.training.checkpoints import Checkpoint
 from kvae.training.faults import wrong_weight
 from kvae.training.init_from import read_weights
+from kvae.training.keeping.checkpoints import Checkpoint
+from kvae.training.keeping.saving import assign
 from kvae.training.preflight import check_values, latent_dim, start_rows
-from kvae.training.saving import assign
 
 if keras.backend.backend() != backend.TENSORFLOW:
     tf.config.set_visible_devices([], "GPU")  # it feeds data alone: their memory is another's

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import keras
 
 from kvae.config import Config
-from kvae.training.comparing import chosen_by
-from kvae.training.kept_weights import full_beta
+from kvae.training.keeping.best_weights import full_beta
+from kvae.training.keeping.comparing import chosen_by
 
 
 class Reporting(keras.callbacks.Callback):

@@ -22,7 +22,7 @@ from kvae.data import Dataset, key_of
 from kvae.errors import UsageError
 from kvae.options import flag
 from kvae.registry import declared
-from kvae.training.comparing import card_of, chosen_by, goal_of, measured_by
+from kvae.training.keeping.comparing import card_of, chosen_by, goal_of, measured_by
 from kvae.tune.space import FLAG, Dimension
 
 _BASE = {option.name: option for group in OPTIONS.values() for option in group}

@@ -7,7 +7,7 @@ from kvae.data import Dataset, Split
 from kvae.data.gmm import Mixture, random_mixture
 from kvae.evaluation import drawing
 from kvae.evaluation.observation import Observation
-from kvae.training.kept_weights import full_beta
+from kvae.training.keeping.best_weights import full_beta
 
 
 class Served:

@@ -28,7 +28,8 @@ def main(arguments):
     quiet_import("kvae.training.run")
     import keras
 
-    from kvae.training import callbacks, saving
+    from kvae.training import callbacks
+    from kvae.training.keeping import saving
 
     def dies(epoch, logs):
         if epoch == 1:

@@ -18,7 +18,8 @@ import kvae
 from kvae.config import resolve
 from kvae.data.conditions import conditioned, conditions_of
 from kvae.errors import UsageError
-from kvae.training import devices, fitting, run
+from kvae.training import fitting, run
+from kvae.training.machines import devices
 from kvae.training.start import build
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import kvae
 from kvae.config import resolve
 from kvae.errors import UsageError
 from kvae.serving import versions
-from kvae.training import cluster
+from kvae.training.machines import cluster
 from kvae.training.preflight import check
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ import pytest
 from kvae import Dataset
 from kvae.config import resolve
 from kvae.errors import UsageError
-from kvae.training import devices
+from kvae.training.machines import devices
 from kvae.training.preflight import check
 
 HERE = Path(__file__).parent

@@ -13,8 +13,9 @@ from kvae.config import resolve
 from kvae.data import seen
 from kvae.errors import KvaeError, UsageError
 from kvae.objectives import Elbo
-from kvae.training import checkpoints, faults, fitting, init_from, kept_weights, start
+from kvae.training import faults, fitting, init_from, start
 from kvae.training.endings import Ending
+from kvae.training.keeping import best_weights, checkpoints
 
 X = np.random.default_rng(0).normal(size=(500, 3)).astype("float32")
 DATA = kvae.Dataset.from_arrays(X)  # 4 steps of 100 rows an epoch
@@ -131,7 +132,7 @@ def test_clipping_is_of_gradients_that_are_not_scaled():
 
 def _told(config, elbos, steps=10):
     """Epochs that were made, and why no more: a run of these figures."""
-    kept = kept_weights.BestWeights(config, DATA)
+    kept = best_weights.BestWeights(config, DATA)
     model = SimpleNamespace(stop_training=False, get_weights=lambda: [np.zeros(1)])
     ending = Ending(config, kept, steps, steps, lambda: 1.0)
     for one in (kept, ending):

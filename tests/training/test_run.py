@@ -21,18 +21,10 @@ from kvae.data.rows import standardisation
 from kvae.errors import DEBUGGING, DataError, IncompleteError, KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
 from kvae.serving import versions
-from kvae.training import (
-    announcement,
-    comparing,
-    dry_run,
-    glance,
-    init_from,
-    kept_weights,
-    run,
-    sampler_fitting,
-    start,
-)
+from kvae.training import dry_run, init_from, run, sampler_fitting, start
 from kvae.training.attributes import attribute_directions
+from kvae.training.keeping import best_weights, comparing
+from kvae.training.watching import announcement, glance
 
 ROOT = Path(__file__).parents[2]
 #: Parts of small graphs: the evaluation's tests train those of the preset.
@@ -69,7 +61,7 @@ def _fit(folder, **given):
 
 def _keeper(config):
     rows = Split(np.zeros((1, 2), "float32"))
-    return kept_weights.BestWeights(config, Dataset("vectors", rows, rows, rows))
+    return best_weights.BestWeights(config, Dataset("vectors", rows, rows, rows))
 
 
 def _weights(version):
@@ -363,7 +355,7 @@ def test_the_best_weights_are_those_of_the_figure(figure, values, expected):
 )
 def test_epochs_of_another_goal_than_the_last_do_not_count(options, expected):
     config = resolve({"posterior": "diagonal", "prior": "standard_normal", **options})
-    counts = kept_weights.counts_of(config)
+    counts = best_weights.counts_of(config)
     assert [epoch for epoch in range(5) if counts(epoch)] == expected
 
 

@@ -12,7 +12,7 @@ import pytest
 from kvae import cli, workflow
 from kvae.__main__ import main
 from kvae.errors import UsageError
-from kvae.training.kept_weights import full_beta
+from kvae.training.keeping.best_weights import full_beta
 from kvae.tune import program, search
 from kvae.tune.callback import Reporting
 

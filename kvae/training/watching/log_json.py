@@ -17,10 +17,10 @@ import keras
 
 from kvae import __version__
 from kvae.files import replace_text
-from kvae.training.comparing import chosen_by
-from kvae.training.history import Notes
+from kvae.training.keeping.comparing import chosen_by
 from kvae.training.preflight import line_of
 from kvae.training.start import steps_of
+from kvae.training.watching.history import Notes
 
 _START, _EPOCH, _END = "start", "epoch", "end"
 
@@ -69,7 +69,7 @@ class Epochs(keras.callbacks.Callback):
 
     Args:
         path: of the file.
-        kept: `kvae.training.kept_weights.BestWeights` of the run.
+        kept: `kvae.training.keeping.best_weights.BestWeights` of the run.
     """
 
     def __init__(self, path, kept):

@@ -9,8 +9,8 @@ import numpy as np
 from kvae.config import Config
 from kvae.data import Dataset
 from kvae.objectives import raises_elbo
-from kvae.training.checkpoints import Checkpoint, Record
-from kvae.training.comparing import chosen_by, measured_by
+from kvae.training.keeping.checkpoints import Checkpoint, Record
+from kvae.training.keeping.comparing import chosen_by, measured_by
 
 START = -1  # the "epoch" of the weights that training starts from
 
@@ -81,7 +81,7 @@ class BestWeights(keras.callbacks.Callback):
         self.weights, self.record = vae.get_weights(), record if is_ours else None
 
     def state(self) -> dict[str, Any]:
-        """What a `kvae.training.checkpoints.Checkpoint` holds of it."""
+        """What a `kvae.training.keeping.checkpoints.Checkpoint` holds of it."""
         return {
             "best_weights": self.weights or [], "record": self.record, "waited": self.waited,
             "has_counted": self._has_counted,

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kvae.training import checkpoints
-from kvae.training.checkpoints import Checkpoint
+from kvae.training.keeping import checkpoints
+from kvae.training.keeping.checkpoints import Checkpoint
 
 SECONDS_BETWEEN = 20.0  # of two checkpoints, at least
 _PATIENCE = 5.0  # seconds that a signal waits for validation
@@ -30,7 +30,7 @@ class Saving(keras.callbacks.Callback):
         base: what does not change in a run, or the checkpoint that it goes on from.
         calls: of the graph in an epoch.
         state: what else a `Checkpoint` holds, asked for each time.
-        interruption: `kvae.training.interruption.Interruption`.
+        interruption: `kvae.training.keeping.interruption.Interruption`.
         notes: hears of a full disk.
         of_epochs: whether it is time at the ends of epochs alone, for runs whose calls are others
             on another number of devices.

@@ -30,10 +30,11 @@ from kvae.data import Dataset, Split
 from kvae.errors import Terminated, UsageError
 from kvae.publish import program as program_of_publish
 from kvae.serving import versions
-from kvae.training import checkpoints, program, resume, run, saving
-from kvae.training.interruption import Interruption
+from kvae.training import program, run
+from kvae.training.keeping import checkpoints, resume, saving
+from kvae.training.keeping.interruption import Interruption
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PLAIN = {"prior": "standard_normal", "posterior": "diagonal", "sampler": "none"}
 VECTORS = {
     "dataset": "gmm", "epochs": 4, "batch_size": 1000, "hidden_units": "8", "variance": "optimal",

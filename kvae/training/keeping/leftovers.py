@@ -8,9 +8,9 @@ from pathlib import Path
 from kvae.config import Config
 from kvae.errors import DataError
 from kvae.saying import say
-from kvae.training import checkpoints
-from kvae.training.checkpoints import Record
 from kvae.training.command import publish_command, training_command
+from kvae.training.keeping import checkpoints
+from kvae.training.keeping.checkpoints import Record
 
 
 @contextmanager

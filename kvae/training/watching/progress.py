@@ -7,7 +7,7 @@ from collections import deque
 import keras
 
 from kvae.saying import clear, draw, say
-from kvae.training.comparing import chosen_by
+from kvae.training.keeping.comparing import chosen_by
 
 _FIGURES = ("elbo", "distortion", "rate")
 _WIDTH, _NARROWEST = 79, 9  # of a line, and of a column of figures
@@ -27,7 +27,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         config: all options.
-        kept: `kvae.training.kept_weights.BestWeights` of the run.
+        kept: `kvae.training.keeping.best_weights.BestWeights` of the run.
         ending: `kvae.training.endings.Ending` of the run.
         steps: of an epoch.
         calls: of an epoch in which they are made.

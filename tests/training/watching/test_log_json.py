@@ -13,8 +13,9 @@ from kvae_testing import few_signatures
 import kvae
 from kvae.config import resolve
 from kvae.errors import UsageError
-from kvae.training import log_json, resume
+from kvae.training.keeping import resume
 from kvae.training.preflight import check_log
+from kvae.training.watching import log_json
 
 DATA = kvae.Dataset.from_arrays(np.random.default_rng(0).normal(size=(120, 2)).astype("float32"))
 QUICK = {

@@ -15,9 +15,9 @@ from kvae import backend
 from kvae.config import Config
 from kvae.errors import KvaeError, UsageError, brief
 from kvae.model import VAE
-from kvae.training import cluster
-from kvae.training.cluster import Cluster
-from kvae.training.saving import assign, values_of_variables
+from kvae.training.keeping.saving import assign, values_of_variables
+from kvae.training.machines import cluster
+from kvae.training.machines.cluster import Cluster
 from kvae.training.start import compile_for
 
 _PLACES = ("save", "name", "data_dir", "cache_dir")  # which machines may have each of their own

@@ -93,7 +93,7 @@ class Checkpoint:
         left_out: split -> rows that weights before had seen.
         seconds: of training so far.
         record: of the best weights; None: there are none, or none whose figure is known.
-        waited: see `kvae.training.kept_weights.BestWeights`.
+        waited: see `kvae.training.keeping.best_weights.BestWeights`.
         has_counted: whether an epoch counted yet.
         weights: values of all variables of the model.
         optimizer: of the optimizer.

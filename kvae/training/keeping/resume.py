@@ -14,8 +14,8 @@ from kvae.errors import DataError, UsageError, brief
 from kvae.options import flag
 from kvae.serving import versions
 from kvae.serving.versions import Version
-from kvae.training import checkpoints
-from kvae.training.checkpoints import Checkpoint
+from kvae.training.keeping import checkpoints
+from kvae.training.keeping.checkpoints import Checkpoint
 
 # Where a run is written to and where it ends are no part of what it computes.
 _FREE = (*OF_OUTPUT, "devices", "epochs", "patience", "max_minutes")

@@ -68,7 +68,7 @@ def test_what_the_model_makes_is_shown_first_last_and_between(runs):
 
 
 def _callback(folder, dataset, **given):
-    from kvae.training.tensorboard import TensorBoard
+    from kvae.training.watching.tensorboard import TensorBoard
 
     config = resolve({"dataset": "gmm", "name": "m", "tensorboard": str(folder), **given})
     return TensorBoard(config, dataset)

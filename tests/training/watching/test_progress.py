@@ -11,7 +11,7 @@ import kvae
 from kvae.config import resolve
 from kvae.errors import UsageError
 from kvae.saying import clear, say, silence
-from kvae.training.progress import Progress, duration, figure
+from kvae.training.watching.progress import Progress, duration, figure
 
 FIGURES = {"elbo": -3.0, "distortion": 2.0, "rate": 1.0, "loss": 3.0}
 LOGS = FIGURES | {f"val_{name}": value - 0.5 for name, value in FIGURES.items()}

@@ -12,9 +12,11 @@ import pytest
 
 from kvae.config import resolve
 from kvae.data import Dataset, Split
-from kvae.training import checkpoints, history, leftovers, program
-from kvae.training.checkpoints import Checkpoint, Record
-from kvae.training.comparing import measured_by
+from kvae.training import program
+from kvae.training.keeping import checkpoints, leftovers
+from kvae.training.keeping.checkpoints import Checkpoint, Record
+from kvae.training.keeping.comparing import measured_by
+from kvae.training.watching import history
 
 
 def _dataset(card, value=0):

@@ -7,8 +7,8 @@ from kvae import backend
 from kvae.config import NO_SAMPLER
 from kvae.errors import DataError, UsageError, one_line
 from kvae.files import FOLDER_NAME, is_folder_name
-from kvae.training import checkpoints
-from kvae.training.checkpoints import Checkpoint
+from kvae.training.keeping import checkpoints
+from kvae.training.keeping.checkpoints import Checkpoint
 
 
 def from_checkpoint(checkpoint: str) -> None:
@@ -34,7 +34,7 @@ def from_checkpoint(checkpoint: str) -> None:
         )
     vae = _model(path, found)
     from kvae.publish import publish
-    from kvae.training.history import figures_of
+    from kvae.training.watching.history import figures_of
 
     best = {key: getattr(found.record, key) for key in ("epoch", "figure", "value")}
     course = {**found.course, "best": best, "ended": f"published from a checkpoint {found.place}"}

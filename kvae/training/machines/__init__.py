@@ -1,0 +1,1 @@
+"""Several devices, and several machines, that make each step together."""
