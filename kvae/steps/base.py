@@ -189,6 +189,9 @@ class Steps(Doors):
         """
         return values, weight
 
+    def share(self):
+        """The weight of what a device says of a whole step; None: 1."""
+
     def count_rows(self, x, outcome, weight, rows):
         """What a validation step leaves behind: figures, and how many rows they are of."""
         self.track(x, outcome, weight, self.penalty())
@@ -200,7 +203,7 @@ class Steps(Doors):
         figures["loss"] = self.losses_of(outcome, weight) + penalty
         if weight is not None:
             weight = keras.ops.repeat(_flat(weight), self.objective.draws)
-        weighed = {"elbo": weight, "distortion": weight, "rate": weight}
+        weighed = {"elbo": weight, "distortion": weight, "rate": weight, "stddev": self.share()}
         if "stddev" in self._trackers:
             variance = keras.ops.mean(self.likelihood.current_variance())
             figures["stddev"] = keras.ops.sqrt(variance)

@@ -89,11 +89,13 @@ class Steps(base.Steps):
         return self.results()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """As Keras's, but for several machines: there it fails for pairs, and all is made."""
-        with self.distribute_strategy.scope():
-            if replicas.on_machines():
-                return
-        super()._maybe_symbolic_build(iterator, data_batch)
+        """In place of Keras's, which under a strategy takes the mean of the replicas' first batch.
+
+        That fails where their parts are uneven, and for pairs on several machines. All but the
+        optimizer's variables is there.
+        """
+        if tf.distribute.has_strategy() or self.distribute_strategy.num_replicas_in_sync > 1:
+            self.before_fit()
 
     def results(self):
         """As on one device; of several machines Keras reduces vectors alone (keras#20585)."""
@@ -101,6 +103,10 @@ class Steps(base.Steps):
         if replicas.on_machines():
             return {name: tf.reshape(value, (1,)) for name, value in found.items()}
         return found
+
+    def share(self):
+        """As on one device; of several replicas each says the same."""
+        return None if replicas.count() == 1 else 1 / replicas.count()
 
     def compile_function(self, function):
         """A function that reads the model's weights, as a graph."""

@@ -1,5 +1,6 @@
 """Keras's fit in a run: its callbacks, where it goes on, and what is said where it ends."""
 
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import keras
@@ -73,6 +74,12 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
         TrainingError: numbers stopped being finite.
         KeyboardInterrupt: a signal came; what was done is saved.
     """
+    with ExitStack() as within:
+        within.enter_context(parts.group.scope())
+        return _fitted(parts, within.close)
+
+
+def _fitted(parts, leave_scope):
     config, vae, kept, base = parts.config, parts.vae, parts.kept, parts.base
     group, of_vectors = parts.group, parts.dataset.kind == "vectors"
     # A step on vectors is shorter than Keras's way in and out of it.
@@ -145,6 +152,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
         if watch.epoch is not None:
             saving.leave_best()
             causes = causes_of_failure(config, vae, parts.dataset, numbers)
+            leave_scope()
             vae = group.single(config, vae, steps)
             raise TrainingError(_told(vae, watch, steps, (calls, block, stream), causes))
         say(flush=True)

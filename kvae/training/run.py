@@ -226,7 +226,7 @@ def fit(
     Raises:
         As `train`.
     """
-    group = devices.chosen(config)
+    group = devices.chosen(config, model)
     policy, reason = choose_policy(config.mixed_precision)
     if model is not None:
         policy, reason = model.dtype_policy.name, "the model's own"
@@ -359,7 +359,7 @@ def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goe
         parts = Parts(
             config, dataset, vae, folder, callbacks, base, goes_on, kept, Notes(), publishes, group
         )
-        with group.scope(), group.watched():
+        with group.watched():
             history, course, saving = fitted(parts)
         vae = group.single(config, vae, steps_of(config, dataset))
         vae.set_weights(kept.weights)

@@ -18,7 +18,7 @@ from kvae.model import VAE
 from kvae.training.keeping.saving import assign, values_of_variables
 from kvae.training.machines import cluster
 from kvae.training.machines.cluster import Cluster
-from kvae.training.start import compile_for
+from kvae.training.start import compile_for, replicas_of
 
 _PLACES = ("save", "name", "data_dir", "cache_dir")  # which machines may have each of their own
 MOST_CPUS = 16  # logical ones: they are for a trial
@@ -213,11 +213,12 @@ class Sharded(Several):
         return size - 1 if size % self._count == 0 else size
 
 
-def chosen(config: Config) -> One:
+def chosen(config: Config, model: VAE | None = None) -> One:
     """The devices of a run, before TensorFlow or JAX have looked for them.
 
     Args:
         config: all options.
+        model: that is trained, if it is there already; it may have a strategy of its own.
 
     Raises:
         UsageError: there are fewer, or the process uses them already in another way.
@@ -225,6 +226,9 @@ def chosen(config: Config) -> One:
     machines = cluster.read()
     if machines is not None:
         return _of_machines(machines)
+    if model is not None and replicas_of(model) > 1:
+        told = f"{replicas_of(model)} of the model's own strategy"
+        return Mirrored(model.distribute_strategy, told)
     if config.devices == 1:
         return One()
     if config.backend == backend.JAX:

@@ -34,7 +34,7 @@ def test_two_devices_train_and_measure_as_one(backend, names, tmp_path):
     child = subprocess.run(
         [sys.executable, HERE / "several_devices.py", tmp_path, *names], check=True,
         capture_output=True, text=True, env=os.environ | {
-            "KERAS_BACKEND": backend, "PYTHONPATH": str(HERE.parents[1]),
+            "KERAS_BACKEND": backend, "PYTHONPATH": str(HERE.parents[2]),
             "XLA_FLAGS": "--xla_backend_optimization_level=0",
         },
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What one device and two make of equal runs, as JSON: run in a process for each backend.
 
-KERAS_BACKEND=jax python tests/training/several_devices.py FOLDER vectors images
+KERAS_BACKEND=jax python tests/training/machines/several_devices.py FOLDER vectors images
 """
 
 import json

@@ -1,6 +1,6 @@
 """train.py as one machine of several, with few rows and a checkpoint after each epoch.
 
-    TF_CONFIG=... python tests/training/machines.py [dies] ARGUMENT ...
+    TF_CONFIG=... python tests/training/machines/several_machines.py [dies] ARGUMENT ...
 
 With "dies" it kills itself at the end of its second epoch.
 """

@@ -99,12 +99,12 @@ def _run(folder, addresses, *, dying=None):
     """Start a process for each address, or one; exit statuses, and what each said."""
     children = []
     for index in range(max(1, len(addresses))):
-        here = os.environ | {"PYTHONPATH": str(HERE.parents[1]), "KERAS_BACKEND": "tensorflow"}
+        here = os.environ | {"PYTHONPATH": str(HERE.parents[2]), "KERAS_BACKEND": "tensorflow"}
         if addresses:
             here[cluster.VARIABLE] = json.dumps(_said(addresses, index))
         own = folder if not index else folder / f"of_{index}"  # a folder that is not shared
         children.append(subprocess.Popen(
-            [sys.executable, HERE / "machines.py", *(["dies"] if index == dying else []),
+            [sys.executable, HERE / "several_machines.py", *(["dies"] if index == dying else []),
              "--save", own], env=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ))  # fmt: skip
     told = [child.communicate(timeout=300)[0] for child in children]
