@@ -15,6 +15,7 @@ from kvae import backend
 from kvae.config import Config
 from kvae.errors import KvaeError, UsageError, brief
 from kvae.model import VAE
+from kvae.saying import say
 from kvae.training.keeping.saving import assign, values_of_variables
 from kvae.training.machines import cluster
 from kvae.training.machines.cluster import Cluster
@@ -241,7 +242,7 @@ def _of_machines(machines):
     gpus = tf.config.list_physical_devices("GPU")
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.get_logger().setLevel("ERROR")  # that `gather` is traced for each size is no news
-    print(f"waits      for {', '.join(machines.others)}", flush=True)
+    say(f"waits      for {', '.join(machines.others)}", flush=True)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:  # of Python's own handlers nothing is heard while TensorFlow waits
         for number in before:
