@@ -1,10 +1,11 @@
 """Lines of text to cells of text, by pyarrow."""
 
-import io
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 from kvae.data.tables.dialects import BLANKS, Dialect, is_blank, squeezed
 
@@ -35,6 +36,19 @@ def whole_records(found: Iterable[bytes], dialect: Dialect) -> Iterator[tuple[by
         yield b"".join(rest), True
 
 
+def _owned_by_arrow(block: bytes) -> Any:
+    """A copy of bytes in a buffer that no Python object stands behind.
+
+    A thread of pyarrow's drops its source some time after reading; where Python ends meanwhile, the
+    thread dies of asking for its lock, and the whole process with it.
+    """
+    import pyarrow as pa
+
+    found = pa.allocate_buffer(len(block))
+    np.frombuffer(found, "uint8")[:] = np.frombuffer(block, "uint8")
+    return found
+
+
 def as_columns(block: bytes, dialect: Dialect, width: int) -> tuple[list[Any], int]:
     """Columns of text, and how many lines have another number of cells."""
     import pyarrow as pa
@@ -55,7 +69,7 @@ def as_columns(block: bytes, dialect: Dialect, width: int) -> tuple[list[Any], i
         return [empty] * width, 0
     try:
         found = pyarrow_csv.read_csv(
-            io.BytesIO(block),
+            pa.BufferReader(_owned_by_arrow(block)),
             pyarrow_csv.ReadOptions(column_names=[*types], block_size=len(block) + 1),
             pyarrow_csv.ParseOptions(
                 delimiter=dialect.delimiter[0], quote_char='"' if quotes else False,
