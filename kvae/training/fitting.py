@@ -93,7 +93,7 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
         has_start = vae.num_steps or config.init_from
         course = _measured_start(vae, valid, kept) if has_start else {}
     history = History(parts.folder / HISTORY, parts.notes, base.rows)
-    interruption = Interruption()
+    interruption = Interruption(parts.saves)
     saving = Saving(
         parts.folder if parts.saves else None, base, calls,
         lambda: {**kept.state(), "rows": history.rows, "course": course}, interruption, parts.notes,

@@ -24,7 +24,7 @@ import pytest
 from kvae_testing import few_signatures, small_mixtures
 
 import kvae
-from kvae import files, publish
+from kvae import files, publish, saying
 from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.errors import Terminated, UsageError
@@ -384,6 +384,32 @@ def test_a_thread_and_a_program_with_handlers_of_its_own_hear_nothing():
     thread.start()
     thread.join()
     assert heard == [signal.getsignal(signal.SIGINT)]
+
+
+def test_a_reader_that_ends_by_the_same_signal_costs_no_checkpoint(monkeypatch):
+    def gone(*_):
+        raise BrokenPipeError
+
+    let_go = mock.Mock()
+    monkeypatch.setattr(saying, "let_reader_go", let_go)
+    monkeypatch.setattr(sys, "stdout", mock.Mock(write=gone))
+    found = Interruption()
+    with found.heard():
+        with pytest.raises(BrokenPipeError):
+            saying.say("epoch 1")
+        os.kill(os.getpid(), signal.SIGINT)
+        saying.say("epoch 2")
+        let_go.assert_called_once()
+    with pytest.raises(BrokenPipeError):
+        saying.say("published")
+
+
+@pytest.mark.parametrize(("saves", "what"), [(True, "saving"), (False, "ending")])
+def test_an_interruption_is_told_on_standard_error(saves, what, capsys):
+    with Interruption(saves).heard():
+        os.kill(os.getpid(), signal.SIGINT)
+    told = capsys.readouterr()
+    assert not told.out and f"interrupted: {what} after this step" in told.err
 
 
 def _started(words, seen):
