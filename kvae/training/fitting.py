@@ -84,6 +84,8 @@ def fitted(parts: Parts) -> tuple[dict[str, list[float]], dict[str, Any], Saving
     size = group.valid_batch(_valid_batch(config, parts.dataset, vae.objective), len(rows))
     valid = group.split(batches(rows, size))
     if parts.goes_on:
+        if not vae.optimizer.built:  # JAX and torch: by the first step
+            vae.optimizer.build(vae.trainable_variables)
         assign(vae.variables, base.weights)
         assign(vae.optimizer.variables, base.optimizer)
         course = {**base.course}
