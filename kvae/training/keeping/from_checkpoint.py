@@ -27,8 +27,9 @@ def from_checkpoint(checkpoint: str) -> None:
     path, found = _read(Path(checkpoint))
     if not found.best_weights or found.record is None:
         raise UsageError(f"{path}: no epoch of the run was at its end: there is nothing to publish")
-    save, name = path.absolute().parents[2], path.absolute().parents[1].name
-    if path.parent.name != "training" or not is_folder_name(name):
+    folder = path.absolute().parent
+    save, name = folder.parent.parent, folder.parent.name
+    if folder.name != "training" or not is_folder_name(name):
         raise UsageError(
             f"{path} is not in saved/NAME/training, where NAME is the model's and {FOLDER_NAME}"
         )
@@ -72,11 +73,16 @@ def _model(path: Path, found: Checkpoint) -> Any:
         )
     keras = backend.quiet_import("keras")
     from kvae.build import import_parts
+    from kvae.keras_files import bounded_variables
 
     import_parts()
+    stored = sum(array.size for array in found.weights)
     try:
-        vae = keras.saving.deserialize_keras_object(found.model, safe_mode=True)
+        with bounded_variables(path, stored):
+            vae = keras.saving.deserialize_keras_object(found.model, safe_mode=True)
         vae.set_weights(found.best_weights)
+    except (DataError, MemoryError):
+        raise
     except Exception as error:  # whatever somebody's own part raises
         raise DataError(f"{path}: its model cannot be made: {one_line(str(error), 300)}") from error
     return vae
