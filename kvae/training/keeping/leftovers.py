@@ -41,7 +41,8 @@ def _tell(folder, config, run):
         print(f"{what}: {path}{_in_brackets(path)}", file=sys.stderr)
         if path in saved:
             print(f"  go on:      {_going_on(config)}", file=sys.stderr)
-        print(f"  or publish: {publish_command(path)}", file=sys.stderr)
+        if _header(path).get("record"):
+            print(f"  or publish: {publish_command(path)}", file=sys.stderr)
 
 
 def _going_on(config):
@@ -82,4 +83,5 @@ def tell(folder: Path, best: Record | None) -> None:
         if found is not None and found.compares(best):
             than = f"better than what was published ({best.figure} {best.value:.5g})"
         say(f"kept      {path} of an earlier run{_in_brackets(path)}: {than}")
-        say(f"          publish: {publish_command(path)}")
+        if found is not None:
+            say(f"          publish: {publish_command(path)}")

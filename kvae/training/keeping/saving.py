@@ -127,14 +127,19 @@ class Saving(keras.callbacks.Callback):
         elif not checkpoints.unfinished(self._folder):
             self.leave_best()
         if self._unwritten is not None:
-            elsewhere = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
-            path = checkpoints.write(elsewhere, self._unwritten)
-            print(
-                f"saved: {path}: {self._folder} cannot be written; move it there, and the same "
-                "command goes on",
-                file=sys.stderr,
-            )
+            self._write_elsewhere(self._unwritten)
             self._unwritten = None
+
+    def _write_elsewhere(self, checkpoint):
+        try:
+            elsewhere = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
+            path = checkpoints.write(elsewhere, checkpoint)
+            told = "move it there, and the same command goes on"
+            print(f"saved: {path}: {self._folder} cannot be written; {told}", file=sys.stderr)
+        except OSError as error:  # the error that ended the run is the one to tell
+            place = f"{self._folder} and {tempfile.gettempdir()} cannot be written"
+            reason = error.strerror or error
+            print(f"note: {place} ({reason}): the last steps are not saved", file=sys.stderr)
 
     def _at_epoch_end(self):
         return values_of(self.model) if self.values is None else self.values
