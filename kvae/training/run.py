@@ -134,7 +134,10 @@ def train_and_publish(
             say(found.told, flush=True)
         if found.published:
             path = found.published.path
-            say(f"finished   {path} is this run; more --epochs go on, --fresh starts anew")
+            say(
+                f"finished   {path} is this run; --fresh starts anew, and --resume with a later end"
+            )
+            say("           (--epochs, --patience, --max-minutes) goes on")
             group.leave()
             return None, found.published
         fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)

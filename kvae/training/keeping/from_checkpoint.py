@@ -9,6 +9,7 @@ from kvae.errors import DataError, UsageError, one_line
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.training.keeping import checkpoints
 from kvae.training.keeping.checkpoints import Checkpoint
+from kvae.training.objects import scheduled
 
 
 def from_checkpoint(checkpoint: str) -> None:
@@ -41,8 +42,13 @@ def from_checkpoint(checkpoint: str) -> None:
     course = {**found.course, "best": best, "ended": f"published from a checkpoint {found.place}"}
     if found.left_out:
         course["left_out"] = found.left_out
+    steps = max(1, found.data["train"]["rows"] // found.config["batch_size"])
+    schedule = scheduled(
+        found.config, vae.objective, found.first_step, steps, found.config["epochs"]
+    )
+    config = {**found.config, **schedule, "sampler": NO_SAMPLER}
     version = publish(
-        vae, save, name, config={**found.config, "sampler": NO_SAMPLER}, card=found.card,
+        vae, save, name, config=config, card=found.card,
         history=figures_of(found.rows), course=course, condition=found.condition,
         train_rows=found.train_rows,
     )  # fmt: skip

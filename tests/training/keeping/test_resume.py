@@ -414,6 +414,15 @@ def test_an_interrupted_run_is_published_as_it_is_and_goes_on(cut, capsys):
         program_of_publish.main(["from-checkpoint", str(folder.parent)])
 
 
+def test_a_schedule_that_is_part_of_an_object_is_published_from_a_checkpoint_too(tmp_path, _often):
+    given = {"objective": Elbo(LinearWarmup(1.0, 10))}  # 5 steps an epoch
+    with objects.named(given) as named, pytest.raises(SystemError):
+        run.train_and_publish(_config(tmp_path, {**VECTORS, **named}), callbacks=[Cut(2)])
+    program_of_publish.main(["from-checkpoint", str(tmp_path / "gmm")])
+    version = versions.find_version(tmp_path / "gmm")
+    assert versions.read_metadata(version)["config"]["kl_warmup_epochs"] == 2
+
+
 def test_a_checkpoint_that_lies_elsewhere_is_refused_where_it_lies(cut, monkeypatch):
     folder, _ = cut
     found = checkpoints.read(checkpoints.unfinished(folder)[0])
