@@ -343,19 +343,19 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def _remove_worse(folder):
-    """Of earlier runs whose figures compare the best one stays."""
-    records = {path: _record(path) for path in reversed(earlier(folder))}
+    """Of earlier runs whose figures compare the best one stays, of those without any the last."""
+    records, is_last = {}, True
+    for path in reversed(earlier(folder)):
+        with suppress(DataError):
+            records[path] = read_header(path)["record"]
     for path, record in records.items():
         others = [one for other, one in records.items() if other != path and other.exists()]
-        if any(one is not None and one.replaces(record) for one in others):
+        if record is None:
+            is_worse, is_last = not is_last, False
+        else:
+            is_worse = any(one is not None and one.replaces(record) for one in others)
+        if is_worse:
             path.unlink(missing_ok=True)
-
-
-def _record(path):
-    try:
-        return read_header(path)["record"]
-    except DataError:
-        return None
 
 
 def finish(folder: Path) -> None:

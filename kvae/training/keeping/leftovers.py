@@ -37,7 +37,8 @@ def _tell(folder, config, run):
         print(f"nothing of this run was saved to {folder}", file=sys.stderr)
     for path in [*saved, *earlier]:
         what = "saved" if path in saved else "of an earlier run"
-        what = "best weights of this run" if path in ours else what
+        if path in ours:
+            what = f"{'best' if _header(path)['record'] else 'last'} weights of this run"
         print(f"{what}: {path}{_in_brackets(path)}", file=sys.stderr)
         if path in saved:
             print(f"  go on:      {_going_on(config)}", file=sys.stderr)

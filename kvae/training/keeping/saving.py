@@ -107,15 +107,18 @@ class Saving(keras.callbacks.Callback):
             self._interruption.end()
 
     def leave_best(self) -> None:
-        """Leave the best weights of a run that cannot go on, as those of an earlier run."""
+        """Leave the best weights of a run that cannot go on, as those of an earlier run.
+
+        Where no epoch was measured yet, those of the last checkpoint, if there is one.
+        """
         state = self._state()
-        if self._folder is None or not state["best_weights"]:
+        if self._folder is None:
             return
-        found = replace(
-            self._base, step=self.model.num_steps, epoch=self._epoch, seconds=self.seconds,
-            weights=state["best_weights"], optimizer=[], metrics=[], call=0, **state,
-        )  # fmt: skip
-        self._put(found)
+        if state["best_weights"]:
+            self._put(replace(
+                self._base, step=self.model.num_steps, epoch=self._epoch, seconds=self.seconds,
+                weights=state["best_weights"], optimizer=[], metrics=[], call=0, **state,
+            ))  # fmt: skip
         checkpoints.set_aside(self._folder)
 
     def rescue(self) -> None:

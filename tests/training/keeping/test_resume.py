@@ -34,7 +34,7 @@ from kvae.objectives.elbo import Elbo
 from kvae.probability.schedules import LinearWarmup
 from kvae.publish import program as program_of_publish
 from kvae.serving import versions
-from kvae.training import objects, program, run
+from kvae.training import objects, program, run, start
 from kvae.training.keeping import checkpoints, from_checkpoint, resume, saving
 from kvae.training.keeping.interruption import Interruption
 
@@ -283,6 +283,22 @@ def test_a_run_with_another_object_of_equal_options_does_not_go_on(cut):
     refused = pytest.raises(UsageError, match="another objective: beta")
     with objects.named(given) as named, refused:
         run.train(_config(config.save, {**VECTORS, **named}))
+
+
+def test_a_run_that_is_over_before_an_epoch_was_measured_leaves_its_last_weights(tmp_path, _often):
+    config = _config(tmp_path, {**IMAGES, "learning_rate": 10.0, "ema_momentum": 0, "clip_norm": 0})
+    folder = tmp_path / "digits" / "training"
+    for _ in range(2):  # it starts anew
+        with pytest.raises(run.TrainingError, match="epoch 1, step 2 of 4"):
+            run.train(config)
+    (path,) = folder.glob("*.npz")
+    found = checkpoints.read(path)
+    assert path.name == "earlier-2.npz" and found.step == 1 and not found.best_weights
+    vae = start.build(config.replaced(init_from=str(path)), run.load(config), "float32")
+    assert vae.num_steps == 1
+    for variable, array in zip(vae.variables, found.weights, strict=True):
+        if "encoder" in variable.path:
+            np.testing.assert_array_equal(variable, array)
 
 
 # Checkpoints that are none
