@@ -21,6 +21,7 @@ from kvae.errors import (
     terminate,
 )
 from kvae.options import TEXT, Kind, one_of, whole_range
+from kvae.saying import let_reader_go
 
 DEBUG = "--debug"
 
@@ -95,8 +96,7 @@ def run(main: Callable[[list[str]], None]) -> int:
         print("interrupted: nothing half-made was published", file=sys.stderr)
         return 143 if isinstance(error, Terminated) else 130
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        let_reader_go()
         return 141
     except Exception as error:
         if DEBUG in argv:

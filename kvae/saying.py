@@ -1,7 +1,8 @@
 """What a run says on standard output, unless its caller wants silence."""
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -9,13 +10,40 @@ from typing import Any
 _IS_SILENT = ContextVar("_IS_SILENT", default=False)
 _WIDTH = 79
 _drawn = 0  # characters of what stands in the last line of the terminal
+_goes_on: Callable[[], bool] = bool  # without a reader
 
 
 def say(*words: Any, **options: Any) -> None:
     """As `print`; nothing within `silence`."""
-    if not _IS_SILENT.get():
+    if _IS_SILENT.get():
+        return
+    try:
         clear()
         print(*words, **options)
+    except BrokenPipeError:
+        if not _goes_on():
+            raise
+        let_reader_go()
+
+
+@contextmanager
+def without_reader(goes_on: Callable[[], bool]) -> Iterator[None]:
+    """Within this context a reader that has gone ends nothing, as `tee` goes that Ctrl-C ends too.
+
+    Args:
+        goes_on: whether that is so by now.
+    """
+    global _goes_on
+    before, _goes_on = _goes_on, goes_on
+    try:
+        yield
+    finally:
+        _goes_on = before
+
+
+def let_reader_go() -> None:
+    """Have what is said from now on go nowhere, for a reader that has gone, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def draw(text: str) -> None:

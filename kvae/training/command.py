@@ -17,7 +17,10 @@ def program(name: str) -> list[str]:
         return ["kvae", name]
     if called.name == "__main__.py" and called.parent.name == "kvae":
         return ["python", "-m", "kvae", name]
-    return ["python", "-m", "kvae.publish"] if name == "publish" else ["python", f"{name}.py"]
+    if name == "publish":
+        return ["python", "-m", "kvae.publish"]
+    is_program = called.name in ("train.py", "evaluate.py")  # which may lie elsewhere
+    return ["python", str((called.parent if is_program else Path()) / f"{name}.py")]
 
 
 def publish_command(checkpoint: Path) -> str:

@@ -91,6 +91,8 @@ def _fitted(parts, leave_scope):
     size = group.valid_batch(_valid_batch(config, parts.dataset, vae.objective), len(rows))
     valid = group.split(batches(rows, size))
     if parts.goes_on:
+        if not vae.optimizer.built:  # JAX and torch: by the first step
+            vae.optimizer.build(vae.trainable_variables)
         assign(vae.variables, base.weights)
         assign(vae.optimizer.variables, base.optimizer)
         course = {**base.course}
@@ -100,7 +102,7 @@ def _fitted(parts, leave_scope):
         has_start = vae.num_steps or config.init_from
         course = _measured_start(vae, valid, kept) if has_start else {}
     history = History(parts.folder / HISTORY, parts.notes, base.rows)
-    interruption = Interruption()
+    interruption = Interruption(parts.saves)
     saving = Saving(
         parts.folder if parts.saves else None, base, calls,
         lambda: {**kept.state(), "rows": history.rows, "course": course}, interruption, parts.notes,

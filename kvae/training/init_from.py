@@ -52,8 +52,8 @@ def read_weights(vae, source):
         say(f"weights of {source}; a weights file knows no units, those of these data are used")
         return
     if path.name.endswith(checkpoints.SUFFIX):
-        _read_checkpoint(vae, source, checkpoints.read(path))
-        say(f"starts from the best weights of {source}")
+        which = _read_checkpoint(vae, source, checkpoints.read(path))
+        say(f"starts from the {which} weights of {source}")
         return
     other = load_model(path).with_sampler(None)
     _check_element(source, vae.element_shape, other.element_shape)
@@ -66,9 +66,13 @@ def read_weights(vae, source):
 
 
 def _read_checkpoint(vae, source, checkpoint):
+    """Copy the best weights of a run, the last ones where none were measured; which."""
     then = checkpoint.config
-    if not checkpoint.best_weights:
-        raise UsageError(f"--init-from {source}: no epoch of that run was at its end")
+    weights = checkpoint.best_weights
+    if not weights:  # those of all variables, figures and states of dropout among them
+        ours = {id(weight) for weight in vae.weights}
+        pairs = zip(vae.variables, checkpoint.weights, strict=False)
+        weights = [array for variable, array in pairs if id(variable) in ours]
     if (size := then.get("image_size")) is not None and len(vae.element_shape) == 3:
         channels = then.get("channels", vae.element_shape[-1])
         _check_element(source, vae.element_shape, (size, size, channels))
@@ -78,10 +82,11 @@ def _read_checkpoint(vae, source, checkpoint):
         "likelihood": (then["likelihood"], then.get("variance", "")),
     }  # fmt: skip
     _refuse_misfit(source, _kinds(vae), theirs)
-    shapes = {f"weight {at}": array.shape for at, array in enumerate(checkpoint.best_weights)}
+    shapes = {f"weight {at}": array.shape for at, array in enumerate(weights)}
     _refuse_misfit(source, _shapes(vae), shapes)
-    vae.set_weights(checkpoint.best_weights)
+    vae.set_weights(weights)
     vae.shift, vae.scale = checkpoint.shift, checkpoint.scale
+    return "best" if checkpoint.best_weights else "last"
 
 
 def record_of(source: str | None) -> Record | None:

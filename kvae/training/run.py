@@ -134,7 +134,10 @@ def train_and_publish(
             say(found.told, flush=True)
         if found.published:
             path = found.published.path
-            say(f"finished   {path} is this run; more --epochs go on, --fresh starts anew")
+            say(
+                f"finished   {path} is this run; --fresh starts anew, and --resume with a later end"
+            )
+            say("           (--epochs, --patience, --max-minutes) goes on")
             group.leave()
             return None, found.published
         fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)
@@ -246,6 +249,8 @@ def fit(
         resume.check_data(checkpoint.data, now)
     with group.scope():
         vae = build(config, dataset, policy, model, checkpoint)
+    if checkpoint is not None:
+        resume.check_objects(config, checkpoint.model, _serialized(vae))
     first_step = vae.num_steps if checkpoint is None else checkpoint.first_step
     wanted = config
     config = config.replaced(

@@ -23,6 +23,27 @@ def x_of(count):
     return [[0.1 * i, 0.5, -0.2] for i in range(count)], [[1.0, 0.0]] * count
 
 
+def _cut(start):
+    """Have a training fail at its first step, behind a checkpoint."""
+    import keras
+
+    from kvae.training.callbacks import CALLBACKS
+    from kvae.training.keeping import saving
+
+    class Cut(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 1:
+                raise SystemError("cut")
+
+    CALLBACKS.append(lambda config: Cut())
+    with mock.patch.object(saving, "SECONDS_BETWEEN", 0.0):
+        try:
+            start()
+            raise AssertionError("nothing was cut")
+        except SystemError:
+            CALLBACKS.clear()
+
+
 def main(name, folder):
     """Train; answer what the models gave in this process."""
     answer = {"models": []}
@@ -62,10 +83,13 @@ def main(name, folder):
 
         run.consult = lambda config, fitted: None  # seconds, and the points have had it
         train.main([*points, "--ema-momentum", "0.5", "--devices", "2", "--name", "two"])
-        train.main(
-            [*common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
-             "--latent-dim", "2", "--prior", "standard_normal"]
-        )  # fmt: skip
+        images = [
+            *common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
+            "--latent-dim", "2", "--prior", "standard_normal", "--sampler", "none",
+        ]  # fmt: skip
+        train.main(images)
+        _cut(lambda: train.main([*images, "--name", "cut"]))
+        train.main([*images, "--name", "cut"])
     import keras
 
     answer["backend"] = keras.backend.backend()

@@ -84,3 +84,10 @@ def test_images_are_trained_on_mirrored(trained):
     images = answer["models"][3]
     assert images["step"] == 2
     assert np.isfinite(images["history"]["val_elbo"]).all()
+
+
+def test_a_run_that_was_cut_in_its_epoch_ends_where_it_would_have(trained):
+    _, answer, printed = trained
+    *_, whole, cut = answer["models"]
+    assert printed.count("goes on ") == 1 and "in epoch 1 of 1, 1 steps made" in printed
+    assert cut == whole

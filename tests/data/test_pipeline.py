@@ -128,3 +128,6 @@ def test_an_epoch_is_the_same_wherever_a_stream_begins(options, rng):
     found, expected = ([*part.as_numpy_iterator()] for part in (later, whole.skip(2 * calls)))
     np.testing.assert_array_equal(found, expected)
     assert not np.array_equal(found, [*whole.take(2 * calls).as_numpy_iterator()])
+    if "flip" in options:
+        within = shuffled_batches(x, 5, 7, first_epoch=2, first_batch=3, **options).take(5)
+        np.testing.assert_array_equal([*within.as_numpy_iterator()], expected[3:])

@@ -39,8 +39,9 @@ def whole_records(found: Iterable[bytes], dialect: Dialect) -> Iterator[tuple[by
 def _owned_by_arrow(block: bytes) -> Any:
     """A copy of bytes in a buffer that no Python object stands behind.
 
-    A thread of pyarrow's drops its source some time after reading; where Python ends meanwhile, the
-    thread dies of asking for its lock, and the whole process with it.
+    A thread of pyarrow's drops its source some time after reading, and of several threads any one
+    drops our function; where Python ends meanwhile, the thread dies of asking for Python's lock, and
+    the whole process with it.
     """
     import pyarrow as pa
 
@@ -70,7 +71,9 @@ def as_columns(block: bytes, dialect: Dialect, width: int) -> tuple[list[Any], i
     try:
         found = pyarrow_csv.read_csv(
             pa.BufferReader(_owned_by_arrow(block)),
-            pyarrow_csv.ReadOptions(column_names=[*types], block_size=len(block) + 1),
+            pyarrow_csv.ReadOptions(
+                use_threads=False, column_names=[*types], block_size=len(block) + 1
+            ),
             pyarrow_csv.ParseOptions(
                 delimiter=dialect.delimiter[0], quote_char='"' if quotes else False,
                 newlines_in_values=quotes, invalid_row_handler=refuse,

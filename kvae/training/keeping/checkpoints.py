@@ -7,17 +7,19 @@ last ones of runs that others took the place of before they were published.
 
 import dataclasses
 import json
+import math
 import zipfile
 import zlib
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from kvae import files
-from kvae.errors import DataError, one_line
+from kvae.errors import DataError, brief, one_line
 
 FORMAT = 1
 #: Of a run the newest few, for one that is damaged.
@@ -181,7 +183,8 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         with suppress(OSError):
             half.unlink(missing_ok=True)
     for old in unfinished(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's, or read just now (Windows)
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -206,14 +209,27 @@ def read(path: Path) -> Checkpoint:
         try:
             for name in _LISTS:
                 count = sum(1 for key in archive.files if key.startswith(f"{name}/"))
-                values[name] = [_typed(archive[f"{name}/{place}"]) for place in range(count)]
+                arrays = (_array(archive, f"{name}/{place}", path) for place in range(count))
+                values[name] = [_typed(array) for array in arrays]
             for name in _ARRAYS:
-                values[name] = archive[name] if name in archive.files else None
+                values[name] = _array(archive, name, path) if name in archive.files else None
             if len(values["paths"]) != len(values["weights"]):
                 raise ValueError("it lacks weights")
             return Checkpoint(**values)
         except _DAMAGED as error:
             raise _damaged(path, error) from error
+
+
+def _array(archive, name, path):
+    """An array of an archive; before it is read, its size is held against that of the file."""
+    with archive.zip.open(f"{name}.npy") as file:
+        heads = np.lib.format
+        is_first = heads.read_magic(file)[0] == 1
+        read = heads.read_array_header_1_0 if is_first else heads.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > path.stat().st_size:
+        raise ValueError(f"{name} says that it is larger than the file: {shape}")
+    return archive[name]
 
 
 def _typed(array):
@@ -245,16 +261,27 @@ def _opened(path):
 
 def _header(archive, path):
     try:
-        values = files.strict_json(archive["header"].tobytes())
+        values = files.strict_json(_array(archive, "header", path).tobytes())
         number = values.pop("format")
         if number == FORMAT:
             if sorted(values) != sorted(_HEADER_NAMES):
                 raise ValueError("its header is not what one says")
             record = values["record"]
-            return values | {"record": None if record is None else Record(*record)}
+            values["record"] = None if record is None else Record(*record)
+            _check_kinds(Checkpoint, values)
+            _check_kinds(Record, {} if record is None else values["record"]._asdict())
+            return values
     except (*_DAMAGED, AttributeError) as error:
         raise _damaged(path, error) from error
     raise DataError(f"{path} is a checkpoint of format {number!r}; this kvae reads {FORMAT}")
+
+
+def _check_kinds(of, values):
+    hints = get_type_hints(of)
+    for name, value in values.items():
+        kinds = get_args(hints[name]) if isinstance(hints[name], UnionType) else (hints[name],)
+        if not isinstance(value, tuple(get_origin(kind) or kind for kind in kinds)):
+            raise ValueError(f"{name} in its header is no {hints[name]}: {brief(value)}")
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
@@ -295,15 +322,20 @@ def newest(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str]]:
 def set_aside(folder: Path) -> Path | None:
     """Move an unfinished run out of the way of the next: its newest sound checkpoint stays.
 
+    So do newer ones that cannot be read: a later kvae may.
+
     Returns:
-        Where that is now; None: there is none.
+        Where the last one is now that was moved; None: there is none.
     """
-    _, path, _ = newest(folder)
+    _, sound, _ = newest(folder)
     aside = None
-    if path is not None:
-        number = 1 + max(map(_number, earlier(folder)), default=0)
+    number = max(map(_number, earlier(folder)), default=0)
+    for path in unfinished(folder):
+        number += 1
         aside = folder / f"{_EARLIER}{number}{SUFFIX}"
         path.replace(aside)
+        if path == sound:
+            break
     for left in unfinished(folder):
         left.unlink(missing_ok=True)
     _remove_worse(folder)
@@ -311,19 +343,19 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def _remove_worse(folder):
-    """Of earlier runs whose figures compare the best one stays."""
-    records = {path: _record(path) for path in reversed(earlier(folder))}
+    """Of earlier runs whose figures compare the best one stays, of those without any the last."""
+    records, is_last = {}, True
+    for path in reversed(earlier(folder)):
+        with suppress(DataError):
+            records[path] = read_header(path)["record"]
     for path, record in records.items():
         others = [one for other, one in records.items() if other != path and other.exists()]
-        if any(one is not None and one.replaces(record) for one in others):
+        if record is None:
+            is_worse, is_last = not is_last, False
+        else:
+            is_worse = any(one is not None and one.replaces(record) for one in others)
+        if is_worse:
             path.unlink(missing_ok=True)
-
-
-def _record(path):
-    try:
-        return read_header(path)["record"]
-    except DataError:
-        return None
 
 
 def finish(folder: Path) -> None:

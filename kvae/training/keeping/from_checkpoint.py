@@ -9,6 +9,7 @@ from kvae.errors import DataError, UsageError, one_line
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.training.keeping import checkpoints
 from kvae.training.keeping.checkpoints import Checkpoint
+from kvae.training.objects import scheduled
 
 
 def from_checkpoint(checkpoint: str) -> None:
@@ -27,8 +28,9 @@ def from_checkpoint(checkpoint: str) -> None:
     path, found = _read(Path(checkpoint))
     if not found.best_weights or found.record is None:
         raise UsageError(f"{path}: no epoch of the run was at its end: there is nothing to publish")
-    save, name = path.absolute().parents[2], path.absolute().parents[1].name
-    if path.parent.name != "training" or not is_folder_name(name):
+    folder = path.absolute().parent
+    save, name = folder.parent.parent, folder.parent.name
+    if folder.name != "training" or not is_folder_name(name):
         raise UsageError(
             f"{path} is not in saved/NAME/training, where NAME is the model's and {FOLDER_NAME}"
         )
@@ -40,8 +42,13 @@ def from_checkpoint(checkpoint: str) -> None:
     course = {**found.course, "best": best, "ended": f"published from a checkpoint {found.place}"}
     if found.left_out:
         course["left_out"] = found.left_out
+    steps = max(1, found.data["train"]["rows"] // found.config["batch_size"])
+    schedule = scheduled(
+        found.config, vae.objective, found.first_step, steps, found.config["epochs"]
+    )
+    config = {**found.config, **schedule, "sampler": NO_SAMPLER}
     version = publish(
-        vae, save, name, config={**found.config, "sampler": NO_SAMPLER}, card=found.card,
+        vae, save, name, config=config, card=found.card,
         history=figures_of(found.rows), course=course, condition=found.condition,
         train_rows=found.train_rows,
     )  # fmt: skip
@@ -72,11 +79,16 @@ def _model(path: Path, found: Checkpoint) -> Any:
         )
     keras = backend.quiet_import("keras")
     from kvae.build import import_parts
+    from kvae.keras_files import bounded_variables
 
     import_parts()
+    stored = sum(array.size for array in found.weights)
     try:
-        vae = keras.saving.deserialize_keras_object(found.model, safe_mode=True)
+        with bounded_variables(path, stored):
+            vae = keras.saving.deserialize_keras_object(found.model, safe_mode=True)
         vae.set_weights(found.best_weights)
+    except (DataError, MemoryError):
+        raise
     except Exception as error:  # whatever somebody's own part raises
         raise DataError(f"{path}: its model cannot be made: {one_line(str(error), 300)}") from error
     return vae

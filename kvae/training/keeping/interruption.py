@@ -1,22 +1,28 @@
 """Ctrl-C and SIGTERM while a model trains: what was done is saved first."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from kvae import saying
 from kvae.errors import Terminated, terminate
-from kvae.saying import say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Whether a signal asked the run to end, which it does after the call of its graph."""
+    """Whether a signal asked the run to end, which it does after the call of its graph.
 
-    def __init__(self) -> None:
+    Args:
+        saves: whether what was done is saved then.
+    """
+
+    def __init__(self, saves: bool = True) -> None:
+        self._saves = saves
         self._signal: int | None = None
         self._heard = 0.0
 
@@ -51,7 +57,8 @@ class Interruption:
         try:
             for number in ours:
                 signal.signal(number, self._hear)
-            yield
+            with saying.without_reader(lambda: bool(self)):
+                yield
         finally:
             for number in ours:
                 signal.signal(number, before[number])
@@ -60,7 +67,9 @@ class Interruption:
         if self:
             self.end()
         self._signal, self._heard = number, time.monotonic()
-        say("\ninterrupted: saving after this step; once more ends at once", flush=True)
+        what = "saving" if self._saves else "ending"
+        with suppress(OSError, RuntimeError):  # no reader; another print, which this one cut
+            print(f"\ninterrupted: {what} after this step; once more ends at once", file=sys.stderr)
 
 
 def _ends_program(handler: Any) -> bool:

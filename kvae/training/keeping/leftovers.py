@@ -37,11 +37,13 @@ def _tell(folder, config, run):
         print(f"nothing of this run was saved to {folder}", file=sys.stderr)
     for path in [*saved, *earlier]:
         what = "saved" if path in saved else "of an earlier run"
-        what = "best weights of this run" if path in ours else what
+        if path in ours:
+            what = f"{'best' if _header(path)['record'] else 'last'} weights of this run"
         print(f"{what}: {path}{_in_brackets(path)}", file=sys.stderr)
         if path in saved:
             print(f"  go on:      {_going_on(config)}", file=sys.stderr)
-        print(f"  or publish: {publish_command(path)}", file=sys.stderr)
+        if _header(path).get("record"):
+            print(f"  or publish: {publish_command(path)}", file=sys.stderr)
 
 
 def _going_on(config):
@@ -82,4 +84,5 @@ def tell(folder: Path, best: Record | None) -> None:
         if found is not None and found.compares(best):
             than = f"better than what was published ({best.figure} {best.value:.5g})"
         say(f"kept      {path} of an earlier run{_in_brackets(path)}: {than}")
-        say(f"          publish: {publish_command(path)}")
+        if found is not None:
+            say(f"          publish: {publish_command(path)}")

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae.config import OF_OUTPUT, Config
+from kvae.config import MODEL_PARTS, OF_OUTPUT, Config
 from kvae.data import Dataset, seen
 from kvae.data.conditions import Conditioned
 from kvae.errors import DataError, UsageError, brief
 from kvae.options import flag
+from kvae.registry import GIVEN
 from kvae.serving import versions
 from kvae.serving.versions import Version
 from kvae.training.keeping import checkpoints
@@ -21,6 +22,8 @@ from kvae.training.keeping.checkpoints import Checkpoint
 _FREE = (*OF_OUTPUT, "devices", "epochs", "patience", "max_minutes")
 _LIMITS = ("epochs", "patience", "max_minutes")
 _ROWS = 1000
+# In Keras's configurations: of layers, and the step at which an objective begins.
+_NAMES = ("name", "inbound_nodes", "input_layers", "output_layers", "first_step")
 
 
 class Found(NamedTuple):
@@ -55,11 +58,9 @@ def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
         UsageError: there is a run, and it has other options; or no checkpoint of it is sound.
     """
     folder = versions.training_folder(config.save, config.name)
-    if resume is False:
-        if whole and (aside := checkpoints.set_aside(folder)):
-            return Found(told=f"the run that was not published is {aside} now")
-        return Found()
     paths = checkpoints.unfinished(folder)
+    if resume is False:
+        return _set_aside(config, folder, paths) if whole else Found()
     is_finished = not paths
     if is_finished and resume and (folder / checkpoints.FINISHED).exists():
         paths = [folder / checkpoints.FINISHED]
@@ -93,6 +94,15 @@ def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
     told = f"goes on    from {path}: {checkpoint.place}"
     lines = [*(f"note: {fault}" for fault in faults), told]
     return Found(checkpoint, told="\n".join(lines), is_saved=True, path=path)
+
+
+def _set_aside(config, folder, paths):
+    """Make room for a run that starts."""
+    header, _, _ = _newest(paths, whole=False)
+    if header is not None and _version_of(config, header["run"]) is not None:
+        checkpoints.finish(folder)  # killed before it could say so
+    aside = checkpoints.set_aside(folder)
+    return Found(told=f"the run that was not published is {aside} now" if aside else "")
 
 
 def _newest(paths, whole):
@@ -165,6 +175,46 @@ def fingerprint(dataset: Dataset, train_marks: np.ndarray | None) -> dict[str, A
         if isinstance(x, Conditioned):
             digest.update(np.ascontiguousarray(x.condition).tobytes())
         found[name] = {"rows": len(x), "checksum": digest.hexdigest()}
+    return found
+
+
+def check_objects(config: Config, then: dict[str, Any] | None, now: dict[str, Any] | None) -> None:
+    """Refuse to go on with other objects, of which no option says how they were made.
+
+    Args:
+        config: all options.
+        then: Keras's configuration of the model of a checkpoint; None: a part has none.
+        now: of that here.
+
+    Raises:
+        UsageError: a part that was given as an object has other numbers or layers.
+    """
+    if then is None or now is None:
+        return
+    given = [kind for kind, members in MODEL_PARTS.items()
+             if members[getattr(config, kind)].help == GIVEN]  # fmt: skip
+    for kind in given:
+        for part in ("encoder", "decoder") if kind == "network" else (kind,):
+            theirs, ours = _leaves(then["config"].get(part)), _leaves(now["config"].get(part))
+            for place in [*theirs, *ours]:
+                there, here = theirs.get(place, "none"), ours.get(place, "none")
+                if there != here:
+                    raise UsageError(
+                        f"the run that is saved has another {part}: {place} {brief(there)} there, "
+                        f"{brief(here)} here. --fresh starts anew, and so does another --name"
+                    )
+
+
+def _leaves(value, place=""):
+    """Path -> value, of all that a configuration says but for names, which Keras counts up."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {place.removeprefix("/config/"): value}
+    found = {}
+    for name, part in value.items():
+        if name not in _NAMES:
+            found |= _leaves(part, f"{place}/{name}")
     return found
 
 

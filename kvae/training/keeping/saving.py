@@ -107,15 +107,18 @@ class Saving(keras.callbacks.Callback):
             self._interruption.end()
 
     def leave_best(self) -> None:
-        """Leave the best weights of a run that cannot go on, as those of an earlier run."""
+        """Leave the best weights of a run that cannot go on, as those of an earlier run.
+
+        Where no epoch was measured yet, those of the last checkpoint, if there is one.
+        """
         state = self._state()
-        if self._folder is None or not state["best_weights"]:
+        if self._folder is None:
             return
-        found = replace(
-            self._base, step=self.model.num_steps, epoch=self._epoch, seconds=self.seconds,
-            weights=state["best_weights"], optimizer=[], metrics=[], call=0, **state,
-        )  # fmt: skip
-        self._put(found)
+        if state["best_weights"]:
+            self._put(replace(
+                self._base, step=self.model.num_steps, epoch=self._epoch, seconds=self.seconds,
+                weights=state["best_weights"], optimizer=[], metrics=[], call=0, **state,
+            ))  # fmt: skip
         checkpoints.set_aside(self._folder)
 
     def rescue(self) -> None:
@@ -127,14 +130,19 @@ class Saving(keras.callbacks.Callback):
         elif not checkpoints.unfinished(self._folder):
             self.leave_best()
         if self._unwritten is not None:
-            elsewhere = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
-            path = checkpoints.write(elsewhere, self._unwritten)
-            print(
-                f"saved: {path}: {self._folder} cannot be written; move it there, and the same "
-                "command goes on",
-                file=sys.stderr,
-            )
+            self._write_elsewhere(self._unwritten)
             self._unwritten = None
+
+    def _write_elsewhere(self, checkpoint):
+        try:
+            elsewhere = Path(tempfile.mkdtemp(prefix="kvae-rescued-"))
+            path = checkpoints.write(elsewhere, checkpoint)
+            told = "move it there, and the same command goes on"
+            print(f"saved: {path}: {self._folder} cannot be written; {told}", file=sys.stderr)
+        except OSError as error:  # the error that ended the run is the one to tell
+            place = f"{self._folder} and {tempfile.gettempdir()} cannot be written"
+            reason = error.strerror or error
+            print(f"note: {place} ({reason}): the last steps are not saved", file=sys.stderr)
 
     def _at_epoch_end(self):
         return values_of(self.model) if self.values is None else self.values

@@ -126,6 +126,16 @@ def test_a_run_that_ends_says_what_to_type(folder, capsys):
     assert found == [str(folder / "checkpoint-000000000003.npz"), str(folder / "earlier-1.npz")]
 
 
+def test_nothing_is_advised_that_would_be_refused(folder, capsys):
+    config, _ = _killed_run(folder, -3.0)
+    (path,) = checkpoints.unfinished(folder)
+    checkpoints.write(folder, replace(checkpoints.read(path), record=None, best_weights=[]))
+    with pytest.raises(MemoryError), leftovers.telling_of(folder, config):
+        raise MemoryError
+    told = capsys.readouterr().err
+    assert "go on:" in told and "publish" not in told
+
+
 def test_a_run_that_saved_nothing_says_so(folder, capsys):
     with pytest.raises(MemoryError), leftovers.telling_of(folder, resolve({})):
         raise MemoryError

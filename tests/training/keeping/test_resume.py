@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import itertools
 import os
 import re
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -24,14 +26,16 @@ import pytest
 from kvae_testing import few_signatures, small_mixtures
 
 import kvae
-from kvae import files, publish
+from kvae import files, publish, saying
 from kvae.config import resolve
 from kvae.data import Dataset, Split
 from kvae.errors import Terminated, UsageError
+from kvae.objectives.elbo import Elbo
+from kvae.probability.schedules import LinearWarmup
 from kvae.publish import program as program_of_publish
 from kvae.serving import versions
-from kvae.training import program, run
-from kvae.training.keeping import checkpoints, resume, saving
+from kvae.training import objects, program, run, start
+from kvae.training.keeping import checkpoints, from_checkpoint, resume, saving
 from kvae.training.keeping.interruption import Interruption
 
 ROOT = Path(__file__).parents[3]
@@ -234,6 +238,69 @@ def test_fresh_moves_the_run_aside_and_keeps_its_best_weights(cut):
     assert checkpoints.read(folder / "earlier-1.npz").best_weights
 
 
+def test_fresh_keeps_what_this_kvae_cannot_read(cut):
+    folder, config = cut
+    newest, before = checkpoints.unfinished(folder)
+    contents = [newest.read_bytes(), before.read_bytes()]
+    with mock.patch.object(checkpoints, "FORMAT", 0):
+        found = resume.find(config, False)
+    assert [path.read_bytes() for path in checkpoints.earlier(folder)] == contents
+    assert found.told.endswith("earlier-2.npz now") and not checkpoints.unfinished(folder)
+
+
+def test_other_objects_are_refused_with_the_difference():
+    """No option says how they were made; names, which Keras counts up, are no difference."""
+
+    def model(name, rate, steps):
+        layers = [keras.layers.Dense(3, name=name), keras.layers.Dropout(rate)]
+        encoder = keras.Sequential([keras.Input((2,)), *layers])
+        parts = {
+            "encoder": encoder,
+            "decoder": encoder,
+            "objective": Elbo(LinearWarmup(1.0, steps)),
+        }
+        return {"config": {
+            name: keras.saving.serialize_keras_object(part) for name, part in parts.items()
+        }}  # fmt: skip
+
+    first = model("a", 0.5, 9)
+    pair = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    given = {"network": (pair, pair), "objective": Elbo(LinearWarmup(1.0, 9))}
+    with objects.named(given) as named:
+        config = resolve({"dataset": "gmm", **named})
+        resume.check_objects(config, first, model("b", 0.5, 9))
+        resume.check_objects(config, None, first)
+        with pytest.raises(UsageError, match=r"another encoder: .*rate 0\.5 there, 0\.4 here"):
+            resume.check_objects(config, first, model("b", 0.4, 9))
+        with pytest.raises(UsageError, match=r"another objective: .*warmup_steps 9 there, 8 here"):
+            resume.check_objects(config, first, model("a", 0.5, 8))
+    resume.check_objects(resolve(VECTORS), first, model("a", 0.5, 8))  # by name: options say it
+
+
+def test_a_run_with_another_object_of_equal_options_does_not_go_on(cut):
+    _, config = cut
+    given = {"objective": Elbo(LinearWarmup(1.0, 3))}
+    refused = pytest.raises(UsageError, match="another objective: beta")
+    with objects.named(given) as named, refused:
+        run.train(_config(config.save, {**VECTORS, **named}))
+
+
+def test_a_run_that_is_over_before_an_epoch_was_measured_leaves_its_last_weights(tmp_path, _often):
+    config = _config(tmp_path, {**IMAGES, "learning_rate": 10.0, "ema_momentum": 0, "clip_norm": 0})
+    folder = tmp_path / "digits" / "training"
+    for _ in range(2):  # it starts anew
+        with pytest.raises(run.TrainingError, match="epoch 1, step 2 of 4"):
+            run.train(config)
+    (path,) = folder.glob("*.npz")
+    found = checkpoints.read(path)
+    assert path.name == "earlier-2.npz" and found.step == 1 and not found.best_weights
+    vae = start.build(config.replaced(init_from=str(path)), run.load(config), "float32")
+    assert vae.num_steps == 1
+    for variable, array in zip(vae.variables, found.weights, strict=True):
+        if "encoder" in variable.path:
+            np.testing.assert_array_equal(variable, array)
+
+
 # Checkpoints that are none
 
 
@@ -257,7 +324,24 @@ def _empty(path):
     path.write_bytes(b"")
 
 
-DAMAGES = [_cut_short, _one_bit, _of_another_format, _empty]
+def _of_other_kinds(path):
+    checkpoints.write(path.parent, replace(checkpoints.read(path), config=[]))
+
+
+def _larger_than_its_file(path):
+    head = io.BytesIO()
+    of = {"descr": "<f4", "fortran_order": False, "shape": (10**10,)}
+    np.lib.format.write_array_header_1_0(head, of)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**parts, "weights/0.npy": head.getvalue()}.items():
+            archive.writestr(name, content)
+
+
+DAMAGES = [
+    _cut_short, _one_bit, _of_another_format, _empty, _of_other_kinds, _larger_than_its_file,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda one: one.__name__)
@@ -346,6 +430,23 @@ def test_an_interrupted_run_is_published_as_it_is_and_goes_on(cut, capsys):
         program_of_publish.main(["from-checkpoint", str(folder.parent)])
 
 
+def test_a_schedule_that_is_part_of_an_object_is_published_from_a_checkpoint_too(tmp_path, _often):
+    given = {"objective": Elbo(LinearWarmup(1.0, 10))}  # 5 steps an epoch
+    with objects.named(given) as named, pytest.raises(SystemError):
+        run.train_and_publish(_config(tmp_path, {**VECTORS, **named}), callbacks=[Cut(2)])
+    program_of_publish.main(["from-checkpoint", str(tmp_path / "gmm")])
+    version = versions.find_version(tmp_path / "gmm")
+    assert versions.read_metadata(version)["config"]["kl_warmup_epochs"] == 2
+
+
+def test_a_checkpoint_that_lies_elsewhere_is_refused_where_it_lies(cut, monkeypatch):
+    folder, _ = cut
+    found = checkpoints.read(checkpoints.unfinished(folder)[0])
+    monkeypatch.setattr(from_checkpoint, "_read", lambda path: (path, found))
+    with pytest.raises(UsageError, match="is not in saved/NAME/training"):
+        from_checkpoint.from_checkpoint("/x.npz")
+
+
 # Signals
 
 
@@ -384,6 +485,32 @@ def test_a_thread_and_a_program_with_handlers_of_its_own_hear_nothing():
     thread.start()
     thread.join()
     assert heard == [signal.getsignal(signal.SIGINT)]
+
+
+def test_a_reader_that_ends_by_the_same_signal_costs_no_checkpoint(monkeypatch):
+    def gone(*_):
+        raise BrokenPipeError
+
+    let_go = mock.Mock()
+    monkeypatch.setattr(saying, "let_reader_go", let_go)
+    monkeypatch.setattr(sys, "stdout", mock.Mock(write=gone))
+    found = Interruption()
+    with found.heard():
+        with pytest.raises(BrokenPipeError):
+            saying.say("epoch 1")
+        os.kill(os.getpid(), signal.SIGINT)
+        saying.say("epoch 2")
+        let_go.assert_called_once()
+    with pytest.raises(BrokenPipeError):
+        saying.say("published")
+
+
+@pytest.mark.parametrize(("saves", "what"), [(True, "saving"), (False, "ending")])
+def test_an_interruption_is_told_on_standard_error(saves, what, capsys):
+    with Interruption(saves).heard():
+        os.kill(os.getpid(), signal.SIGINT)
+    told = capsys.readouterr()
+    assert not told.out and f"interrupted: {what} after this step" in told.err
 
 
 def _started(words, seen):
@@ -470,6 +597,22 @@ def test_nothing_is_removed_before_what_takes_its_place_is_on_the_disk(cut, monk
     checkpoints.write(folder, replace(found, step=15))
     assert seen == [("half.npz", [10, 5]), ("training", [15, 10, 5])]
     assert _steps(folder) == [15, 10]
+
+
+def test_an_old_one_that_cannot_be_removed_is_no_full_disk(cut, monkeypatch):
+    folder, _ = cut
+    found = checkpoints.read(checkpoints.unfinished(folder)[0])
+    monkeypatch.setattr(Path, "unlink", mock.Mock(side_effect=PermissionError))
+    assert checkpoints.write(folder, replace(found, step=15)).exists()
+
+
+def test_where_nothing_can_be_written_the_error_that_ended_the_run_is_told(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(checkpoints, "write", _no_space)
+    with pytest.raises(SystemError, match="cut"):
+        run.train_and_publish(_config(tmp_path, VECTORS), callbacks=[Cut(2)])
+    assert "cannot be written (No space left on device): the last steps" in capsys.readouterr().err
 
 
 def _steps(folder):
