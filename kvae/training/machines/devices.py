@@ -12,15 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import backend
-from kvae.config import Config
+from kvae.config import OF_OUTPUT, Config
 from kvae.errors import KvaeError, UsageError, brief
 from kvae.model import VAE
+from kvae.saying import say
 from kvae.training.keeping.saving import assign, values_of_variables
 from kvae.training.machines import cluster
 from kvae.training.machines.cluster import Cluster
 from kvae.training.start import compile_for, replicas_of
 
-_PLACES = ("save", "name", "data_dir", "cache_dir")  # which machines may have each of their own
+# Which machines may have each of their own; one of them alone writes what OF_OUTPUT says.
+_PLACES = (*OF_OUTPUT, "data_dir", "cache_dir")
 MOST_CPUS = 16  # logical ones: they are for a trial
 
 
@@ -241,7 +243,7 @@ def _of_machines(machines):
     gpus = tf.config.list_physical_devices("GPU")
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.get_logger().setLevel("ERROR")  # that `gather` is traced for each size is no news
-    print(f"waits      for {', '.join(machines.others)}", flush=True)
+    say(f"waits      for {', '.join(machines.others)}", flush=True)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:  # of Python's own handlers nothing is heard while TensorFlow waits
         for number in before:
