@@ -53,7 +53,7 @@ def read_weights(vae, source):
         return
     if path.name.endswith(checkpoints.SUFFIX):
         _read_checkpoint(vae, source, checkpoints.read(path))
-        print(f"starts from the best weights of {source}")
+        say(f"starts from the best weights of {source}")
         return
     other = load_model(path).with_sampler(None)
     _check_element(source, vae.element_shape, other.element_shape)
