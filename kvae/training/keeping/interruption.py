@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kvae.errors import Terminated, terminate
+from kvae.saying import say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -59,7 +60,7 @@ class Interruption:
         if self:
             self.end()
         self._signal, self._heard = number, time.monotonic()
-        print("\ninterrupted: saving after this step; once more ends at once", flush=True)
+        say("\ninterrupted: saving after this step; once more ends at once", flush=True)
 
 
 def _ends_program(handler: Any) -> bool:
