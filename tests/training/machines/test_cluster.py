@@ -105,7 +105,8 @@ def _run(folder, addresses, *, dying=None):
         own = folder if not index else folder / f"of_{index}"  # a folder that is not shared
         children.append(subprocess.Popen(
             [sys.executable, HERE / "several_machines.py", *(["dies"] if index == dying else []),
-             "--save", own, "--log-json", folder / "log.json"], env=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+             "--save", own, "--log-json", folder / "log.json"],
+            env=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ))  # fmt: skip
     told = [child.communicate(timeout=300)[0] for child in children]
     return [child.returncode for child in children], told
