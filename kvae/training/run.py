@@ -246,6 +246,7 @@ def fit(
         resume.check_data(checkpoint.data, now)
     with group.scope():
         vae = build(config, dataset, policy, model, checkpoint)
+    group.check(vae)
     first_step = vae.num_steps if checkpoint is None else checkpoint.first_step
     wanted = config
     config = config.replaced(

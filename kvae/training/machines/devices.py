@@ -63,6 +63,16 @@ class One:
         del config, steps
         return vae
 
+    def check(self, vae: VAE) -> None:
+        """Refuse a model that these devices do not train as one does.
+
+        Args:
+            vae: the model.
+
+        Raises:
+            UsageError: it is one.
+        """
+
     def agree(self, config: Config, data: Any) -> None:
         """See that all machines train the same.
 
@@ -93,6 +103,14 @@ class One:
 
 class Several(One):
     """More than one, of any backend."""
+
+    def check(self, vae):
+        """See `One`; `kvae.training.preflight` knows options, but no objects of one's own."""
+        if vae.objective.compares_rows:
+            raise UsageError(
+                "the objective compares the rows of a batch with one another, which one device "
+                f"alone sees together; received {self.told}"
+            )
 
     def single(self, config, vae, steps):
         """See `One`: a copy on the device that all else computes on."""
