@@ -106,8 +106,9 @@ def _curves(folder, observation):
     best = course.get("best", {})
     best = best if best.get("figure") in ("elbo", "loss") else {}
     wanted = ["elbo", "distortion", "rate", *(["loss"] if best.get("figure") == "loss" else [])]
-    if not all(f"{split}{name}" in history for split in ("", "val_") for name in wanted):
-        return
+    curves = [history.get(f"{split}{name}", ()) for split in ("", "val_") for name in wanted]
+    if len({*map(len, curves)}) > 1 or not curves[0]:
+        return  # of a `fit` that validated never, or in some epochs that nothing names
     draw_curves(
         history, f"{observation.name}: training",
         best=best.get("epoch"), chosen_by=best.get("figure", "elbo"), start=course.get("start"),

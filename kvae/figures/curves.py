@@ -117,18 +117,23 @@ def _panel(
     look = {"marker": "o", "markersize": 3} if len(epochs) <= _MOST_MARKED else {}
     for values, own in zip(curves, (_VALID, _TRAIN), strict=True):
         axes.plot(epochs, values, **own, **look)
-    if start is not None:
-        axes.plot(0, start, **_START)
     for first, last in rising:
         axes.axvspan(first - 0.5, last + 0.5, **_RISING)
     low, high = _limits(curves, start)
     axes.set_ylim(low, high)
+    told = []
+    if start is not None and low <= start <= high:
+        axes.plot(0, start, **_START)
+    elif start is not None:  # its marker is not clipped: it would stand anywhere in the figure
+        told.append(f"start, {_number(start)}")
     beyond = np.any([(values < low) | (values > high) for values in curves], axis=0)
     if beyond.any():
         far = np.concatenate([values[beyond] for values in curves])
         ends = [end for end in (np.nanmin(far),) if end < low]
         ends += [end for end in (np.nanmax(far),) if end > high]
-        words = f"beyond: {_epochs(epochs[beyond])}, {' and '.join(map(_number, ends))}"
+        told.append(f"{_epochs(epochs[beyond])}, {' and '.join(map(_number, ends))}")
+    if told:
+        words = f"beyond: {'; '.join(told)}"
         axes.set_title(words, loc="right", fontsize=style.SMALL_SIZE, color=style.MUTED)
 
 
@@ -157,7 +162,8 @@ def _mark(axes: Axes, best: int, values: np.ndarray, start: float | None) -> Non
     """Mark the best epoch."""
     axes.axvline(best, color=style.COLOURS[3], linewidth=0.8, linestyle=":", zorder=1)
     height = start if best == 0 else values[best - 1] if best <= len(values) else None
-    if height is not None:
+    low, high = axes.get_ylim()
+    if height is not None and low <= height <= high:
         axes.plot(best, height, **_BEST)
 
 

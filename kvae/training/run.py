@@ -251,6 +251,7 @@ def fit(
         vae = build(config, dataset, policy, model, checkpoint)
     if checkpoint is not None:
         resume.check_objects(config, checkpoint.model, _serialized(vae))
+    group.check(vae)
     first_step = vae.num_steps if checkpoint is None else checkpoint.first_step
     wanted = config
     config = config.replaced(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from kvae import backend, cli, files, own_files
 from kvae.errors import UsageError
 from kvae.training.command import program
+from kvae.training.machines import cluster
 from kvae.training.program import add_options
 from kvae.tune import space
 from kvae.tune.plan import Plan
@@ -52,6 +53,11 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.tune") -> None:
     job = arguments(own_files.taken(argv), prog)
     if find_spec("optuna") is None:
         raise UsageError('a search is done with Optuna: pip install -e ".[tune]"')
+    if cluster.read() is not None:
+        raise UsageError(
+            f"{cluster.VARIABLE}: a trial of a search is trained by one machine; without "
+            f"{cluster.VARIABLE} machines that share --save share the trials"
+        )
     backend.use(job.plan.start.backend)
     from kvae.training import preflight
 

@@ -20,6 +20,7 @@ _WIDE = 10.0  # from this factor on trials over a range of an even scale leave i
 _WHY_NOT = {
     "seed": "the best of several seeds is luck, not a better model",
     "backend": "one process computes with one backend",
+    "devices": "it changes no figure, and a process has as many as it started with",
     **dict.fromkeys(OF_OUTPUT, "it says what is written where, and changes no result"),
     "init_from": "weights that have seen other rows leave others out of the valid split",
 }

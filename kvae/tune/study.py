@@ -8,6 +8,7 @@ trials before it are the same. A process holds a lock while it lives: that is ho
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -141,8 +142,7 @@ class Study:
 
     def _opened(self) -> optuna.Study:
         path = self._folder / JOURNAL
-        lock = _Lock(self._folder / _WRITING)
-        _mend(path, lock)
+        lock = _Lock(self._folder / _WRITING, path)
         try:
             storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
             pruner = pruner_of(self._plan.start)
@@ -200,13 +200,22 @@ class Study:
 
 
 class _Lock:
-    """What Optuna asks before it writes; unlike its own locks it goes with the process."""
+    """What Optuna asks before it writes; unlike its own locks it goes with the process.
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._held = path, ExitStack()
+    Each time it cuts off half a line that a killed process or a full disk left: what is written
+    behind that could not be read.
+    """
+
+    def __init__(self, path: Path, journal: Path) -> None:
+        self._path, self._journal, self._held = path, journal, ExitStack()
 
     def acquire(self) -> bool:
         self._held.enter_context(files.alone(self._path))
+        try:
+            _mend(self._journal)
+        except BaseException:
+            self.release()
+            raise
         return True
 
     def release(self) -> None:
@@ -221,18 +230,14 @@ def pruner_of(config: Config) -> Any:
     )  # fmt: skip
 
 
-def _mend(path: Path, lock: _Lock) -> None:
-    """Cut off half a line that a killed process left: what follows it could not be read."""
-    if not path.exists():
-        return
-    lock.acquire()
-    try:
-        with path.open("r+b") as file:
-            content = file.read()
-            if content and not content.endswith(b"\n"):
-                file.truncate(content.rfind(b"\n") + 1)
-    finally:
-        lock.release()
+def _mend(path: Path) -> None:
+    """Cut off half a line at the end of a file."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _check_same(study: optuna.Study, described: Mapping[str, Any], folder: Path) -> None:

@@ -241,6 +241,15 @@ def test_the_curves_of_a_training_are_those_that_the_version_knows(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("valid", [[], [1.0]])
+def test_of_a_validation_of_some_epochs_no_curves_are_drawn(tmp_path, mixture, asked, valid):
+    served, names = Served(mixture), ("elbo", "distortion", "rate")
+    history = {name: [1.0, 2.0] for name in names} | {f"val_{name}": valid for name in names}
+    served.metadata |= {"history": history}
+    draw(tmp_path, served, dataset(mixture), metrics_of(mixture))
+    assert "curves.png" not in asked
+
+
 @pytest.mark.parametrize(
     "config",
     [{}, *({"kl_warmup_epochs": n} for n in (1, 7, 30)),

@@ -80,6 +80,14 @@ def test_weights_at_the_start_may_be_the_best():
     assert "kept: weights at the start, valid ELBO \N{MINUS SIGN}5" in told
 
 
+def test_a_start_far_off_is_told_and_not_drawn_outside_of_its_panel():
+    figure = draw_curves(history(1, elbo=-170.0, val_elbo=-170.5), "t", best=0, start={"elbo": -20})
+    axes = panels(figure)["ELBO"]
+    low, high = axes.get_ylim()
+    assert all(low <= y <= high for line in axes.lines[:-1] for y in line.get_ydata())
+    assert axes.get_title(loc="right") == "beyond: start, \N{MINUS SIGN}20"
+
+
 def test_what_is_not_finite_is_a_gap(tmp_path):
     ours = history(9, elbo=np.nan, val_elbo=np.inf)
     draw_curves(ours, "t", path=tmp_path / "curves.png")

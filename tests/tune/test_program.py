@@ -125,6 +125,14 @@ def test_an_interruption_has_its_status_and_the_command_that_goes_on(tmp_path, c
     assert told.endswith("--trials 2")
 
 
+def test_several_machines_do_not_search_together(tmp_path, monkeypatch):
+    workers = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    with pytest.raises(UsageError, match="TF_CONFIG: a trial of a search is trained by one"):
+        program.main([*WORDS, "--save", str(tmp_path)])
+    assert not [*tmp_path.iterdir()]
+
+
 def test_no_combination_that_fits_the_data_is_refused_for_its_reason(tmp_path):
     with pytest.raises(UsageError, match=r"--flip mirrors images"):
         program.main([*WORDS, "--flip", "--save", str(tmp_path)])

@@ -301,6 +301,16 @@ def test_a_search_that_is_killed_goes_on_as_if_nothing_had_been(whole, tmp_path)
     assert not [*tmp_path.glob(".worker-*")]
 
 
+def test_half_a_line_that_another_process_left_is_no_end_of_the_search(whole, tmp_path):
+    def beside(config, dataset, ends):
+        with (tmp_path / study.JOURNAL).open("ab") as journal:
+            journal.write(b'{"op_code":4,"worker_id":"kil')
+        return trained(config, dataset, ends)
+
+    assert facts(made(tmp_path, 4, trainer=beside)) == facts(whole)[:4]
+    assert facts(made(tmp_path, 16)) == facts(whole)
+
+
 def test_two_processes_share_the_trials(tmp_path):
     both = [_process(tmp_path, 9, "two") for _ in range(2)]
     outs = [one.communicate() for one in both]

@@ -40,8 +40,8 @@ def _owned_by_arrow(block: bytes) -> Any:
     """A copy of bytes in a buffer that no Python object stands behind.
 
     A thread of pyarrow's drops its source some time after reading, and of several threads any one
-    drops our function; where Python ends meanwhile, the thread dies of asking for Python's lock, and
-    the whole process with it.
+    drops our function; where Python ends meanwhile, the thread dies of asking for Python's lock,
+    and the whole process with it.
     """
     import pyarrow as pa
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import backend
-from kvae.config import Config
+from kvae.config import OF_OUTPUT, Config
 from kvae.errors import KvaeError, UsageError, brief
 from kvae.model import VAE
 from kvae.saying import say
@@ -21,7 +21,8 @@ from kvae.training.machines import cluster
 from kvae.training.machines.cluster import Cluster
 from kvae.training.start import compile_for, replicas_of
 
-_PLACES = ("save", "name", "data_dir", "cache_dir")  # which machines may have each of their own
+# Which machines may have each of their own; one of them alone writes what OF_OUTPUT says.
+_PLACES = (*OF_OUTPUT, "data_dir", "cache_dir")
 MOST_CPUS = 16  # logical ones: they are for a trial
 
 
@@ -62,6 +63,16 @@ class One:
         del config, steps
         return vae
 
+    def check(self, vae: VAE) -> None:
+        """Refuse a model that these devices do not train as one does.
+
+        Args:
+            vae: the model.
+
+        Raises:
+            UsageError: it is one.
+        """
+
     def agree(self, config: Config, data: Any) -> None:
         """See that all machines train the same.
 
@@ -92,6 +103,14 @@ class One:
 
 class Several(One):
     """More than one, of any backend."""
+
+    def check(self, vae):
+        """See `One`; `kvae.training.preflight` knows options, but no objects of one's own."""
+        if vae.objective.compares_rows:
+            raise UsageError(
+                "the objective compares the rows of a batch with one another, which one device "
+                f"alone sees together; received {self.told}"
+            )
 
     def single(self, config, vae, steps):
         """See `One`: a copy on the device that all else computes on."""

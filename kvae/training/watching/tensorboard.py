@@ -94,7 +94,9 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _write_looks(self, step):
         self._shown = step
-        vae = self.model.with_sampler(None)
+        vae = self.model
+        if vae.has_sampler:  # one of several machines must make no variable, which others wait for
+            vae = vae.with_sampler(None)
         with self._writers["valid"].as_default(step):
             _write_dimensions(vae, self._rows)
             draw = _images if self._dataset.kind == "images" else _points

@@ -105,7 +105,8 @@ def _run(folder, addresses, *, dying=None):
         own = folder if not index else folder / f"of_{index}"  # a folder that is not shared
         children.append(subprocess.Popen(
             [sys.executable, HERE / "several_machines.py", *(["dies"] if index == dying else []),
-             "--save", own], env=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+             "--save", own, "--log-json", folder / "log.json", "--tensorboard", folder / "runs"],
+            env=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ))  # fmt: skip
     told = [child.communicate(timeout=300)[0] for child in children]
     return [child.returncode for child in children], told
@@ -113,6 +114,7 @@ def _run(folder, addresses, *, dying=None):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_and_go_on_when_one_was_killed(tmp_path):
+    pytest.importorskip("tensorboard")  # what one machine looks at, no other may wait for
     one, two = tmp_path / "one", tmp_path / "two"
     (status,), told = _run(one, [])
     assert status == 0, told
@@ -125,6 +127,11 @@ def test_two_processes_train_as_one_and_go_on_when_one_was_killed(tmp_path):
     assert statuses == [0, 0], told
     assert "goes on    from" in told[0] and not told[1].strip()
     assert not (two / "of_1").exists()
+    events = [json.loads(line) for line in (two / "log.json").read_text().splitlines()]
+    assert events[-1]["published"] and not events[-1]["error"]
+    epochs = [one["epoch"] for one in events if one["event"] == "epoch"]
+    assert epochs == [1, 2, 3, 4]  # of the first machine alone
+    assert [*(two / "runs").glob("*/valid")] == [two / "runs" / "gmm-1" / "valid"]
     ends = [versions.find_version(folder / "gmm") for folder in (one, two)]
     histories = [versions.read_metadata(version)["history"] for version in ends]
     for name, values in histories[0].items():

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -87,3 +88,12 @@ def test_more_devices_than_there_are_are_refused(monkeypatch, tmp_path):
     monkeypatch.undo()
     with pytest.raises(UsageError, match=r"at most 16 where there are no GPUs.*received 20"):
         devices.chosen(config.replaced(devices=20, batch_size=20))
+
+
+def test_an_objective_of_ones_own_that_compares_rows_is_refused(small_vae):
+    several = devices.Mirrored(None, "2 logical CPUs")
+    several.check(small_vae)
+    with mock.patch.object(type(small_vae.objective), "compares_rows", new=True):
+        devices.One().check(small_vae)
+        with pytest.raises(UsageError, match=r"compares the rows.*received 2 logical CPUs"):
+            several.check(small_vae)

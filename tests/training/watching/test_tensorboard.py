@@ -1,5 +1,8 @@
 """--tensorboard: what it writes, and that training is none the wiser."""
 
+from unittest import mock
+
+import keras
 import numpy as np
 import pytest
 from kvae_testing import make_vae
@@ -98,6 +101,21 @@ def test_images_a_run_that_goes_on_and_one_that_somebody_ends(of_images, tmp_pat
     again.set_model(vae)
     again.on_epoch_begin(0)
     assert (tmp_path / "m-2").is_dir()
+
+
+def test_a_look_makes_no_variable_that_other_machines_would_wait_for(tmp_path):
+    pytest.importorskip("tensorboard")
+    split = Split(np.random.default_rng(0).normal(size=(20, 2)).astype("float32"))
+    callback = _callback(tmp_path, Dataset("vectors", split, split, split))
+    vae = make_vae((2,), prior="mixture")
+    callback.set_model(vae)
+    vae.stop_training = False
+    callback.on_epoch_begin(0)
+    made = []
+    with mock.patch.object(keras.Variable, "_initialize", lambda *_: made.append(1)):
+        callback.on_epoch_end(0, {})
+    assert not made
+    assert _shown(tmp_path / "m-1" / "valid")[0]["samples"] == [1]
 
 
 @pytest.mark.parametrize("parts", [{"prior": "mixture"}, {"posterior": "full"}])
