@@ -144,7 +144,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "init_from", None,
-            "start from the weights of a published version, .keras or .weights.h5", metavar="PATH",
+            "start from the weights of a published version, a .keras, .weights.h5 or .npz (checkpoint)",
+            metavar="PATH",
         ),
         Option("seed", 0, "of initial weights, order and noise", SEED, metavar="N"),
     ),

@@ -100,6 +100,8 @@ def train(
     from kvae.training import objects
 
     callbacks = own_callbacks.checked(callbacks)
+    if resume not in (None, True, False):
+        raise UsageError(f"resume: None, True or False is wanted, received {brief(resume)}")
     if not isinstance(verbose, int) or verbose not in (0, 1):
         raise UsageError(
             "verbose: 0 (nothing is printed) or 1 (what train.py prints) is wanted, received "

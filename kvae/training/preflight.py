@@ -1,5 +1,7 @@
 """What can be said against a training run within a second, before TensorFlow is imported."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from kvae.config import Config
 from kvae.data.conditions import conditions_of
 from kvae.data.rows import check_spread
 from kvae.errors import DataError, UsageError
-from kvae.files import strict_json, writable_folder
+from kvae.files import alone, strict_json, writable_folder
 from kvae.likelihoods import accepts
 from kvae.networks import check_shape
 from kvae.options import flag
@@ -44,12 +46,19 @@ def check(
     """
     with config.telling_origins():
         machines = cluster.check(config, dry_run=dry_run)
-        dry_run = dry_run or (machines is not None and not machines.is_chief)
-        is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
-        _check(config, dataset, dry_run, is_saved=is_saved)
+    dry_run = dry_run or (machines is not None and not machines.is_chief)
+    folder = training_folder(config.save, config.name)
+    if not dry_run and folder.exists():
+        with alone_in_folder(config):
+            pass
+    is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
+    with config.telling_origins():
+        _check(config, dataset, is_saved=is_saved)
+    if not dry_run:
+        writable_folder(folder, "--save")
 
 
-def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_saved: bool) -> None:
+def _check(config: Config, dataset: data.Dataset | None, *, is_saved: bool) -> None:
     if config.init_from and not is_saved:  # else its checkpoint has the weights
         _check_start(Path(config.init_from))
     dataset = outline(config) if dataset is None else dataset
@@ -80,8 +89,20 @@ def _check(config: Config, dataset: data.Dataset | None, dry_run: bool, *, is_sa
         check_log(Path(config.log_json))
     if config.tensorboard:
         _check_tensorboard(Path(config.tensorboard))
-    if not dry_run:
-        writable_folder(training_folder(config.save, config.name), "--save")
+
+
+@contextmanager
+def alone_in_folder(config: Config) -> Iterator[Path]:
+    """`saved/<name>/training`, held by this process alone.
+
+    Raises:
+        UsageError: it cannot be written to, or another training holds it.
+    """
+    folder = training_folder(config.save, config.name)
+    writable_folder(folder, "--save")
+    busy = f"another training writes to {folder}: wait for it or choose another --name"
+    with alone(folder / ".lock", busy):
+        yield folder
 
 
 def check_log(path: Path) -> None:
@@ -168,11 +189,12 @@ def _check_devices(config: Config, rows: int) -> None:
     batch = min(config.batch_size, rows)
     if batch % count:
         below = batch // count * count
-        near = [str(one) for one in (below, below + count) if 0 < one <= rows]
+        near = " or ".join(str(one) for one in (below, below + count) if 0 < one <= rows)
         few = f", with {rows} train rows" if rows < config.batch_size else ""
+        such = f", such as {near}" if near else f", and there are fewer train rows than {count}"
         raise UsageError(
-            f"{named}: they share each batch, so --batch-size must be a multiple of {count}, "
-            f"such as {' or '.join(near)}; received {config.batch_size}{few}"
+            f"{named}: they share each batch, so --batch-size must be a multiple of {count}{such}; "
+            f"received {config.batch_size}{few}"
         )
 
 

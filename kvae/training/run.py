@@ -18,11 +18,12 @@ from kvae.config import NO_SAMPLER, Config
 from kvae.data import seen
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.directions import Directions
-from kvae.errors import DEBUGGING, IncompleteError, KvaeError
+from kvae.errors import DEBUGGING, IncompleteError, KvaeError, one_line
 from kvae.model import VAE
 from kvae.probability.streams import generator
 from kvae.saying import clear, say
 from kvae.serving import versions
+from kvae.steps import DEVICE_ERRORS
 from kvae.training.attributes import attribute_directions
 from kvae.training.command import program
 from kvae.training.fitting import Parts, TrainingError, fitted
@@ -33,7 +34,7 @@ from kvae.training.keeping.checkpoints import Checkpoint, Record
 from kvae.training.machines import devices
 from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy
-from kvae.training.preflight import load
+from kvae.training.preflight import alone_in_folder, load
 from kvae.training.sampler_fitting import some_rows, with_sampler
 from kvae.training.start import build, steps_of
 from kvae.training.watching import log_json
@@ -126,7 +127,7 @@ def train_and_publish(
         fitted = _fit_along(config, dataset, model, callbacks, group)
         group.leave()
         return fitted, None
-    with _run_folder(config) as folder:
+    with alone_in_folder(config) as folder:
         found = resume.find(config, going_on)
         if group.is_many_machines:
             group.shared(_order(found))
@@ -141,7 +142,11 @@ def train_and_publish(
             group.leave()
             return None, found.published
         fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)
-        with leftovers.telling_of(folder, config), _rescued(fitted.saving):
+        with (
+            leftovers.telling_of(folder, config),
+            _rescued(fitted.saving),
+            _told_of_numbers(folder),
+        ):
             version = publish.publish(
                 fitted.vae, config.save, config.name,
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
@@ -327,6 +332,20 @@ def _rescued(saving: Any) -> Iterator[None]:
 
 
 @contextmanager
+def _told_of_numbers(folder: Path) -> Iterator[None]:
+    """Say what it means that a trained model does not compute; the next run starts anew."""
+    try:
+        yield
+    except DEVICE_ERRORS as error:
+        checkpoints.set_aside(folder)
+        raise TrainingError(
+            "the model cannot be published, since it does not compute: "
+            f"{one_line(str(error), 200)}; weights that are too large for float32 are the usual "
+            "cause: a smaller --learning-rate or --clip-norm may keep them small"
+        ) from error
+
+
+@contextmanager
 def _or_without(part: str, missing: list[str]) -> Iterator[None]:
     """Note a part that fails: hours of training must not be lost for it."""
     try:
@@ -336,16 +355,6 @@ def _or_without(part: str, missing: list[str]) -> Iterator[None]:
             raise
         told = str(error) if isinstance(error, KvaeError) else f"{type(error).__name__}: {error}"
         missing.append(f"{part} ({told})")
-
-
-@contextmanager
-def _run_folder(config: Config) -> Iterator[Path]:
-    """`saved/<name>/training`, held by this process alone."""
-    folder = versions.training_folder(config.save, config.name)
-    files.writable_folder(folder, "--save")
-    busy = f"another training writes to {folder}: wait for it or choose another --name"
-    with files.alone(folder / ".lock", busy):
-        yield folder
 
 
 def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goes_on):

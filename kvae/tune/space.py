@@ -184,6 +184,8 @@ def _option(name: str) -> Option:
 def _range(option: Option, said: str, named: str) -> Range:
     log = said.endswith(_LOG)
     texts = said.removesuffix(_LOG).split(_DOTS, 1)
+    if texts[1].startswith(".") or ":" in texts[1]:
+        raise UsageError(f"{named}: {SYNTAX} is wanted, received {brief(said)}")
     low, high = (option.read(text.strip(), named) for text in texts)
     if not all(type(value) in (int, float) for value in (low, high)):
         raise UsageError(

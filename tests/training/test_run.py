@@ -21,7 +21,7 @@ from kvae.data.rows import standardisation
 from kvae.errors import DEBUGGING, DataError, IncompleteError, KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
 from kvae.serving import versions
-from kvae.training import dry_run, init_from, run, sampler_fitting, start
+from kvae.training import dry_run, init_from, preflight, run, sampler_fitting, start
 from kvae.training.attributes import attribute_directions
 from kvae.training.keeping import best_weights, comparing
 from kvae.training.watching import announcement, glance
@@ -55,7 +55,7 @@ def _diverge(save, **extreme):
 def _fit(folder, **given):
     """As `_train`, without publishing."""
     config = _config({**QUICK, "jit_compile": False}, {"save": str(folder), **given})
-    with run._run_folder(config) as run_folder:
+    with preflight.alone_in_folder(config) as run_folder:
         return run.fit(config, run_folder)
 
 
@@ -221,12 +221,12 @@ def test_a_constant_feature_cannot_be_standardised(tmp_path, monkeypatch):
 def test_one_name_has_one_training_at_a_time(tmp_path):
     config = resolve({**QUICK, "save": str(tmp_path)})
     with (
-        run._run_folder(config),
+        preflight.alone_in_folder(config),
         pytest.raises(UsageError, match="another training"),
-        run._run_folder(config),
+        preflight.alone_in_folder(config),
     ):
         pytest.fail("two trainings at once")
-    with run._run_folder(config):
+    with preflight.alone_in_folder(config):
         pass
 
 

@@ -247,9 +247,10 @@ def _opened(path):
         try:
             # NumPy leaves a file open that it cannot read.
             file = stack.enter_context(path.open("rb"))
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no archive of NumPy (.npz), or cut short")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is no archive")
             stack.enter_context(archive)
             # Ours are not compressed: nothing grows while it is read.
             if any(one.compress_type for one in archive.zip.infolist()):

@@ -58,15 +58,20 @@ def from_checkpoint(checkpoint: str) -> None:
 def _read(path: Path) -> tuple[Path, Checkpoint]:
     if path.is_file():
         return path, checkpoints.read(path)
-    folder = path / "training"
+    folder = path if path.name == "training" else path / "training"
     if not folder.is_dir():
-        raise UsageError(f"no checkpoint and no folder of a model that was trained: {path}")
+        raise UsageError(
+            f"saved/NAME, of a model that was trained, or a checkpoint in saved/NAME/training is "
+            f"wanted; received {path}"
+        )
     found, newest, faults = checkpoints.newest(folder)
     for fault in faults:
         print(f"note: {fault}")
     if found is None or newest is None:
         earlier = ", ".join(map(str, checkpoints.earlier(folder)))
         told = f"; there are earlier ones: {earlier}" if earlier else ""
+        if (folder / checkpoints.FINISHED).exists():
+            told += "; the last run was published"
         raise UsageError(f"{folder} holds no sound checkpoint of a run that is not published{told}")
     return newest, found
 

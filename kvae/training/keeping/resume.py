@@ -90,6 +90,8 @@ def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
         return Found(published=version, is_saved=True)
     if not whole:
         return Found(is_saved=True)
+    for damaged in paths[: paths.index(path)]:  # else they would push sound ones out
+        damaged.replace(damaged.with_suffix(".damaged"))
     checkpoint = Checkpoint(**header)
     told = f"goes on    from {path}: {checkpoint.place}"
     lines = [*(f"note: {fault}" for fault in faults), told]

@@ -126,6 +126,8 @@ def _rank(task: Any, chiefs: int, workers: int) -> int:
     index = task.get("index") if isinstance(task, dict) else None
     counts = {_CHIEF: chiefs, _WORKER: workers}
     named = {name: count for name, count in counts.items() if count}
+    if not named:
+        raise _wrong("the cluster has no address")
     if kind not in named:
         raise _wrong(f"the task's type is {' or '.join(named)}, received {brief(task)}")
     if type(index) is not int or not 0 <= index < counts[kind]:

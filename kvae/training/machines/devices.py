@@ -2,7 +2,10 @@
 
 import functools
 import json
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -262,14 +265,35 @@ def _of_machines(machines):
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.get_logger().setLevel("ERROR")  # that `gather` is traced for each size is no news
     say(f"waits      for {', '.join(machines.others)}", flush=True)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:  # of Python's own handlers nothing is heard while TensorFlow waits
-        for number in before:
-            signal.signal(number, signal.SIG_DFL)
+    with _ended_by_signals():
         return Machines(tf.distribute.MultiWorkerMirroredStrategy(), machines)
+
+
+@contextmanager
+def _ended_by_signals():
+    """End the process at SIGINT and SIGTERM, which TensorFlow keeps to itself while it waits."""
+    numbers, is_done = {signal.SIGINT, signal.SIGTERM}, threading.Event()
+
+    def end():
+        while not is_done.is_set():
+            heard = signal.sigtimedwait(numbers, 0.2)
+            if heard is not None and not is_done.is_set():
+                print("interrupted: nothing was trained", file=sys.stderr, flush=True)
+                os._exit(128 + heard.si_signo)
+
+    watch = threading.Thread(target=end, daemon=True)
+    # Threads that are made from here on leave signals to this one.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    watch.start()
+    try:
+        yield
     finally:
-        for number, handler in before.items():
+        is_done.set()
+        watch.join()
+        for number, handler in handlers.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _of_tensorflow(count):
