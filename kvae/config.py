@@ -144,7 +144,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ),
         Option(
             "init_from", None,
-            "start from the weights of a published version, a .keras, .weights.h5 or .npz (checkpoint)",
+            "start from weights: a published version, .keras, .weights.h5 or a checkpoint (.npz)",
             metavar="PATH",
         ),
         Option("seed", 0, "of initial weights, order and noise", SEED, metavar="N"),

@@ -79,7 +79,7 @@ def test_a_keras_file_of_the_users_own_takes_the_card_that_is_named(save, tmp_pa
         (["rollback", "{save}/a", "--to", "1"], "newest version of a already"),
         (["config", "{save}/none"], "no such folder"),
         (["config", "{save}", "--root", "models"], "absolute"),
-        (["publish"], "choose one of from-keras, list"),
+        (["publish"], "choose one of from-keras, from-checkpoint, list"),
         ([], "COMMAND"),
     ],
 )

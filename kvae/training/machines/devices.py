@@ -2,10 +2,6 @@
 
 import functools
 import json
-import os
-import signal
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -22,6 +18,7 @@ from kvae.saying import say
 from kvae.training.keeping.saving import assign, values_of_variables
 from kvae.training.machines import cluster
 from kvae.training.machines.cluster import Cluster
+from kvae.training.machines.waiting import ended_by_signals
 from kvae.training.start import compile_for, replicas_of
 
 # Which machines may have each of their own; one of them alone writes what OF_OUTPUT says.
@@ -265,35 +262,8 @@ def _of_machines(machines):
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.get_logger().setLevel("ERROR")  # that `gather` is traced for each size is no news
     say(f"waits      for {', '.join(machines.others)}", flush=True)
-    with _ended_by_signals():
+    with ended_by_signals():
         return Machines(tf.distribute.MultiWorkerMirroredStrategy(), machines)
-
-
-@contextmanager
-def _ended_by_signals():
-    """End the process at SIGINT and SIGTERM, which TensorFlow keeps to itself while it waits."""
-    numbers, is_done = {signal.SIGINT, signal.SIGTERM}, threading.Event()
-
-    def end():
-        while not is_done.is_set():
-            heard = signal.sigtimedwait(numbers, 0.2)
-            if heard is not None and not is_done.is_set():
-                print("interrupted: nothing was trained", file=sys.stderr, flush=True)
-                os._exit(128 + heard.si_signo)
-
-    watch = threading.Thread(target=end, daemon=True)
-    # Threads that are made from here on leave signals to this one.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    watch.start()
-    try:
-        yield
-    finally:
-        is_done.set()
-        watch.join()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _of_tensorflow(count):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -110,6 +111,28 @@ def _run(folder, addresses, *, dying=None):
         ))  # fmt: skip
     told = [child.communicate(timeout=300)[0] for child in children]
     return [child.returncode for child in children], told
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_machine_that_waits_ends_at_a_signal_that_others_keep_to_themselves(number, status):
+    """TensorFlow has a handler of its own, and does not come back to Python."""
+    waiting = (
+        "import signal, threading\n"
+        "from kvae.training.machines.waiting import ended_by_signals\n"
+        "with ended_by_signals():\n"
+        "    for one in (signal.SIGINT, signal.SIGTERM):\n"
+        "        signal.signal(one, signal.SIG_IGN)\n"
+        "    print('waits', flush=True)\n"
+        "    threading.Event().wait(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", waiting], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, cwd=HERE.parents[2],
+    ) as child:  # fmt: skip
+        assert child.stdout.readline() == "waits\n"
+        child.send_signal(number)
+        errors = child.communicate(timeout=60)[1]
+    assert (child.returncode, errors) == (status, "interrupted: nothing was trained\n")
 
 
 @pytest.mark.slow
