@@ -226,6 +226,8 @@ def test_one_name_has_one_training_at_a_time(tmp_path):
         preflight.alone_in_folder(config),
     ):
         pytest.fail("two trainings at once")
+    with preflight.alone_in_folder(config), pytest.raises(UsageError, match="another training"):
+        preflight.check(config)  # before data are read and TensorFlow is imported
     with preflight.alone_in_folder(config):
         pass
 
