@@ -172,8 +172,6 @@ def test_a_run_with_another_object_of_equal_options_does_not_go_on(cut):
 def test_a_run_that_is_over_before_an_epoch_was_measured_leaves_its_last_weights(tmp_path, _often):
     extreme = {"learning_rate": 10.0, "ema_momentum": 0, "clip_norm": 0}
     config = config_of(tmp_path, {**IMAGES, **extreme})
-        tmp_path, {**IMAGES, "learning_rate": 10.0, "ema_momentum": 0, "clip_norm": 0}
-    )
     folder = tmp_path / "digits" / "training"
     for _ in range(2):  # it starts anew
         with pytest.raises(run.TrainingError, match="epoch 1, step 2 of 4"):
