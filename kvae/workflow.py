@@ -73,8 +73,8 @@ def train(
         posterior: a name.
         objective: a name, or an object, see `kvae.objectives`.
         callbacks: Keras callbacks of your own, behind those of the run. One that sets
-            `model.stop_training` ends it as `patience` does; an error of one ends it as an
-            interruption does. What they hold themselves is in no checkpoint.
+            `model.stop_training` ends it as `patience` does; an error of one ends it, and
+            its last checkpoint stays. What they hold themselves is in no checkpoint.
         verbose: 0: nothing is printed, but for notes of what goes wrong, on standard error; 1: what
             train.py prints.
         resume: of a run that is published in `output`: None: one that was interrupted goes on, with
