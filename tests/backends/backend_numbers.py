@@ -118,7 +118,7 @@ def in_a_block(path):
 
 def with_a_flow(vae):
     """Whether a sampler is fitted, and draws."""
-    flow._STEPS, flow.Flow = 2, partial(flow.Flow, 2)
+    flow._STEPS, flow.Flow = 2, partial(flow.Flow, num_layers=2)
     rng = np.random.default_rng(0)
     splits = [Split(rng.normal(size=(100, 3)).astype("float32")) for _ in range(3)]
     dataset = Dataset("vectors", *splits)
