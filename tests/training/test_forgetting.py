@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import pytest
 import tensorflow as tf
 
 from kvae.training.forgetting import forgotten
@@ -22,6 +23,7 @@ def _traced(x):
     return weakref.ref(gradient.get_concrete_function(x).graph), gradient
 
 
+@pytest.mark.slow  # collecting garbage, in a process that has traced much; the next one is quick
 def test_graphs_that_were_traced_within_are_freed_and_others_stay():
     x = tf.ones(3)
     before, kept = _traced(x)

@@ -5,7 +5,7 @@ from typing import Any
 
 from kvae import backend
 from kvae.config import NO_SAMPLER
-from kvae.errors import DataError, UsageError, one_line
+from kvae.errors import DataError, UsageError, brief, one_line
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.training.keeping import checkpoints
 from kvae.training.keeping.checkpoints import Checkpoint
@@ -34,6 +34,8 @@ def from_checkpoint(checkpoint: str) -> None:
         raise UsageError(
             f"{path} is not in saved/NAME/training, where NAME is the model's and {FOLDER_NAME}"
         )
+    if found.config.get("name") != name:
+        print(f"note: {path} is of a run with the name {brief(found.config.get('name'))}")
     vae = _model(path, found)
     from kvae.publish import publish
     from kvae.training.watching.history import figures_of
