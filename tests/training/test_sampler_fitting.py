@@ -124,8 +124,6 @@ def test_auto_with_the_real_samplers_says_what_each_is_worth(ppca, capsys, monke
         monkeypatch.setattr(f"kvae.samplers.{steps}", 200)
     # Tracing takes most of it.
     monkeypatch.setattr("kvae.samplers.flow.Flow", partial(Flow, num_layers=2))
-        "kvae.samplers.flow.Flow", partial(Flow, num_layers=2)
-    )  # tracing takes most of it
     vae = ppca.vae()
     found = sampler_fitting.with_sampler(vae, "auto", _dataset(ppca), seed=0)
     text = capsys.readouterr().out
