@@ -18,7 +18,7 @@ from kvae.saying import say
 from kvae.training.keeping.saving import assign, values_of_variables
 from kvae.training.machines import cluster
 from kvae.training.machines.cluster import Cluster
-from kvae.training.machines.waiting import ended_by_signals
+from kvae.training.machines.waiting import wait_for
 from kvae.training.start import compile_for, replicas_of
 
 # Which machines may have each of their own; one of them alone writes what OF_OUTPUT says.
@@ -262,8 +262,8 @@ def _of_machines(machines):
     tf.config.set_visible_devices(gpus[:1], "GPU")
     tf.get_logger().setLevel("ERROR")  # that `gather` is traced for each size is no news
     say(f"waits      for {', '.join(machines.others)}", flush=True)
-    with ended_by_signals():
-        return Machines(tf.distribute.MultiWorkerMirroredStrategy(), machines)
+    wait_for(int(machines.addresses[machines.rank].rpartition(":")[2]), machines.others)
+    return Machines(tf.distribute.MultiWorkerMirroredStrategy(), machines)
 
 
 def _of_tensorflow(count):

@@ -1,35 +1,32 @@
-"""Signals while a machine waits for others."""
+"""Waiting for other machines, before TensorFlow does: it holds Python, and takes SIGTERM."""
 
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+_SECONDS = 0.5  # between two looks
 
 
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """End the process at SIGINT and SIGTERM, which TensorFlow keeps to itself while it waits."""
-    numbers, is_done = {signal.SIGINT, signal.SIGTERM}, threading.Event()
+def wait_for(port: int, others: Iterable[str]) -> None:
+    """Wait until all others listen, and listen meanwhile; signals end that as they end a program.
 
-    def end():
-        while not is_done.is_set():
-            heard = signal.sigtimedwait(numbers, 0.2)
-            if heard is not None and not is_done.is_set():
-                print("interrupted: nothing was trained", file=sys.stderr, flush=True)
-                os._exit(128 + heard.si_signo)
+    Args:
+        port: of this machine.
+        others: their addresses, host:port.
+    """
+    missing = [*others]
+    with socket.create_server(("", port)) as server:
+        server.settimeout(_SECONDS)
+        while missing:
+            missing = [address for address in missing if not _listens(address)]
+            with suppress(OSError):
+                server.accept()[0].close()
 
-    watch = threading.Thread(target=end, daemon=True)
-    # Threads that are made from here on leave signals to this one.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    watch.start()
+
+def _listens(address):
+    host, _, port = address.rpartition(":")
     try:
-        yield
-    finally:
-        is_done.set()
-        watch.join()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
+        return True
+    except OSError:  # not yet, or its name is not known yet
+        return False
