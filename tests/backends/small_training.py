@@ -82,7 +82,6 @@ def main(name, folder):
         from kvae.training import run
 
         run.consult = lambda config, fitted: None  # seconds, and the points have had it
-        train.main([*points, "--ema-momentum", "0.5", "--devices", "2", "--name", "two"])
         images = [
             *common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
             "--latent-dim", "2", "--prior", "standard_normal", "--sampler", "none",

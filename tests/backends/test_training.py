@@ -70,18 +70,9 @@ def test_weights_go_on_from_a_version_and_averages_are_kept(trained):
     np.testing.assert_allclose(again["mean"], first["mean"], atol=1e-6)
 
 
-def test_two_devices_train_as_one(trained):
-    _, answer, printed = trained
-    one, two = answer["models"][0], answer["models"][2]
-    assert two["step"] == one["step"] and "2 logical CPUs" in printed
-    for name, values in one["history"].items():
-        np.testing.assert_allclose(two["history"][name], values, rtol=1e-5, err_msg=name)
-    np.testing.assert_allclose(two["mean"], one["mean"], rtol=1e-4, atol=1e-5)
-
-
 def test_images_are_trained_on_mirrored(trained):
     _, answer, _ = trained
-    images = answer["models"][3]
+    images = answer["models"][2]
     assert images["step"] == 2
     assert np.isfinite(images["history"]["val_elbo"]).all()
 

@@ -265,7 +265,7 @@ def test_one_seed_gives_the_same_metrics_and_another_others(
     )
 
 
-@pytest.mark.parametrize("preset", ["digits", "faces"])
+@pytest.mark.parametrize("preset", [pytest.param("digits", marks=pytest.mark.slow), "faces"])
 def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeypatch):
     from kvae.data import options_of
 

@@ -169,6 +169,7 @@ def test_a_run_with_another_object_of_equal_options_does_not_go_on(cut):
         run.train(config_of(config.save, {**VECTORS, **named}))
 
 
+@pytest.mark.slow  # two trainings of images; what is left of a run is in test_faults.py, too
 def test_a_run_that_is_over_before_an_epoch_was_measured_leaves_its_last_weights(tmp_path, _often):
     extreme = {"learning_rate": 10.0, "ema_momentum": 0, "clip_norm": 0}
     config = config_of(tmp_path, {**IMAGES, **extreme})
