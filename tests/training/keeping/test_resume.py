@@ -1,6 +1,7 @@
 """A run that is cut anywhere ends where the uninterrupted one ends."""
 
 import shutil
+from dataclasses import replace
 from unittest import mock
 
 import keras
@@ -220,6 +221,14 @@ def test_a_published_run_goes_on_with_more_epochs_and_starts_anew_without_a_word
     first = versions.read_metadata(versions.find_version(tmp_path / "gmm" / "1"))["history"]
     assert fitted.history["elbo"][:4] == first["elbo"]
     assert fitted.vae.num_steps % 5 == 0
+
+
+def test_what_was_best_before_stays_the_best(cut):
+    folder, config = cut
+    found = checkpoints.read(checkpoints.unfinished(folder)[0])
+    checkpoints.write(folder, replace(found, record=found.record._replace(value=1e9)))
+    version = run.train(config)
+    assert versions.read_metadata(version)["course"]["best"]["value"] == 1e9
 
 
 def test_weights_that_do_not_compute_are_told_and_the_next_run_starts_anew(
