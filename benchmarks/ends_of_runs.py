@@ -72,7 +72,7 @@ def signals(save, name, count):
         assert process.returncode == 143, errors
         (command,) = re.findall(r"go on: +python train\.py (.*)", errors)
         words = shlex.split(command)
-        newest = checkpoints.newest(save / name / "training")[0]
+        newest = checkpoints.newest(checkpoints.unfinished(save / name / "training"))[0]
         assert newest is not None
         assert newest.step > steps[-1]
         steps.append(newest.step)

@@ -161,7 +161,7 @@ def _fitted(parts, leave_scope):
         if ending.reason:
             course["ended"] = ending.reason
             say(f"ended      {ending.reason}", flush=True)
-        saving.write_last(ending.reason)
+        saving.write_last()
     except TrainingError:
         raise
     except BaseException:

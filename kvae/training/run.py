@@ -380,5 +380,5 @@ def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goe
         vae.set_weights(kept.weights)
     vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     if kept.record:
-        course["best"] = {name: getattr(kept.record, name) for name in ("epoch", "figure", "value")}
+        course["best"] = kept.record.to_json()
     return vae, kept.record, course, saving, history

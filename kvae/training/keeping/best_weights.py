@@ -61,7 +61,7 @@ class BestWeights(keras.callbacks.Callback):
         is_first = counts and not self._has_counted
         figure = self._figure if counts else "elbo"
         found = Record(figure, float(logs[f"val_{figure}"]), epoch + 1, self._measured_by)
-        is_best = is_first or self.record is None or _height(found) > _height(self.record)
+        is_best = is_first or self.record is None or found.height > self.record.height
         weights = self.model.get_weights() if is_best and math.isfinite(found.value) else None
         if weights is None or not all(np.isfinite(weight).all() for weight in weights):
             self.waited += self.record is not None and self._is_full(epoch)
@@ -92,10 +92,6 @@ class BestWeights(keras.callbacks.Callback):
         self.weights = checkpoint.best_weights or None
         self.record, self.waited = checkpoint.record, checkpoint.waited
         self._has_counted = checkpoint.has_counted
-
-
-def _height(record):
-    return record.value if record.figure == "elbo" else -record.value
 
 
 def counts_of(config):

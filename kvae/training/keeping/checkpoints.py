@@ -10,6 +10,7 @@ import json
 import math
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,15 @@ class Record(NamedTuple):
         """Where the weights come from, in words."""
         return f"epoch {self.epoch}" if self.epoch else "the weights at the start"
 
+    @property
+    def height(self) -> float:
+        """The value, or what is under it of a loss: the higher, the better."""
+        return self.value if self.figure == "elbo" else -self.value
+
+    def to_json(self) -> dict[str, Any]:
+        """What a version says of it: `epoch`, `figure` and `value`."""
+        return {name: getattr(self, name) for name in ("epoch", "figure", "value")}
+
     def compares(self, other: "Record | None") -> bool:
         """Whether the values are of one kind."""
         ours = self.figure, self.measured_by
@@ -64,10 +74,7 @@ class Record(NamedTuple):
 
     def replaces(self, other: "Record | None") -> bool:
         """Whether the values are of one kind, and this one is at least as good."""
-        if other is None or not self.compares(other):
-            return False
-        sign = 1 if self.figure == "elbo" else -1
-        return sign * self.value >= sign * other.value
+        return other is not None and self.compares(other) and self.height >= other.height
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,6 @@ class Checkpoint:
         epoch: from 0, in which the run goes on; as many as there are, if it is at its end.
         call: of the graph, made of that epoch.
         is_over: whether training is, and publication is left.
-        ended: why there are fewer epochs than asked for; "" where there are not.
         rows: of history.csv.
         course: how training went beside its epochs, see `kvae.publish.publish`.
         left_out: split -> rows that weights before had seen.
@@ -125,7 +131,6 @@ class Checkpoint:
     epoch: int = 0
     call: int = 0
     is_over: bool = False
-    ended: str = ""
     rows: list[dict[str, float]] = field(default_factory=list)
     course: dict[str, Any] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -305,16 +310,21 @@ def _number(path: Path) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def newest(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str]]:
-    """The newest sound checkpoint of a run that is not published.
+def newest(paths: Sequence[Path], look: Callable[[Path], Any] = read) -> tuple[Any, Any, list[str]]:
+    """The newest sound one of files.
+
+    Args:
+        paths: newest first, see `unfinished`.
+        look: `read`, or `read_header` where that is enough.
 
     Returns:
-        It, its file, and what is wrong with those that are newer and damaged.
+        What `look` says of it, its path, both None where none is sound, and what is wrong with
+        newer ones.
     """
-    faults = []
-    for path in unfinished(folder):
+    faults: list[str] = []
+    for path in paths:
         try:
-            return read(path), path, faults
+            return look(path), path, faults
         except DataError as error:
             faults.append(str(error))
     return None, None, faults
@@ -328,7 +338,7 @@ def set_aside(folder: Path) -> Path | None:
     Returns:
         Where the last one is now that was moved; None: there is none.
     """
-    _, sound, _ = newest(folder)
+    _, sound, _ = newest(unfinished(folder))
     aside = None
     number = max(map(_number, earlier(folder)), default=0)
     for path in unfinished(folder):

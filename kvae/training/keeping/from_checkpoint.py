@@ -40,8 +40,8 @@ def from_checkpoint(checkpoint: str) -> None:
     from kvae.publish import publish
     from kvae.training.watching.history import figures_of
 
-    best = {key: getattr(found.record, key) for key in ("epoch", "figure", "value")}
-    course = {**found.course, "best": best, "ended": f"published from a checkpoint {found.place}"}
+    ended = f"published from a checkpoint {found.place}"
+    course = {**found.course, "best": found.record.to_json(), "ended": ended}
     if found.left_out:
         course["left_out"] = found.left_out
     steps = max(1, found.data["train"]["rows"] // found.config["batch_size"])
@@ -66,7 +66,7 @@ def _read(path: Path) -> tuple[Path, Checkpoint]:
             f"saved/NAME, of a model that was trained, or a checkpoint in saved/NAME/training is "
             f"wanted; received {path}"
         )
-    found, newest, faults = checkpoints.newest(folder)
+    found, newest, faults = checkpoints.newest(checkpoints.unfinished(folder))
     for fault in faults:
         print(f"note: {fault}")
     if found is None or newest is None:

@@ -67,12 +67,14 @@ def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
     if not paths:
         told = f"--resume: nothing is saved in {folder}, the run starts" if resume else ""
         return Found(told=told)
-    header, path, faults = _newest(paths, whole)
-    if header is None:
+    look = checkpoints.read if whole else checkpoints.read_header
+    found, path, faults = checkpoints.newest(paths, look)
+    if found is None:
         raise UsageError(
             f"no checkpoint of the run in {folder} is sound ({'; '.join(faults)}); --fresh starts "
             "anew"
         )
+    header = vars(found) if whole else found
     version = _version_of(config, header["run"])
     if version is not None and not is_finished and whole:  # killed before it could say so
         checkpoints.finish(folder)
@@ -92,31 +94,18 @@ def find(config: Config, resume: bool | None, *, whole: bool = True) -> Found:
         return Found(is_saved=True)
     for damaged in paths[: paths.index(path)]:  # else they would push sound ones out
         damaged.replace(damaged.with_suffix(".damaged"))
-    checkpoint = Checkpoint(**header)
-    told = f"goes on    from {path}: {checkpoint.place}"
+    told = f"goes on    from {path}: {found.place}"
     lines = [*(f"note: {fault}" for fault in faults), told]
-    return Found(checkpoint, told="\n".join(lines), is_saved=True, path=path)
+    return Found(found, told="\n".join(lines), is_saved=True, path=path)
 
 
 def _set_aside(config, folder, paths):
     """Make room for a run that starts."""
-    header, _, _ = _newest(paths, whole=False)
+    header, _, _ = checkpoints.newest(paths, checkpoints.read_header)
     if header is not None and _version_of(config, header["run"]) is not None:
         checkpoints.finish(folder)  # killed before it could say so
     aside = checkpoints.set_aside(folder)
     return Found(told=f"the run that was not published is {aside} now" if aside else "")
-
-
-def _newest(paths, whole):
-    """The newest sound one of files: what is in it, its path, and what is wrong with newer ones."""
-    faults = []
-    for path in paths:
-        try:
-            found = vars(checkpoints.read(path)) if whole else checkpoints.read_header(path)
-            return found, path, faults
-        except DataError as error:
-            faults.append(str(error))
-    return None, None, faults
 
 
 def _version_of(config: Config, run: str) -> Version | None:

@@ -95,14 +95,10 @@ class Saving(keras.callbacks.Callback):
         if self._interruption:
             self._interruption.end()
 
-    def write_last(self, ended: str) -> None:
-        """Write the end of training, whenever the last one was written.
-
-        Args:
-            ended: why there are fewer epochs than asked for, or "".
-        """
+    def write_last(self) -> None:
+        """Write the end of training, whenever the last one was written."""
         values = self._at_epoch_end()
-        self._write(values, epoch=self._epoch + 1, call=0, is_over=True, ended=ended)
+        self._write(values, epoch=self._epoch + 1, call=0, is_over=True)
         if self._interruption:
             self._interruption.end()
 
@@ -160,7 +156,7 @@ class Saving(keras.callbacks.Callback):
         self._put(replace(
             self._base, step=self.model.num_steps, seconds=self.seconds, weights=values[0],
             optimizer=values[1], metrics=metrics,
-            **{"is_over": False, "ended": "", **place}, **self._state(),
+            **{"is_over": False, **place}, **self._state(),
         ))  # fmt: skip
         self._last = time.monotonic()
         self._wait = max(SECONDS_BETWEEN, (self._last - began) / _SHARE)
