@@ -59,6 +59,12 @@ class Run:
             self.kept.record = SimpleNamespace(epoch=number)
         self.progress.on_epoch_end(number - 1, logs)
 
+    def begin(self, number, calls):
+        self.progress.on_epoch_begin(number - 1)
+        for batch in range(calls):
+            self.now += 1.0
+            self.progress.on_train_batch_end(batch)
+
     def stop(self):
         self.progress.model.stop_training = True
 
@@ -180,17 +186,11 @@ def test_within_an_epoch_a_terminal_alone_is_told(monkeypatch, capsys):
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     run = Run(calls=10, epochs=2)
-    run.progress.on_epoch_begin(0)
-    for batch in range(4):
-        run.now += 1.0
-        run.progress.on_train_batch_end(batch)
+    run.begin(1, calls=4)
     assert terminal.seen() == ["epoch 1/2: step 16 of 40, 6 s left in this epoch"]
     clear()
     run = Run(calls=10, epochs=2, first_call=6)
-    run.progress.on_epoch_begin(1)
-    for batch in range(2):
-        run.now += 1.0
-        run.progress.on_train_batch_end(batch)
+    run.begin(2, calls=2)
     assert terminal.seen() == ["epoch 2/2: step 32 of 40, 2 s left in this epoch"]
     clear()
     run.progress.on_epoch_end(0, LOGS)
