@@ -1,6 +1,7 @@
 """Runs that nobody interrupted, and one that was."""
 
 import shutil
+from contextlib import contextmanager
 from unittest import mock
 
 import pytest
@@ -11,9 +12,15 @@ from kvae.training import run
 from kvae.training.keeping import saving
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _quick():
+@contextmanager
+def _small():
     with few_signatures("encode"), small_mixtures():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _quick():
+    with _small():
         yield
 
 
@@ -24,20 +31,22 @@ def _often():
         yield
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """Runs that nobody interrupted: name of the dataset -> folder."""
     folder = tmp_path_factory.mktemp("whole")
-    for given in (VECTORS, IMAGES):
-        run.train(config_of(folder, given))
+    with _small():
+        for given in (VECTORS, IMAGES):
+            run.train(config_of(folder, given))
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def interrupted(tmp_path_factory):
     """A folder with a run that ended in its third epoch of four."""
     folder = tmp_path_factory.mktemp("interrupted")
-    with mock.patch.multiple(saving, SECONDS_BETWEEN=0.0, _SHARE=1e9), pytest.raises(SystemError):
+    often = mock.patch.multiple(saving, SECONDS_BETWEEN=0.0, _SHARE=1e9)
+    with _small(), often, pytest.raises(SystemError):
         run.train_and_publish(config_of(folder, VECTORS), callbacks=[Cut(3)])
     return folder
 
