@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from kvae import backend as _backend
 from kvae import lazy as _lazy
 from kvae import saved_classes as _saved_classes
 

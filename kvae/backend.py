@@ -4,6 +4,7 @@ Keras reads KERAS_BACKEND once, when it is imported; nothing here imports Keras.
 """
 
 import os
+import platform
 import sys
 import tempfile
 from importlib import import_module
@@ -16,6 +17,7 @@ from kvae.errors import UsageError
 TENSORFLOW, JAX, TORCH = "tensorflow", "jax", "torch"
 BACKENDS = (TENSORFLOW, JAX, TORCH)
 VARIABLE = "KERAS_BACKEND"
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def wanted() -> str:
@@ -53,6 +55,17 @@ def use(name: str) -> None:
             f"{name} before it is"
         )
     os.environ[VARIABLE] = name
+
+
+def prefer_onednn() -> None:
+    """Have TensorFlow convolve with oneDNN on any x86, unless the variable says otherwise.
+
+    By itself it does so on processors with AVX-512 alone, and with kernels of its own on others, on
+    which a training step of the network "conv" takes 1.8 times as long. TensorFlow reads the
+    variable once, when it is imported.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        os.environ.setdefault(_ONEDNN, "1")
 
 
 def quiet_keras() -> None:

@@ -12,6 +12,7 @@ import math
 
 import keras
 
+from kvae.networks.head import Head
 from kvae.networks.sizes import cropped, num_halvings, small_size
 
 _VECTOR = 256
@@ -58,7 +59,5 @@ def decoder(latent_dim, element_shape, num_outputs, *, dtype):
             count, 4, strides=2, padding="same", activation="relu",
             kernel_initializer="he_normal", dtype=dtype,
         )(x)  # fmt: skip
-    x = layers.Conv2DTranspose(
-        num_outputs, 4, strides=2, padding="same", dtype="float32", name="likelihood",
-    )(x)  # fmt: skip
+    x = Head(num_outputs, dtype="float32", name="likelihood")(x)
     return keras.Model(inputs, cropped(x, element_shape), name="decoder")

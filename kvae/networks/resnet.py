@@ -15,6 +15,7 @@ import math
 import keras
 
 from kvae.networks import GROUPS
+from kvae.networks.head import Head
 from kvae.networks.sizes import cropped, num_halvings, small_size
 
 _MOST_DOUBLINGS = 3
@@ -71,10 +72,11 @@ def decoder(latent_dim, element_shape, num_outputs, *, dtype, width, depth):
     x = layers.Reshape(smallest, dtype=dtype)(x)
     for place, filters in enumerate((*channels[1:], num_outputs)):
         is_head = place == len(channels) - 1
-        x = x if is_head and place else _blocks(x, depth, dtype)
-        x = layers.Conv2DTranspose(
-            filters, 4, strides=2, padding="same",
-            kernel_initializer="glorot_uniform" if is_head else "he_normal",
-            dtype="float32" if is_head else dtype, name="likelihood" if is_head else None,
-        )(_normalised(x, dtype))  # fmt: skip
+        x = _normalised(x if is_head and place else _blocks(x, depth, dtype), dtype)
+        if is_head:
+            x = Head(filters, dtype="float32", name="likelihood")(x)
+        else:
+            x = layers.Conv2DTranspose(
+                filters, 4, strides=2, padding="same", kernel_initializer="he_normal", dtype=dtype
+            )(x)
     return keras.Model(inputs, cropped(x, element_shape), name="decoder")

@@ -25,7 +25,7 @@ def dry_run(config: Config) -> None:
         config: all options.
     """
     group = devices.chosen(config)
-    policy, reason = choose_policy(config.mixed_precision)
+    policy, reason = choose_policy(config.mixed_precision, config.network)
     dataset = outline(config)
     dataset = conditioned(dataset, conditions_of(dataset, config.condition))
     with group.scope():

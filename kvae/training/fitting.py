@@ -88,7 +88,7 @@ def _fitted(parts, leave_scope):
     compile_for(config, vae, steps)
     vae.before_fit()
     rows = parts.dataset.valid.x
-    size = group.valid_batch(_valid_batch(config, parts.dataset, vae.objective), len(rows))
+    size = group.valid_batch(valid_batch(config, parts.dataset, vae.objective), len(rows))
     valid = group.split(batches(rows, size))
     if parts.goes_on:
         if not vae.optimizer.built:  # JAX and torch: by the first step
@@ -226,7 +226,8 @@ def _measured_start(vae, valid, kept):
     return {"start": figures} if kept.record else {}
 
 
-def _valid_batch(config, dataset, objective):
+def valid_batch(config: Config, dataset: Dataset, objective: Any) -> int:
+    """Rows of a batch of the valid split."""
     if objective.compares_rows:
         return config.batch_size
     return max(1, _VALID_BATCH[dataset.kind] // objective.draws)

@@ -33,7 +33,7 @@ from kvae.training.keeping.best_weights import BestWeights
 from kvae.training.keeping.checkpoints import Checkpoint, Record
 from kvae.training.machines import devices
 from kvae.training.objects import scheduled
-from kvae.training.precision import choose_policy
+from kvae.training.precision import choose_policy, in_float32
 from kvae.training.preflight import alone_in_folder, load
 from kvae.training.sampler_fitting import some_rows, with_sampler
 from kvae.training.start import build, steps_of
@@ -235,7 +235,7 @@ def fit(
         As `train`.
     """
     group = devices.chosen(config, model)
-    policy, reason = choose_policy(config.mixed_precision)
+    policy, reason = choose_policy(config.mixed_precision, config.network)
     if model is not None:
         policy, reason = model.dtype_policy.name, "the model's own"
     elif checkpoint is not None:
@@ -381,4 +381,6 @@ def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goe
     vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     if kept.record:
         course["best"] = kept.record.to_json()
+        if kept.record.epoch and vae.dtype_policy.name != "float32":
+            course["in_float32"] = in_float32(config, dataset, vae, kept.record)
     return vae, kept.record, course, saving, history
