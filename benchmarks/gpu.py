@@ -35,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 from backends import TERMS, as_taken, covering_rows, terms_of, worst_differences
+from torch_peers import pythae_trainer, torch_loss, torch_networks
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 #: Network -> its options, and the batches to time it with.
@@ -351,58 +352,6 @@ def train(arguments):
 # Others
 
 
-def torch_networks(network):
-    """The encoder and the decoder of "conv" or "conv-large" as torch modules."""
-    from torch import nn
-
-    encoder, decoder, channels = [], [], _SHAPE[-1]
-    if network == "conv":
-        for filters in (32, 32, 64, 64):
-            encoder += [nn.Conv2d(channels, filters, 4, 2, 1), nn.ReLU()]
-            channels = filters
-        encoder += [nn.Flatten(), nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, 2 * _LATENT_DIM)]
-        decoder += [nn.Linear(_LATENT_DIM, 256), nn.ReLU(), nn.Linear(256, 1024), nn.ReLU()]
-        decoder += [nn.Unflatten(1, (64, 4, 4))]
-        for filters in (64, 32, 32):
-            decoder += [nn.ConvTranspose2d(channels, filters, 4, 2, 1), nn.ReLU()]
-            channels = filters
-        decoder += [nn.ConvTranspose2d(channels, 3, 4, 2, 1)]
-    else:
-        for filters in (128, 256, 512, 1024):
-            encoder += [nn.Conv2d(channels, filters, 5, 2, 2, bias=False)]
-            encoder += [nn.BatchNorm2d(filters), nn.ReLU()]
-            channels = filters
-        encoder += [nn.Flatten(), nn.Linear(1024 * 16, 2 * _LATENT_DIM)]
-        decoder += [nn.Linear(_LATENT_DIM, 1024 * 64), nn.Unflatten(1, (1024, 8, 8))]
-        decoder += [nn.BatchNorm2d(1024), nn.ReLU()]
-        for filters in (512, 256, 128):
-            decoder += [nn.ConvTranspose2d(channels, filters, 5, 2, 2, 1, bias=False)]
-            decoder += [nn.BatchNorm2d(filters), nn.ReLU()]
-            channels = filters
-        decoder += [nn.ConvTranspose2d(channels, 3, 5, 1, 2)]
-    return nn.Sequential(*encoder), nn.Sequential(*decoder)
-
-
-def torch_loss(encoder, decoder, place, dtype):
-    """Minus the ELBO of uint8 images `(batch, 3, 64, 64)`, as a function of them."""
-    import torch
-
-    def loss(x):
-        x = x.float() / 255
-        with torch.autocast(place, dtype, enabled=dtype != torch.float32):
-            params = encoder(x)
-        mean, variance = params.float().chunk(2, dim=1)
-        variance = torch.nn.functional.softplus(variance) + 1e-6
-        latent = mean + variance.sqrt() * torch.randn_like(mean)
-        with torch.autocast(place, dtype, enabled=dtype != torch.float32):
-            shown = decoder(latent)
-        distortion = (x - shown.float()).square().flatten(1).sum(1) / (2 * _VARIANCE)
-        rate = (mean.square() + variance - variance.log() - 1).sum(1) / 2
-        return (distortion + rate).mean()
-
-    return loss
-
-
 def loop_speed(arguments, network, policy, is_compiled, batch):
     """Images a second of a plain loop over rows that are on the device already."""
     import torch
@@ -410,10 +359,10 @@ def loop_speed(arguments, network, policy, is_compiled, batch):
     place = "cuda" if torch.cuda.is_available() else "cpu"
     layout = {"memory_format": torch.channels_last}
     torch.manual_seed(0)
-    parts = torch.nn.ModuleList(torch_networks(network)).to(place, **layout)
+    parts = torch.nn.ModuleList(torch_networks(network, _LATENT_DIM)).to(place, **layout)
     x = torch.from_numpy(split(arguments, "train", 16 * batch)).permute(0, 3, 1, 2)
     x = x.to(place).contiguous(**layout)
-    loss_of = torch_loss(*parts, place, getattr(torch, policy))
+    loss_of = torch_loss(*parts, _VARIANCE, place, getattr(torch, policy))
     if is_compiled:
         loss_of = torch.compile(loss_of)
     adam = torch.optim.Adam(parts.parameters(), _LEARNING_RATE, fused=place == "cuda")
@@ -456,56 +405,18 @@ def loop(arguments):
 def pythae_speed(arguments, amp):
     """Images a second of the epochs of pythae's trainer, which reads rows from the host."""
     import torch
-    from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
-    class Encoder(BaseEncoder):
-        def __init__(self, layers):
-            super().__init__()
-            self.layers = layers
+    x = split(arguments, "train").transpose(0, 3, 1, 2).astype("float32") / 255
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pythae_trainer(torch_networks("conv", _LATENT_DIM), x, 128, folder, amp=amp)
 
-        def forward(self, x):
-            mean, log_variance = self.layers(x).chunk(2, dim=1)
-            return ModelOutput(embedding=mean, log_covariance=log_variance)
-
-    class Decoder(BaseDecoder):
-        def __init__(self, layers):
-            super().__init__()
-            self.layers = layers
-
-        def forward(self, z):
-            return ModelOutput(reconstruction=self.layers(z))
-
-    class Timed(BaseTrainer):
-        seconds = ()
-
-        def train_step(self, epoch):
-            start = time.perf_counter()
-            loss = super().train_step(epoch)
+        def epoch():
+            trainer.train_step(1)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            self.seconds = (*self.seconds, time.perf_counter() - start)
-            return loss
 
-    torch.manual_seed(0)
-    encoder, decoder = torch_networks("conv")
-    x = split(arguments, "train").transpose(0, 3, 1, 2).astype("float32") / 255
-    config = VAEConfig(input_dim=x.shape[1:], latent_dim=_LATENT_DIM)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Timed(
-            model=VAE(config, Encoder(encoder), Decoder(decoder)),
-            train_dataset=BaseDataset(torch.from_numpy(x), torch.ones(len(x))),
-            training_config=BaseTrainerConfig(
-                output_dir=folder, num_epochs=2 if arguments.small else 5, amp=amp,
-                per_device_train_batch_size=128, learning_rate=_LEARNING_RATE,
-                no_cuda=not torch.cuda.is_available(),
-            ),
-        )  # fmt: skip
-        trainer.train()
-    return {"trainer": round(len(x) / min(trainer.seconds))}
+        seconds = best_time(epoch, 2 if arguments.small else 5)
+    return {"trainer": round(len(x) / seconds)}
 
 
 def pythae(arguments):
