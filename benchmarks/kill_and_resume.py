@@ -30,12 +30,12 @@ from kvae.serving import versions
 from kvae.training.keeping import checkpoints
 
 ROOT = Path(__file__).parents[1]
-FACES = ["--faces-count", "2000", "--image-size", "16", "--latent-dim", "8"]
+FACES = ["--faces-count", "1000", "--image-size", "32", "--latent-dim", "8"]
 #: Name -> options of a run that trains for a minute or so.
 RUNS = {
     "gmm": ["--dataset", "gmm", "--epochs", "40"],
     "digits": ["--dataset", "digits", "--epochs", "100", "--sampler", "mixture"],
-    "faces": ["--dataset", "faces", *FACES, "--epochs", "8", "--ema-momentum", "0.99"],
+    "faces": ["--dataset", "faces", *FACES, "--epochs", "6", "--ema-momentum", "0.99"],
 }
 LEAST_SECONDS = 0.5  # of a process that is killed
 
