@@ -2,9 +2,14 @@
 
 import numpy as np
 
-LEAST_ROWS = 10  # a cluster of fewer says little of where data are
-_MOST_ROWS = 10_000
+_LEAST_ROWS = 10  # a cluster of fewer says little of where data are
+_MOST_ROWS = 10_000  # time and memory grow with rows times clusters
 _ROUNDS = 20
+
+
+def are_enough(rows: int, count: int) -> bool:
+    """Whether so many rows show so many clusters: ten rows each, and 1,000 clusters at most."""
+    return _LEAST_ROWS * count <= min(rows, _MOST_ROWS)
 
 
 def clusters(
@@ -13,9 +18,8 @@ def clusters(
     """Cut rows into clusters by k-means, from one start of k-means++.
 
     Args:
-        rows: `(n, D)`, at least `LEAST_ROWS` for each cluster; 10,000 of them, or as many as
-            `LEAST_ROWS` a cluster, are looked at.
-        count: of clusters, K.
+        rows: `(n, D)`; 10,000 of them are looked at, at most.
+        count: of clusters, K, for which the rows `are_enough`.
         rng: of the start.
 
     Returns:
@@ -24,9 +28,9 @@ def clusters(
 
     Source: Arthur & Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
-    most = max(_MOST_ROWS, LEAST_ROWS * count)
     rows = np.asarray(rows, np.float64)
-    rows = rows[rng.choice(len(rows), most, replace=False)] if len(rows) > most else rows
+    if len(rows) > _MOST_ROWS:
+        rows = rows[rng.choice(len(rows), _MOST_ROWS, replace=False)]
     centres = _spread_out(rows, count, rng)
     for _ in range(_ROUNDS):
         own = _distances(rows, centres).argmin(axis=1)
@@ -46,7 +50,8 @@ def _spread_out(rows, count, rng):
     nearest = _distances(rows, rows[chosen])[:, 0]
     while len(chosen) < count:
         total = nearest.sum()
-        weights = nearest / total if total > 0 else None  # fewer different rows than clusters
+        # All alike if there are fewer different rows than clusters, or an encoder overflowed.
+        weights = nearest / total if 0 < total < np.inf else None
         drawn = rng.choice(len(rows), draws, p=weights)
         left = np.minimum(nearest[:, None], _distances(rows, rows[drawn]))
         best = int(left.sum(axis=0).argmin())

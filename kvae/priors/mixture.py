@@ -5,7 +5,7 @@ import numpy as np
 
 from kvae.priors import PRIOR_COMPONENTS
 from kvae.priors.base import Prior, draw_component, log_weights, start_places
-from kvae.priors.clusters import LEAST_ROWS, clusters
+from kvae.priors.clusters import are_enough, clusters
 from kvae.probability.distributions import log_prob_of_pairs
 from kvae.probability.streams import generator
 
@@ -73,12 +73,13 @@ class Mixture(Prior):
         """Start the components at clusters of latents, each as wide as a cluster is on average.
 
         A component that starts between two clusters is slow to choose one, and draws samples from
-        between them meanwhile. Of fewer than ten latents a component no clusters are sought: the
-        means start at random latents, each component as wide as the cloud of them.
+        between them meanwhile. Of fewer than ten latents a component, and of over 1,000 components,
+        no clusters are sought: the means start at random latents, each component as wide as the
+        cloud of them.
         """
         del x
         rng, count = generator(self.seed, "mixture start"), self.num_components
-        if len(latents) >= LEAST_ROWS * count:
+        if are_enough(len(latents), count):
             means, variance = clusters(latents, count, rng)
             stddev = np.sqrt(variance)
         else:

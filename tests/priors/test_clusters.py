@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from kvae.priors.clusters import clusters
+from kvae.priors.clusters import are_enough, clusters
 
 
 def test_variance_within_is_that_of_the_nearest_centres(rng):
@@ -39,8 +39,20 @@ def test_rows_that_are_mostly_equal_have_finite_clusters(different):
     np.testing.assert_array_equal(variance, [0.0])
 
 
+def test_rows_that_are_not_finite_are_no_error():
+    rows = np.full((100, 2), np.inf)
+    with np.errstate(invalid="ignore"):
+        assert clusters(rows, 8, np.random.default_rng(0))[0].shape == (8, 2)
+
+
 def test_of_many_rows_some_are_looked_at():
     rows = np.arange(50_000.0)[:, None]
     centres, variance = clusters(rows, 4, np.random.default_rng(0))
     np.testing.assert_allclose(np.sort(centres[:, 0]), [6250, 18750, 31250, 43750], rtol=0.1)
     np.testing.assert_allclose(variance, 12500**2 / 12, rtol=0.1)
+
+
+def test_many_clusters_are_not_sought_whatever_the_rows():
+    assert are_enough(2000, 200) and are_enough(10**6, 1000)
+    assert not are_enough(1999, 200)
+    assert not are_enough(10**6, 1001)
