@@ -30,12 +30,12 @@ from kvae.serving import versions
 from kvae.training.keeping import checkpoints
 
 ROOT = Path(__file__).parents[1]
-FACES = ["--faces-count", "2000", "--image-size", "16", "--latent-dim", "8"]
+FACES = ["--faces-count", "1000", "--image-size", "32", "--latent-dim", "8"]
 #: Name -> options of a run that trains for a minute or so.
 RUNS = {
     "gmm": ["--dataset", "gmm", "--epochs", "40"],
     "digits": ["--dataset", "digits", "--epochs", "100", "--sampler", "mixture"],
-    "faces": ["--dataset", "faces", *FACES, "--epochs", "8", "--ema-momentum", "0.99"],
+    "faces": ["--dataset", "faces", *FACES, "--epochs", "6", "--ema-momentum", "0.99"],
 }
 LEAST_SECONDS = 0.5  # of a process that is killed
 
@@ -71,7 +71,7 @@ def trial(folder, name, kills, rng):
             starts += 1
             limit = rng.uniform(LEAST_SECONDS, 1.1 * seconds) if len(lost) < kills else None
             is_done, gone = until(save, name, limit)
-            lost += [] if is_done else [gone]
+            lost += [] if gone is None else [gone]
         ended += 1
         differences = compare(wanted, state(save, name))
         different += bool(differences)
@@ -129,13 +129,18 @@ def finish(save, name):
 
 
 def until(save, name, limit):
-    """Start a run and kill it after a time; whether it had ended before, and what was lost."""
+    """Start a run and kill it after a time; whether it was over, and seconds lost (None: no kill).
+
+    A run is over once it is published and marked so: the same command would begin another then.
+    """
     process = Process(save, name)
     status = process.wait(limit)
     killed = time.time()
     if status:
         raise SystemExit(f"{name}: status {status}\n{''.join(process.lines)}")
     if status == 0:
+        return True, None
+    if (save / name / "training" / checkpoints.FINISHED).exists():
         return True, 0.0
     if process.began is None:
         return False, 0.0
@@ -145,7 +150,10 @@ def until(save, name, limit):
 
 def state(save, name):
     """What a run leaves, by name."""
-    (version,) = versions.versions(save / name)
+    found = versions.versions(save / name)
+    if len(found) != 1:
+        return {"versions": len(found)}
+    (version,) = found
     metadata = versions.read_metadata(version)
     last = checkpoints.read(save / name / "training" / checkpoints.FINISHED)
     with (save / name / "training" / "history.csv").open() as file:

@@ -3,9 +3,14 @@
 import math
 
 import keras
+import numpy as np
 
 #: A small start of what no linear path feeds: spreads begin alike for all x.
 _SPREAD_SCALE = 0.01
+#: Before its softplus: beside a linear path posteriors start narrow, so that what data keep apart
+#: is apart in latent space, where the prior starts. The standard deviation of a full one, the
+#: variance of a diagonal one.
+_POSTERIOR_START = math.log(math.expm1(0.1))
 
 
 def _hidden(x, hidden_units, dtype):
@@ -43,9 +48,15 @@ def encoder(element_shape, latent_dim, num_params, *, dtype, hidden_units, linea
     x = _hidden(flat, hidden_units, dtype)
     mean = _mean_head(x, latent_dim, flat if linear_path else None, "posterior_mean")
     scale = _SPREAD_SCALE if linear_path else 1.0
-    spread = _head(x, num_params - latent_dim, "posterior_spread", scale)
+    size = num_params - latent_dim
+    spread = _head(x, size, "posterior_spread", scale)
     out = keras.layers.Concatenate(dtype="float32")([mean, spread])
-    return keras.Model(inputs, out, name="encoder")
+    model = keras.Model(inputs, out, name="encoder")
+    if linear_path:
+        start = np.zeros(size, "float32")
+        start[:latent_dim] = _POSTERIOR_START  # behind them are covariances
+        model.get_layer("posterior_spread").bias.assign(start)
+    return model
 
 
 def decoder(latent_dim, element_shape, num_outputs, *, dtype, hidden_units, linear_path):

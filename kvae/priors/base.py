@@ -86,7 +86,7 @@ class Prior(keras.layers.Layer):
         """Adapt the start to where the untrained encoder puts data; the default does nothing.
 
         Args:
-            latents: a NumPy array `(rows, latent_dim)`, posterior means of random rows.
+            latents: a NumPy array `(rows, latent_dim)`, draws from the posteriors of random rows.
             x: those rows, standardised, `(rows, *element_shape)`.
         """
 

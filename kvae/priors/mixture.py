@@ -5,6 +5,7 @@ import numpy as np
 
 from kvae.priors import PRIOR_COMPONENTS
 from kvae.priors.base import Prior, draw_component, log_weights, start_places
+from kvae.priors.clusters import are_enough, clusters
 from kvae.probability.distributions import log_prob_of_pairs
 from kvae.probability.streams import generator
 
@@ -69,13 +70,23 @@ class Mixture(Prior):
         return ops.take(self.means, component, axis=0) + step
 
     def initialize(self, latents, x):
-        """Start the means at random latents, each component as wide as the cloud of them."""
+        """Start the components at clusters of latents, each as wide as a cluster is on average.
+
+        A component that starts between two clusters is slow to choose one, and draws samples from
+        between them meanwhile. Of fewer than ten latents a component, and of over 1,000 components,
+        no clusters are sought: the means start at random latents, each component as wide as the
+        cloud of them.
+        """
         del x
-        rng = generator(self.seed, "mixture start")
-        chosen = start_places(len(latents), self.num_components, rng)
-        self.means.assign(latents[chosen])
-        # Between the whole cloud's width and that of one of num_components equal parts of it.
-        stddev = latents.std(axis=0) * self.num_components ** (-0.5 / self._latent_dim)
+        rng, count = generator(self.seed, "mixture start"), self.num_components
+        if are_enough(len(latents), count):
+            means, variance = clusters(latents, count, rng)
+            stddev = np.sqrt(variance)
+        else:
+            means = latents[start_places(len(latents), count, rng)]
+            # Between the whole cloud's width and that of one of `count` equal parts of it.
+            stddev = latents.std(axis=0) * count ** (-0.5 / self._latent_dim)
+        self.means.assign(means)
         log_diagonal = -np.log(np.maximum(stddev, 1e-3)).astype("float32")
         self.log_diagonal.assign(np.broadcast_to(log_diagonal, self.log_diagonal.shape))
 

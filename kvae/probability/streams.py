@@ -72,6 +72,7 @@ _OF_THE_SEED = {
     "calibration rows of fit": 32,
     "trials": 33,
     "rows of tensorboard": 34,
+    "prior start draws": 35,
 }
 STREAMS = _OF_DATA | _OF_OWN_SEEDS | _OF_THE_SEED
 

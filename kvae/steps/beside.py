@@ -47,7 +47,13 @@ class BesideGradients:
         if isinstance(x, tuple):
             x = Conditioned(*(np.asarray(part) for part in x))
         as_numpy = keras.ops.convert_to_numpy
-        latents = [as_numpy(self.encode(part)[0]) for part in in_parts(x, rows_at_once(x))]
+        # Draws, not means: what the prior is to be like has the width of the posteriors too.
+        seed = int(generator(self.seed, "prior start draws").integers(2**63))
+        latents, seen = [], 0
+        for part in in_parts(x, rows_at_once(x)):
+            noise = StepNoise.validation(seed, np.arange(seen, seen + len(part), dtype="int32"))
+            latents.append(as_numpy(self.posterior(part).sample(noise, "posterior")))
+            seen += len(part)
         standardised = (as_numpy(as_float(np.asarray(x))) - self.shift) / self.scale
         self.prior.initialize(np.concatenate(latents), standardised)
         self.prior_started = True

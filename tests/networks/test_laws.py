@@ -10,6 +10,7 @@ import kvae
 from kvae.errors import UsageError
 from kvae.networks import NETWORKS, conv_large, facts
 from kvae.options import arguments
+from kvae.probability.posteriors import POSTERIORS
 
 SHAPES = [(8, 8, 1), (9, 13, 3), (28, 28, 1), (33, 47, 2), (64, 64, 3), (100, 75, 3)]
 # The large network at one size that it takes and one that no power of two divides.
@@ -178,6 +179,16 @@ def _mlp_error(linear_path, rng):
 def test_mlp_with_a_linear_path_starts_near_the_identity_and_without_does_not(rng):
     assert _mlp_error(True, rng) < 0.25
     assert _mlp_error(False, rng) > 0.5
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_posteriors_beside_a_linear_path_start_narrow(posterior, rng):
+    family = POSTERIORS[posterior].load()
+    own = {"dtype": "float32", "hidden_units": (64, 64), "linear_path": True}
+    encoder = NETWORKS["mlp"].load().encoder((3,), 3, family.num_params(3), **own)
+    found = family.from_params(encoder(rng.normal(size=(100, 3)).astype("float32")))
+    stddev = np.sqrt(found.variance())  # beside means that spread as x does, by 1
+    assert stddev.min() > 0.05 and stddev.max() < 0.4
 
 
 def test_mlp_without_a_linear_path_is_plain():

@@ -51,16 +51,40 @@ def test_a_component_without_weight_is_never_drawn():
     assert np.abs(prior.sample(SeededNoise(np.arange(5000)))).max() < 1e3
 
 
-def test_initialize_puts_components_on_the_latents(rng):
-    latents = rng.normal(size=(500, 3)) * [1.0, 10.0, 0.1] + [0.0, 50.0, 0.0]
-    prior = Mixture(8)
-    prior.build((None, 3))
+def _started(latents, count):
+    prior = Mixture(count)
+    prior.build((None, latents.shape[1]))
     prior.initialize(latents.astype("float32"), latents)
-    means = prior.get_weights()[1]
-    distance = np.abs(latents[:, None] - means).max(axis=-1).min(axis=0)
-    assert distance.max() < 1e-4
+    return prior
+
+
+@pytest.mark.parametrize("rows", [50, 500])
+def test_initialize_puts_components_on_the_latents(rng, rows):
+    latents = rng.normal(size=(rows, 3)) * [1.0, 10.0, 0.1] + [0.0, 50.0, 0.0]
+    prior = _started(latents, 8)
     expected = stats.multivariate_normal(latents.mean(axis=0), np.cov(latents.T)).logpdf(latents)
     assert np.mean(prior.log_prob(latents.astype("float32"))) > expected.mean() - 1.5
+
+
+def test_of_few_latents_components_start_at_some_of_them(rng):
+    latents = rng.normal(size=(79, 3))
+    means = _started(latents, 8).get_weights()[1]
+    assert np.abs(latents[:, None] - means).max(axis=-1).min(axis=0).max() < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_cluster_of_latents_gets_components_and_no_gap_between_them_does(seed):
+    rng, spread = np.random.default_rng(seed), 0.1
+    centres = rng.permutation(np.stack(np.meshgrid(*3 * [[-1.0, 0.0, 1.0]]), -1).reshape(-1, 3))
+    centres = centres[:10]
+    sizes = np.array([20, 20, *8 * [245]])  # two of a hundredth of all rows
+    latents = np.repeat(centres, sizes, axis=0) + spread * rng.normal(size=(sizes.sum(), 3))
+    _, means, log_diagonal, _ = _started(latents, 30).get_weights()
+    distances = np.linalg.norm(means[:, None] - centres, axis=-1)
+    assert distances.min(axis=0).max() < 2 * spread
+    assert distances.min(axis=1).max() < 4 * spread
+    # Three to a cluster of three dimensions, each is a little narrower than the cluster.
+    np.testing.assert_allclose(np.exp(-log_diagonal), 0.8 * spread, rtol=0.25)
 
 
 def test_no_components_are_refused():
