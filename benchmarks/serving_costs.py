@@ -35,71 +35,87 @@ def _photos(count):
 
 
 def _in_turns(functions, repeats):
-    """Median seconds of each function, called in turns."""
+    """`(repeats, 2)` of each function, called in turns: seconds, and those of the processor."""
     for function in functions.values():
         for _ in range(5):
             function()
     seconds = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             function()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(own)) for name, own in seconds.items()}
+            seconds[name].append((time.perf_counter() - start, time.process_time() - used))
+    return {name: np.array(found) for name, found in seconds.items()}
 
 
-def _first(function, tensor):
-    return function(tensor)[0].numpy()
+def _bare(vae):
+    """Signature -> the networks alone, as functions of a batch: what nobody can do without."""
+    import tensorflow as tf
+
+    from kvae.scores import NUM_SCORE_DRAWS
+
+    def decoded(rows):
+        return vae.decoder(tf.random.stateless_normal((rows, vae.latent_dim), (1, 2)))
+
+    functions = {
+        "encode": lambda x: vae.encoder(x),
+        "decode": lambda x: vae.decoder(x),
+        "generate": lambda x: decoded(tf.shape(x)[0]),
+        "score": lambda x: (vae.encoder(x), decoded(tf.shape(x)[0] * NUM_SCORE_DRAWS)),
+    }
+    return {name: tf.function(one, autograph=False) for name, one in functions.items()}
 
 
 def latency(vae, path, repeats):
-    """Print the latency of two signatures and of the bare graph."""
+    """Print latency and throughput of signatures, and of the networks alone; a list of dicts."""
     import tensorflow as tf
-
-    from kvae.probability.noise import SeededNoise
 
     session = tf.compat.v1.Session(graph=tf.Graph())
     loader = tf.compat.v1.saved_model.loader
     signatures = loader.load(session, ["serve"], str(path)).signature_def
 
-    def served(name, **given):
+    def served(name, given):
         signature = signatures[name]
-        fetches = {key: tensor.name for key, tensor in signature.outputs.items()}
-        feed = {signature.inputs[key].name: value for key, value in given.items()}
+        ((key, value),) = given.items()
         # As a server does: what is looked up once is not looked up again.
-        run = session.make_callable(list(fetches.values()), list(feed))
-        values = list(feed.values())
-        return lambda: run(*values)
+        run = session.make_callable(
+            [tensor.name for tensor in signature.outputs.values()], [signature.inputs[key].name]
+        )
+        return lambda: run(value)
 
-    @tf.function(autograph=False)
-    def bare_encode(x):
-        return vae.encode(x)
-
-    @tf.function(autograph=False)
-    def bare_generate(seed):
-        noise = SeededNoise(seed)
-        return (vae.show(vae.decode(vae.prior.sample(noise)), noise),)
-
-    print("| signature | rows | session, ms | bare graph, ms | ratio |\n|---|---|---|---|---|")
+    print(
+        "| signature | rows | median, ms | p99, ms | rows/s | networks alone, ms | ratio | "
+        "of processor time |\n|---|---|---|---|---|---|---|---|"
+    )
+    found = []
     for rows in (1, 64):
-        x = np.random.default_rng(0).random((rows, *vae.element_shape), np.float32)
-        seed = np.arange(rows)
-        bare = {
-            "encode": partial(_first, bare_encode, tf.constant(x)),
-            "generate": partial(_first, bare_generate, tf.constant(seed)),
-        }
-        pairs = {
-            "encode": (served("encode", x=x), bare["encode"]),
-            "generate": (served("generate", seed=seed), bare["generate"]),
-        }
-        for name, (ours, bare) in pairs.items():
-            found = _in_turns({"session": ours, "bare": bare}, repeats)
-            ratio = found["session"] / found["bare"]
+        rng = np.random.default_rng(0)
+        x = {"x": rng.random((rows, *vae.element_shape), np.float32)}
+        latent = {"latent": rng.standard_normal((rows, vae.latent_dim)).astype(np.float32)}
+        given = {"encode": x, "decode": latent, "generate": {"seed": np.arange(rows)}, "score": x}
+        for name, bare in _bare(vae).items():
+            ((_, value),) = given[name].items()
+            tensor = tf.constant(value)
+
+            def alone(bare=bare, tensor=tensor):
+                return [output.numpy() for output in tf.nest.flatten(bare(tensor))]
+
+            pair = {"session": served(name, given[name]), "bare": alone}
+            seconds = _in_turns(pair, repeats if name != "score" else max(repeats // 4, 5))
+            (ours, used), (least, least_used) = (np.median(seconds[one], axis=0) for one in pair)
+            last = np.quantile(seconds["session"][:, 0], 0.99)
             print(
-                f"| {name} | {rows} | {1e3 * found['session']:.2f} | {1e3 * found['bare']:.2f} | "
-                f"{ratio:.2f} |",
+                f"| {name} | {rows} | {1e3 * ours:.2f} | {1e3 * last:.2f} | {rows / ours:.0f} | "
+                f"{1e3 * least:.2f} | {ours / least:.2f} | {used / least_used:.2f} |",
                 flush=True,
             )
+            figures = {
+                "median": ours, "p99": last, "bare": least, "processor": used,
+                "bare_processor": least_used,
+            }  # fmt: skip
+            figures = {key: float(value) for key, value in figures.items()}
+            found.append({"signature": name, "rows": rows, **figures})
+    return found
 
 
 def throughput(vae, path, count):
