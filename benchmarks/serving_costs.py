@@ -2,21 +2,26 @@
 
     python benchmarks/serving_costs.py                        # latency, throughput
     python benchmarks/serving_costs.py --memory-rows 200000   # and the memory of bulk encoding
+    taskset -c 0 python benchmarks/serving_costs.py --json costs.json   # of one core
 
-A model of 64x64 images with the default network and untrained weights. Latency: `encode` and
-`generate` through the session loader, as TF Serving runs them, against the same computation as a
-`tf.function` of the Keras model, in turns. Throughput: `kvae.encode` of JPEG files (178x218)
-against `keras.Model.predict` of the encoder on decoded images in memory, which decodes nothing, and
-against the same preceded by the decoding. Memory: the largest resident set of `python -m
-kvae.encode` on parquet files of 1/10 of the rows and of all of them, each of one row group.
+A model of 64x64 images with the default network and untrained weights. Latency: `encode`, `decode`,
+`generate` and `score` through the session loader, as TF Serving runs them, against its networks
+alone as a `tf.function` (of `score` the encoder and the decoder of 16 draws), in turns. Throughput:
+`kvae.encode` of JPEG files, of one process and of several, which load the model each time, against
+a plain loop over the same files: decoded by the same function, `predict_on_batch` of the encoder,
+nothing written. Ratios above 1: faster than the loop. Memory: the largest resident set of `python
+-m kvae.encode` on parquet files of 1/10 of the rows and of all of them, each of one row group.
 """
 
 import argparse
 import io
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +29,13 @@ import numpy as np
 from PIL import Image
 
 
-def _photos(count):
-    """JPEG files of 178x218, smooth as photos are."""
+def _photos(count, width=178, height=218):
+    """JPEG files, smooth as photos are."""
     rng = np.random.default_rng(0)
     for _ in range(count):
-        small = rng.integers(0, 256, (14, 11, 3), dtype=np.uint8)
+        small = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
         file = io.BytesIO()
-        Image.fromarray(small).resize((178, 218), Image.Resampling.BICUBIC).save(file, "JPEG")
+        Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG")
         yield file.getvalue()
 
 
@@ -118,34 +123,72 @@ def latency(vae, path, repeats):
     return found
 
 
-def throughput(vae, path, count):
-    """Print images per second of bulk encoding and of `predict`."""
+def _seconds(function):
+    """Seconds, and those of the processor with its children, of one call."""
+
+    def used():
+        times = os.times()
+        return times.user + times.system + times.children_user + times.children_system
+
+    start, before = time.perf_counter(), used()
+    function()
+    return time.perf_counter() - start, used() - before
+
+
+def throughput(vae, path, counts, rounds, processes):
+    """Print images per second of bulk encoding and of a plain loop; a list of dicts."""
     from kvae import encode
     from kvae.encode.sources import Wanted
+    from kvae.serving.served import ServedModel
+    from kvae.serving.versions import find_version
 
-    with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder) / "photos"
-        photos.mkdir()
-        for index, content in enumerate(_photos(count)):
-            (photos / f"{index:06}.jpg").write_bytes(content)
-        start = time.perf_counter()
-        encode.encode(path, photos, Path(folder) / "out.parquet")
-        bulk = time.perf_counter() - start
-        wanted = Wanted(vae.element_shape, "center")
-        start = time.perf_counter()
-        x = np.stack([wanted.decode(file.read_bytes()) for file in sorted(photos.iterdir())])
-        decoding = time.perf_counter() - start
-        x = x.astype(np.float32) / 255
-        vae.encoder.predict(x[:256], batch_size=256, verbose=0)
-        start = time.perf_counter()
-        vae.encoder.predict(x, batch_size=256, verbose=0)
-        predict = time.perf_counter() - start
+    wanted = Wanted(vae.element_shape, "center")
+    found = []
     print(
-        f"{count} JPEG files: python -m kvae.encode {count / bulk:.0f} images/s (loading the model "
-        f"included); model.predict on decoded arrays {count / predict:.0f}; decoding on one core, "
-        f"then predict {count / (decoding + predict):.0f}; ratio to the last "
-        f"{(decoding + predict) / bulk:.2f}"
+        "| photos | images | way | images/s | loop / it | of processor time |\n"
+        "|---|---|---|---|---|---|"
     )
+    for (width, height), count in counts.items():
+        with tempfile.TemporaryDirectory() as folder:
+            photos = Path(folder) / "photos"
+            photos.mkdir()
+            for index, content in enumerate(_photos(count, width, height)):
+                (photos / f"{index:06}.jpg").write_bytes(content)
+
+            def loop(photos=photos):
+                files = sorted(photos.iterdir())
+                for start in range(0, len(files), 256):
+                    x = [wanted.decode(file.read_bytes()) for file in files[start : start + 256]]
+                    x = np.stack(x).astype(np.float32) / 255
+                    vae.encoder.predict_on_batch(x)
+
+            def bulk(processes, photos=photos, folder=folder):
+                output = Path(folder) / "out.parquet"
+                output.unlink(missing_ok=True)
+                encode.encode(path, photos, output, processes=processes)
+
+            ways = {"decode and predict in a loop": loop, "kvae.encode": partial(bulk, 1)}
+            if processes > 1:
+                ways[f"kvae.encode, {processes} processes"] = partial(bulk, processes)
+            ways["loading the model, a part of each"] = partial(ServedModel, find_version(path))
+            seconds = {name: [] for name in ways}
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                for _ in range(rounds):
+                    for name, way in ways.items():
+                        seconds[name].append(_seconds(way))
+            base = np.median(next(iter(seconds.values())), axis=0)
+            for name, own in seconds.items():
+                wall, used = np.median(own, axis=0)
+                print(
+                    f"| {width}x{height} | {count} | {name} | {count / wall:.0f} | "
+                    f"{base[0] / wall:.2f} | {base[1] / used:.2f} |",
+                    flush=True,
+                )
+                found.append(
+                    {"photos": [width, height], "images": count, "way": name, "wall": float(wall),
+                     "processor": float(used)}
+                )  # fmt: skip
+    return found
 
 
 def memory(path, rows):
@@ -187,19 +230,29 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=6000, help="of 178x218; of 1000x1000 a tenth")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--memory-rows", type=int, default=0)
+    parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
     import kvae
     from kvae import publish
 
     vae = kvae.build_vae((64, 64, 3), latent_dim=64)
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         version = publish.publish(vae, folder, "m", config={}, card={}, history={})
-        latency(vae, version.path, arguments.repeats)
-        throughput(vae, version.path, arguments.images)
+        if arguments.repeats:
+            found["latency"] = latency(vae, version.path, arguments.repeats)
+        if arguments.images:
+            counts = {(178, 218): arguments.images, (1000, 1000): max(1, arguments.images // 10)}
+            ways = counts, arguments.rounds, arguments.processes
+            found["throughput"] = throughput(vae, version.path, *ways)
         if arguments.memory_rows:
             memory(version.path, arguments.memory_rows)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
