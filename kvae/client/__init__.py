@@ -35,11 +35,11 @@ from kvae.client.answers import (
     listed,
 )
 from kvae.client.grpc import Grpc
-from kvae.client.inputs import Misfit, checked
+from kvae.client.inputs import Misfit, checked, requests
 from kvae.client.rest import Rest
 from kvae.client.transports import Folder, Transport
 from kvae.data.images.pixels import UNIT, read_range
-from kvae.data.rows import joined, slices
+from kvae.data.rows import joined
 from kvae.errors import UsageError, brief
 from kvae.options import (
     NOT_NEGATIVE,
@@ -75,7 +75,8 @@ class Client:
         timeout: seconds until a request is given up, from its first byte to the last one of its
             answer, repetitions in between too; of no meaning for a folder.
         batch_size: rows of a request at most; larger inputs are sent in several. Of large outputs a
-            request has fewer by itself, so that its answer is of at most 256 MiB.
+            request has fewer by itself, so that its answer is of at most 256 MiB, and of large
+            image files, so that they have no more pixels than a request may have.
         retries: how often a request is repeated, 0 to 4, after a short wait, where the server
             cannot be reached, breaks off before it answers, or says that it is unavailable.
         value_range: what floats of images lie in, (0, 1); None, of a model that was made with
@@ -238,11 +239,11 @@ class Client:
     def _in_batches(self, signature: str, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         wanted = self.signatures[signature].outputs
         most = (MOST_BYTES - SMALL_BYTES) // self._way.bytes_of_row(wanted)
-        count, size = len(next(iter(rows.values()))), max(1, min(self._batch_size, most))
+        slices = list(requests(rows, max(1, min(self._batch_size, most))))
         # A version that is published meanwhile must not answer the rest.
-        version = self._newest() if count > size else None
+        version = self._newest() if len(slices) > 1 else None
         parts = []
-        for part in slices(count, size):
+        for part in slices:
             batch = {name: values[part] for name, values in rows.items()}
             parts.append(self._way.call(Call(signature, batch, wanted, version)))
         return joined(parts)

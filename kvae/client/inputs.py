@@ -1,7 +1,7 @@
 """What a user hands to the client, as the arrays that a signature takes, or a clear refusal."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from kvae.client.answers import Tensor, listed, named
-from kvae.data.images.decoding import MAX_SERVED_PIXELS, Unreadable
+from kvae.data.images.decoding import MAX_REQUEST_PIXELS, MAX_SERVED_PIXELS, Unreadable
 from kvae.data.images.metadata import bare, format_of
 from kvae.data.images.opened import read_opened
 from kvae.data.images.pixels import ROUNDING, UNIT, as_unit_interval
@@ -58,6 +58,27 @@ def checked(
             + listed(f"{count} of {name}" for name, count in counts.items())
         )
     return rows
+
+
+def requests(rows: dict[str, np.ndarray], most: int) -> Iterator[slice]:
+    """Divide rows among requests.
+
+    Args:
+        rows: from `checked`.
+        most: rows of a request.
+
+    Yields:
+        The rows of one, whose image files have no more pixels than a request may have.
+    """
+    files = [values for values in rows.values() if values.dtype == object]
+    count, start, held = len(next(iter(rows.values()))), 0, 0
+    for row in range(count):
+        pixels = sum(_num_pixels(values[row]) for values in files)
+        if row - start == most or (row > start and held + pixels > MAX_REQUEST_PIXELS):
+            yield slice(start, row)
+            start, held = row, 0
+        held += pixels
+    yield slice(start, count)
 
 
 def _as_floats(
@@ -132,8 +153,7 @@ def _check_image(place: str, content: bytes) -> None:
     except ValueError as error:
         raise UsageError(f"{place}: a file that is not served: {error}") from error
     try:
-        with Image.open(io.BytesIO(content), formats=_FILES) as image:
-            pixels = image.width * image.height
+        pixels = _num_pixels(content)
     except Image.DecompressionBombError:
         pixels = MAX_SERVED_PIXELS + 1
     except Exception as error:  # damaged headers make it fail in any way
@@ -146,6 +166,11 @@ def _check_image(place: str, content: bytes) -> None:
         ) from error
     if pixels > MAX_SERVED_PIXELS:
         raise UsageError(f"{place}: has more than {MAX_SERVED_PIXELS:,} pixels")
+
+
+def _num_pixels(content: bytes) -> int:
+    with Image.open(io.BytesIO(content), formats=_FILES) as image:
+        return image.width * image.height
 
 
 def _plain(place: str, image: Image.Image) -> Image.Image:

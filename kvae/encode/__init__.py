@@ -9,10 +9,10 @@
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +21,16 @@ from kvae.data.images.decoding import Unreadable
 from kvae.data.images.pixels import stacked
 from kvae.data.splits import content_key
 from kvae.encode.parts import Parts
-from kvae.encode.sources import Row, Wanted, open_source
+from kvae.encode.sources import Row, Source, Wanted, open_source
 from kvae.errors import DataError, UsageError, brief, did_you_mean
 from kvae.options import read, whole_range
-from kvae.serving.versions import find_version, read_metadata
+from kvae.serving.versions import Version, find_version, read_metadata
 
 #: What can be asked of every row.
 SIGNATURES = ("encode", "score")
-PART_ROWS = 8192
+PART_ROWS = 2048
+#: How many rows are handed to the graph at a time, how many processes there may be.
+BATCH_SIZE, PROCESSES = whole_range(1, 10**6), whole_range(1, 256)
 _SHOWN = 10
 _FILE_BYTES = 2**18
 
@@ -56,6 +58,76 @@ def wanted_of(metadata: dict[str, Any], signature: str) -> Wanted:
     return Wanted(shape, card.get("crop", "center"), named, bool(card.get("binarize")))
 
 
+class Work(NamedTuple):
+    """What is asked for, as `encode` has it, in words that other processes read."""
+
+    model: str
+    source: str
+    output: str
+    signature: str
+    batch_size: int
+    part_rows: int
+
+
+class Opened(NamedTuple):
+    """Work that fits its model.
+
+    Args:
+        work: what is asked for.
+        version: the model.
+        wanted: what it takes.
+        source: rows.
+        parts: of the output.
+    """
+
+    work: Work
+    version: Version
+    wanted: Wanted
+    source: Source
+    parts: Parts
+
+    def make(self, missing: Sequence[tuple[int, int]]) -> Iterator[int]:
+        """Make parts: yields a number of rows whenever so many are done.
+
+        Args:
+            missing: first row and the row after the last of each, in order.
+        """
+        from kvae.serving.served import ServedModel
+
+        signature, size = self.work.signature, self.work.batch_size
+        served = ServedModel(self.version, size)
+        rows: Iterator[Row] = iter(())
+        place = -1
+        for start, stop in missing:
+            if start != place:  # else the rows that follow are at hand
+                rows = self.source.rows(start)
+            place = stop
+            with self.parts.writer(start) as write:
+                for keys, x, errors in batches(islice(rows, stop - start), self.wanted, size):
+                    write(keys, served.call(signature, x=x) if len(x) else {}, errors)
+                    yield len(keys)
+
+
+def open_work(work: Work) -> Opened:
+    """See that work fits its model. Errors as of `encode`, but for the output's."""
+    version = find_version(work.model)
+    metadata = read_metadata(version)
+    wanted = wanted_of(metadata, work.signature)
+    source = open_source(Path(work.source), wanted)
+    job = {
+        # The fingerprint says nothing of the weights, but older versions have no checksums.
+        "model": content_key(
+            sorted(metadata.get("files", {}).items()) or [metadata["fingerprint"]]
+        ),
+        "signature": work.signature,
+        "source": source.stamp,
+        "rows": source.count,
+    }
+    outputs = output_shapes(metadata, work.signature)
+    parts = Parts(Path(work.output), job, outputs, work.part_rows)
+    return Opened(work, version, wanted, source, parts)
+
+
 def encode(
     model: str | Path,
     source: str | Path,
@@ -63,6 +135,7 @@ def encode(
     *,
     signature: str = "encode",
     batch_size: int = 256,
+    processes: int = 1,
 ) -> Path:
     """Run a signature on every row of a source, and write a parquet file.
 
@@ -76,32 +149,26 @@ def encode(
         output: the file to write, .parquet.
         signature: one of `SIGNATURES`.
         batch_size: rows handed to the graph at a time, at most a million.
+        processes: that share the parts of 2,048 rows, at most 256; each has a copy of the model
+            and threads for all cores. The file does not depend on their number.
 
     Returns:
         `output`.
 
     Raises:
         UsageError: an argument is wrong, the output exists, or the source does not fit the model.
-        DataError: the source, or all of its rows, cannot be read; of rows the file says why.
+        DataError: the source, or all of its rows, cannot be read, of rows the file says why; a
+            process was ended.
     """
-    batch_size = read(whole_range(1, 10**6), batch_size, "batch_size")
+    batch_size = read(BATCH_SIZE, batch_size, "batch_size")
+    processes = read(PROCESSES, processes, "processes")
     version, output = find_version(model), Path(output)
-    metadata = read_metadata(version)
-    wanted = wanted_of(metadata, signature)
-    rows = open_source(Path(source), wanted)
-    outputs = output_shapes(metadata, signature)
-    job = {
-        # The fingerprint says nothing of the weights, but older versions have no checksums.
-        "model": content_key(
-            sorted(metadata.get("files", {}).items()) or [metadata["fingerprint"]]
-        ),
-        "signature": signature,
-        "source": rows.stamp,
-        "rows": rows.count,
-    }
-    with Parts(output, job, outputs, PART_ROWS) as parts:
+    work = Work(str(version.path), str(source), str(output), signature, batch_size, PART_ROWS)
+    opened = open_work(work)
+    rows = opened.source
+    with opened.parts as parts:
         try:
-            _work(version, signature, rows, parts, wanted, batch_size)
+            _do(opened, processes)
         except KeyboardInterrupt:
             left = sum(stop - start for start, stop in parts.missing)
             print(f"\n{rows.count - left:,} of {rows.count:,} rows are kept; the same call goes on")
@@ -122,26 +189,23 @@ def output_shapes(metadata: dict[str, Any], signature: str) -> dict[str, tuple[i
     return {name: tuple(one["shape"][1:]) for name, one in described.items()}
 
 
-def _work(version, signature, source, parts, wanted, batch_size):
-    missing = parts.missing
+def _do(opened: Opened, processes: int) -> None:
+    """Make the parts that are missing."""
+    missing = opened.parts.missing
     if not missing:
         return
     from tqdm import tqdm
 
-    from kvae.serving.served import ServedModel
+    count, left = opened.source.count, sum(stop - start for start, stop in missing)
+    name = opened.work.signature
+    with tqdm(total=count, initial=count - left, unit=" rows", desc=name) as bar:
+        if processes > 1 and len(missing) > 1:
+            from kvae.encode.processes import run
 
-    served = ServedModel(version, batch_size)
-    left = sum(stop - start for start, stop in missing)
-    with tqdm(total=source.count, initial=source.count - left, unit=" rows", desc=signature) as bar:
-        rows, place = iter(()), -1
-        for start, stop in missing:
-            if start != place:  # else the rows that follow are at hand
-                rows = source.rows(start)
-            place = stop
-            with parts.writer(start) as write:
-                for keys, x, errors in batches(islice(rows, stop - start), wanted, batch_size):
-                    write(keys, served.call(signature, x=x) if len(x) else {}, errors)
-                    bar.update(len(keys))
+            run(opened.work, missing, min(processes, len(missing)), bar.update)
+            return
+        for rows in opened.make(missing):
+            bar.update(rows)
 
 
 def batches(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kvae import cli
-from kvae.encode import SIGNATURES, encode
+from kvae.encode import BATCH_SIZE, PROCESSES, SIGNATURES, encode
 
 
 def main(argv: Sequence[str], prog: str = "python -m kvae.encode") -> None:
@@ -35,8 +35,12 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.encode") -> dict[
     parser.add_argument("--output", required=True, metavar="FILE", help="to write, .parquet")
     add_signature(parser)
     parser.add_argument(
-        "--batch-size", type=cli.whole(1, 10**6), default=256, metavar="N",
+        "--batch-size", type=cli.of_kind(BATCH_SIZE), default=256, metavar="N",
         help="rows handed to the model at a time (default: 256)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--processes", type=cli.of_kind(PROCESSES), default=1, metavar="N",
+        help="that share the work, each with a copy of the model (default: 1)",
     )  # fmt: skip
     cli.add_debug(parser)
     return cli.parsed(parser, argv)

@@ -97,9 +97,10 @@ def _guarded(function, inputs, binary):
         outputs = function(*tensors)
         if not fitting:
             return outputs
-        good = tf.reduce_all(tf.stack(fitting), axis=0)
+        # A product: a choice between values of one number for a row takes six times as long.
+        factor = tf.where(tf.reduce_all(tf.stack(fitting), axis=0), 1.0, math.nan)
         return {
-            name: tf.where(tf.reshape(good, (-1,) + (1,) * (len(value.shape) - 1)), value, math.nan)
+            name: value * tf.reshape(factor, (-1,) + (1,) * (len(value.shape) - 1))
             for name, value in outputs.items()
         }
 

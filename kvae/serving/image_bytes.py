@@ -11,8 +11,15 @@ from typing import Any
 import tensorflow as tf
 
 from kvae.data.images.crops import CELEBA_HEIGHT, CELEBA_WIDTH, CROPS, box_of, is_crop
-from kvae.data.images.decoding import MAX_SERVED_PIXELS
-from kvae.data.images.metadata import JPEG, PNG, PNG_KIND, PNG_PALETTE
+from kvae.data.images.decoding import MAX_REQUEST_PIXELS, MAX_SERVED_PIXELS
+from kvae.data.images.metadata import (
+    JPEG,
+    MOST_SCANS,
+    PNG,
+    PNG_FIRST,
+    PNG_KIND,
+    PNG_PALETTE,
+)
 from kvae.data.images.pixels import HALF
 from kvae.errors import UsageError
 from kvae.inputs import as_float
@@ -21,6 +28,7 @@ from kvae.serving.image_metadata import (
     TRANSPARENCY,
     as_adobe_wrote_it,
     bytes_at,
+    has_few_scans,
     jpeg_segments,
     orientation_of_jpeg,
     orientation_of_png,
@@ -33,7 +41,8 @@ _PNG_GREY, _PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGB_ALPHA = 0, 2, 4, 6
 _CMYK = 4  # colours of a JPEG file
 _LUMA, _LUMA_BITS = (19595, 38470, 7471), 16  # of ITU-R 601, as Pillow has them
 _WHITE = 255
-_AT_ONCE = 1  # images decoded side by side: the largest takes some 700 MB
+_AT_ONCE = 1  # images decoded side by side: the largest takes some 600 MB
+_BAND_PIXELS = 2**19  # of the rows that are floats at a time
 
 
 def images_of(
@@ -54,8 +63,10 @@ def images_of(
 
     Returns:
         `(batch, image_size, image_size, channels)` float32 in [0, 1]. In the graph a string that
-        is neither, is damaged, has more than `MAX_SERVED_PIXELS` pixels, or is too small for a box
-        is an `InvalidArgumentError` of the whole batch.
+        is neither, is damaged, has more than `MAX_SERVED_PIXELS` pixels or more than
+        `kvae.data.images.metadata.MOST_SCANS` scans, or is too small for a box is an
+        `InvalidArgumentError` of the whole batch, and so are more than `MAX_REQUEST_PIXELS` pixels
+        in all. Sizes are those that the files claim: nothing is decoded before all are known.
 
     Raises:
         UsageError: there is no such crop.
@@ -64,26 +75,37 @@ def images_of(
         raise UsageError(f"no such crop: {crop!r}")
 
     def one(content):
-        image = _read(content)
-        if channels == 1:
-            image = _grey(image)
-        fitted = _fit(image, crop, image_size)
+        image, see_through = _read(content)
+        fitted = _fit(image, see_through, crop, image_size, channels)
         if binarize:
             fitted = tf.where(fitted >= HALF, tf.constant(_WHITE, tf.uint8), 0)
         return tf.ensure_shape(fitted, (image_size, image_size, channels))
 
     spec = tf.TensorSpec((image_size, image_size, channels), tf.uint8)
+    with tf.control_dependencies([_of_bounded_sizes(content)]):
+        content = tf.identity(content)
     levels = tf.map_fn(one, content, fn_output_signature=spec, parallel_iterations=_AT_ONCE)
     return as_float(levels)
 
 
-# Traced once, whatever the number of signatures and models that read files.
+def _of_bounded_sizes(contents):
+    """Refuse files that are too large, each and in all, by what they claim."""
+    pixels = tf.map_fn(_num_pixels, contents, fn_output_signature=tf.int64)
+    total = tf.reduce_sum(pixels)
+    return tf.debugging.Assert(
+        total <= MAX_REQUEST_PIXELS,
+        [
+            f"the images of one request have more than {MAX_REQUEST_PIXELS:,} pixels in all, the "
+            "most that are decoded: send fewer at a time; pixels, images:", total, tf.size(pixels),
+        ],
+    )  # fmt: skip
+
+
+# Functions of their own are traced once, whatever the number of signatures and models.
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-def _read(content):
-    """`(height, width, 3)` uint8 of one file, upright, nothing of it transparent."""
-    is_png, is_jpeg = (
-        tf.equal(tf.strings.substr(content, 0, len(mark)), mark) for mark in (PNG, JPEG)
-    )
+def _num_pixels(content):
+    """Width times height, int64, of one file that may be decoded."""
+    is_png, is_jpeg = _kinds(content)
     known = tf.debugging.Assert(
         is_png | is_jpeg,
         [
@@ -92,15 +114,53 @@ def _read(content):
         ],
     )  # fmt: skip
     with tf.control_dependencies([known]):
-        return tf.cond(is_png, lambda: _png(content), lambda: _jpeg(content))
+        width, height = tf.cond(is_png, lambda: _png_size(content), lambda: _jpeg_size(content))
+    bounded = tf.debugging.Assert(
+        (width > 0) & (height > 0) & (width * height <= MAX_SERVED_PIXELS),
+        [f"an image has more than {MAX_SERVED_PIXELS:,} pixels (width, height):", width, height],
+    )
+    with tf.control_dependencies([bounded]):
+        return width * height
+
+
+def _kinds(content):
+    """Whether a file is a PNG, whether it is a JPEG, by its first bytes."""
+    return [tf.equal(tf.strings.substr(content, 0, len(mark)), mark) for mark in (PNG, JPEG)]
+
+
+def _png_size(content):
+    # TODO
+    first = tf.strings.substr(content, len(PNG), len(PNG_FIRST)) == PNG_FIRST
+    told = tf.debugging.Assert(first, ["a PNG file does not begin with its size (IHDR)"])
+    with tf.control_dependencies([told]):
+        size = bytes_at(content, _PNG_SIZE, 8)
+    return _big_endian(size[:4]), _big_endian(size[4:])
+
+
+def _jpeg_size(content):
+    few = tf.debugging.Assert(
+        has_few_scans(content), [f"a JPEG file has more than {MOST_SCANS} scans"]
+    )
+    with tf.control_dependencies([few]):
+        shape = tf.cast(tf.io.extract_jpeg_shape(content), tf.int64)
+    return shape[1], shape[0]
+
+
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def _read(content):
+    """One file of bounded size, upright.
+
+    Returns:
+        `(height, width, 3 or 4)` uint8, the fourth the opacity; whether it matters.
+    """
+    is_png, _ = _kinds(content)
+    return tf.cond(is_png, lambda: _png(content), lambda: _jpeg(content))
 
 
 def _png(content):
     head = bytes_at(content, 0, PNG_KIND + 1)
-    width, height = (_big_endian(head[_PNG_SIZE + start :][:4]) for start in (0, 4))
     kind, bits = head[PNG_KIND], head[_PNG_BITS]
-    with tf.control_dependencies([_of_bounded_size(width, height)]):
-        chunks = png_chunks(content, kind)
+    chunks = png_chunks(content, kind)
     colors, transparency = chunks[COLORS], chunks[TRANSPARENCY]
     with tf.control_dependencies([_of_known_transparency(kind, colors[1], transparency[1])]):
         image = tf.io.decode_png(content, channels=4)
@@ -117,9 +177,7 @@ def _png(content):
     )
     # TensorFlow 2.21 makes pixels of fewer than 8 bits nearly transparent that have no opacity.
     see_through = has_key | (kind == _PNG_GREY_ALPHA) | (kind == _PNG_RGB_ALPHA)
-    see_through &= tf.reduce_any(image[..., 3] < 255)
-    levels = tf.cond(see_through, lambda: _on_white(image), lambda: image[..., :3])
-    return _upright(levels, orientation_of_png(content, chunks))
+    return _upright(image, orientation_of_png(content, chunks)), see_through
 
 
 def _of_known_transparency(kind, colors, transparency):
@@ -156,20 +214,12 @@ def _on_white(image):
 
 
 def _jpeg(content):
-    shape = tf.cast(tf.io.extract_jpeg_shape(content), tf.int64)
-    with tf.control_dependencies([_of_bounded_size(shape[1], shape[0])]):
-        segments = jpeg_segments(content)
+    segments = jpeg_segments(content)
     # Pillow takes all files of four colours for Adobe's.
-    file = tf.cond(shape[2] == _CMYK, lambda: as_adobe_wrote_it(content, segments), lambda: content)
+    is_cmyk = tf.io.extract_jpeg_shape(content)[2] == _CMYK
+    file = tf.cond(is_cmyk, lambda: as_adobe_wrote_it(content, segments), lambda: content)
     image = tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE")
-    return _upright(image, orientation_of_jpeg(content, segments))
-
-
-def _of_bounded_size(width, height):
-    return tf.debugging.Assert(
-        (width > 0) & (height > 0) & (width * height <= MAX_SERVED_PIXELS),
-        [f"an image has more than {MAX_SERVED_PIXELS:,} pixels (width, height):", width, height],
-    )
+    return _upright(image, orientation_of_jpeg(content, segments)), tf.constant(False)
 
 
 def _big_endian(values):
@@ -199,24 +249,46 @@ def _grey(image):
     return tf.cast(tf.bitwise.right_shift(luma, _LUMA_BITS), tf.uint8)
 
 
-def _fit(image, crop, image_size):
+def _fit(image, see_through, crop, image_size, channels):
     shape = tf.shape(image)
     left, top, right, bottom = _box(crop, shape[1], shape[0])
     width, height = right - left, bottom - top
-    part = image[top:bottom, left:right]
     if crop == "none":
         target_width = target_height = tf.constant(image_size)
     else:
         shorter = tf.minimum(width, height)
         target_width, target_height = (image_size * side // shorter for side in (width, height))
+
+    def narrow(start, stop):
+        """Some rows of what is kept, of the target's width."""
+        band = image[top + start : top + stop, left:right]
+        band = tf.cond(see_through, lambda: _on_white(band), lambda: band[..., :3])
+        return _resized(_grey(band) if channels == 1 else band, stop - start, target_width)
+
     # Pillow rounds between the passes too.
-    levels = _resized(_resized(part, height, target_width), target_height, target_width)
+    levels = _in_bands(narrow, height, tf.maximum(1, _BAND_PIXELS // width), channels)
+    levels = _resized(levels, target_height, target_width)
     x, y = (
         # Halves go to the even number, as Python's round does.
         tf.cast(tf.round(tf.cast(side - image_size, tf.float32) / 2.0), tf.int32)
         for side in (target_width, target_height)
     )
     return levels[y : y + image_size, x : x + image_size]
+
+
+def _in_bands(of_rows, height, size, channels):
+    """What `of_rows(start, stop)` makes of all rows, of `size` at a time: floats take much."""
+    shape = (None, None, channels)
+    found = tf.TensorArray(tf.uint8, -(-height // size), infer_shape=False, element_shape=shape)
+
+    def step(number, found):
+        start = number * size
+        return number + 1, found.write(number, of_rows(start, tf.minimum(start + size, height)))
+
+    _, found = tf.while_loop(
+        lambda number, _: number * size < height, step, (0, found), parallel_iterations=1
+    )
+    return tf.ensure_shape(found.concat(), shape)
 
 
 def _resized(image, height, width):

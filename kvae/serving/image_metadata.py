@@ -16,8 +16,12 @@ from kvae.data.images.metadata import (
     JPEG,
     JPEG_ALONE,
     JPEG_APP1,
+    JPEG_END,
     JPEG_ENDS,
+    JPEG_PARTS,
+    JPEG_SCAN,
     MOST_PARTS,
+    MOST_SCANS,
     ORIENTATION_TAG,
     PACKED_REGION,
     PNG,
@@ -75,9 +79,41 @@ def jpeg_segments(content: Any) -> Any:
         lambda place, found: place + 4 <= length,
         step,
         (tf.constant(len(JPEG)), tf.zeros((len(marks), 2), tf.int32)),
-        maximum_iterations=MOST_PARTS,
+        maximum_iterations=JPEG_PARTS,
     )
     return found
+
+
+def has_few_scans(content: Any) -> Any:
+    """Whether a JPEG file has no more than `MOST_SCANS` scans; bool, of a string."""
+    values = tf.cast(tf.io.decode_raw(content, tf.uint8), tf.int32)
+    pairs = values[:-1] * 256 + values[1:]
+    few = tf.reduce_sum(tf.cast(pairs == 0xFF00 + JPEG_SCAN, tf.int32)) <= MOST_SCANS
+    # Such bytes may also stand in metadata, or behind the picture.
+    return tf.cond(few, lambda: few, lambda: _num_scans(pairs) <= MOST_SCANS)
+
+
+def _num_scans(pairs):
+    """Scans before the end of the picture, or more than are allowed; pairs: of bytes, int32."""
+    names = pairs - 0xFF00
+    is_mark = (names >= 0) & (names != 0xFF)
+    for name in JPEG_ALONE:
+        is_mark &= names != name
+    marks = tf.cast(tf.where(is_mark)[:, 0], tf.int32)
+
+    def step(place, found):
+        mark = marks[tf.searchsorted(marks, [place])[0]]
+        size = tf.maximum(pairs[tf.minimum(mark + 2, tf.size(pairs) - 1)], 2)
+        is_end = names[mark] == JPEG_END
+        found += tf.cast(names[mark] == JPEG_SCAN, tf.int32)
+        return tf.where(is_end, tf.size(pairs), mark + 2 + size), found
+
+    def goes_on(place, found):
+        return (found <= MOST_SCANS) & (place <= last)
+
+    last = tf.reduce_max(tf.concat([marks, [-1]], 0))
+    place, found = tf.while_loop(goes_on, step, (len(JPEG), 0), maximum_iterations=JPEG_PARTS)
+    return tf.where(goes_on(place, found), MOST_SCANS + 1, found)
 
 
 def as_adobe_wrote_it(content: Any, found: Any) -> Any:

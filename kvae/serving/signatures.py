@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kvae.data.conditions import companion
 from kvae.data.images.crops import least_size
-from kvae.data.images.decoding import MAX_SERVED_PIXELS
+from kvae.data.images.decoding import MAX_REQUEST_PIXELS, MAX_SERVED_PIXELS
 from kvae.directions import Directions
 from kvae.model import VAE
 from kvae.probability.noise import SeededNoise
@@ -253,7 +253,8 @@ def _bytes_endpoints(plain, shape, crop, binarize):
         name: Endpoint(
             of_bytes(plain[of].function),
             (image_bytes,),
-            f"{plain[of].help}, of a JPEG or PNG file of at most {MAX_SERVED_PIXELS:,} pixels",
+            f"{plain[of].help}, of a JPEG or PNG file of at most {MAX_SERVED_PIXELS:,} pixels, all "
+            f"of a request of at most {MAX_REQUEST_PIXELS:,}",
         )
         for name, of in (("encode_bytes", "encode"), ("reconstruct_bytes", "serving_default"))
     }

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from tiff_testing import BLACK_0, WHITE_0, tags_of, tiff
 
-from kvae.client.inputs import checked
+from kvae.client import inputs
+from kvae.client.inputs import checked, requests
 from kvae.client.transports import Tensor
 from kvae.data.images.decoding import decode
 from kvae.errors import UsageError
@@ -59,3 +60,13 @@ def test_a_pil_image_is_sent_as_its_file_was_trained_on():
     signed = tiff(levels.tobytes(), tags_of(64, 64, BLACK_0, 16, sample_format=2))
     with pytest.raises(UsageError, match=r"row 0: a PIL image .* signed levels"):
         sent(Image.open(io.BytesIO(signed)))
+
+
+def test_requests_have_no_more_pixels_than_a_server_decodes(monkeypatch):
+    monkeypatch.setattr(inputs, "MAX_REQUEST_PIXELS", 1000)
+    sides = (30, 10, 10, 31, 9, 5, 5, 5)
+    files = np.array([odd_images.written(np.zeros((n, n, 3), np.uint8), "PNG") for n in sides])
+    rows = {"image_bytes": files.astype(object), "condition": np.zeros((8, 2), np.float32)}
+    found = [(part.start, part.stop) for part in requests(rows, 3)]
+    assert found == [(0, 2), (2, 3), (3, 4), (4, 7), (7, 8)]
+    assert [*requests({"seed": np.arange(5)}, 3)] == [slice(0, 3), slice(3, 5)]

@@ -387,9 +387,11 @@ def test_the_command_line(images, tmp_path):
     given = program.arguments(["--model", "m", "--input", "a", "--output", "b.parquet"])
     assert given == {
         "model": "m", "source": "a", "output": "b.parquet", "signature": "encode",
-        "batch_size": 256,
+        "batch_size": 256, "processes": 1,
     }  # fmt: skip
-    for wrong in ([], ["--input", "a"], ["--input", "a", "--output", "b", "--batch-size", "0"]):
+    numbers = (["--batch-size", "0"], ["--processes", "0"], ["--processes", "257"])
+    wrongs = [["--input", "a", "--output", "b", *given] for given in numbers]
+    for wrong in ([], ["--input", "a"], *wrongs):
         with pytest.raises(UsageError):
             program.arguments(wrong)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

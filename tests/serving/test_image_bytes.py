@@ -7,9 +7,10 @@ import tensorflow as tf
 from PIL import Image
 from png_testing import GREY, PALETTE, RGB, chunk, every_kind, png
 
-from kvae.data.images.decoding import MAX_PIXELS, decode
+from kvae.data.images.decoding import MAX_REQUEST_PIXELS, MAX_SERVED_PIXELS, decode
+from kvae.data.images.metadata import MOST_SCANS
 from kvae.errors import UsageError
-from kvae.serving import image_metadata
+from kvae.serving import image_bytes, image_metadata
 from kvae.serving.image_bytes import images_of
 
 SIZE = 24
@@ -181,10 +182,48 @@ def test_what_is_no_image_is_an_error(bad):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded():
-    side = int(MAX_PIXELS**0.5) + 2
+    side = int(MAX_SERVED_PIXELS**0.5) + 1
     for content in (_bomb(side, side), _bomb(2**31 - 1, 2**31 - 1)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="more than"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="more than 67,108,864 pixels"):
             images_of(tf.constant([content]), "center", SIZE, 3)
+
+
+def test_pixels_of_a_request_are_bounded_before_any_are_decoded():
+    most = MAX_REQUEST_PIXELS // MAX_SERVED_PIXELS
+    content = _bomb(MAX_SERVED_PIXELS // 1024, 1024)  # a head alone
+    for count, message in ((most, "Invalid PNG"), (most + 1, r"in all, the most[^\d]*1140850688")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            images_of(tf.constant([content] * count), "center", SIZE, 3)
+
+
+def test_a_png_tells_its_size_first(picture):
+    content = _bytes(picture)
+    lying = content[:8] + chunk(b"teSt", content[16:29]) + content[8:]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="does not begin with its size"):
+        images_of(tf.constant([lying]), "center", SIZE, 3)
+
+
+def test_scans_of_a_jpeg_are_bounded(picture):
+    content = _bytes(picture, "JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    own = content.count(b"\xff\xda")
+    aside = b"\xff\xe5\x02\x02" + b"\xff\xda" * 256
+    most, more = (content[:-2] + scan * (MOST_SCANS - own + n) + content[-2:] for n in (0, 1))
+    # Behind the picture, or in metadata, there may be as many.
+    most = most[:2] + aside + most[2:] + aside
+    np.testing.assert_allclose(_levels(most), decode(most, "center", SIZE), atol=1.01)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 256 scans"):
+        images_of(tf.constant([more]), "center", SIZE, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_a_large_image_are_worked_at_in_turns(picture, monkeypatch, channels):
+    picture = picture.copy()
+    picture.putalpha(picture.convert("L"))
+    content = _bytes(picture)
+    whole = _levels(content, channels=channels)
+    monkeypatch.setattr(image_bytes, "_BAND_PIXELS", 178 * 25)
+    np.testing.assert_array_equal(_levels(content, channels=channels), whole)
 
 
 def test_a_damaged_image_is_an_error(picture):

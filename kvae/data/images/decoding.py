@@ -30,7 +30,9 @@ OTHER_SUFFIXES = (
 #: Pixels of the largest image that is decoded; from here on Pillow warns.
 MAX_PIXELS = 2**30 // 12
 #: Pixels of the largest image file that a server decodes, of many callers at once.
-MAX_SERVED_PIXELS = 2**25
+MAX_SERVED_PIXELS = 2**26
+#: Pixels of all image files of a request: 64 of 16.8 million each.
+MAX_REQUEST_PIXELS = 2**30
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _PNG_BITS = 24  # the byte of a PNG file that says how many bits a level has
 _LARGE, _LARGE_PIXELS = threading.Lock(), 2**24

@@ -14,6 +14,10 @@ from typing import NamedTuple
 REGION, PACKED_REGION = 2**16, 2**14
 #: Parts of a file that are looked at.
 MOST_PARTS = 2**16
+#: Segments of a JPEG file that are looked at; full ones take 2^28 bytes.
+JPEG_PARTS = 2**12
+#: Scans of a JPEG file at most: each goes over all of the picture, and takes 50 bytes at the least.
+MOST_SCANS = 256
 EXIF_MARK, XMP_MARK = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 #: Keywords of texts in a PNG file.
 EXIF_TEXT, XMP_TEXT = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
@@ -32,9 +36,14 @@ _TIFF, _TIFF_ENTRIES, _TIFF_XMP = (b"II", b"MM"), 4096, 700
 #: Markers of a JPEG file: pixels, end, and those that no length follows.
 JPEG_ENDS, JPEG_ALONE = (0xDA, 0xD9), (0x00, 0x01, *range(0xD0, 0xD9))
 JPEG_APP1 = 0xE1
+JPEG_SCAN, JPEG_END = JPEG_ENDS
 # For applications and comments; those among them that say what the pixels are.
+# A marker that a length follows, or the end: none can stand within pixels.
+_JPEG_MARK = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
 _JPEG_ASIDE, _JPEG_KEPT = (*range(0xE0, 0xF0), 0xFE), (0xE0, 0xEE)
 CHUNK_HEAD, CHUNK_FRAME = 8, 12
+#: Length and name of the first chunk of a PNG file: libpng takes some others before it.
+PNG_FIRST = b"\0\0\0\x0dIHDR"
 PNG_KIND, PNG_PALETTE = 25, 3  # the byte that says what kind of colours there are; one of them
 
 
@@ -70,7 +79,8 @@ def bare(content: bytes) -> Bare:
     """Take the metadata off an image file.
 
     Raises:
-        ValueError: a compressed text that would say the orientation is damaged; too many chunks.
+        ValueError: a compressed text that would say the orientation is damaged; too many chunks or
+            scans; another first chunk than that of a PNG file.
     """
     read = {"PNG": _of_png, "JPEG": _of_jpeg, "WEBP": _of_webp, "TIFF": _of_tiff}
     kind = format_of(content)
@@ -133,6 +143,8 @@ def of_xmp(text: bytes) -> int:
 
 
 def _of_jpeg(content: bytes) -> Bare:
+    if content.count(bytes([0xFF, JPEG_SCAN])) > MOST_SCANS and _num_scans(content) > MOST_SCANS:
+        raise ValueError(f"a JPEG file of more than {MOST_SCANS} scans, the most that are read")
     blocks: dict[bytes, bytes] = {}
     kept, place = [JPEG], len(JPEG)
     for part in _segments(content):
@@ -149,10 +161,22 @@ def _of_jpeg(content: bytes) -> Bare:
     return Bare(b"".join([*kept, content[place:]]), orientation or 1)
 
 
+def _num_scans(content: bytes) -> int:
+    """Scans before the end of the picture, or more than are allowed."""
+    found, place = 0, len(JPEG)
+    for _ in range(JPEG_PARTS):
+        mark = _JPEG_MARK.search(content, place)
+        if mark is None or mark[0][1] == JPEG_END or found > MOST_SCANS:
+            return found
+        found += mark[0][1] == JPEG_SCAN
+        place = mark.end() + max(int.from_bytes(content[mark.end() : mark.end() + 2], "big"), 2)
+    return MOST_SCANS + 1
+
+
 def _segments(content: bytes) -> Iterator[Part]:
     """The parts of a JPEG file before its pixels that have a length."""
     place = len(JPEG)
-    for _ in range(MOST_PARTS):
+    for _ in range(JPEG_PARTS):
         if place + 4 > len(content):
             return
         mark, name = content[place], content[place + 1]
@@ -169,6 +193,8 @@ def _segments(content: bytes) -> Iterator[Part]:
 
 
 def _of_png(content: bytes) -> Bare:
+    if not content.startswith(PNG_FIRST, len(PNG)):
+        raise ValueError("a PNG file that does not begin with its size (IHDR)")
     found: dict[bytes, Part] = {}
     kept, start = [], 0
     for part in _chunks(content):

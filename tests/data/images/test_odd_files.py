@@ -59,18 +59,47 @@ def test_odd_files_have_the_same_pixels_trained_and_served(served):
     assert not {name: gap for name, gap in far.items() if gap > 1.01}
 
 
+def _sent(one):
+    wanted = {"image_bytes": Tensor("string", (None,))}
+    return checked("encode_bytes", wanted, {"image_bytes": [one]})["image_bytes"]
+
+
 def test_chunks_are_bounded_in_training_and_client_as_in_the_graph(monkeypatch):
     monkeypatch.setattr(metadata, "MOST_PARTS", 20)
     content = odd_images.written(odd_images.picture(), "PNG")  # a head, pixels and an end
     few, many = (content[:33] + chunk(b"teSt", b"") * n + content[33:] for n in (17, 18))
 
-    def sent(one):
-        wanted = {"image_bytes": Tensor("string", (None,))}
-        return checked("encode_bytes", wanted, {"image_bytes": [one]})["image_bytes"]
-
     np.testing.assert_array_equal(np.asarray(read(few)), np.asarray(read(content)))
-    assert list(sent(few)) == [few]
-    with pytest.raises(Unreadable, match="more than 20 chunks"):
-        read(many)
-    with pytest.raises(UsageError, match=r"row 0: .*more than 20 chunks"):
-        sent(many)
+    assert list(_sent(few)) == [few]
+    _refused(many, "more than 20 chunks")
+
+
+def _refused(content, message):
+    with pytest.raises(Unreadable, match=message):
+        read(content)
+    with pytest.raises(UsageError, match=f"row 0: .*{message}"):
+        _sent(content)
+
+
+def test_a_png_that_tells_its_size_late_is_refused_as_in_the_graph():
+    content = odd_images.written(odd_images.picture(), "PNG")
+    _refused(content[:8] + chunk(b"teSt", content[16:29]) + content[8:], "begin with its size")
+
+
+def test_scans_are_bounded_in_training_and_client_as_in_the_graph():
+    content = odd_images.written(odd_images.picture(), "JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    own = content.count(b"\xff\xda")
+    aside = b"\xff\xe5\x02\x02" + b"\xff\xda" * 256
+    most, more = (
+        content[:-2] + scan * (metadata.MOST_SCANS - own + n) + content[-2:] for n in (0, 1)
+    )
+    most = most[:2] + aside + most[2:] + aside
+    assert list(_sent(most)) == [most]
+    assert read(most).size == read(content).size
+    _refused(more, "more than 256 scans")
+    # Segments between scans hide none.
+    comment, end = b"\xff\xfe\0\x04\xff\xd9", content[-2:]
+    _refused(content[:-2] + comment + scan * metadata.MOST_SCANS + end, "more than 256 scans")
+    empty = b"\xff\xfe\0\2" * metadata.JPEG_PARTS
+    _refused(content[:-2] + empty + scan * metadata.MOST_SCANS + end, "more than 256 scans")
