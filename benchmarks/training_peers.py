@@ -282,9 +282,8 @@ class Contestant:
             "--file", str(file), "--network", given.network, "--batch", str(given.batch),
             "--steps", str(given.steps), "--cores", str(given.cores),
         ]  # fmt: skip
-        self._log = tempfile.TemporaryFile()
         self.own = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
         self.known = self._answer()

@@ -97,3 +97,4 @@ except _PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0.0.0"
 
 _saved_classes.tell_keras()
+_backend.prefer_onednn()

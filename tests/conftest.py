@@ -6,6 +6,7 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import kvae` does, before Keras
 # The user's own cache must neither help nor suffer.
 os.environ["KVAE_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")
 

@@ -20,6 +20,25 @@ def nothing_installed(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("machine", "given", "expected"),
+    [
+        ("x86_64", None, "1"), ("AMD64", None, "1"), ("x86_64", "0", "0"), ("arm64", None, None),
+        ("aarch64", None, None),
+    ],
+)  # fmt: skip
+def test_onednn_is_used_on_x86_unless_the_variable_says_otherwise(
+    monkeypatch, machine, given, expected
+):
+    monkeypatch.setattr(backend.platform, "machine", lambda: machine)
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv(name, given)
+    backend.prefer_onednn()
+    assert backend.os.environ.get(name) == expected
+
+
+@pytest.mark.parametrize(
     ("given", "variable", "expected"),
     [
         ({}, None, "tensorflow"), ({}, "", "tensorflow"), ({}, "jax", "jax"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import kvae
 
 ROOT = Path(__file__).parents[1]
 FRESH = """
-import contextlib, importlib, io, json, runpy, sys
+import contextlib, importlib, io, json, os, runpy, sys
 
 found, saved = {}, sys.argv[-1]
 
@@ -24,6 +25,7 @@ def told(name):
 import kvae
 told("kvae")
 found["kvae"]["names"] = dir(kvae)
+found["kvae"]["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
 for program in ("train.py", "evaluate.py"):
     text = io.StringIO()
     sys.argv = [program, "--help"]
@@ -70,7 +72,8 @@ def found(tmp_path_factory):
     vae.optimizer.build(vae.trainable_variables)
     saved = tmp_path_factory.mktemp("saved") / "vae.keras"
     vae.save(saved)
-    plain = {name: os.environ[name] for name in os.environ if name != "TF_CPP_MIN_LOG_LEVEL"}
+    ours = ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS")
+    plain = {name: os.environ[name] for name in os.environ if name not in ours}
     done = subprocess.run(
         [sys.executable, "-c", FRESH, str(saved)],
         capture_output=True, text=True, cwd=ROOT, check=True, env=plain,
@@ -87,6 +90,11 @@ def test_the_names_of_kvae_are_there_before_they_are_imported_and_no_others(foun
     names = [name for name in found["kvae"]["names"] if not name.startswith("__")]
     assert names == sorted(kvae.__all__)
     assert "VAE" in names
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="of x86")
+def test_onednn_is_switched_on_before_tensorflow_is_imported(found):
+    assert found["kvae"]["onednn"] == "1"
 
 
 def test_nothing_is_printed_about_the_machine(found):

@@ -230,7 +230,8 @@ _METADATA = _record(
         "course": _record(
             {},
             {
-                "start": _mapping(_number), "in_float32": _mapping(_number), "ended": _text, "run": _text,
+                "start": _mapping(_number), "in_float32": _mapping(_number),
+                "ended": _text, "run": _text,
                 "left_out": _mapping(_count),
                 "best": _record({"epoch": _count, "figure": _text, "value": _number}),
             },
