@@ -119,7 +119,8 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
             }  # fmt: skip
 
     monkeypatch.setattr("kvae.serving.served.ServedModel", Truth)
-    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
+    for name in ("draw", "draw_map"):
+        monkeypatch.setattr(drawing, name, lambda *_, **__: None)
     metrics = evaluate.evaluate(job, num_draws=3)
     assert metrics["gap_nats_prior"] == pytest.approx(0.0, abs=1e-9)
     assert metrics["modes_captured_prior"] == 10
@@ -255,7 +256,8 @@ def test_precision_beside_no_recall_has_a_sentence(capsys, recall, precision, is
 def test_one_seed_gives_the_same_metrics_and_another_others(
     mixture_model, mixture_metrics, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
+    for name in ("draw", "draw_map"):
+        monkeypatch.setattr(drawing, name, lambda *_, **__: None)
     again = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "a"))
     assert again == mixture_metrics
     other = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "b"), seed=1)
