@@ -13,7 +13,7 @@ from kvae.data.rows import joined, slices
 from kvae.errors import DataError, one_line
 from kvae.serving.versions import Version, read_metadata
 
-# Small kernels keep no more than one core busy; of images each batch takes memory.
+# Of vectors, whose small kernels keep one core busy; a batch of images has all, and much memory.
 _MOST_AT_ONCE = 4
 _VERIFY = "python -m kvae.publish verify"
 
@@ -36,7 +36,8 @@ class ServedModel:
         self.batch_size = batch_size
         self._conditions = conditions
         self.metadata = read_metadata(version)
-        self._at_once = min(num_cores(), _MOST_AT_ONCE)
+        is_vector = len(self.metadata.get("model", {}).get("element_shape", ())) == 1
+        self._at_once = min(num_cores(), _MOST_AT_ONCE) if is_vector else 1
         try:
             self._model = tf.saved_model.load(str(version.path))
         # Damaged files make it fail in any way, IndexError among them.
@@ -64,7 +65,7 @@ class ServedModel:
         )
 
     def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
-        """Run a signature.
+        """Run a signature; of vectors several batches at once, each with the same numbers as alone.
 
         Args:
             signature: its name.
