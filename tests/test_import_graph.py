@@ -35,7 +35,7 @@ ORDER = (
 LINE = {part: line for line, parts in enumerate(ORDER) for part in parts}
 MAY_IMPORT = {
     "tensorflow": {
-        "backend", "data", "steps", "metrics", "features", "serving", "client", "encode", "publish",
+        "backend", "data", "steps", "features", "serving", "client", "encode", "publish",
         "training", "programs",
     },
     "jax": {"steps", "training"},
