@@ -18,6 +18,19 @@ TENSORFLOW, JAX, TORCH = "tensorflow", "jax", "torch"
 BACKENDS = (TENSORFLOW, JAX, TORCH)
 VARIABLE = "KERAS_BACKEND"
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+# Keras imports them where they are, for wrappers and plots that no program of kvae uses: they are
+# a quarter of the time that its import takes.
+_UNUSED_BY_KERAS = ("matplotlib", "sklearn")
+
+
+class _Program:
+    """Whether this process is a program of kvae alone, with no code of its user's in it."""
+
+    is_on = False
+
+
+#: `kvae.cli.run` switches it on.
+PROGRAM = _Program()
 
 
 def wanted() -> str:
@@ -96,6 +109,8 @@ def quiet_import(name: str) -> Any:
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
+            if PROGRAM.is_on and "keras" not in sys.modules:
+                _import_lean_keras()
             module = import_module(name)
             import_module("tensorflow").config.list_physical_devices()
             succeeded = True
@@ -106,3 +121,14 @@ def quiet_import(name: str) -> Any:
                 log.seek(0)
                 sys.stderr.write(log.read().decode(errors="replace"))
     return module
+
+
+def _import_lean_keras() -> None:
+    """Import Keras as if scikit-learn and Matplotlib were not installed; others find them after."""
+    absent = [name for name in _UNUSED_BY_KERAS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        import_module("keras")
+    finally:
+        for name in absent:
+            del sys.modules[name]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from kvae import own_files
+from kvae import backend, own_files
 from kvae.errors import (
     DEBUGGING,
     KvaeError,
@@ -80,6 +80,8 @@ def run(main: Callable[[list[str]], None]) -> int:
     """
     argv = sys.argv[1:]
     DEBUGGING.is_on = DEBUG in argv
+    # A user's file may want all that Keras has.
+    backend.PROGRAM.is_on = not any(word.startswith(own_files.FLAG) for word in argv)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # a code page of Windows lacks most characters
     if DEBUG not in argv:
@@ -111,7 +113,7 @@ def run(main: Callable[[list[str]], None]) -> int:
             print(f"({DEBUG} shows where)", file=sys.stderr)
         return status
     finally:
-        DEBUGGING.is_on = False
+        DEBUGGING.is_on = backend.PROGRAM.is_on = False
         if is_ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

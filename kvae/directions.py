@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae.data.rows import random_rows
@@ -163,6 +161,10 @@ def _rarer(labels):
 
 
 def _held_out_accuracy(latents, labels, valid_latents, valid_labels):
+    # Not before attributes are fitted: it takes long.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+
     # The penalty of the weights is the same for all dimensions, so they need the same scale.
     mean, scale = latents.mean(0), latents.std(0)
     scale = np.where(scale > 0, scale, 1.0)

@@ -22,6 +22,14 @@ def _cache_of_the_tests():
     shutil.rmtree(os.environ["KVAE_CACHE_DIR"], ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _figures_in_this_process():
+    """A process for the figures of every evaluation would cost a second each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kvae.figures.processes.MAX_PROCESSES", 0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)

@@ -1,11 +1,14 @@
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import evaluate
 import kvae
 import train
-from kvae import backend
+from kvae import backend, cli
 from kvae.config import resolve
 from kvae.errors import UsageError
 from kvae.publish import __main__ as publishing
@@ -106,3 +109,31 @@ def test_programs_choose_before_they_do_anything(monkeypatch, main, argv, expect
 def test_a_program_without_a_console_imports_too(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert backend.quiet_import("kvae") is kvae
+
+
+def test_a_program_does_not_import_what_keras_alone_would_have():
+    """They are a second of its start; who wants them afterwards has them."""
+    code = """
+import sys
+from kvae import backend, cli
+
+def main(argv):
+    keras = backend.quiet_import("keras")
+    print(*sorted({"sklearn", "matplotlib"} & {*sys.modules}), "|", keras.backend.backend())
+    import matplotlib, sklearn.mixture
+
+assert cli.run(main) == 0 and not backend.PROGRAM.is_on
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"}, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.stdout.split() == ["|", "tensorflow"], done.stderr
+
+
+@pytest.mark.parametrize(("words", "is_on"), [([], True), (["--import", "own.py"], False)])
+def test_a_users_file_has_all_of_keras(monkeypatch, words, is_on):
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    seen = []
+    assert cli.run(lambda argv: seen.append(backend.PROGRAM.is_on)) == 0
+    assert seen == [is_on]

@@ -16,6 +16,7 @@ from kvae.figures import vectors as vector_figures
 from kvae.figures.bound import draw_bound
 from kvae.figures.curves import draw_curves
 from kvae.figures.density import draw_density
+from kvae.figures.processes import Draw, at_once
 from kvae.figures.rates import draw_rate_distortion, draw_rates
 from kvae.figures.recall import draw_recall
 from kvae.figures.slices import slices_of
@@ -25,8 +26,29 @@ from kvae.probability.streams import generator
 _MOST_GENERATED = 5_000
 
 
-def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], label: str) -> None:
-    """Write generation.png, reconstruction.png, interpolation.png and latent_tsne.png.
+def draw_map(folder: Path, observation: Observation, *, label: str, paint: Draw = at_once) -> None:
+    """Write latent_tsne.png, which takes longer than any other figure and needs no metrics.
+
+    Args:
+        folder: where to write.
+        observation: of a version.
+        label: what colours the latent map; "" for nothing.
+        paint: what draws.
+    """
+    latents, test = observation.posterior.mean, observation.dataset.test
+    labels = test.labels[label] if label else np.zeros(len(latents), int)
+    class_names = observation.dataset.card.get("label_names", {}).get(label, ())
+    words = f"{observation.name}: the latent space" + (f", coloured by {label}" if label else "")
+    paint(
+        latent_figures.draw_tsne, latents, labels, label, words,
+        seed=observation.seed, class_names=class_names, path=folder / "latent_tsne.png",
+    )  # fmt: skip
+
+
+def draw(
+    folder: Path, observation: Observation, *, metrics: Mapping[str, Any], paint: Draw = at_once
+) -> None:
+    """Write generation.png, reconstruction.png and interpolation.png.
 
     Also rates.png, rate_distortion.png and, of a version that knows its history, curves.png. For
     vectors also bound.png, for a mixture also density.png and recall.png; for images see
@@ -36,33 +58,24 @@ def draw(folder: Path, observation: Observation, *, metrics: Mapping[str, Any], 
         folder: where to write.
         observation: that the numbers were taken from.
         metrics: from `kvae.evaluation.measurements.measure`, of the same observation.
-        label: what colours the latent map; "" for nothing.
+        paint: what draws.
     """
-    test, name = observation.dataset.test, observation.name
+    name = observation.name
     rng = generator(observation.seed, "figures")
     if observation.dataset.kind == "images":
-        draw_images(folder, observation, rng)
+        draw_images(folder, observation, rng, paint)
     else:
-        _vector_figures(folder, observation, rng)
+        _vector_figures(folder, observation, rng, paint)
         if "bound_curve_prior" in metrics:
             title = f"{name}: the bound on log p(x) rises with the number of importance draws"
             curves = _by_model(observation, metrics, "bound_curve")
-            draw_bound(curves, title, path=folder / "bound.png")
-    _rates(folder, observation, metrics)
-    _curves(folder, observation)
+            paint(draw_bound, curves, title, path=folder / "bound.png")
+    _rates(folder, observation, metrics, paint)
+    _curves(folder, observation, paint)
     if observation.mixture is not None:
         if not observation.is_conditioned:  # the density is another under each condition
-            _density(folder, observation)
-        _recall(folder, observation, metrics)
-    latents = observation.posterior.mean
-    labels = test.labels[label] if label else np.zeros(len(latents), int)
-    class_names = observation.dataset.card.get("label_names", {}).get(label, ())
-    latent_figures.draw_tsne(
-        latents, labels, label,
-        f"{name}: the latent space" + (f", coloured by {label}" if label else ""),
-        seed=observation.seed, class_names=class_names,
-        path=folder / "latent_tsne.png",
-    )  # fmt: skip
+            _density(folder, observation, paint)
+        _recall(folder, observation, metrics, paint)
 
 
 def _source(observation):
@@ -79,19 +92,21 @@ def _by_model(observation, metrics, key, first="_prior"):
     return found
 
 
-def _rates(folder, observation, metrics):
+def _rates(folder, observation, metrics, paint):
     """What each latent dimension carries, and where rate and distortion went."""
     name, active = observation.name, np.array(metrics["active_fraction_per_dim_posterior"])
     shown, unit = metrics.get("rate_per_dim_nats_prior"), "rate, nats"
     if shown is None:
         shown, unit = active, "part of the spread that the data explain"
-    draw_rates(
+    paint(
+        draw_rates,
         np.array(shown), active > ACTIVE_FRACTION,
         f"{name}: what each latent dimension carries", unit,
         path=folder / "rates.png",
     )  # fmt: skip
     history = observation.served.metadata["history"]
-    draw_rate_distortion(
+    paint(
+        draw_rate_distortion,
         {"test": (metrics["rate_nats_prior"], metrics["distortion_nats_posterior"])},
         {key: history[key] for key in ("val_rate", "val_distortion") if key in history},
         f"{name}: rate and distortion over training, on the valid split",
@@ -99,7 +114,7 @@ def _rates(folder, observation, metrics):
     )
 
 
-def _curves(folder, observation):
+def _curves(folder, observation, paint):
     """How training went, of what the version knows of it."""
     metadata = observation.served.metadata
     history, config, course = metadata["history"], metadata["config"], metadata.get("course", {})
@@ -109,7 +124,8 @@ def _curves(folder, observation):
     curves = [history.get(f"{split}{name}", ()) for split in ("", "val_") for name in wanted]
     if len({*map(len, curves)}) > 1 or not curves[0]:
         return  # of a `fit` that validated never, or in some epochs that nothing names
-    draw_curves(
+    paint(
+        draw_curves,
         history, f"{observation.name}: training",
         best=best.get("epoch"), chosen_by=best.get("figure", "elbo"), start=course.get("start"),
         rising=_rising(config, len(history["elbo"])), path=folder / "curves.png",
@@ -125,7 +141,7 @@ def _rising(config, epochs):
     return [(1, min(warmup, epochs))] if warmup else []
 
 
-def _vector_figures(folder, observation, rng):
+def _vector_figures(folder, observation, rng, paint):
     name, dataset, mixture = observation.name, observation.dataset, observation.mixture
     x = np.asarray(dataset.test.x)
     alone = np.zeros(len(x), int)
@@ -139,26 +155,29 @@ def _vector_figures(folder, observation, rng):
     scaled = "" if mixture else "; columns over their standard deviation"
     words = "true points, and ones generated " if mixture else "test points, and ones generated "
     likeliest = ", in the colour of the likeliest component" if mixture else ""
-    vector_figures.draw_generation(
+    paint(
+        vector_figures.draw_generation,
         x / unit, component, generated / unit, generated_component,
         f"{name}: {words}{_source(observation)}{likeliest}{scaled}",
         path=folder / "generation.png",
     )  # fmt: skip
     shown = observation.reconstruction.shown
-    vector_figures.draw_reconstruction(
+    paint(
+        vector_figures.draw_reconstruction,
         x[shown.rows], shown.reconstruction, component[shown.rows],
         f"{name}: test points and their reconstructions",
         path=folder / "reconstruction.png",
     )  # fmt: skip
     _, between = interpolations(observation.served, dataset.test.x, rng)
-    vector_figures.draw_interpolation(
+    paint(
+        vector_figures.draw_interpolation,
         between / unit, x / unit,
         f"{name}: between test points, a straight line in latent space{scaled}",
         path=folder / "interpolation.png",
     )  # fmt: skip
 
 
-def _density(folder, observation):
+def _density(folder, observation, paint):
     served, mixture = observation.served, observation.mixture
     slices = slices_of(mixture)
     points = [one.points().astype(np.float32) for one in slices]
@@ -171,7 +190,8 @@ def _density(folder, observation):
         for name, values in _by_model(observation, found, "log_likelihood", first="").items()
     }
     where = "" if len(slices) == 1 else " on slices"
-    draw_density(
+    paint(
+        draw_density,
         slices, [mixture.log_prob(part) for part in points], models,
         f"{observation.name}: log density{where}, true and of the model "
         f"(bound of {served.metadata['num_draws']} draws)",
@@ -179,9 +199,10 @@ def _density(folder, observation):
     )  # fmt: skip
 
 
-def _recall(folder, observation, metrics):
+def _recall(folder, observation, metrics, paint):
     count = metrics["num_generated"]
-    draw_recall(
+    paint(
+        draw_recall,
         observation.mixture.weights,
         _by_model(observation, metrics, "mode_shares"),
         _by_model(observation, metrics, "mode_captured"),

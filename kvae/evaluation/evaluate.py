@@ -19,6 +19,7 @@ from kvae.evaluation.observation import Observation
 from kvae.evaluation.origin import origin
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
+from kvae.figures.processes import Painters, num_processes
 from kvae.files import writable_folder
 from kvae.options import one_of
 from kvae.serving.versions import TRAIN_ROWS, Version, find_version, read_metadata
@@ -100,8 +101,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a published version on the test split and draw its figures.
 
-    Only the SavedModel's signatures are used: what is measured is what is served. The numbers are
-    written before anything is drawn, so that a figure that fails does not cost them.
+    Only the SavedModel's signatures are used: what is measured is what is served. Figures are drawn
+    meanwhile, by other processes; the numbers are written before it is known whether all could be
+    drawn, so that one that fails does not cost them.
 
     Args:
         job: from `prepare`.
@@ -145,31 +147,44 @@ def evaluate(
     # Before the numbers: the checkout may be another when they are done.
     made_by = origin(served.metadata["versions"], seed=seed, command=command)
     observation = Observation(served, dataset, seed=seed, train=train, num_samples=num_samples)
-    metrics, protocol = measurements.measure(observation, num_draws=num_draws)
+
     metadata = served.metadata
-    diagnosis = diagnose(
-        {**metrics, "sampler": metadata["sampler"]},
-        config=metadata["config"], history=metadata["history"],
-    )  # fmt: skip
-    whole = {
-        "origin": made_by,
-        **metrics,
-        "findings": [finding._asdict() for finding in diagnosis],
-        "protocol": protocol,
-    }
-    text = json.dumps(whole, indent=1, allow_nan=False)
+
+    def measured():
+        metrics, protocol = measurements.measure(observation, num_draws=num_draws)
+        diagnosis = diagnose(
+            {**metrics, "sampler": metadata["sampler"]},
+            config=metadata["config"], history=metadata["history"],
+        )  # fmt: skip
+        whole = {
+            "origin": made_by,
+            **metrics,
+            "findings": [finding._asdict() for finding in diagnosis],
+            "protocol": protocol,
+        }
+        return metrics, diagnosis, whole, json.dumps(whole, indent=1, allow_nan=False)
+
     if folder is None:
+        metrics, diagnosis, whole, _ = measured()
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
         return whole
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop:
-        (Path(workshop) / METRICS_FILE).write_text(text, encoding="utf-8")
-        written = _move_all(Path(workshop), folder)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop,
+        Painters(num_processes()) as painters,
+    ):
+        numbers, figures = Path(workshop) / METRICS_FILE, Path(workshop) / "figures"
+        figures.mkdir()
+        drawing.draw_map(figures, observation, label=job.label, paint=painters)
+        metrics, diagnosis, whole, text = measured()
+        numbers.write_text(text, encoding="utf-8")
+        numbers.replace(folder / METRICS_FILE)
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
         print("\ndrawing    figures", flush=True)
-        drawing.draw(Path(workshop), observation, metrics=metrics, label=job.label)
-        written += _move_all(Path(workshop), folder)
+        drawing.draw(figures, observation, metrics=metrics, paint=painters)
+        painters.finish()
+        written = [METRICS_FILE, *_move_all(figures, folder)]
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return whole
 

@@ -11,6 +11,7 @@ from kvae.evaluation.observation import Observation
 from kvae.figures import images as figures
 from kvae.figures.calibration import draw_calibration
 from kvae.figures.conditions import draw_conditions
+from kvae.figures.processes import Draw, at_once
 from kvae.figures.traversals import draw_attributes, draw_traversals
 from kvae.metrics.latents import active_fraction, rate_per_dim
 from kvae.metrics.neighbours import nearest
@@ -36,7 +37,9 @@ def interpolations(
     return np.asarray(x[pairs]), found.reshape(len(pairs), _STEPS, *x.shape[1:])
 
 
-def draw_images(folder: Path, observation: Observation, rng: np.random.Generator) -> None:
+def draw_images(
+    folder: Path, observation: Observation, rng: np.random.Generator, paint: Draw = at_once
+) -> None:
     """Write generation, reconstruction, worst, interpolation, traversals, calibration (PNG).
 
     Also traversals.gif, where there are features neighbours.png, where there are directions of
@@ -46,50 +49,58 @@ def draw_images(folder: Path, observation: Observation, rng: np.random.Generator
         folder: where to write.
         observation: of images; what its numbers are of is what is drawn.
         rng: of what is drawn beside that.
+        paint: what draws.
     """
     name, x = observation.name, observation.dataset.test.x
     seen, (low, high) = observation.as_shown, observation.grey
-    _generation(folder, observation)
+    _generation(folder, observation, paint)
     shown, worst = observation.reconstruction.shown, observation.reconstruction.worst
-    figures.draw_reconstruction(
+    paint(
+        figures.draw_reconstruction,
         seen(x[shown.rows]), seen(shown.reconstruction), f"{name}: test images",
         path=folder / "reconstruction.png",
     )  # fmt: skip
-    figures.draw_worst(
+    paint(
+        figures.draw_worst,
         seen(x[worst.rows]), seen(worst.reconstruction),
         psnr_of(observation.reconstruction.errors["mse"][worst.rows] / (high - low) ** 2),
         f"{name}: the worst reconstructions of {len(x):,} test images",
         path=folder / "worst.png",
     )  # fmt: skip
     ends, between = interpolations(observation.served, x, rng)
-    figures.draw_interpolation(
+    paint(
+        figures.draw_interpolation,
         seen(between), f"{name}: between test images, a straight line in latent space", seen(ends),
         path=folder / "interpolation.png",
     )  # fmt: skip
-    _calibration(folder, observation)
-    _traversals(folder, observation)
+    _calibration(folder, observation, paint)
+    _traversals(folder, observation, paint)
     if observation.train is not None:
-        _neighbours(folder, observation)
+        _neighbours(folder, observation, paint)
     if "directions" in observation.served.metadata:
-        _attributes(folder, observation, rng)
+        _attributes(folder, observation, rng, paint)
     if observation.is_conditioned:
-        _conditions(folder, observation, rng)
+        _conditions(folder, observation, rng, paint)
 
 
-def _generation(folder, observation):
+def _generation(folder, observation, paint):
     words = {"prior": "from the prior", "sampler": f"through the {observation.sampler} sampler"}
     images = {
         words[source]: observation.as_shown(observation.first_images(source))
         for source in observation.sources
     }
-    figures.draw_generations(
-        images, f"{observation.name}: generated", path=folder / "generation.png"
+    paint(
+        figures.draw_generations,
+        images,
+        f"{observation.name}: generated",
+        path=folder / "generation.png",
     )
 
 
-def _calibration(folder, observation):
+def _calibration(folder, observation, paint):
     variance, squared_error = observation.calibration
-    draw_calibration(
+    paint(
+        draw_calibration,
         np.sqrt(variance), np.sqrt(squared_error),
         f"{observation.name}: the likelihood's standard deviation, and the root mean squared error "
         "of each test image",
@@ -97,7 +108,7 @@ def _calibration(folder, observation):
     )  # fmt: skip
 
 
-def _traversals(folder, observation):
+def _traversals(folder, observation, paint):
     """The busiest dimensions, each moved alone, from the latent of an image in the middle."""
     mean, variance = observation.posterior
     if observation.has_rates_per_dim:
@@ -113,7 +124,8 @@ def _traversals(folder, observation):
     flat = latents.reshape(-1, latents.shape[-1]).astype(np.float32)
     alike = condition_beside(observation.dataset.test.x[np.full(len(flat), middle)])
     decoded = observation.served.call("decode", latent=flat, **alike)["decoded"]
-    draw_traversals(
+    paint(
+        draw_traversals,
         observation.as_shown(decoded).reshape(*latents.shape[:2], *decoded.shape[1:]),
         [f"z{dim + 1}  {unit.format(used[dim])}" for dim in order], list(_TRAVERSAL_VALUES),
         f"{observation.name}: the latent dimensions that carry most, each moved alone",
@@ -121,13 +133,14 @@ def _traversals(folder, observation):
     )  # fmt: skip
 
 
-def _neighbours(folder, observation):
+def _neighbours(folder, observation, paint):
     source, train = list(observation.sources)[-1], observation.train
     samples = observation.first_images(source)[:_SAMPLES]
     distances, found = nearest(train.net.extract(samples), train.features, figures.NUM_NEIGHBOURS)
     train_x = np.asarray(observation.dataset.train.x)
     images = np.stack([as_unit_interval(train_x[train.rows[row]]) for row in found])
-    figures.draw_neighbours(
+    paint(
+        figures.draw_neighbours,
         samples, images, distances,
         f"{observation.name}: samples of the {source} and their nearest of {len(train.rows):,} "
         "train images, with their distance in features",
@@ -135,7 +148,7 @@ def _neighbours(folder, observation):
     )  # fmt: skip
 
 
-def _attributes(folder, observation, rng):
+def _attributes(folder, observation, rng, paint):
     """The attributes that are told best, each on an image of its own that has not got it."""
     x, labels = observation.dataset.test.x, observation.dataset.test.labels
     names = observation.served.metadata["directions"]["names"]  # the best told first
@@ -153,7 +166,8 @@ def _attributes(folder, observation, rng):
         x=originals[np.repeat(np.arange(len(chosen)), len(_STRENGTHS))],
         attribute_strength=strengths.reshape(-1, len(names)),
     )["edited"]
-    draw_attributes(
+    paint(
+        draw_attributes,
         observation.as_shown(edited).reshape(len(chosen), -1, *edited.shape[1:]),
         f"{observation.name}: attributes moved in latent space, by what each adds to the mean "
         "latent, times these strengths",
@@ -162,7 +176,7 @@ def _attributes(folder, observation, rng):
     )  # fmt: skip
 
 
-def _conditions(folder, observation, rng):
+def _conditions(folder, observation, rng, paint):
     """A few latents under each condition, all others as they usually are."""
     condition = observation.served.metadata["condition"]
     names, owners = condition["names"], condition["label_of"]
@@ -185,7 +199,8 @@ def _conditions(folder, observation, rng):
         observation.served.call("generate", seed=seeds, condition=given)["sample"]
     )
     some = "" if len(shown) == len(names) else f" (the first {len(shown)} of {len(names)})"
-    draw_conditions(
+    paint(
+        draw_conditions,
         images.reshape(len(rows), _CONDITION_LATENTS, *images.shape[1:]), labels,
         f"{observation.name}: the same latents in each row, one condition after the other{some}",
         path=folder / "conditions.png",

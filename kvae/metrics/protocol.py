@@ -64,7 +64,8 @@ _HOW = {
         "the ELBO of random train rows, at most 5,000; mse_reconstruction_train: of the same"
     ),
     "ssim_reconstruction": (
-        "tf.image.ssim, mean over images; *_interval: 95% bootstrap of the mean over test rows"
+        "as tf.image.ssim, in float64, mean over images; *_interval: 95% bootstrap of the mean "
+        "over test rows"
     ),
     "rms_x": "the root mean square of test rows, standardised where the model does so",
     "variance_ratio_draw": (

@@ -10,6 +10,7 @@ from kvae.metrics.bootstrap import bootstrap_interval
 
 SMALLEST_MSE = 1e-10
 WINDOW_SIDE, WINDOW_STDDEV = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
 
 
 def mean_errors(rows: dict[str, np.ndarray], *, seed: int) -> dict[str, Any]:
@@ -58,8 +59,8 @@ def row_errors(x: np.ndarray, reconstruction: np.ndarray, *, images: bool) -> di
         equation 13 and section III-C), the mean over windows and channels, 1 for an exact copy and
         from -1. Windows are Gaussian, 11 pixels wide (or the image's smaller side) with a standard
         deviation of 1.5, and lie inside the image; K1 = 0.01, K2 = 0.03. For this one a
-        reconstruction outside [0, 1] is clipped, as when it is shown. It is `tf.image.ssim`, whose
-        float32 is wrong by some 1e-4 where both images are flat.
+        reconstruction outside [0, 1] is clipped, as when it is shown. It is what `tf.image.ssim`
+        is, in float64: that one's float32 is wrong by some 1e-4 where both images are flat.
 
     Raises:
         ValueError: the shapes differ, a value is not finite, or images have another shape, type
@@ -103,23 +104,34 @@ def _mse_of_rows(x: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
 
 
 def _ssim_of_rows(x: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
-    """Give `(n,)` float64, a few images at a time."""
-    import tensorflow as tf
+    """Give `(n,)` float64, a few images at a time.
 
+    A window is the product of one down and one across: the means over all windows of an image are
+    two products of matrices, some 20 times faster than the convolutions of `tf.image.ssim`.
+    """
     side = min(WINDOW_SIDE, *x.shape[1:3])
+    down, across = (_windows(size, side) for size in x.shape[1:3])
+
+    def means(values):
+        return down @ values @ across.T
+
     ssim = np.empty(len(x))
-    rounds = tf.config.experimental.tensor_float_32_execution_enabled()
-    # A variance is a difference of means of squares: of 10 bits nothing would be left.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        for rows in slices(len(x), rows_at_once(x)):
-            ssim[rows] = tf.image.ssim(
-                x[rows].astype(np.float32),
-                np.clip(reconstruction[rows], 0, 1).astype(np.float32),
-                max_val=1.0,
-                filter_size=side,
-                filter_sigma=WINDOW_STDDEV,
-            )
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(rounds)
+    # In float64, and several arrays of them: fewer rows than of float32.
+    for rows in slices(len(x), max(1, rows_at_once(x) // 8)):
+        a = np.moveaxis(x[rows].astype(np.float64), 3, 1)
+        b = np.moveaxis(np.clip(reconstruction[rows], 0, 1).astype(np.float64), 3, 1)
+        mean_a, mean_b = means(a), means(b)
+        product, squares = mean_a * mean_b, np.square(mean_a) + np.square(mean_b)
+        levels = (2 * product + _C1) / (squares + _C1)
+        covariance, variances = means(a * b) - product, means(a * a + b * b) - squares
+        ssim[rows] = (levels * (2 * covariance + _C2) / (variances + _C2)).mean((1, 2, 3))
     return ssim
+
+
+def _windows(size: int, side: int) -> np.ndarray:
+    """The weights of each window along a line of pixels, `(size - side + 1, size)`."""
+    weights = np.exp(-np.square(np.arange(side) - (side - 1) / 2) / (2 * WINDOW_STDDEV**2))
+    found = np.zeros((size - side + 1, size))
+    for first, row in enumerate(found):
+        row[first : first + side] = weights / weights.sum()
+    return found

@@ -1,16 +1,20 @@
 """A published model as its users meet it: through its signatures alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from kvae.data.conditions import Conditioned, companion
+from kvae.data.cores import num_cores
 from kvae.data.images.pixels import as_unit_interval
 from kvae.data.rows import joined, slices
 from kvae.errors import DataError, one_line
 from kvae.serving.versions import Version, read_metadata
 
+# Of vectors, whose small kernels keep one core busy; a batch of images has all, and much memory.
+_MOST_AT_ONCE = 4
 _VERIFY = "python -m kvae.publish verify"
 
 
@@ -32,6 +36,8 @@ class ServedModel:
         self.batch_size = batch_size
         self._conditions = conditions
         self.metadata = read_metadata(version)
+        is_vector = len(self.metadata.get("model", {}).get("element_shape", ())) == 1
+        self._at_once = min(num_cores(), _MOST_AT_ONCE) if is_vector else 1
         try:
             self._model = tf.saved_model.load(str(version.path))
         # Damaged files make it fail in any way, IndexError among them.
@@ -59,7 +65,7 @@ class ServedModel:
         )
 
     def call(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
-        """Run a signature.
+        """Run a signature; of vectors several batches at once, each with the same numbers as alone.
 
         Args:
             signature: its name.
@@ -71,14 +77,22 @@ class ServedModel:
         """
         inputs = self._expanded(signature, inputs)
         function = self._model.signatures[signature]
-        parts: list[dict[str, np.ndarray]] = []
         num_rows = len(next(iter(inputs.values())))
-        for rows in slices(num_rows, self.batch_size):
+
+        def answered(rows: slice) -> dict[str, np.ndarray]:
             given = {
                 name: tf.constant(_as_input(name, values[rows])) for name, values in inputs.items()
             }
-            parts.append({name: value.numpy() for name, value in function(**given).items()})
-        return joined(parts)
+            return {name: value.numpy() for name, value in function(**given).items()}
+
+        parts = [*slices(num_rows, self.batch_size)]
+        if len(parts) == 1 or self._at_once == 1:
+            return joined([answered(rows) for rows in parts])
+        pool = ThreadPoolExecutor(self._at_once)
+        try:
+            return joined([*pool.map(answered, parts)])
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _expanded(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         """The inputs with every condition under its own name."""

@@ -39,7 +39,7 @@ from kvae.training.sampler_fitting import some_rows, with_sampler
 from kvae.training.start import build, steps_of
 from kvae.training.watching import log_json
 from kvae.training.watching.announcement import announce
-from kvae.training.watching.glance import consult
+from kvae.training.watching.glance import consult, consulting
 from kvae.training.watching.history import Notes
 
 _PUBLISHED, _TRAINED = b"p", b"t"
@@ -147,6 +147,7 @@ def train_and_publish(
             _rescued(fitted.saving),
             _told_of_numbers(folder),
         ):
+            tell_findings = consulting(fitted.config, fitted)
             version = publish.publish(
                 fitted.vae, config.save, config.name,
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
@@ -155,7 +156,7 @@ def train_and_publish(
             )  # fmt: skip
         say(f"published {version.path}", flush=True)
         leftovers.tell(folder, fitted.record)
-        consult(fitted.config, fitted)
+        tell_findings()
         words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]
         say(f"next:     {files.command_line(words)}", flush=True)
         # Last of all: killed before, the same command says that the run was published.

@@ -81,7 +81,8 @@ def main(name, folder):
         )
         from kvae.training import run
 
-        run.consult = lambda config, fitted: None  # seconds, and the points have had it
+        # Seconds, and the points have had it.
+        run.consulting = lambda config, fitted: lambda: None
         images = [
             *common, "--dataset", "digits", "--flip", "--batch-size", "500", "--epochs", "1",
             "--latent-dim", "2", "--prior", "standard_normal", "--sampler", "none",

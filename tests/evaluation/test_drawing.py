@@ -110,7 +110,9 @@ def asked(monkeypatch):
 
 def draw(folder, served, data, metrics, seed=0, label=None):
     label = data.color_by if label is None else label
-    drawing.draw(folder, Observation(served, data, seed=seed), metrics=metrics, label=label)
+    observation = Observation(served, data, seed=seed)
+    drawing.draw_map(folder, observation, label=label)
+    drawing.draw(folder, observation, metrics=metrics)
 
 
 VECTOR_FIGURES = {

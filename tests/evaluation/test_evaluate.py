@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import struct
 from dataclasses import replace
@@ -12,7 +13,7 @@ from PIL import Image
 from kvae import publish
 from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, KvaeError, UsageError
 from kvae.evaluation import drawing, evaluate, factors
 from kvae.evaluation.table import print_table
 from kvae.figures import latent, style
@@ -119,7 +120,8 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
             }  # fmt: skip
 
     monkeypatch.setattr("kvae.serving.served.ServedModel", Truth)
-    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
+    for name in ("draw", "draw_map"):
+        monkeypatch.setattr(drawing, name, lambda *_, **__: None)
     metrics = evaluate.evaluate(job, num_draws=3)
     assert metrics["gap_nats_prior"] == pytest.approx(0.0, abs=1e-9)
     assert metrics["modes_captured_prior"] == 10
@@ -255,7 +257,8 @@ def test_precision_beside_no_recall_has_a_sentence(capsys, recall, precision, is
 def test_one_seed_gives_the_same_metrics_and_another_others(
     mixture_model, mixture_metrics, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
+    for name in ("draw", "draw_map"):
+        monkeypatch.setattr(drawing, name, lambda *_, **__: None)
     again = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "a"))
     assert again == mixture_metrics
     other = _evaluate(mixture_model.path, num_draws=20, output=str(tmp_path / "b"), seed=1)
@@ -498,6 +501,37 @@ def test_served_images_may_be_bytes_or_floats(version_of_images):
     first = served.call("encode", x=images)["mean"]
     second = served.call("encode", x=images.astype("float32") / 255)["mean"]
     np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_batches_on_threads_answer_as_one_after_another(mixture_model, monkeypatch):
+    import tensorflow as tf
+
+    from kvae.serving.served import ServedModel
+
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    answers = []
+    for cores in (1, 3):
+        monkeypatch.setattr("kvae.serving.served.num_cores", lambda cores=cores: cores)
+        served = ServedModel(mixture_model, batch_size=8)
+        answers.append(served.call("log_likelihood", x=x, seed=np.arange(50)))
+    for name, values in answers[0].items():
+        np.testing.assert_array_equal(values, answers[1][name])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="need as many rows"):
+        served.call("log_likelihood", x=x, seed=np.arange(49))  # an error of a thread
+
+
+def test_a_process_of_figures_that_dies_does_not_cost_the_numbers(
+    mixture_model, mixture_metrics, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "num_processes", lambda: 1)
+    monkeypatch.setattr(drawing, "draw_map", lambda *_, paint, **__: paint(os._exit, 9))
+    monkeypatch.setattr(drawing, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(
+        "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
+    )
+    with pytest.raises(KvaeError, match="_exit: the process that drew it ended with status 9"):
+        _evaluate(mixture_model.path, output=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
 def test_a_figure_that_fails_does_not_cost_the_numbers(

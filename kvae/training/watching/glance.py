@@ -1,5 +1,7 @@
 """What the doctor says of a model that has just been trained."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from kvae.callbacks import MAX_ROWS, measure, size_of
 from kvae.config import NO_SAMPLER
 from kvae.data import MIN_SPLIT_ROWS
@@ -14,7 +16,7 @@ _LEAST_ROWS, _GLANCE_WEIGHTS = 20, 150_000_000  # of the doctor's look at one sp
 
 
 def consult(config, fitted):
-    """Print what looks wrong with a published model: a glance, which `evaluate.py` goes beyond.
+    """Print what looks wrong with a trained model: a glance, which `evaluate.py` goes beyond.
 
     Nothing that goes wrong here is an error but for --debug: it is printed in place of a report.
 
@@ -22,21 +24,36 @@ def consult(config, fitted):
         config: all options.
         fitted: `kvae.training.run.Fitted`, with its dataset.
     """
+    if not is_silent():
+        say(_report(config, fitted))
+
+
+def consulting(config, fitted):
+    """As `consult`, but the look is taken by a thread while the model is published.
+
+    Returns:
+        What waits for it and prints, without arguments.
+    """
     if is_silent():
-        return
+        return lambda: None
+    pool = ThreadPoolExecutor(1)
+    report = pool.submit(_report, config, fitted)
+    pool.shutdown(wait=False)
+    return lambda: say(report.result())
+
+
+def _report(config, fitted):
     rows = _rows_of_a_glance(fitted.vae, fitted.dataset)
     if rows < MIN_SPLIT_ROWS:
-        say(f"doctor    NO report: {rows} validation rows are too few")
-        return
+        return f"doctor    NO report: {rows} validation rows are too few"
     try:
         findings = _diagnosis(config, fitted, rows)
     except Exception as error:  # whatever it is, the training was not in vain
         if DEBUGGING.is_on:
             raise
-        say(f"doctor    NO report: {error}")
-        return
-    say(f"doctor    on {rows} validation rows (evaluate.py measures more)")
-    say(f"{doctor.report(findings)}\n")
+        return f"doctor    NO report: {error}"
+    words = f"doctor    on {rows} validation rows (evaluate.py measures more)"
+    return f"{words}\n{doctor.report(findings)}\n"
 
 
 def causes_of_failure(config, vae, dataset, history):

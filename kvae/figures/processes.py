@@ -1,0 +1,168 @@
+"""Figures drawn in processes of their own, while this one computes.
+
+A process is a Python of its own, not a fork: threads of TensorFlow do not outlive one. Nor is it
+`multiprocessing`'s, which begins with the user's script once more.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from kvae.data.cores import num_cores
+from kvae.errors import DEBUGGING, KvaeError
+
+MAX_PROCESSES = 4
+#: What draws, or has it drawn: a function of `kvae.figures` with its arguments, `path` among them.
+Draw = Callable[..., Any]
+
+
+def at_once(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Draw a figure in this process."""
+    function(*args, **kwargs)
+
+
+def num_processes() -> int:
+    """How many processes draw: up to 4, one a core; 0: this one does.
+
+    So it is on one core, where nothing is gained, without a Python that could be started, and
+    under --debug, which is to show where an error comes from.
+    """
+    cores = num_cores()
+    if cores == 1 or not sys.executable or getattr(sys, "frozen", False) or DEBUGGING.is_on:
+        return 0
+    return min(cores, MAX_PROCESSES)
+
+
+class Painters:
+    """Draw figures meanwhile; a context, whose end ends the processes.
+
+    Args:
+        count: of processes, which start with the first figures; 0: `finish` draws them, in this
+            process.
+
+    Raises:
+        Exception: by `finish`, what the first figure that failed raised.
+        KvaeError: by `finish`, a process has died.
+    """
+
+    def __init__(self, count: int):
+        self._pool = ThreadPoolExecutor(count) if count else None
+        self._own = threading.local()  # each thread has a process
+        self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._figures: list[Future[None]] = []
+        self._waiting: list[Callable[[], Any]] = []
+        self._is_over = False
+
+    def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Have a figure drawn.
+
+        Args:
+            function: of a module of `kvae.figures`.
+            *args: its arguments, which stay as they are until `finish`.
+            **kwargs: likewise; `path` names the figure where its process dies.
+        """
+        if self._pool is None:
+            self._waiting.append(partial(function, *args, **kwargs))
+        else:
+            self._figures.append(self._pool.submit(self._asked, function, args, kwargs))
+
+    def finish(self) -> None:
+        """Wait until all figures are drawn."""
+        while self._waiting:
+            self._waiting.pop(0)()
+        while self._figures:
+            self._figures.pop(0).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        with self._lock:
+            self._is_over = True
+            for process in self._processes:
+                process.kill()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.communicate()
+
+    def _asked(self, function, args, kwargs):
+        process = self._process()
+        try:
+            pickle.dump((function, args, kwargs), process.stdin, pickle.HIGHEST_PROTOCOL)
+            process.stdin.flush()
+            error = pickle.load(process.stdout)
+        except (OSError, EOFError) as broken:
+            self._own.process = None
+            name = Path(kwargs.get("path") or function.__name__).name
+            raise KvaeError(
+                f"{name}: the process that drew it ended with status {process.wait()}, as one does "
+                "that is killed for want of memory; the numbers are written"
+            ) from broken
+        if error is not None:
+            raise error
+
+    def _process(self):
+        """That of this thread."""
+        if getattr(self._own, "process", None) is None:
+            with self._lock:
+                if self._is_over:
+                    raise KvaeError("no figure is drawn any more")
+                self._own.process = subprocess.Popen(
+                    [sys.executable, "-m", "kvae.figures.processes"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(),
+                )  # fmt: skip
+                self._processes.append(self._own.process)
+        return self._own.process
+
+
+def _environment():
+    """This one's, and where this kvae is."""
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+def _serve() -> None:
+    """Draw what standard input asks for; to each figure an answer, None or its error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and ends this process
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    while True:
+        try:
+            function, args, kwargs = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer = None
+            function(*args, **kwargs)
+        except Exception as error:
+            answer = _sendable(error)
+        try:
+            pickle.dump(answer, answers)
+            answers.flush()
+        except BrokenPipeError:  # the parent was killed
+            return
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error with its traceback in words; one that cannot be sent as a KvaeError."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return KvaeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+if __name__ == "__main__":
+    _serve()
