@@ -10,6 +10,8 @@ of --reference independent draws. Sets of draws:
   antithetic  as `kvae.scores` takes them: pairs of minus and plus of independent normal draws
   orthogonal  pairs whose directions are orthogonal, all of the length sqrt(dimensions): exact for
               what is quadratic in z once there are as many pairs as dimensions
+  corners     minus and plus of rows of a Hadamard matrix, every number -1 or 1: exact for sums of
+              squares of single dimensions, and for products of two whose columns differ
   sobol       minus and plus of scrambled Sobol points
 
 Of each the mean over --sets sets: Spearman's rank correlation with the truth, the root mean square
@@ -33,11 +35,13 @@ OPTIONS = {
     "gmm": {}, "digits": {},
     "faces": {"image_size": 32, "faces_count": 2000, "epochs": 5, "cache": False},
 }  # fmt: skip
-DESIGNS = ("antithetic", "orthogonal", "sobol")
+DESIGNS = ("antithetic", "orthogonal", "corners", "sobol")
 
 
 def normals(design, count, dim, rng):
     """`(count, dim)`: some draws of standard normal noise, each beside its opposite."""
+    from scipy.linalg import hadamard
+
     pairs = count // 2
     if design == "antithetic":
         half = rng.standard_normal((pairs, dim))
@@ -47,6 +51,10 @@ def normals(design, count, dim, rng):
         power = max(1, math.ceil(math.log2(pairs)))
         engine = qmc.MultivariateNormalQMC(np.zeros(dim), rng=rng)
         half = engine.random(2**power)[:pairs]
+    elif design == "corners":
+        order = 2 ** math.ceil(math.log2(pairs))
+        columns = np.concatenate([rng.permutation(order) for _ in range(-(-dim // order))])[:dim]
+        half = hadamard(order)[:pairs, columns] * rng.choice([-1.0, 1.0], dim)
     else:
         bases = []
         while sum(map(len, bases)) < pairs:
@@ -155,7 +163,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", choices=OPTIONS, default=[*OPTIONS])
-    parser.add_argument("--draws", type=int, nargs="+", default=[4, 6, 8, 12, 16])
+    parser.add_argument("--draws", type=int, nargs="+", default=[2, 4, 8, 12, 16])
     parser.add_argument("--sets", type=int, default=20)
     parser.add_argument("--rows", type=int, default=300)
     parser.add_argument("--reference", type=int, default=1000)

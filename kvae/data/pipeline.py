@@ -11,6 +11,9 @@ from kvae.data.rows import MOST_NUMBERS
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# Of an epoch that is not one block: 16 MB as float32, of which some are held at once.
+_BLOCK_NUMBERS = 2**22
+
 
 def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
     """Batches of `x` alone, in order, every row once.
@@ -32,7 +35,7 @@ def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
 
 
 def num_blocks(x: np.ndarray, batch_size: int) -> int:
-    """Blocks of an epoch of `shuffled_batches`: one, or more where that had over 2^24 numbers."""
+    """Blocks of an epoch of `shuffled_batches`: one, or several where it has over 2^24 numbers."""
     batch = min(batch_size, len(x))
     return -(-(len(x) // batch) // _steps_of_block(x, batch))
 
@@ -92,8 +95,9 @@ def shuffled_batches(
 
 
 def _steps_of_block(x, batch):
-    """The most batches of a block."""
-    return max(1, MOST_NUMBERS // (batch * math.prod(x.shape[1:])))
+    """The most batches of a block: all of an epoch, or few where it is large."""
+    steps, of_step = len(x) // batch, batch * math.prod(x.shape[1:])
+    return steps if steps * of_step <= MOST_NUMBERS else max(1, _BLOCK_NUMBERS // of_step)
 
 
 def _gathered(rows, x, ahead=None, mirror=None):

@@ -67,7 +67,8 @@ def test_large_tables_come_in_several_blocks_of_the_same_batches(monkeypatch, st
     x = np.arange(NUM_ROWS * 3, dtype=np.float32).reshape(NUM_ROWS, 3)
     singly = list(shuffled_batches(x, BATCH_SIZE, 1).take(12).as_numpy_iterator())
     validation = list(batches(x, BATCH_SIZE).as_numpy_iterator())
-    monkeypatch.setattr(pipeline, "MOST_NUMBERS", steps * BATCH_SIZE * 3)  # fewer than x has
+    monkeypatch.setattr(pipeline, "MOST_NUMBERS", 4 * BATCH_SIZE * 3 - 1)  # fewer than x has
+    monkeypatch.setattr(pipeline, "_BLOCK_NUMBERS", steps * BATCH_SIZE * 3)
     count = num_blocks(x, BATCH_SIZE)
     assert count == {1: 4, 3: 2}[steps]
     blocks = list(
