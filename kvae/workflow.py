@@ -187,9 +187,9 @@ def run(
 def _run(config, dataset, model, publishes, callbacks, resume):
     from kvae.training import preflight
 
-    preflight.check(config, dataset, dry_run=not publishes, going_on=resume)
+    found = preflight.check(config, dataset, dry_run=not publishes, going_on=resume)
     # Images are decoded here, so that a damaged one is named before TensorFlow is imported.
-    dataset = preflight.load(config) if dataset is None else dataset
+    dataset = preflight.load(config, found) if dataset is None else dataset
     training = backend.quiet_import("kvae.training.run")
     callbacks = [*own_callbacks.of_files(config), *callbacks]
     version: Any = None

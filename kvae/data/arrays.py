@@ -10,7 +10,7 @@ import numpy as np
 from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
 from kvae.data.classes import encode
 from kvae.data.images.files import given_path
-from kvae.data.rows import about_rounding
+from kvae.data.rows import about_rounding, in_parts, rows_at_once, slices
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
 from kvae.data.tables.bounds import bound_of
 from kvae.data.tables.csv import read_csv
@@ -78,8 +78,9 @@ def load(
         dropped = [name for name, keep in zip(table.columns, kept, strict=True) if not keep]
         table, x = _without(table, x, kept)
     labels = None if table.labels is None else encode(table, table.labels, _FEATURE)
+    parts = _divided(x, rows)
     splits = {
-        name: Split(x[own], {table.label: labels.codes[own]} if labels else {})
+        name: Split(parts[name], {table.label: labels.codes[own]} if labels else {})
         for name, own in rows.items()
     }
     card: dict[str, Any] = {
@@ -127,9 +128,9 @@ def float32(table: Table) -> np.ndarray:
     """
     wrong, x = table.wrong, table.x
     if wrong is None:
-        usable = fits(x)
-        if usable.all():
+        if all(fits(part).all() for part in in_parts(x, rows_at_once(x))):
             return x.astype(np.float32, copy=False)
+        usable = fits(x)
         row, column = divmod(int(np.argmin(usable)), x.shape[1])
         wrong = Wrong(row, column, usable.size - int(np.count_nonzero(usable)))
     raise DataError(
@@ -253,6 +254,27 @@ def split_rows(table: Table, seed: int) -> tuple[dict[str, np.ndarray], str]:
                 f"{name!r}{origin} has {own.size}"
             )
     return rows, rule
+
+
+def _divided(x: np.ndarray, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Split -> its rows: of x, which is put in their order, as a copy of all may not fit beside it.
+
+    Args:
+        x: all rows; the caller's own, who needs them no more.
+        rows: split -> indices of its rows, rising; none in two splits.
+    """
+    if not (x.flags.c_contiguous and x.flags.writeable):
+        return {name: x[own] for name, own in rows.items()}
+    first, *others = rows
+    kept = {name: x[rows[name]] for name in others}  # the small ones
+    for part in slices(len(rows[first]), rows_at_once(x)):
+        x[part] = x[rows[first][part]]  # a row moves forward, if at all
+    found, at = {first: x[: len(rows[first])]}, len(rows[first])
+    for name, own in kept.items():
+        found[name] = x[at : at + len(own)]
+        found[name][:] = own
+        at += len(own)
+    return found
 
 
 def fingerprint(splits: dict[str, Split]) -> str:

@@ -1,13 +1,18 @@
 """From a split's rows to batches for `fit` and `evaluate`."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kvae.data.conditions import Conditioned
+from kvae.data.rows import MOST_NUMBERS
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+# Of an epoch that is not one block: 16 MB as float32, of which some are held at once.
+_BLOCK_NUMBERS = 2**22
 
 
 def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
@@ -29,6 +34,12 @@ def batches(x: np.ndarray, batch_size: int) -> "tf.data.Dataset":
     return _gathered(rows, x)
 
 
+def num_blocks(x: np.ndarray, batch_size: int) -> int:
+    """Blocks of an epoch of `shuffled_batches`: one, or several where it has over 2^24 numbers."""
+    batch = min(batch_size, len(x))
+    return -(-(len(x) // batch) // _steps_of_block(x, batch))
+
+
 def shuffled_batches(
     x: np.ndarray, batch_size: int, seed: int, *, block: bool = False, flip: bool = False,
     first_epoch: int = 0, first_batch: int = 0,
@@ -43,7 +54,8 @@ def shuffled_batches(
         x: see `batches`.
         batch_size: rows of a batch, at least 1.
         seed: of the orders.
-        block: all batches of an epoch as one tensor, for data that fit in memory twice.
+        block: vectors by blocks of batches, see `num_blocks`: those of an epoch as one tensor where
+            they are few.
         flip: mirror each image, left to right, with probability one half; not of blocks.
         first_epoch: the number of the epoch to begin with, from 0.
         first_batch: that of the batch in it; not of blocks.
@@ -53,7 +65,7 @@ def shuffled_batches(
 
     Returns:
         Endless dataset of tensors `(batch, ...)`, `len(x) // batch_size` of them an epoch, 1 at
-        least; as blocks one tensor `(steps, batch, ...)` an epoch.
+        least; as blocks tensors `(steps, batch, ...)`, `num_blocks` of them an epoch.
     """
     import tensorflow as tf
 
@@ -73,9 +85,19 @@ def shuffled_batches(
     orders = tf.data.Dataset.counter(first_epoch).map(order)
     # Of blocks, one waits while another is trained on; more would hold the data many times.
     if block:
+        most = _steps_of_block(x, batch)
+        if most < steps:
+            slices = tf.data.Dataset.from_tensor_slices
+            orders = orders.flat_map(lambda rows: slices(rows).batch(most))
         return _gathered(orders, x, ahead=1)
     mirror = (seed, first_epoch * steps + first_batch) if flip else None
     return _gathered(orders.unbatch().skip(first_batch), x, mirror=mirror)
+
+
+def _steps_of_block(x, batch):
+    """The most batches of a block: all of an epoch, or few where it is large."""
+    steps, of_step = len(x) // batch, batch * math.prod(x.shape[1:])
+    return steps if steps * of_step <= MOST_NUMBERS else max(1, _BLOCK_NUMBERS // of_step)
 
 
 def _gathered(rows, x, ahead=None, mirror=None):
@@ -86,13 +108,12 @@ def _gathered(rows, x, ahead=None, mirror=None):
     import tensorflow as tf
 
     x, condition = (x.x, x.condition) if isinstance(x, Conditioned) else (x, None)
-    gather = _gather_from_tensor(x) if x.ndim == 2 else _gather_from_array(x)
-    dataset = rows.map(gather)
+    dataset = rows.map(_gather(x))
     if mirror is not None:
         seed, first = mirror
         dataset = tf.data.Dataset.zip(tf.data.Dataset.counter(first), dataset).map(_mirror(seed))
     if condition is not None:
-        dataset = tf.data.Dataset.zip(dataset, rows.map(_gather_from_tensor(condition)))
+        dataset = tf.data.Dataset.zip(dataset, rows.map(_gather(condition)))
     dataset = dataset.prefetch(ahead or tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
@@ -112,6 +133,12 @@ def _mirror(seed):
         return tf.where(chosen, tf.reverse(images, [2]), images)
 
     return mirror
+
+
+def _gather(x):
+    """Rows of an array by their numbers; many stay where they are: a tensor is a copy."""
+    is_small = x.ndim == 2 and x.size <= MOST_NUMBERS
+    return _gather_from_tensor(x) if is_small else _gather_from_array(x)
 
 
 def _gather_from_tensor(x):
@@ -134,8 +161,8 @@ def _gather_from_array(x):
 
     @tf.autograph.experimental.do_not_convert
     def gather(rows):
-        images = tf.numpy_function(lambda i: array[i], [rows], array.dtype, stateful=False)
-        images.set_shape([*rows.shape, *array.shape[1:]])
-        return images
+        found = tf.numpy_function(lambda i: array[i], [rows], array.dtype, stateful=False)
+        found.set_shape([*rows.shape, *array.shape[1:]])
+        return found
 
     return gather

@@ -107,12 +107,16 @@ def _rounding(x: np.ndarray) -> np.ndarray:
 
 
 def _stddev(x: np.ndarray) -> np.ndarray:
-    """Standard deviation of each feature in float64, of which there is no copy of all rows."""
+    """`x.std(axis=0, dtype="float64")` to the last bit, without a copy of all rows in float64."""
+    if x.shape[1] == 1:  # which NumPy adds up in pairs
+        return x.std(axis=0, dtype="float64")
     mean = x.mean(axis=0, dtype="float64")
-    squares = np.zeros_like(mean)
+    total = np.zeros_like(mean)
     for part in in_parts(x, rows_at_once(x)):
-        squares += ((part - mean) ** 2).sum(axis=0)
-    return np.sqrt(squares / len(x))
+        squares = (part - mean) ** 2
+        squares[0] += total  # NumPy adds row after row
+        total = squares.sum(axis=0)
+    return np.sqrt(total / len(x))
 
 
 def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +133,7 @@ def standardisation(x: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     x = np.asarray(x)
     check_spread(x, roundings=0)
-    return x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
+    return x.mean(axis=0, dtype="float64"), _stddev(x)
 
 
 def rows_at_once(x: Any) -> int:

@@ -1,16 +1,15 @@
-"""Does one set of features cover another? Distances to nearest neighbours, block by block."""
+"""Does one set of features cover another? Distances to nearest neighbours, chunk by chunk.
 
-from collections.abc import Iterator
+Time grows with the product of the numbers of rows; beside the features 100 MB are held, or as much
+as 10,000 rows of them where that is more.
+"""
 
 import numpy as np
 
-from kvae.data.rows import slices
 from kvae.metrics import require_finite
+from kvae.metrics.pairs import Space, centre_of
 
 NUM_NEIGHBOURS = 5
-_BLOCK = 1024  # rows of either side: all their pairs are held at once
-# Largest error of a squared distance from a matrix product, relative to the squared norms.
-_ROUNDING = 1e-13
 
 
 class Manifold:
@@ -28,7 +27,7 @@ class Manifold:
         (self._real,) = _checked(real=real)
         _require_k(k, real=len(self._real))
         self._k = k
-        self._centre = self._real.mean(0, dtype=np.float64)
+        self._centre = centre_of(self._real)
         self._radius = _squared_radii(self._real, k, self._centre)
 
     def metrics(self, fake: np.ndarray) -> dict[str, float]:
@@ -38,13 +37,13 @@ class Manifold:
         fake_radius = _squared_radii(fake, self._k, self._centre)
         pairs = 0
         precise, recalled, covered = (np.zeros(len(of), bool) for of in (fake, real, real))
-        for rows, columns, squared, slack in _blocks(real, fake, self._centre):
-            reached = squared + slack
-            in_real = reached < self._radius[rows, np.newaxis]
+        for chunk in Space(real, fake, self._centre).chunks():
+            rows, columns = chunk.rows, chunk.columns
+            in_real = chunk.closer(self._radius[rows, np.newaxis])
             pairs += int(np.count_nonzero(in_real))
             precise[columns] |= in_real.any(0)
             covered[rows] |= in_real.any(1)
-            recalled[rows] |= (reached < fake_radius[columns]).any(1)
+            recalled[rows] |= chunk.closer(fake_radius[np.newaxis, columns]).any(1)
         return {
             "precision": float(precise.mean()),
             "recall": float(recalled.mean()),
@@ -103,24 +102,8 @@ def nearest(
     points, references = _checked(points=points, references=references)
     if not 1 <= k <= len(references):
         raise ValueError(f"k must be from 1 to {len(references)}, received {k}")
-    least = np.full((len(points), k), np.inf)
-    index = np.zeros((len(points), k), np.int64)
-    centre = references.mean(0, dtype=np.float64)
-    for rows, columns, squared, _ in _blocks(points, references, centre):
-        numbers = np.broadcast_to(np.arange(columns.start, columns.stop), squared.shape)
-        candidates = np.concatenate([least[rows], squared], axis=1)
-        chosen = np.argpartition(candidates, k - 1, axis=1)[:, :k]
-        least[rows] = np.take_along_axis(candidates, chosen, axis=1)
-        index[rows] = np.take_along_axis(
-            np.concatenate([index[rows], numbers], axis=1), chosen, axis=1
-        )
-    distance = np.empty((len(points), k))
-    for rows in slices(len(points), _BLOCK):
-        for place in range(k):  # one at a time: all at once could fill the memory
-            apart = np.subtract(points[rows], references[index[rows, place]], dtype=np.float64)
-            distance[rows, place] = np.linalg.norm(apart, axis=1)
-    order = np.argsort(distance, axis=1, kind="stable")
-    return np.take_along_axis(distance, order, axis=1), np.take_along_axis(index, order, axis=1)
+    squared, index = Space(points, references, centre_of(references)).nearest(k)
+    return np.sqrt(squared), index
 
 
 def _checked(**sets: np.ndarray) -> list[np.ndarray]:
@@ -141,30 +124,6 @@ def _require_k(k: int, **counts: int) -> None:
         )
 
 
-def _blocks(
-    a: np.ndarray, b: np.ndarray, centre: np.ndarray
-) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
-    """Give squared distances of rows of `a` to rows of `b`, and how wrong they may be.
-
-    |a|^2 + |b|^2 - 2 a.b loses the digits that the norms have over the distance: the norms are
-    about a centre, in float64.
-    """
-    for rows in slices(len(a), _BLOCK):
-        left = np.subtract(a[rows], centre, dtype=np.float64)
-        left_norm = np.square(left).sum(1)
-        for columns in slices(len(b), _BLOCK):
-            right = np.subtract(b[columns], centre, dtype=np.float64)
-            norms = left_norm[:, np.newaxis] + np.square(right).sum(1)
-            squared = np.maximum(norms - 2 * (left @ right.T), 0)
-            yield rows, columns, squared, _ROUNDING * norms
-
-
 def _squared_radii(points: np.ndarray, k: int, centre: np.ndarray) -> np.ndarray:
     """Give `(n,)`: from each point to the k-th nearest other, squared."""
-    least = np.full((len(points), k), np.inf)
-    for rows, columns, squared, _ in _blocks(points, points, centre):
-        if rows == columns:
-            np.fill_diagonal(squared, np.inf)
-        candidates = np.concatenate([least[rows], squared], axis=1)
-        least[rows] = np.partition(candidates, k - 1, axis=1)[:, :k]
-    return least.max(1)
+    return Space(points, points, centre, others=True).nearest(k)[0][:, -1]

@@ -117,6 +117,7 @@ class Doors(BesideGradients):
             _direct(callback)
         if start and some:
             _tell(loud, self._start([_first(batch, _split(given, batch)) for batch in some]))
+        del some  # a block of steps may be large
         if arrays_of(given["x"]) is None:
             # The order of a stream is its own; Keras would say so in a warning each time.
             given.setdefault("shuffle", False)

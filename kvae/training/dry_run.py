@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from kvae import memory
 from kvae.config import Config
+from kvae.data import Dataset
 from kvae.data.conditions import conditioned, conditions_of
+from kvae.data.rows import MOST_NUMBERS
 from kvae.inputs import as_float
 from kvae.training.machines import devices
 from kvae.training.precision import choose_policy
@@ -17,16 +19,19 @@ from kvae.training.preflight import outline
 from kvae.training.start import build, compile_for, replicas_of, steps_of
 from kvae.training.watching.progress import duration
 
+_ORDER_BYTES, _BLOCKS = 40, 4
 
-def dry_run(config: Config) -> None:
+
+def dry_run(config: Config, dataset: Dataset | None = None) -> None:
     """Print the configuration, the model and the estimated time of an epoch.
 
     Args:
         config: all options.
+        dataset: the data, or their outline; None: they are looked at.
     """
     group = devices.chosen(config)
     policy, reason = choose_policy(config.mixed_precision, config.network)
-    dataset = outline(config)
+    dataset = outline(config) if dataset is None else dataset
     dataset = conditioned(dataset, conditions_of(dataset, config.condition))
     with group.scope():
         vae = build(config, dataset, policy)
@@ -40,12 +45,16 @@ def dry_run(config: Config) -> None:
         seconds = _epoch_seconds(config, dataset, vae, group)
     steps = steps_of(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
-    print(end=_memory(vae))
+    print(end=_memory(vae, dataset, steps * config.batch_size))
     print(f"{config.epochs} epochs: about {duration(seconds * config.epochs)}, without validation")
 
 
-def _memory(vae):
-    """A line on what training needs of memory: what a few steps took, and what it keeps beside."""
+def _memory(vae, dataset, rows):
+    """A line on what training needs of memory: what a few steps took, and what it keeps beside.
+
+    Of vectors, which are here, with them: the order of an epoch's rows, as it is drawn, and the
+    blocks of batches that wait, are made, are looked at and are trained on.
+    """
     taken = memory.peak()
     if taken is None:
         return ""
@@ -53,8 +62,13 @@ def _memory(vae):
     weights = sum(memory.BYTES * math.prod(one.shape) for one in vae.variables)
     # The best weights, a checkpoint as it is written, and what faults are looked for from.
     kept = weights + 2 * (weights + optimizer)
+    is_here = dataset.kind == "vectors"
+    if is_here:
+        numbers = rows * math.prod(dataset.train.x.shape[1:])
+        kept += _ORDER_BYTES * rows + _BLOCKS * memory.BYTES * min(numbers, MOST_NUMBERS)
     size = memory.gigabytes(taken + kept)
-    return f"training takes about {size} of memory on this machine, without the data\n"
+    beside = "with" if is_here else "without"
+    return f"training takes about {size} of memory on this machine, {beside} the data\n"
 
 
 def _print_layers(network: keras.Model) -> None:

@@ -7,7 +7,7 @@ import keras
 
 from kvae.config import Config
 from kvae.data import Dataset
-from kvae.data.pipeline import batches, shuffled_batches
+from kvae.data.pipeline import batches, num_blocks, shuffled_batches
 from kvae.errors import KvaeError
 from kvae.model import VAE
 from kvae.saying import clear, say
@@ -84,7 +84,7 @@ def _fitted(parts, leave_scope):
     group, of_vectors = parts.group, parts.dataset.kind == "vectors"
     # A step on vectors is shorter than Keras's way in and out of it.
     block, steps = of_vectors and replicas_of(vae) == 1, steps_of(config, parts.dataset)
-    calls = 1 if block else steps
+    calls = num_blocks(parts.dataset.train.x, config.batch_size) if block else steps
     compile_for(config, vae, steps)
     vae.before_fit()
     rows = parts.dataset.valid.x

@@ -31,7 +31,7 @@ LARGEST_FULL = 64  # dimensions of a full covariance
 def check(
     config: Config, dataset: data.Dataset | None = None, *, dry_run: bool = False,
     going_on: bool | None = None,
-) -> None:  # fmt: skip
+) -> data.Dataset:  # fmt: skip
     """Look at the options, the folders and the outline of the data.
 
     Args:
@@ -39,6 +39,9 @@ def check(
         dataset: the data, if they are there already.
         dry_run: whether nothing will be written.
         going_on: see `kvae.training.keeping.resume.find`.
+
+    Returns:
+        The data, or their `outline`.
 
     Raises:
         UsageError: an option does not fit the data, or a folder is missing or not writable.
@@ -53,15 +56,16 @@ def check(
             pass
     is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
     with config.telling_origins():
-        _check(config, dataset, is_saved=is_saved)
+        if config.init_from and not is_saved:  # else its checkpoint has the weights
+            _check_start(Path(config.init_from))
+        dataset = outline(config) if dataset is None else dataset
+        _check(config, dataset)
     if not dry_run:
         writable_folder(folder, "--save")
+    return dataset
 
 
-def _check(config: Config, dataset: data.Dataset | None, *, is_saved: bool) -> None:
-    if config.init_from and not is_saved:  # else its checkpoint has the weights
-        _check_start(Path(config.init_from))
-    dataset = outline(config) if dataset is None else dataset
+def _check(config: Config, dataset: data.Dataset) -> None:
     condition_dim = conditions_of(dataset, config.condition).dim
     x = dataset.train.x
     check_shape(config.network, x.shape[1:])
@@ -246,16 +250,20 @@ def outline(config: Config) -> data.Dataset:
     return found
 
 
-def load(config: Config) -> data.Dataset:
+def load(config: Config, found: data.Dataset | None = None) -> data.Dataset:
     """The configured dataset.
 
     Args:
         config: all options.
+        found: what `check` looked at, which is not read twice where it is whole.
 
     Raises:
         DataError: it cannot be read, or a split is empty.
     """
-    dataset = data.load(config.dataset, **config.own("dataset"))
+    if found is not None and found.origin:
+        dataset = found
+    else:
+        dataset = data.load(config.dataset, **config.own("dataset"))
     for name in ("train", "valid", "test"):
         if not len(getattr(dataset, name).x):
             raise DataError(f"the {name} split of {config.dataset} is empty")

@@ -26,8 +26,8 @@ def main(argv: Sequence[str], prog: str = "train.py") -> None:
     backend.use(config.backend)
     from kvae.training import preflight
 
-    preflight.check(config, dry_run=True)
-    backend.quiet_import("kvae.training.dry_run").dry_run(config)
+    found = preflight.check(config, dry_run=True)
+    backend.quiet_import("kvae.training.dry_run").dry_run(config, found)
 
 
 def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool, bool | None]:

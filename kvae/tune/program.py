@@ -62,10 +62,11 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.tune") -> None:
     from kvae.training import preflight
 
     config = job.plan.start
-    _check_data(job.plan, preflight.outline(config))
+    found = preflight.outline(config)
+    _check_data(job.plan, found)
     folder = Path(config.save) / config.name / "tuning"
     files.writable_folder(folder, "--save")
-    dataset = preflight.load(config)
+    dataset = preflight.load(config, found)
     from kvae.tune import search
 
     called = program("tune") if prog == "kvae tune" else prog.split()
@@ -123,7 +124,8 @@ def _check_data(plan: Plan, outline: Any) -> None:
     refused: list[UsageError] = []
     for config in plan.corners:
         try:
-            return preflight.check(config, outline, dry_run=True)
+            preflight.check(config, outline, dry_run=True)
+            return
         except UsageError as error:
             refused.append(error)
     raise refused[0]

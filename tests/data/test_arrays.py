@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kvae.data import arrays, load
+from kvae.data.splits import random_split
 from kvae.errors import DataError, UsageError
 
 SPLITS = ("train", "valid", "test")
@@ -83,6 +84,24 @@ def test_every_row_is_in_one_split_in_the_order_of_the_file(plain):
     assert places["train"] != list(range(40))
     assert dataset.card["counts"] == {"train": 40, "valid": 5, "test": 5}
     assert (dataset.kind, dataset.color_by, dataset.train.labels) == ("vectors", "", {})
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_splits_are_parts_of_one_array_and_hold_their_rows(size, tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "rows_at_once", lambda x: size)
+    x = np.random.default_rng(1).normal(size=(90, 3)).astype("f4")
+    own = np.random.default_rng(2).permutation(np.repeat(["test", "train", "valid"], 30))
+    text = "a,b,c,split\n" + "".join(
+        ",".join(map(repr, row)) + f",{name}\n" for row, name in zip(x.tolist(), own, strict=True)
+    )
+    for path, of in (
+        (write(tmp_path, "own.csv", text), lambda name: x[own == name]),
+        (save(tmp_path, x), lambda name: x[random_split(90, 0)[name]]),
+    ):
+        found = {name: split.x for name, split in parts(load("arrays", data_dir=path)).items()}
+        assert found["train"].base is found["valid"].base is found["test"].base
+        for name, rows in found.items():
+            np.testing.assert_array_equal(rows, of(name))
 
 
 def test_every_kind_of_file_gives_the_same_splits_and_fingerprint(plain, tmp_path):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kvae.data import Split
-from kvae.data.pipeline import batches, shuffled_batches
+from kvae.data import Split, pipeline
+from kvae.data.pipeline import batches, num_blocks, shuffled_batches
 
 NUM_ROWS = 23
 BATCH_SIZE = 5
@@ -60,6 +60,24 @@ def test_blocks_are_the_batches_of_an_epoch(x):
     singly = np.stack(list(shuffled_batches(x, BATCH_SIZE, 1).take(8).as_numpy_iterator()))
     together = np.concatenate(list(blocks.take(2).as_numpy_iterator()))
     np.testing.assert_array_equal(together, singly)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_large_tables_come_in_several_blocks_of_the_same_batches(monkeypatch, steps):
+    x = np.arange(NUM_ROWS * 3, dtype=np.float32).reshape(NUM_ROWS, 3)
+    singly = list(shuffled_batches(x, BATCH_SIZE, 1).take(12).as_numpy_iterator())
+    validation = list(batches(x, BATCH_SIZE).as_numpy_iterator())
+    monkeypatch.setattr(pipeline, "MOST_NUMBERS", 4 * BATCH_SIZE * 3 - 1)  # fewer than x has
+    monkeypatch.setattr(pipeline, "_BLOCK_NUMBERS", steps * BATCH_SIZE * 3)
+    count = num_blocks(x, BATCH_SIZE)
+    assert count == {1: 4, 3: 2}[steps]
+    blocks = list(
+        shuffled_batches(x, BATCH_SIZE, 1, block=True).take(3 * count).as_numpy_iterator()
+    )
+    assert max(len(block) for block in blocks) == steps
+    np.testing.assert_array_equal(np.concatenate(blocks), np.stack(singly))
+    for part, before in zip(batches(x, BATCH_SIZE), validation, strict=True):
+        np.testing.assert_array_equal(part, before)
 
 
 def test_training_orders_differ_between_epochs_and_seeds_and_repeat_for_equal_seeds(x):

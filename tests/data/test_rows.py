@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from kvae.data import rows as of_rows
 from kvae.data.rows import (
     about_rounding,
     chosen_rows,
@@ -88,3 +89,12 @@ def test_a_column_that_float32_rounds_in_large_steps_is_told():
     seconds = (1.7e9 + 3e4 * rng.random((500, 1))).astype(np.float32)
     (said,) = about_rounding(np.hstack([fine, seconds]), ["a", "b", "c", "time"])
     assert "'time'" in said and "by up to 1e+02" in said  # half of float32's step of 128, or more
+
+
+@pytest.mark.parametrize("features", [1, 2, 16, 3000])
+def test_standardisation_is_that_of_all_rows_at_once_to_the_last_bit(monkeypatch, features):
+    x = 5 + np.random.default_rng(0).standard_normal((977, features), "f4")
+    monkeypatch.setattr(of_rows, "rows_at_once", lambda x: 100)
+    mean, stddev = standardisation(x)
+    np.testing.assert_array_equal(mean, x.mean(axis=0, dtype="float64"))
+    np.testing.assert_array_equal(stddev, x.std(axis=0, dtype="float64"))

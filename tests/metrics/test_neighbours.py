@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from sklearn.neighbors import NearestNeighbors
 
-from kvae.metrics import neighbours
+from kvae.metrics import pairs
 from kvae.metrics.neighbours import Manifold, manifold_metrics, nearest
 
 
@@ -21,6 +22,11 @@ def dense(real, fake, k):
         "density": in_real.sum(0).mean() / k,
         "coverage": (between.min(1) < radius_real).mean(),
     }
+
+
+def small_chunks(monkeypatch, rows):
+    monkeypatch.setattr(pairs, "LEFT", 2 * rows)
+    monkeypatch.setattr(pairs, "RIGHT", rows)
 
 
 def column(*values):
@@ -69,7 +75,7 @@ def test_distances_that_differ_by_rounding_alone_are_equal():
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_it_is_the_dense_computation(monkeypatch, k, shift):
-    monkeypatch.setattr(neighbours, "_BLOCK", 32)
+    small_chunks(monkeypatch, 32)
     real, fake = normal(150), 0.8 * normal(97, mean=shift, seed=1)
     assert manifold_metrics(real, fake, k=k) == pytest.approx(dense(real, fake, k))
     assert manifold_metrics(fake, real, k=k) == pytest.approx(dense(fake, real, k))
@@ -90,15 +96,15 @@ def test_one_manifold_judges_many_sets():
 
 
 def test_blocks_smaller_than_k_lose_no_neighbour(monkeypatch):
-    monkeypatch.setattr(neighbours, "_BLOCK", 4)
+    small_chunks(monkeypatch, 4)
     real, fake = normal(30), normal(21, seed=1)
     assert manifold_metrics(real, fake, k=6) == pytest.approx(dense(real, fake, 6))
 
 
 def test_no_block_holds_more_than_its_rows():
-    pieces = list(neighbours._blocks(normal(2500), normal(1030), np.zeros(4)))
-    assert max(squared.size for *_, squared, _ in pieces) == 1024**2
-    assert sum(squared.size for *_, squared, _ in pieces) == 2500 * 1030
+    pieces = list(pairs.Space(normal(4500), normal(1030), np.zeros(4)).chunks())
+    assert max(piece.low.nbytes for piece in pieces) == 2**23
+    assert sum(piece.low.size for piece in pieces) == 4500 * 1030
 
 
 def test_two_samples_of_one_distribution_have_density_one_and_a_known_coverage():
@@ -144,9 +150,49 @@ def test_an_offset_that_dwarfs_the_distances_changes_nothing(dtype, offset):
     np.testing.assert_array_equal(index[:, 0], cdist(fake, real).argmin(1))
 
 
+def sets_that_are_hard_in_float32():
+    rng, real, fake = np.random.default_rng(0), normal(150, 8), 0.9 * normal(97, 8, seed=1)
+    some = normal(20, 8, seed=2)
+    far = np.where(np.arange(8) == 3, 2e4, 0.0)
+    yield "copies", some[rng.integers(20, size=150)], some[rng.integers(20, size=97)]
+    yield "ties", *(rng.integers(0, 2, (count, 8)).astype(float) for count in (150, 97))
+    yield "tiny", 1e-30 * real, 1e-30 * fake
+    yield "huge", 1e30 * real, 1e30 * fake
+    yield "two far groups", real + far * (np.arange(150) % 2)[:, None], fake + far
+    yield "one row in another world", np.concatenate([real, [1e25 * np.ones(8)]]), fake
+    yield "one row off", np.concatenate([real, [1e8 * np.ones(8)]]), fake
+    yield "far from one another", real, fake + 1e9
+    yield "a wide set", real, 300 * fake
+
+
+@pytest.mark.parametrize("case", [*sets_that_are_hard_in_float32()], ids=lambda case: case[0])
+@pytest.mark.parametrize("rows", [16, 1024])
+def test_what_float32_cannot_tell_float64_does(monkeypatch, case, rows):
+    small_chunks(monkeypatch, rows)
+    _, real, fake = case
+    assert manifold_metrics(real, fake, k=3) == pytest.approx(dense(real, fake, 3))
+    brute = NearestNeighbors(n_neighbors=12, algorithm="kd_tree").fit(real)
+    distance, index = nearest(fake, real, 12)
+    wanted = brute.kneighbors(fake)[0]
+    np.testing.assert_allclose(distance, wanted, rtol=1e-9, atol=1e-12 * np.median(wanted))
+    apart = np.linalg.norm(fake[:, None] - real[index], axis=2)
+    np.testing.assert_allclose(apart, distance, rtol=1e-12)
+    assert all(len(set(places)) == 12 for places in index)
+
+
+def test_float64_is_asked_where_float32_does_not_do_and_only_there(monkeypatch):
+    asked = []
+    double = pairs.Space.double
+    monkeypatch.setattr(pairs.Space, "double", lambda *args: asked.append(1) or double(*args))
+    manifold_metrics(normal(300), normal(300, seed=1))
+    assert not asked
+    nearest(normal(300), np.tile(normal(3), (100, 1)))
+    assert asked
+
+
 @pytest.mark.parametrize("k", [1, 5, 101])
 def test_the_nearest_are_those_of_all_blocks(monkeypatch, k):
-    monkeypatch.setattr(neighbours, "_BLOCK", 16)
+    small_chunks(monkeypatch, 16)
     points, references = normal(70), normal(101, seed=1)
     distance, index = nearest(points, references, k)
     between = cdist(points, references)

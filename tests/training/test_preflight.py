@@ -3,7 +3,9 @@ import pytest
 
 from kvae import Dataset
 from kvae.config import resolve
+from kvae.data import arrays
 from kvae.errors import DataError, UsageError
+from kvae.training import preflight
 from kvae.training.preflight import check
 
 
@@ -91,3 +93,16 @@ def test_the_dataset_that_a_limit_is_of_is_named_by_its_flag(tmp_path):
         UsageError, match=r"--max-unpacked takes a number from 0\.001 to 1000; received '0'"
     ):
         resolve({"dataset": "arrays", "max_unpacked": "0"})
+
+
+def test_a_table_is_read_once(tmp_path, monkeypatch):
+    np.save(tmp_path / "t.npy", np.random.default_rng(0).normal(size=(120, 2)))
+    read, calls = arrays.load, []
+    monkeypatch.setattr(arrays, "load", lambda **given: calls.append(1) or read(**given))
+    config = resolve({
+        "dataset": "arrays", "data_dir": str(tmp_path / "t.npy"), "save": str(tmp_path / "saved"),
+    })  # fmt: skip
+    dataset = preflight.load(config, preflight.check(config))
+    assert len(calls) == 1
+    assert dataset.card["counts"] == {"train": 96, "valid": 12, "test": 12}
+    assert preflight.load(config).card == dataset.card
