@@ -129,7 +129,7 @@ def _kinds(content):
 
 
 def _png_size(content):
-    # TODO
+    # libpng takes other chunks before it, whose bytes would be taken for the size.
     first = tf.strings.substr(content, len(PNG), len(PNG_FIRST)) == PNG_FIRST
     told = tf.debugging.Assert(first, ["a PNG file does not begin with its size (IHDR)"])
     with tf.control_dependencies([told]):
