@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kvae import backend
 from kvae.data.cores import on_all_cores
 from kvae.data.images.decoding import Unreadable
 from kvae.data.images.pixels import stacked
@@ -92,10 +93,8 @@ class Opened(NamedTuple):
         Args:
             missing: first row and the row after the last of each, in order.
         """
-        from kvae.serving.served import ServedModel
-
         signature, size = self.work.signature, self.work.batch_size
-        served = ServedModel(self.version, size)
+        served = backend.quiet_import("kvae.serving.served").ServedModel(self.version, size)
         rows: Iterator[Row] = iter(())
         place = -1
         for start, stop in missing:
