@@ -147,7 +147,8 @@ def encode(
         source: see `kvae.encode.sources.open_source`.
         output: the file to write, .parquet.
         signature: one of `SIGNATURES`.
-        batch_size: rows handed to the graph at a time, at most a million.
+        batch_size: rows handed to the graph at a time, at most the 2,048 of a part: more are as
+            many.
         processes: that share the parts of 2,048 rows, at most 256; each has a copy of the model
             and threads for all cores. The file does not depend on their number.
 

@@ -117,7 +117,11 @@ def _num_pixels(content):
         width, height = tf.cond(is_png, lambda: _png_size(content), lambda: _jpeg_size(content))
     bounded = tf.debugging.Assert(
         (width > 0) & (height > 0) & (width * height <= MAX_SERVED_PIXELS),
-        [f"an image has more than {MAX_SERVED_PIXELS:,} pixels (width, height):", width, height],
+        [
+            f"an image has no pixels, or more than {MAX_SERVED_PIXELS:,} pixels (width, height):",
+            width,
+            height,
+        ],
     )
     with tf.control_dependencies([bounded]):
         return width * height
