@@ -58,7 +58,8 @@ def speed(arguments):
     x = np.random.default_rng(0).integers(0, 256, (batch * 5, *shape), dtype="uint8")
     models = {}
     for mode in ("off", arguments.mode):
-        vae = kvae.build_vae(shape, latent_dim=64, prior="mixture", dtype=choose_policy(mode)[0])
+        policy, _ = choose_policy(mode, "conv")
+        vae = kvae.build_vae(shape, latent_dim=64, network="conv", prior="mixture", dtype=policy)
         vae.compile("adam")
         vae.fit(x, batch_size=batch, verbose=0)
         models[mode] = vae

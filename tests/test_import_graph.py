@@ -12,7 +12,7 @@ KVAE = ROOT / "kvae"
 #: of a file or later: parts of one line know nothing of one another.
 ORDER = (
     ("errors",),
-    ("options", "files", "backend", "saying"),
+    ("options", "files", "backend", "saying", "children"),
     ("registry", "lazy", "saved_classes", "own_files"),
     ("probability",),
     ("likelihoods", "priors", "networks", "data"),

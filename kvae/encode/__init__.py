@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kvae import backend
 from kvae.data.cores import on_all_cores
 from kvae.data.images.decoding import Unreadable
 from kvae.data.images.pixels import stacked
@@ -92,10 +93,8 @@ class Opened(NamedTuple):
         Args:
             missing: first row and the row after the last of each, in order.
         """
-        from kvae.serving.served import ServedModel
-
         signature, size = self.work.signature, self.work.batch_size
-        served = ServedModel(self.version, size)
+        served = backend.quiet_import("kvae.serving.served").ServedModel(self.version, size)
         rows: Iterator[Row] = iter(())
         place = -1
         for start, stop in missing:
@@ -148,7 +147,8 @@ def encode(
         source: see `kvae.encode.sources.open_source`.
         output: the file to write, .parquet.
         signature: one of `SIGNATURES`.
-        batch_size: rows handed to the graph at a time, at most a million.
+        batch_size: rows handed to the graph at a time, at most the 2,048 of a part: more are as
+            many.
         processes: that share the parts of 2,048 rows, at most 256; each has a copy of the model
             and threads for all cores. The file does not depend on their number.
 

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from itertools import pairwise
-from pathlib import Path
 from typing import IO, Any
 
+from kvae import backend, children
 from kvae.encode import Work, open_work
 from kvae.errors import DataError, KvaeError, UsageError
 
@@ -37,29 +37,27 @@ def run(work: Work, missing: Sequence[Range], count: int, done: Callable[[int], 
         UsageError, DataError: as a process says; DataError too for one that ends without a word.
     """
     said: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
-    children: list[subprocess.Popen[str]] = []
+    started: list[subprocess.Popen[str]] = []
     listeners: list[threading.Thread] = []
     try:
         for share in _shares(missing, count):
             child = _start({**work._asdict(), "missing": share})
-            children.append(child)
-            listener = threading.Thread(
-                target=_listen, args=(child.stdout, len(children) - 1, said)
-            )
+            started.append(child)
+            listener = threading.Thread(target=_listen, args=(child.stdout, len(started) - 1, said))
             listeners.append(listener)
             listener.start()
-        left = len(children)
+        left = len(started)
         while left:
             place, line = said.get()
             if line is None:
-                _check_end(children[place].wait(), place, len(children))
+                _check_end(started[place].wait(), place, len(started))
                 left -= 1
             else:
                 done(_read(line))
     finally:
-        for child in children:
+        for child in started:
             child.terminate()
-        for child in children:
+        for child in started:
             child.wait()
         for listener in listeners:  # each ends with what it reads
             listener.join()
@@ -73,11 +71,8 @@ def _shares(missing: Sequence[Range], count: int) -> list[list[Range]]:
 
 
 def _start(task: dict[str, Any]) -> "subprocess.Popen[str]":
-    path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     # None of them may take all the memory of a GPU.
-    here = (
-        {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} | os.environ | {"PYTHONPATH": os.pathsep.join(path)}
-    )
+    here = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} | children.environment()
     child = subprocess.Popen(
         [sys.executable, "-m", "kvae.encode.processes"], env=here, text=True, encoding="utf-8",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -92,10 +87,12 @@ def _start(task: dict[str, Any]) -> "subprocess.Popen[str]":
 
 
 def _listen(stdout: IO[str], place: int, said: "queue.SimpleQueue[Any]") -> None:
-    with stdout:
-        for line in stdout:
-            said.put((place, line))
-    said.put((place, None))
+    try:
+        with stdout:
+            for line in stdout:
+                said.put((place, line))
+    finally:  # whoever waits for it would wait for ever
+        said.put((place, None))
 
 
 def _read(line: str) -> int:
@@ -109,38 +106,39 @@ def _read(line: str) -> int:
 def _check_end(status: int, place: int, count: int) -> None:
     if status == 0:
         return
-    how = f"status {status}"
-    if status < 0:
-        how = f"signal {-status}"
-        if -status == getattr(signal, "SIGKILL", None):
-            how += " (where memory is short, the system ends processes so: fewer need less)"
     raise DataError(
-        f"process {place + 1} of {count} ended early, with {how}: the parts that are done are "
-        "kept, the same call goes on"
+        f"process {place + 1} of {count} ended early, {children.how_ended(status)}: the parts that "
+        "are done are kept, the same call goes on; fewer processes need less memory"
     )
 
 
-def _work(task: dict[str, Any]) -> None:
-    """What a process does; says how many rows are done, in lines."""
+def _work(task: dict[str, Any], say: Callable[[Any], None]) -> None:
+    """What a process does; says how many rows are done."""
     missing = [(start, stop) for start, stop in task.pop("missing")]
     with redirect_stderr(io.StringIO()):  # the parent has said what is to be said
         opened = open_work(Work(**task))
     for rows in opened.make(missing):
-        print(rows, flush=True)
+        say(rows)
 
 
 def _main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and ends this process
+    backend.PROGRAM.is_on = True
+    answers = children.only_answers()
+
+    def say(words: Any) -> None:
+        answers.write(json.dumps(words).encode() + b"\n")
+        answers.flush()
+
     try:
-        _work(json.loads(sys.stdin.read()))
+        _work(json.loads(sys.stdin.read()), say)
         return 0
     except BrokenPipeError:  # the parent is gone, and its lock: another may do the work by now
         os._exit(1)
     except KvaeError as error:
-        said = {"is_usage": isinstance(error, UsageError), "error": str(error)}
+        say({"is_usage": isinstance(error, UsageError), "error": str(error)})
     except Exception as error:
-        said = {"is_usage": False, "error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(said), flush=True)
+        say({"is_usage": False, "error": f"{type(error).__name__}: {error}"})
     return 0
 
 

@@ -36,7 +36,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.encode") -> dict[
     add_signature(parser)
     parser.add_argument(
         "--batch-size", type=cli.of_kind(BATCH_SIZE), default=256, metavar="N",
-        help="rows handed to the model at a time (default: 256)",
+        help="rows handed to the model at a time, at most 2048 (default: 256)",
     )  # fmt: skip
     parser.add_argument(
         "--processes", type=cli.of_kind(PROCESSES), default=1, metavar="N",

@@ -4,7 +4,6 @@ A process is a Python of its own, not a fork: threads of TensorFlow do not outli
 `multiprocessing`'s, which begins with the user's script once more.
 """
 
-import os
 import pickle
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from kvae import children
 from kvae.data.cores import num_cores
 from kvae.errors import DEBUGGING, KvaeError
 
@@ -106,8 +106,8 @@ class Painters:
             self._own.process = None
             name = Path(kwargs.get("path") or function.__name__).name
             raise KvaeError(
-                f"{name}: the process that drew it ended with status {process.wait()}, as one does "
-                "that is killed for want of memory; the numbers are written"
+                f"{name}: the process that drew it ended {children.how_ended(process.wait())}; the "
+                "numbers are written"
             ) from broken
         if error is not None:
             raise error
@@ -120,23 +120,16 @@ class Painters:
                     raise KvaeError("no figure is drawn any more")
                 self._own.process = subprocess.Popen(
                     [sys.executable, "-m", "kvae.figures.processes"],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(),
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=children.environment(),
                 )  # fmt: skip
                 self._processes.append(self._own.process)
         return self._own.process
 
 
-def _environment():
-    """This one's, and where this kvae is."""
-    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
-
-
 def _serve() -> None:
     """Draw what standard input asks for; to each figure an answer, None or its error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and ends this process
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    answers = children.only_answers()
     while True:
         try:
             function, args, kwargs = pickle.load(sys.stdin.buffer)

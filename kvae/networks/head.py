@@ -13,6 +13,13 @@ from functools import cache
 
 import keras
 
+from kvae.errors import UsageError
+
+#: What `Head.call` computes, and nothing else.
+_FORM = {
+    "kernel_size": (4, 4), "strides": (2, 2), "padding": "same", "output_padding": None,
+    "dilation_rate": (1, 1), "use_bias": True, "data_format": "channels_last",
+}  # fmt: skip
 _FEW = 12  # channels; at 16 both ways take the same time
 
 
@@ -29,10 +36,16 @@ class Head(keras.layers.Conv2DTranspose):
         strides: 2.
         padding: "same".
         **kwargs: see `keras.layers.Conv2DTranspose`.
+
+    Raises:
+        UsageError: another kernel, stride, padding or layout, or no bias.
     """
 
     def __init__(self, filters, kernel_size=4, strides=2, padding="same", **kwargs):
         super().__init__(filters, kernel_size, strides=strides, padding=padding, **kwargs)
+        for name, only in _FORM.items():
+            if getattr(self, name) != only:
+                raise UsageError(f"Head: {name} is {only!r} only; received {getattr(self, name)!r}")
 
     def call(self, inputs, training=False):
         """`(batch, height, width, channels)` -> `(batch, 2 height, 2 width, filters)`."""

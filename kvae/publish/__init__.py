@@ -56,8 +56,9 @@ def publish(
         condition: of a conditional model: labels and columns, JSON values.
         course: how training went beside its epochs, JSON values: `start`, the figures of the valid
             split of weights that it went on from; `run`, a token that its checkpoints have too;
-            `best`, which epoch was published (0: that
-            start) and by which figure; `ended`, why there are fewer epochs than asked for;
+            `best`, which epoch was published (0: that start) and by which figure; `in_float32`,
+            figures of its weights as they are served, of a run in half precision; `ended`, why
+            there are fewer epochs than asked for;
             `left_out`, rows of valid and test split that the weights had been trained on before.
         train_rows: what the rows that it was trained on are known by, see `kvae.data.seen`.
 

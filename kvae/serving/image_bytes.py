@@ -117,7 +117,11 @@ def _num_pixels(content):
         width, height = tf.cond(is_png, lambda: _png_size(content), lambda: _jpeg_size(content))
     bounded = tf.debugging.Assert(
         (width > 0) & (height > 0) & (width * height <= MAX_SERVED_PIXELS),
-        [f"an image has more than {MAX_SERVED_PIXELS:,} pixels (width, height):", width, height],
+        [
+            f"an image has no pixels, or more than {MAX_SERVED_PIXELS:,} pixels (width, height):",
+            width,
+            height,
+        ],
     )
     with tf.control_dependencies([bounded]):
         return width * height
@@ -129,7 +133,7 @@ def _kinds(content):
 
 
 def _png_size(content):
-    # TODO
+    # libpng takes other chunks before it, whose bytes would be taken for the size.
     first = tf.strings.substr(content, len(PNG), len(PNG_FIRST)) == PNG_FIRST
     told = tf.debugging.Assert(first, ["a PNG file does not begin with its size (IHDR)"])
     with tf.control_dependencies([told]):

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -39,8 +40,10 @@ def test_the_file_does_not_depend_on_their_number(images, tmp_path, capfd):
         output = tmp_path / f"{count}.parquet"
         encode.encode(images.path, tmp_path / "photos", output, batch_size=2, processes=count)
         made[count] = output.read_bytes()
-        # What a source has to say is said once.
-        assert capfd.readouterr().err.count("endings that are not read") == 1
+        # What a source has to say is said once, and TensorFlow says nothing of the machine.
+        said = capfd.readouterr().err
+        assert said.count("endings that are not read") == 1
+        assert ("oneDNN" not in said and "absl" not in said) or Path("/dev/nvidia0").exists()
     assert made[1] == made[2]
     assert pq.read_table(output)["error"].null_count == ROWS - 1
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
+from kvae.errors import UsageError
 from kvae.networks.head import Head
 
 FEW, MANY = 3, 16  # channels
@@ -47,6 +48,18 @@ def test_it_is_the_transposed_convolution_of_keras(filters, size, training, rng)
     )
     for found, wanted in pairs:
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kernel_size": 3}, {"strides": 1}, {"padding": "valid"}, {"output_padding": 1},
+        {"use_bias": False}, {"data_format": "channels_first"},
+    ],
+)  # fmt: skip
+def test_another_transposed_convolution_is_refused(other):
+    with pytest.raises(UsageError, match=f"Head: {next(iter(other))} is .* only; received"):
+        Head(FEW, **other)
 
 
 def _operations(layer, x, training):

@@ -20,6 +20,7 @@ from kvae.data import Dataset, Split
 from kvae.data.rows import standardisation
 from kvae.errors import DEBUGGING, DataError, IncompleteError, KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
+from kvae.saying import silence
 from kvae.serving import versions
 from kvae.training import dry_run, init_from, preflight, run, sampler_fitting, start
 from kvae.training.attributes import attribute_directions
@@ -578,8 +579,28 @@ def test_a_doctor_that_fails_is_raised_under_debug(ppca, monkeypatch):
     monkeypatch.setattr(glance, "measure", mock.Mock(side_effect=RuntimeError("no such luck")))
     split = Split(ppca.sample(20))
     dataset = Dataset("vectors", split, split, split)
+    fitted = run.Fitted(resolve({}), ppca.vae(), {}, {}, dataset=dataset)
     with pytest.raises(RuntimeError, match="no such luck"):
-        glance.consult(resolve({}), run.Fitted(resolve({}), ppca.vae(), {}, {}, dataset=dataset))
+        glance.consult(resolve({}), fitted)
+    tell = glance.consulting(resolve({}), fitted)  # while the model is published
+    with pytest.raises(RuntimeError, match="no such luck"):
+        tell()
+
+
+def test_a_look_that_is_taken_meanwhile_says_the_same_when_it_is_asked(ppca, capsys):
+    split = Split(ppca.sample(50))
+    fitted = run.Fitted(
+        resolve({}), ppca.vae(), {}, {}, dataset=Dataset("vectors", split, split, split)
+    )
+    tell = glance.consulting(resolve({}), fitted)
+    assert capsys.readouterr().out == ""
+    tell()
+    told = capsys.readouterr().out
+    glance.consult(resolve({}), fitted)
+    assert told == capsys.readouterr().out and "doctor    on 50 validation rows" in told
+    with silence():
+        glance.consulting(resolve({}), fitted)()
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

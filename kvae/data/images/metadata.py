@@ -37,9 +37,9 @@ _TIFF, _TIFF_ENTRIES, _TIFF_XMP = (b"II", b"MM"), 4096, 700
 JPEG_ENDS, JPEG_ALONE = (0xDA, 0xD9), (0x00, 0x01, *range(0xD0, 0xD9))
 JPEG_APP1 = 0xE1
 JPEG_SCAN, JPEG_END = JPEG_ENDS
-# For applications and comments; those among them that say what the pixels are.
 # A marker that a length follows, or the end: none can stand within pixels.
 _JPEG_MARK = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
+# For applications and comments; those among them that say what the pixels are.
 _JPEG_ASIDE, _JPEG_KEPT = (*range(0xE0, 0xF0), 0xFE), (0xE0, 0xEE)
 CHUNK_HEAD, CHUNK_FRAME = 8, 12
 #: Length and name of the first chunk of a PNG file: libpng takes some others before it.
