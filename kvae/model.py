@@ -10,6 +10,7 @@ from kvae.border import Border, as_broadcast, check_of_rows, without_lists
 from kvae.data.images.pixels import UNIT, read_range
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
+from kvae.networks.no_rows import answered
 from kvae.objectives.base import Objective
 from kvae.objectives.elbo import Elbo
 from kvae.older_files import with_objective
@@ -160,7 +161,7 @@ class VAE(Scores, Steps, keras.Model):
         return self._posterior_of_standardised(seen, training)
 
     def _posterior_of_standardised(self, x, training=False):
-        params = self.encoder(x, training=training)
+        params = answered(self.encoder, x, training)
         return self._posterior_family.from_params(keras.ops.cast(params, "float32"))
 
     def decode(self, z, condition=None, training=False):
@@ -173,7 +174,7 @@ class VAE(Scores, Steps, keras.Model):
                 f"z must be of shape (rows, {self.latent_dim}), received {tuple(np.shape(z))}"
             )
         z = beside(z, checked_condition(condition, self.condition_dim))
-        params = keras.ops.cast(self.decoder(z, training=training), "float32")
+        params = keras.ops.cast(answered(self.decoder, z, training), "float32")
         distribution = self.likelihood.distribution(params)
         return Affine(distribution, self.shift, self.scale, self.element_shape)
 
