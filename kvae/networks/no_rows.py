@@ -1,7 +1,7 @@
 """What a network answers about no rows.
 
-TensorFlow's convolutions by oneDNN, which a server with AVX-512 uses whatever kvae asks for, answer no
-rows in the shape of their input, and what follows fails for it (seen with TensorFlow 2.21).
+TensorFlow's convolutions by oneDNN, which a server with AVX-512 uses whatever kvae asks for, answer
+no rows in the shape of their input, and what follows fails for it (seen with TensorFlow 2.21).
 """
 
 import keras

@@ -20,7 +20,7 @@ from kvae.evaluation.observation import Observation
         ("scc", "sab", ["usual: b", "s", "a"], [[0, 0, 1], [1, 0, 1], [0, 1, 0]]),
     ],
 )
-def test_each_row_changes_one_condition(tmp_path, monkeypatch, label_of, names, labels, conditions):
+def test_each_row_changes_one_condition(tmp_path, label_of, names, labels, conditions):
     asked, drawn = {}, {}
 
     def call(signature, **inputs):
@@ -31,17 +31,18 @@ def test_each_row_changes_one_condition(tmp_path, monkeypatch, label_of, names, 
     served = SimpleNamespace(
         call=call, version=SimpleNamespace(name="m", number=1), metadata={"condition": condition}
     )
-    monkeypatch.setattr(
-        image_drawing, "draw_conditions",
-        lambda rows, labels, title, path: drawn.update(labels=labels, shape=rows.shape),
-    )  # fmt: skip
+
+    def paint(function, rows, labels, title, path):
+        assert function is image_drawing.draw_conditions
+        drawn.update(labels=labels, shape=rows.shape)
+
     # Of the classes the last is the commonest.
     test_rows = np.zeros((5, len(names)), np.float32)
     test_rows[:, -1] = 1
     x = Conditioned(np.zeros((5, 4, 4, 1), np.float32), test_rows)
     dataset = Dataset("images", Split(x), Split(x), Split(x), {})
     observation = Observation(served, dataset, seed=0)
-    image_drawing._conditions(tmp_path, observation, np.random.default_rng(0))
+    image_drawing._conditions(tmp_path, observation, np.random.default_rng(0), paint)
     assert drawn["labels"] == list(labels)
     latents = drawn["shape"][1]
     np.testing.assert_array_equal(asked["condition"][::latents], conditions)

@@ -20,6 +20,8 @@ PAIRS = [
     for shape in (SHAPES if name != "conv-large" else [(16, 16, 1), (21, 18, 3)])
 ]
 
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+
 
 def _pair(name, shape, extra=0, dtype="float32", filters=(4, 8, 8, 16), **options):
     """Encoder and decoder; the large network with few filters, unless they are given."""
@@ -84,7 +86,7 @@ def test_the_networks_are_read_back_from_their_config(name, rng):
 
 
 def _sizes(model, kind):
-    layers = [layer for layer in model.layers if type(layer) is kind]
+    layers = [layer for layer in model.layers if isinstance(layer, kind)]
     return [layer.output.shape[1:] for layer in layers]
 
 
@@ -101,7 +103,7 @@ def test_conv_at_64_is_the_network_of_the_report():
         layer
         for model in (encoder, decoder)
         for layer in model.layers
-        if "Conv" in str(type(layer))
+        if isinstance(layer, CONVOLUTIONS)
     ]
     assert {layer.kernel_size for layer in convolutions} == {(4, 4)}
     assert {layer.strides for layer in convolutions} == {(2, 2)}
@@ -117,7 +119,7 @@ def test_conv_large_at_64_is_the_network_of_the_papers():
         (16, 16, 512), (32, 32, 256), (64, 64, 128), (64, 64, 3)
     ]  # fmt: skip
     convolutions = [
-        layer for layer in encoder.layers + decoder.layers if "Conv" in str(type(layer))
+        layer for layer in encoder.layers + decoder.layers if isinstance(layer, CONVOLUTIONS)
     ]
     assert {layer.kernel_size for layer in convolutions} == {(5, 5)}
 

@@ -427,9 +427,8 @@ def test_the_optimal_variance_is_that_of_the_kept_weights(tmp_path):
     vae, x = fitted.vae, data.load("gmm").train.x[:20_000]
     draws = vae.posterior(x).sample(SeededNoise(np.arange(len(x))), "posterior")
     error = np.square((x - np.asarray(vae.decode(draws).mean())) / vae.scale).mean()
-    # So few steps leave wide posteriors, whose draws make the error itself waver.
-    assert float(vae.likelihood.current_variance()) == pytest.approx(error, rel=0.1)
-    assert fitted.history["val_stddev"][-1] ** 2 < 0.85 * error  # the moving average lags behind
+    assert float(vae.likelihood.current_variance()) == pytest.approx(error, rel=0.03)
+    assert fitted.history["val_stddev"][-1] ** 2 < 0.95 * error  # the moving average lags behind
 
 
 @pytest.mark.parametrize(
@@ -466,7 +465,7 @@ def _announced(capsys, dataset, **options):
 
 def test_a_run_that_collapses_says_so_and_what_to_do(tmp_path, capsys):
     _train(
-        tmp_path, beta=50, epochs=6, batch_size=1000, learning_rate=0.03, variance="0.5",
+        tmp_path, beta=50, epochs=12, batch_size=1000, learning_rate=0.03, variance="0.5",
         posterior="diagonal", prior="standard_normal",
     )  # fmt: skip
     _, _, told = capsys.readouterr().out.partition("\npublished ")

@@ -23,6 +23,14 @@ ROOT = Path(__file__).parents[3]
 # Signals
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """What runs in the background of a shell ignores Ctrl-C, and Python keeps it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 )
