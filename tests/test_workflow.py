@@ -218,6 +218,7 @@ def test_a_model_with_units_of_its_own_is_not_told_to_standardize():
     assert "data out of range" not in [found["problem"] for found in metrics["findings"]]
 
 
+@pytest.mark.slow  # the parts are quick
 def test_images_of_any_numbers_from_arrays_to_figures(tmp_path):
     x = np.random.default_rng(0).normal(-40, 10, (120, 8, 8, 1)).astype("float32")
     data = kvae.Dataset.from_arrays(x, value_range=None)

@@ -17,6 +17,7 @@ from kvae.serving import versions
 from kvae.serving.served import ServedModel
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow  # the numbers of JAX, in steps of training too, are quick
 
 
 @pytest.fixture(scope="module")

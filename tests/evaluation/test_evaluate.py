@@ -268,7 +268,8 @@ def test_one_seed_gives_the_same_metrics_and_another_others(
     )
 
 
-@pytest.mark.parametrize("preset", [pytest.param("digits", marks=pytest.mark.slow), "faces"])
+@pytest.mark.slow  # CelebA's is quick
+@pytest.mark.parametrize("preset", ["digits", "faces"])
 def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeypatch):
     from kvae.data import options_of
 
@@ -322,6 +323,7 @@ def test_celeba_from_training_to_figures(tmp_path):
     assert (version.evaluation / "latent_tsne.png").is_file()
 
 
+@pytest.mark.slow  # CelebA's is quick
 def test_a_folder_of_images_from_training_to_figures(tmp_path, monkeypatch, capsys):
     """Classes by subfolder; the seeded split is the same again in evaluation."""
     rng = np.random.default_rng(0)

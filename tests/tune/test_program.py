@@ -26,6 +26,7 @@ WORDS += ["--no-jit-compile", "--search", "learning_rate=1e-3..1e-2:log"]
 WORDS += ["--search", "hidden_units=8/8,8"]
 
 
+@pytest.mark.slow  # those of searches are quick
 def test_trials_train_and_the_best_is_what_its_options_train_to(tmp_path, capsys):
     main(["tune", *WORDS, "--trials", "2", "--save", str(tmp_path)])
     folder = tmp_path / "gmm" / "tuning"
