@@ -44,11 +44,12 @@ WARM_UP = 3  # steps
 
 def kvae_fit(given, precision):
     """The whole `fit` of kvae: pipeline, step, metrics, callbacks of Keras."""
+    vae = _vae(given, precision)  # imports kvae before TensorFlow, as programs do
+
     import keras
 
     from kvae.data.pipeline import shuffled_batches
 
-    vae = _vae(given, precision)
     vae.compile(keras.optimizers.Adam(LEARNING_RATE), jit_compile=_backend() == "jax")
     batches = shuffled_batches(np.load(given.file), given.batch, seed=0)
     vae.before_fit()
