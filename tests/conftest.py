@@ -6,7 +6,9 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import kvae` does, before Keras
+# `import kvae` switches it on, before Keras is imported: many small graphs are made sooner without.
+# tests/networks/test_onednn.py has it.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # The user's own cache must neither help nor suffer.
 os.environ["KVAE_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")
 

@@ -194,6 +194,7 @@ def fresh(tmp_path_factory):
     return dict(line.split() for line in done.stdout.splitlines() if line[:4] in ("read", "far "))
 
 
+@pytest.mark.slow  # two devices of a run are quick
 def test_two_replicas_take_the_steps_of_one(fresh):
     """Batches of 50 and 13 rows, with weights, a norm that is clipped and a moving average.
 

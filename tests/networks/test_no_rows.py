@@ -1,4 +1,4 @@
-"""No rows are answered with no rows, whatever TensorFlow convolves with."""
+"""No rows are answered with no rows, whatever TensorFlow convolves with (see test_onednn.py)."""
 
 import keras
 import numpy as np
