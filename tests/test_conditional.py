@@ -394,12 +394,11 @@ def _few(dataset, rows=400):
     return replace(dataset, **splits)
 
 
+@pytest.mark.slow  # the parts are quick
 @pytest.mark.parametrize(
     ("preset", "label", "names"),
     [
-        pytest.param(
-            "digits", "digit", [f"digit={number}" for number in range(10)], marks=pytest.mark.slow
-        ),
+        ("digits", "digit", [f"digit={number}" for number in range(10)]),
         ("gmm", "component", [f"component={number}" for number in range(10)]),
     ],
 )

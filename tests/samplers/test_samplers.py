@@ -56,7 +56,12 @@ class Fitted(NamedTuple):
     printed: str
 
 
-@pytest.fixture(scope="module", params=list(SAMPLERS))
+_KINDS = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "flow" else name for name in SAMPLERS
+]
+
+
+@pytest.fixture(scope="module", params=_KINDS)
 def fit(request, draws, normal):
     """Few steps, long ones; most of a flow's time is the tracing of its layers."""
     printed = io.StringIO()
