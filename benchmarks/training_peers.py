@@ -28,6 +28,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -43,7 +44,11 @@ WARM_UP = 3  # steps
 
 
 def kvae_fit(given, precision):
-    """The whole `fit` of kvae: pipeline, step, metrics, callbacks of Keras."""
+    """The whole `fit` of kvae, pipeline, step, metrics, callbacks of Keras: a round is an epoch.
+
+    The rounds are epochs of one fit, which waits between them, as a training has many; batches that
+    the pipeline holds ahead are made while it waits, a few of a round.
+    """
     vae = _vae(given, precision)  # imports kvae before TensorFlow, as programs do
 
     import keras
@@ -52,10 +57,32 @@ def kvae_fit(given, precision):
 
     vae.compile(keras.optimizers.Adam(LEARNING_RATE), jit_compile=_backend() == "jax")
     batches = shuffled_batches(np.load(given.file), given.batch, seed=0)
-    vae.before_fit()
+    go, done, failed = threading.Semaphore(0), threading.Semaphore(0), []
+
+    class Rounds(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            go.acquire()
+
+        def on_epoch_end(self, epoch, logs=None):
+            done.release()
+
+    def fit():
+        try:
+            vae.fit(
+                batches, steps_per_epoch=given.steps, epochs=10**9, verbose=0, start_prior=False,
+                calibrate=False, callbacks=[Rounds()],
+            )  # fmt: skip
+        except Exception as error:
+            failed.append(error)
+            done.release()
+
+    threading.Thread(target=fit, daemon=True).start()
 
     def steps(count):
-        vae.fit(batches, steps_per_epoch=count, verbose=0, start_prior=False, calibrate=False)
+        go.release()
+        done.acquire()
+        if failed:
+            raise failed[0]
 
     return steps, {"gflop": _gflop(vae, given.batch), "parameters": vae.count_params()}
 
@@ -380,7 +407,7 @@ def main():
     parser.add_argument("--network", choices=NETWORKS, default="conv")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=12, help="of a round (default: 12)")
+    parser.add_argument("--steps", type=int, default=24, help="of a round (default: 24)")
     parser.add_argument("--cores", type=int, default=0, help="as many at most; 0: all")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, metavar="NAME")
     parser.add_argument("--data", type=Path, help="a folder of images")
