@@ -82,6 +82,14 @@ class Prior(keras.layers.Layer):
         """How many rows `initialize` needs, at least, for a start better than none."""
         return getattr(self, "num_components", 1)
 
+    @property
+    def rows_wanted(self):
+        """How many rows `initialize` is given where there are as many.
+
+        2,000, or ten for each component, of up to 1,000 components.
+        """
+        return max(2_000, min(10 * self.rows_to_start, 10_000), self.rows_to_start)
+
     def initialize(self, latents, x):
         """Adapt the start to where the untrained encoder puts data; the default does nothing.
 

@@ -4,7 +4,6 @@ SavedModels are TensorFlow's. The model goes as a `.keras` file, what belongs to
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvae import backend, own_files, publish
+from kvae import backend, children, own_files, publish
 from kvae.data import seen
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.serving import versions
@@ -70,13 +69,10 @@ def publish_in_child(
 
 def _run_child(folder: Path) -> int:
     """Run this module; an interruption ends the child first, which then cleans up."""
-    here = os.environ | {
+    here = children.environment() | {
         backend.VARIABLE: backend.TENSORFLOW,
         # The other backend has the memory of the GPUs. What is written runs on any device.
         "CUDA_VISIBLE_DEVICES": "-1",
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        ),
     }
     child = subprocess.Popen([sys.executable, "-m", "kvae.publish.handover", str(folder)], env=here)
     try:

@@ -15,7 +15,7 @@ from kvae.inputs import rows_of
 from kvae.probability.streams import generator
 from kvae.steps.beside import BesideGradients
 
-_START_ROWS, _CALIBRATION_ROWS = 2_000, 50_000
+_CALIBRATION_ROWS = 50_000
 # Keras begins at 2^15, with which the gradients of tens of nats already overflow: the first steps
 # would be thrown away. It grows by itself.
 _LOSS_SCALE = 2.0**7
@@ -111,7 +111,7 @@ class Doors(BesideGradients):
         if given.get("class_weight") and given.get("y") is None and arrays_of(x) is not None:
             raise UsageError("class_weight needs y, the class of each row")
         start = start_prior and self._prior_waits()
-        some = self._look(given, self._rows_to_start() if start else 1)
+        some = self._look(given, self.prior.rows_wanted if start else 1)
         self._look_at_validation(given)
         for callback in _callbacks(given.get("callbacks")):
             _direct(callback)
@@ -246,13 +246,10 @@ class Doors(BesideGradients):
         x = [batch.x for batch in batches]
         together = x[0] if len(x) == 1 else _map(lambda *parts: np.concatenate(parts), *x)
         count, rng = len(rows_of(together)), generator(self.seed, "prior start rows of fit")
-        rows = random_rows(count, self._rows_to_start(), rng)
+        rows = random_rows(count, self.prior.rows_wanted, rng)
         if not self.start_prior(_map(lambda part: part[rows], together)):
             return ""
         return f"the prior starts at {len(rows):,} rows; fit(start_prior=False) leaves it alone"
-
-    def _rows_to_start(self):
-        return max(_START_ROWS, self.prior.rows_to_start)
 
     def _calibrate_on(self, given):
         """Calibrate over the data of `fit`; what to say of it."""

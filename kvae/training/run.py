@@ -379,9 +379,10 @@ def _fit(config, dataset, vae, folder, base, callbacks, publishes, group, *, goe
             history, course, saving = fitted(parts)
         vae = group.single(config, vae, steps_of(config, dataset))
         vae.set_weights(kept.weights)
-    vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     if kept.record:
         course["best"] = kept.record.to_json()
+        # Before the variance is calibrated, as what it stands beside.
         if kept.record.epoch and vae.dtype_policy.name != "float32":
             course["in_float32"] = in_float32(config, dataset, vae, kept.record)
+    vae.calibrate(some_rows(dataset.train.x, generator(config.seed, "calibration rows")))
     return vae, kept.record, course, saving, history

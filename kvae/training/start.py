@@ -21,7 +21,7 @@ from kvae.training.faults import wrong_weight
 from kvae.training.init_from import read_weights
 from kvae.training.keeping.checkpoints import Checkpoint
 from kvae.training.keeping.saving import assign
-from kvae.training.preflight import check_values, latent_dim, start_rows
+from kvae.training.preflight import check_values, latent_dim
 
 if keras.backend.backend() != backend.TENSORFLOW:
     tf.config.set_visible_devices([], "GPU")  # it feeds data alone: their memory is another's
@@ -60,8 +60,7 @@ def build(
         if config.init_from and hasattr(vae.objective, "first_step"):
             vae.objective.first_step = checkpoint.first_step
         return vae
-    count = max(2000, start_rows(config))
-    some = some_of(rows, count, generator(config.seed, "prior start rows"))
+    some = some_of(rows, vae.prior.rows_wanted, generator(config.seed, "prior start rows"))
     if config.init_from:
         read_weights(vae, config.init_from)
         check_weights(vae, f"--init-from {config.init_from}")

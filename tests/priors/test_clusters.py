@@ -3,6 +3,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from kvae.priors.clusters import are_enough, clusters
+from kvae.priors.mixture import Mixture
 
 
 def test_variance_within_is_that_of_the_nearest_centres(rng):
@@ -56,3 +57,10 @@ def test_many_clusters_are_not_sought_whatever_the_rows():
     assert are_enough(2000, 200) and are_enough(10**6, 1000)
     assert not are_enough(1999, 200)
     assert not are_enough(10**6, 1001)
+
+
+@pytest.mark.parametrize("count, rows", [(1, 2000), (30, 2000), (300, 3000), (1000, 10_000)])
+def test_a_mixture_asks_for_as_many_rows_as_show_its_clusters(count, rows):
+    prior = Mixture(num_components=count)
+    assert prior.rows_wanted == rows and are_enough(prior.rows_wanted, count)
+    assert Mixture(num_components=20_000).rows_wanted >= 20_000
