@@ -4,11 +4,11 @@
     python benchmarks/mnist_ladder.py DATA_DIR --versions saved/mnist/1 saved/mnist-long/1 --long
     python benchmarks/mnist_ladder.py DATA_DIR --dataset fashion-mnist -- --epochs 5
 
-Trains `train.py --dataset mnist` on DATA_DIR once for each seed (or measures the --versions that are
-there), then pythae for as long as the longest of these trainings took: its VAMP model, the best of
-the three whose likelihood it reports, on the network of its own reproduction (two dense layers of
-300, 40 latents, 500 components, batches of 100, Adam at 5e-4), on images that are binarised anew for
-each epoch. `--peers` is the interpreter of an environment with torch and pythae.
+Trains `train.py --dataset mnist` on DATA_DIR once for each seed (or measures the --versions that
+are there), then pythae for as long as the longest of these trainings took: its VAMP model, the best
+of the three whose likelihood it reports, on the network of its own reproduction (two dense layers
+of 300, 40 latents, 500 components, batches of 100, Adam at 5e-4), on images that are binarised anew
+for each epoch. `--peers` is the interpreter of an environment with torch and pythae.
 
 Measured is -log p(x) in nats on the test split, which is binarised once, the same for all: the
 ELBO, the importance-weighted bound of 128 draws on --rows of its images (all, unless told), and of
