@@ -188,6 +188,18 @@ def _tfds() -> Any:
     return tfds
 
 
+def _mnist() -> Any:
+    from kvae.data import mnist
+
+    return mnist.MNIST
+
+
+def _fashion_mnist() -> Any:
+    from kvae.data import mnist
+
+    return mnist.FASHION_MNIST
+
+
 def _arrays() -> Any:
     from kvae.data import arrays
 
@@ -206,8 +218,9 @@ _PATH = Kind(
     "a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()), is_like=is_text
 )
 _DATA_DIR = Option(
-    "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder), where "
-    "TensorFlow Datasets keeps its own (tfds), or a file with a table (arrays)", _PATH,
+    "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder, mnist, "
+    "fashion-mnist), where TensorFlow Datasets keeps its own (tfds), or a file with a table "
+    "(arrays)", _PATH,
     metavar="PATH",
 )  # fmt: skip
 _LABELS_FILE = Option(
@@ -271,6 +284,14 @@ DATASETS: dict[str, Member] = {
     ),
     "digits": Member(
         "scikit-learn's 8x8 handwritten digits", _digits, (_BINARIZE,),
+    ),
+    "mnist": Member(
+        "MNIST, 28x28 handwritten digits, from whatever local copy there is (--data-dir)", _mnist,
+        (_DATA_DIR, _BINARIZE),
+    ),
+    "fashion-mnist": Member(
+        "Fashion-MNIST, 28x28 pictures of garments (--data-dir)", _fashion_mnist,
+        (_DATA_DIR, _BINARIZE),
     ),
     "faces": Member(
         "drawn RGB faces with known factors, made from a seed", _faces,

@@ -21,6 +21,7 @@ from kvae.probability.streams import generator
 
 SHEET_PIXELS = 64
 _SHEET_IMAGES, _SHEET_SEED = 60, 0
+_OF_ONE_SIZE = ("mnist", "fashion-mnist")
 
 
 class _Seen(NamedTuple):
@@ -68,8 +69,9 @@ def inspect(
 
     Args:
         data_dir: folder, zip or file.
-        dataset: "celeba", "folder" or "tfds:NAME"; "": celeba where its layout is recognised, else
-            folder.
+        dataset: "celeba", "folder", "tfds:NAME", "mnist" or "fashion-mnist"; "": celeba where its
+            layout is recognised, else folder. The last two are shown as they are: of the options
+            below they take `binarize` alone.
         crop: see `kvae.data.images.crops.box_of`; "": that of the dataset's preset.
         image_size: of the images to look at, pixels.
         labels_file: see `folder.load`.
@@ -82,6 +84,18 @@ def inspect(
         DataError: there are no images.
     """
     dataset = dataset or _recognised(data_dir)
+    if dataset in _OF_ONE_SIZE:
+        others = (
+            ("--crop", crop, ""), ("--image-size", image_size, SHEET_PIXELS),
+            ("--labels-file", labels_file, None), ("--channels", channels, 3),
+            ("--split-seed", split_seed, 0),
+        )  # fmt: skip
+        if given := [flag for flag, value, usual in others if value != usual]:
+            raise UsageError(
+                f"{', '.join(given)}: {dataset} has images of one size and kind, which are shown "
+                "as they are"
+            )
+        return _of_arrays(data.load(dataset, data_dir=data_dir, binarize=binarize))
     source = _source(
         dataset, labels_file,
         data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
@@ -124,7 +138,44 @@ def _source(dataset: str, labels_file: str | Path | None, **options: Any) -> Sou
         return celeba.source(**options)
     if dataset == "folder":
         return folder.source(labels_file=labels_file, **options)
-    raise UsageError(f"--dataset takes celeba, folder or tfds:NAME, received {dataset!r}")
+    raise UsageError(
+        f"--dataset takes celeba, folder, tfds:NAME, {' or '.join(_OF_ONE_SIZE)}, received "
+        f"{dataset!r}"
+    )
+
+
+def _of_arrays(dataset: data.Dataset) -> Found:
+    """What a dataset holds whose images are in memory."""
+    card, splits = dataset.card, {name: getattr(dataset, name) for name in SPLITS}
+    counts = {name: len(split.x) for name, split in splits.items()}
+    total, size = sum(counts.values()), card["image_size"]
+    x = np.concatenate([split.x for split in splits.values()])
+    chosen = random_rows(total, _SHEET_IMAGES, generator(_SHEET_SEED, "sheet of images"))
+    labels = {
+        label: {
+            name: sum(int((split.labels[label] == code).sum()) for split in splits.values())
+            for code, name in enumerate(names)
+        }
+        for label, names in card["label_names"].items()
+    }
+    report = {
+        "dataset": card["name"],
+        "layout": card["source"]["layout"],
+        "images": total,
+        "splits": counts,
+        "split": card["split"],
+        "sizes": {f"{size}x{size}": total},
+        "smallest_side": size,
+        "largest_side": size,
+        "colours": {"grey": total},
+        "crop": card["crop"],
+        "unreadable": {},
+        "labels": labels,
+        "notes": [],
+        "not_read": {},
+    }
+    title = f"{card['name']}: {len(chosen)} of {total:,} images, {size}x{size}"
+    return Found(report, x[chosen], title)
 
 
 def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:

@@ -14,9 +14,9 @@ from kvae.errors import UsageError, escaped
 from kvae.options import MAX_SEED
 from kvae.options import text as text_kind
 
-_SOURCES = ("celeba", "folder")
+_SOURCES = ("celeba", "folder", "mnist", "fashion-mnist")
 _DATASET = text_kind(
-    "celeba, folder or tfds:NAME",
+    "celeba, folder, tfds:NAME, mnist or fashion-mnist",
     lambda given: given in _SOURCES or (given.startswith("tfds:") and len(given) > len("tfds:")),
     _SOURCES,
 )
@@ -87,7 +87,8 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     parser.add_argument("--data-dir", metavar="PATH", help="folder, zip or parquet file")
     parser.add_argument(
         "--dataset", type=cli.of_kind(_DATASET), default=argparse.SUPPRESS, metavar="NAME",
-        help="celeba, folder or tfds:NAME (default: celeba where it is recognised, else folder)",
+        help="celeba, folder, tfds:NAME, mnist or fashion-mnist (default: celeba where it is "
+        "recognised, else folder)",
     )  # fmt: skip
     parser.add_argument(
         "--crop", type=cli.of_kind(CROP.kind), default=argparse.SUPPRESS, metavar="CROP",

@@ -1,7 +1,7 @@
 """Any image dataset of TensorFlow Datasets, and folders that it prepared."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,36 @@ def prepared(
     except Exception as error:  # of many kinds: the files are not ours
         raise DataError(f"{folder} is no dataset of TensorFlow Datasets: {error}") from error
     return _source(builder, name, split_seed, color_by, options, with_labels)
+
+
+def arrays_of(folder: Path, splits: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images and classes of a folder that TFDS has written, as they are.
+
+    Args:
+        folder: of one version, with dataset_info.json.
+        splits: of its own.
+
+    Returns:
+        Split -> `(rows, height, width, channels)` uint8 and `(rows,)` int64, in the order of its
+        files.
+
+    Raises:
+        DataError: it cannot be read, or lacks a split or a feature.
+    """
+    try:
+        builder = _tfds().builder_from_directory(str(folder))
+    except Exception as error:  # of many kinds: the files are not ours
+        raise DataError(f"{folder} is no dataset of TensorFlow Datasets: {error}") from error
+    found = {}
+    for split in splits:
+        if split not in builder.info.splits or not {"image", "label"} <= {*builder.info.features}:
+            raise DataError(
+                f"{folder}: wanted the splits {' and '.join(splits)} of images with a label; it "
+                f"has {', '.join(builder.info.splits)} of {', '.join(builder.info.features)}"
+            )
+        rows = [(one["image"], one["label"]) for one in _iterate(builder, split, None)]
+        found[split] = (np.stack([x for x, _ in rows]), np.array([y for _, y in rows], np.int64))
+    return found
 
 
 def _tfds() -> Any:
