@@ -346,7 +346,7 @@ _CALIBRATED = {
 }  # fmt: skip
 
 _MNIST = {
-    **_IMAGES, "latent_dim": 32, "likelihood": "bernoulli", "binarize": True, "epochs": 20,
+    **_IMAGES, "latent_dim": 32, "likelihood": "bernoulli", "binarize": "dynamic", "epochs": 20,
 }  # fmt: skip
 
 # Where a run is wider than what `kvae.build.build_vae` makes unless told.

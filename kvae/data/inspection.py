@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from kvae import data
 from kvae.data import celeba, folder
+from kvae.data.binarization import fixed_draws
 from kvae.data.celeba.copies import ALIGNED, JpegCopy, find_copy
 from kvae.data.images.decoding import Unreadable, fit, read
 from kvae.data.images.files import about_not_read, given_path
@@ -63,7 +64,8 @@ def inspect(
     labels_file: str | Path | None = None,
     channels: int = 3,
     split_seed: int = 0,
-    binarize: bool = False,
+    binarize: str = data.NO_BINARIZE,
+    binarize_seed: int = 0,
 ) -> Found:
     """Decode every image of a source once.
 
@@ -71,13 +73,14 @@ def inspect(
         data_dir: folder, zip or file.
         dataset: "celeba", "folder", "tfds:NAME", "mnist" or "fashion-mnist"; "": celeba where its
             layout is recognised, else folder. The last two are shown as they are: of the options
-            below they take `binarize` alone.
+            below they take `binarize` and `binarize_seed` alone.
         crop: see `kvae.data.images.crops.box_of`; "": that of the dataset's preset.
         image_size: of the images to look at, pixels.
         labels_file: see `folder.load`.
         channels: 1 (grey) or 3 (RGB).
         split_seed: of the splits that are drawn.
-        binarize: whether all levels become black or white.
+        binarize: how all levels become black or white, see `kvae.data.binarization`.
+        binarize_seed: of what is drawn once.
 
     Raises:
         UsageError: an option that is not allowed.
@@ -95,11 +98,12 @@ def inspect(
                 f"{', '.join(given)}: {dataset} has images of one size and kind, which are shown "
                 "as they are"
             )
-        return _of_arrays(data.load(dataset, data_dir=data_dir, binarize=binarize))
+        made = data.load(dataset, data_dir=data_dir, binarize=binarize, binarize_seed=binarize_seed)
+        return _of_arrays(made)
     source = _source(
         dataset, labels_file,
         data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
-        binarize=binarize,
+        binarize=binarize, binarize_seed=binarize_seed,
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
@@ -107,6 +111,8 @@ def inspect(
     chosen = random_rows(len(places), _SHEET_IMAGES, rng)
     seen = list(_look(source, set(chosen.tolist())))
     images = [one.small for one in seen if isinstance(one, _Seen) and one.small is not None]
+    if images and source.options.binarization.is_drawn:  # of another size: other draws
+        images = [*np.concatenate([*fixed_draws(np.stack(images), binarize_seed, "train")])]
     title = (
         f"{source.name}: {len(images)} of {len(places):,} images, crop {source.options.crop}, "
         f"{image_size}x{image_size}"
@@ -190,7 +196,7 @@ def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
         try:
             small = fit(
                 image, options.crop, options.image_size, options.channels,
-                binarize=options.binarize,
+                binarize=options.has_threshold,
             )  # fmt: skip
         except Unreadable as error:
             return _Seen(image.size, mode, str(error), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kvae import cli
-from kvae.data import CROP
+from kvae.data import BINARIZE, BINARIZE_SEED, CROP
 from kvae.errors import UsageError, escaped
 from kvae.options import MAX_SEED
 from kvae.options import text as text_kind
@@ -101,7 +101,14 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     parser.add_argument(
         "--channels", type=int, choices=(1, 3), default=3, metavar="N", help="as for train.py"
     )
-    parser.add_argument("--binarize", action="store_true", help="as for train.py")
+    parser.add_argument(
+        "--binarize", choices=BINARIZE.choices, nargs="?", const=BINARIZE.bare,
+        default=BINARIZE.default, metavar=BINARIZE.metavar, help="as for train.py",
+    )  # fmt: skip
+    parser.add_argument(
+        "--binarize-seed", type=cli.of_kind(BINARIZE_SEED.kind), default=0, metavar="N",
+        help="as for train.py",
+    )  # fmt: skip
     parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
     parser.add_argument(
         "--split-seed", type=cli.whole(0, MAX_SEED), default=0, metavar="N", help="as for train.py"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
-from kvae.data.images.pixels import binary
+from kvae.data import MIN_SPLIT_ROWS, NO_BINARIZE, Dataset, Split
+from kvae.data.binarization import Binarization
 from kvae.data.mnist.copies import KAGGLE, Copy, Labelled, find
 from kvae.errors import DataError, UsageError
 
@@ -38,7 +38,10 @@ class Family:
     accepted: str
     content: str
 
-    def load(self, *, data_dir: str | Path | None = None, binarize: bool = False) -> Dataset:
+    def load(
+        self, *, data_dir: str | Path | None = None, binarize: str = NO_BINARIZE,
+        binarize_seed: int = 0,
+    ) -> Dataset:  # fmt: skip
         """Load a copy in its official split; the last sixth of train, 10,000 images, is valid.
 
         Kaggle's train.csv, of a competition whose test images have no labels, is divided in its
@@ -47,7 +50,9 @@ class Family:
         Args:
             data_dir: a folder, zip or file with the four idx files, Keras's npz, what TensorFlow
                 Datasets prepared, or Kaggle's CSV; not written to.
-            binarize: make every level 0 or 255 (threshold: 128), as a Bernoulli likelihood needs.
+            binarize: make every level 0 or 255, as a Bernoulli likelihood needs, see
+                `kvae.data.binarization`.
+            binarize_seed: of what is drawn once.
 
         Returns:
             Images `(rows, 28, 28, 1)`, uint8; a label of int64 numbers of `card["label_names"]`.
@@ -57,6 +62,7 @@ class Family:
                 these datasets.
             DataError: it holds no copy, or a damaged one.
         """
+        how = Binarization.of(binarize, binarize_seed)
         copy = find(data_dir, self.name, self.accepted)
         self._check(copy)
         content = _content_of(copy)
@@ -88,10 +94,7 @@ class Family:
             print(f"{self.name}: {note}", file=sys.stderr)
         parts = {"train": train, "valid": valid, "test": test}
         splits = {
-            name: Split(
-                binary(part.x[..., None]) if binarize else part.x[..., None],
-                {self.label: part.y.astype(np.int64)},
-            )
+            name: Split(part.x[..., None], {self.label: part.y.astype(np.int64)})
             for name, part in parts.items()
         }
         for name, own in splits.items():
@@ -107,12 +110,12 @@ class Family:
             "image_size": 28,
             "channels": 1,
             "split": split,
-            **({"binarize": True} if binarize else {}),
+            **how.card,
             "sha256": content,
             "counts": {name: len(own.x) for name, own in splits.items()},
             "label_names": {self.label: [*self.classes]},
         }
-        return Dataset("images", **splits, card=card, color_by=self.label)
+        return Dataset("images", **how.splits(splits), card=card, color_by=self.label)
 
     def _check(self, copy: Copy) -> None:
         """Refuse labels of other classes: DataError."""
