@@ -1,10 +1,11 @@
 """Black and white out of grey: by a threshold, or drawn, a number white as often as it is bright.
 
 What is drawn once (valid and test rows; of "static" train rows too) is a function of a seed of its
-own, the split and the place of a row in it; what each epoch draws ("dynamic") one of the run's seed,
-the epoch and the row's place, whatever batches, orders, replicas or interruptions there are.
+own, the split and the place of a row in it; what each epoch draws ("dynamic") one of the run's
+seed, the epoch and the row's place, whatever batches, orders, replicas or interruptions there are.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ from kvae.data import BINARIZE, BINARIZE_SEED, DRAWN, DYNAMIC, NO_BINARIZE, THRE
 from kvae.data.images.pixels import binary
 from kvae.data.rows import rows_at_once, slices
 from kvae.errors import UsageError
-from kvae.probability.streams import RowWords
 
+# Streams of Philox by name: the second word of its key, of which the first is the seed.
+_STREAMS = {"epoch": 0, "train": 1, "valid": 2, "test": 3}
 _WORDS = 2**32
 # A word below is white: of each level the least that is not, so that 0 never is and 255 always.
 _LIMITS = (np.arange(256, dtype=np.uint64) * _WORDS + 254) // 255
@@ -97,7 +99,7 @@ def fixed_draws(grey: np.ndarray, seed: int, split: str) -> Iterator[np.ndarray]
         seed: of the draws.
         split: train, valid or test; a row is known by its place in it.
     """
-    words = RowWords(seed, f"binary {split} rows", int(np.prod(grey.shape[1:])))
+    words = RowWords(seed, split, math.prod(grey.shape[1:]))
     for part in slices(len(grey), rows_at_once(grey)):
         yield drawn(grey[part], words.of(np.arange(part.start, part.stop)))
 
@@ -115,7 +117,7 @@ def epoch_draws(grey: np.ndarray, rows: np.ndarray, seed: int, epoch: int) -> np
         `(*rows.shape, ...)`.
     """
     places = np.asarray(rows)
-    words = RowWords(seed, "binary rows of an epoch", int(np.prod(grey.shape[1:])), int(epoch))
+    words = RowWords(seed, "epoch", math.prod(grey.shape[1:]), int(epoch))
     flat = places.reshape(-1)
     return drawn(grey[flat], words.of(flat)).reshape(*places.shape, *grey.shape[1:])
 
@@ -134,3 +136,47 @@ def drawn(grey: np.ndarray, words: np.ndarray) -> np.ndarray:
     if grey.dtype == np.uint8:
         return np.where(words < _LIMITS[grey], np.uint8(255), np.uint8(0))
     return (words < grey.astype(np.float64) * _WORDS).astype(grey.dtype)
+
+
+class RowWords:
+    """Random words of rows, each a function of (seed, stream, epoch, row) alone.
+
+    Philox numbers the blocks of words that it makes; a row has blocks of its own.
+
+    Args:
+        seed: a whole number of 0 or more, below 2^64.
+        stream: epoch, train, valid or test.
+        count: words of a row, at least 1.
+        epoch: 0 or more.
+    """
+
+    _BLOCK = 8  # words of 32 bits
+
+    def __init__(self, seed: int, stream: str, count: int, epoch: int = 0):
+        self._blocks, self._count = -(-count // self._BLOCK), count
+        self._bits = np.random.Philox(key=np.array([seed, _STREAMS[stream]], np.uint64))
+        self._state: Any = self._bits.state
+        self._state["state"]["counter"][1] = epoch
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """The words of some rows.
+
+        Args:
+            rows: `(n,)`, whole numbers of 0 or more.
+
+        Returns:
+            `(n, count)` uint32, the same on every platform.
+        """
+        numbers = np.asarray(rows, np.int64)
+        if len(numbers) and (np.diff(numbers) == 1).all():  # at one go
+            found = self._from(int(numbers[0]), len(numbers))
+        else:
+            parts = [self._from(int(row), 1) for row in numbers]
+            found = np.concatenate(parts or [self._from(0, 0)])
+        return found[:, : self._count]
+
+    def _from(self, row: int, rows: int) -> np.ndarray:
+        self._state["state"]["counter"][0] = row * self._blocks
+        self._bits.state = self._state  # nothing is left in it of the block before
+        words = self._bits.random_raw(rows * self._blocks * self._BLOCK // 2)
+        return words.astype("<u8", copy=False).view("<u4").reshape(rows, self._blocks * self._BLOCK)

@@ -87,6 +87,7 @@ def inspect(
         DataError: there are no images.
     """
     dataset = dataset or _recognised(data_dir)
+    rng = generator(_SHEET_SEED, "sheet of images")
     if dataset in _OF_ONE_SIZE:
         others = (
             ("--crop", crop, ""), ("--image-size", image_size, SHEET_PIXELS),
@@ -99,7 +100,7 @@ def inspect(
                 "as they are"
             )
         made = data.load(dataset, data_dir=data_dir, binarize=binarize, binarize_seed=binarize_seed)
-        return _of_arrays(made)
+        return _of_arrays(made, rng)
     source = _source(
         dataset, labels_file,
         data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
@@ -107,7 +108,6 @@ def inspect(
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
-    rng = generator(_SHEET_SEED, "sheet of images")
     chosen = random_rows(len(places), _SHEET_IMAGES, rng)
     seen = list(_look(source, set(chosen.tolist())))
     images = [one.small for one in seen if isinstance(one, _Seen) and one.small is not None]
@@ -150,13 +150,13 @@ def _source(dataset: str, labels_file: str | Path | None, **options: Any) -> Sou
     )
 
 
-def _of_arrays(dataset: data.Dataset) -> Found:
+def _of_arrays(dataset: data.Dataset, rng: np.random.Generator) -> Found:
     """What a dataset holds whose images are in memory."""
     card, splits = dataset.card, {name: getattr(dataset, name) for name in SPLITS}
     counts = {name: len(split.x) for name, split in splits.items()}
     total, size = sum(counts.values()), card["image_size"]
     x = np.concatenate([split.x for split in splits.values()])
-    chosen = random_rows(total, _SHEET_IMAGES, generator(_SHEET_SEED, "sheet of images"))
+    chosen = random_rows(total, _SHEET_IMAGES, rng)
     labels = {
         label: {
             name: sum(int((split.labels[label] == code).sum()) for split in splits.values())

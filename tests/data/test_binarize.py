@@ -12,14 +12,13 @@ from PIL import Image
 from kvae import data
 from kvae.config import resolve
 from kvae.data import pipeline
-from kvae.data.binarization import drawn, epoch_draws, fixed_draws
+from kvae.data.binarization import RowWords, drawn, epoch_draws, fixed_draws
 from kvae.data.conditions import Conditioned
 from kvae.data.images.decoding import decode
 from kvae.data.images.pixels import binary
 from kvae.encode.sources import Wanted
 from kvae.errors import UsageError
 from kvae.serving.image_bytes import images_of
-from kvae.probability.streams import RowWords
 from kvae.training import program, run
 from kvae.training.preflight import check
 
@@ -159,7 +158,7 @@ def test_a_row_is_a_function_of_seed_epoch_and_place_alone(rng):
         2518071284,
         2124289290,
     ]  # of NumPy's Philox, key (7, 3), counter (2, 0, 0, 0)
-    assert RowWords(7, "binary test rows", 3).of(np.array([2]))[0].tolist() == known
+    assert RowWords(7, "test", 3).of(np.array([2]))[0].tolist() == known
 
 
 @pytest.mark.parametrize("conditioned", [True, False])
