@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, NO_BINARIZE, THRESHOLD, Dataset, Split
-from kvae.data.binarization import Binarization
 from kvae.data.classes import encode
+from kvae.data.images.binarization import Binarization
 from kvae.data.images.files import given_path
 from kvae.data.rows import about_rounding, in_parts, rows_at_once, slices
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
@@ -47,9 +47,9 @@ def load(
             `.parquet`: columns of numbers or of true and false. A column "split" of either holds
             train, valid or test.
         label_column: name, or number from 1, of the column of labels, which is left out of x.
-        binarize: make every number 0 or 1, see `kvae.data.binarization`: of numbers that all lie in
-            [0, 1] a threshold makes those of 0.5 and more 1, of whole numbers from 0 to 255 those
-            of 128 and more.
+        binarize: make every number 0 or 1, see `kvae.data.images.binarization`: of numbers that all
+            lie in [0, 1] a threshold makes those of 0.5 and more 1, of whole numbers from 0 to 255
+            those of 128 and more.
         binarize_seed: of what is drawn once.
         drop_constant: leave out the columns that have one value in all train rows.
         max_unpacked: GB that the file may take in memory; None: the larger of 1 and 20 times its

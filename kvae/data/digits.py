@@ -3,7 +3,7 @@
 import numpy as np
 
 from kvae.data import NO_BINARIZE, Dataset, Split
-from kvae.data.binarization import Binarization
+from kvae.data.images.binarization import Binarization
 
 NUM_VALID = 270
 NUM_TEST = 270
@@ -15,7 +15,7 @@ def load(*, binarize: str = NO_BINARIZE, binarize_seed: int = 0) -> Dataset:
 
     Args:
         binarize: make every pixel 0 or 255, as a Bernoulli likelihood needs, see
-            `kvae.data.binarization`; "threshold": at half of the largest value.
+            `kvae.data.images.binarization`; "threshold": at half of the largest value.
         binarize_seed: of what is drawn once.
 
     Returns:

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from kvae import data
 from kvae.data import celeba, folder
-from kvae.data.binarization import fixed_draws
 from kvae.data.celeba.copies import ALIGNED, JpegCopy, find_copy
+from kvae.data.images.binarization import fixed_draws
 from kvae.data.images.decoding import Unreadable, fit, read
 from kvae.data.images.files import about_not_read, given_path
 from kvae.data.images.sets import Source, in_order
@@ -79,7 +79,7 @@ def inspect(
         labels_file: see `folder.load`.
         channels: 1 (grey) or 3 (RGB).
         split_seed: of the splits that are drawn.
-        binarize: how all levels become black or white, see `kvae.data.binarization`.
+        binarize: how all levels become black or white, see `kvae.data.images.binarization`.
         binarize_seed: of what is drawn once.
 
     Raises:

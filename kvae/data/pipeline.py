@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvae.data.binarization import epoch_draws
 from kvae.data.conditions import Conditioned
+from kvae.data.images.binarization import epoch_draws
 from kvae.data.rows import MOST_NUMBERS
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def shuffled_batches(
         first_epoch: the number of the epoch to begin with, from 0.
         first_batch: that of the batch in it; not of blocks.
         grey: `(rows, ...)`, what each epoch draws x anew from, 0 and 1, see
-            `kvae.data.binarization.epoch_draws`: of x its condition alone is read. None: x itself.
+            `kvae.data.images.binarization.epoch_draws`: of x its condition alone is read. None: x
+            itself.
 
     Raises:
         ValueError: `flip` for what is no image.

@@ -45,7 +45,7 @@ def load(
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
         binarize: make every level 0 or 255, as a Bernoulli likelihood needs, see
-            `kvae.data.binarization`.
+            `kvae.data.images.binarization`.
         binarize_seed: of what is drawn once.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.

@@ -12,8 +12,8 @@ from PIL import Image
 from kvae import data
 from kvae.config import resolve
 from kvae.data import pipeline
-from kvae.data.binarization import RowWords, drawn, epoch_draws, fixed_draws
 from kvae.data.conditions import Conditioned
+from kvae.data.images.binarization import RowWords, drawn, epoch_draws, fixed_draws
 from kvae.data.images.decoding import decode
 from kvae.data.images.pixels import binary
 from kvae.encode.sources import Wanted

@@ -12,9 +12,9 @@ import numpy as np
 import PIL
 
 from kvae.data import NO_BINARIZE, THRESHOLD, Dataset, Split
-from kvae.data.binarization import Binarization, fixed_draws
 from kvae.data.cache import cached_array
 from kvae.data.cores import on_all_cores
+from kvae.data.images.binarization import Binarization, fixed_draws
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.data.images.decoding import DECODING_VERSION, Unreadable, decode
 from kvae.data.images.files import Files, about_not_read
@@ -33,7 +33,7 @@ class ImageOptions(NamedTuple):
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 or 3.
-        binarize: how all levels become 0 or 255, see `kvae.data.binarization`.
+        binarize: how all levels become 0 or 255, see `kvae.data.images.binarization`.
         binarize_seed: of what is drawn once.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
@@ -159,8 +159,9 @@ class Source:
             ),
             describe=f"{self.name} drawn in black and white", use_cache=self.options.cache,
         )  # fmt: skip
-        fixed = np.split(found.array, np.cumsum(counts)[:-1])
-        return replace(dataset, **how.of_draws(splits, dict(zip(splits, fixed, strict=True))))
+        fixed = dict(zip(splits, np.split(found.array, np.cumsum(counts)[:-1]), strict=True))
+        made: dict[str, Any] = how.of_draws(splits, fixed)
+        return replace(dataset, **made)
 
     def outline(self) -> Dataset:
         """As `dataset`, but all pixels are grey, or white, and nothing is opened."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kvae.data import MIN_SPLIT_ROWS, NO_BINARIZE, Dataset, Split
-from kvae.data.binarization import Binarization
+from kvae.data.images.binarization import Binarization
 from kvae.data.mnist.copies import KAGGLE, Copy, Labelled, find
 from kvae.errors import DataError, UsageError
 
@@ -51,7 +51,7 @@ class Family:
             data_dir: a folder, zip or file with the four idx files, Keras's npz, what TensorFlow
                 Datasets prepared, or Kaggle's CSV; not written to.
             binarize: make every level 0 or 255, as a Bernoulli likelihood needs, see
-                `kvae.data.binarization`.
+                `kvae.data.images.binarization`.
             binarize_seed: of what is drawn once.
 
         Returns:
