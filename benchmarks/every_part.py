@@ -33,7 +33,10 @@ OF_DATA = {
     "folder": ["--data-dir", "FOLDER", "--image-size", "16"],
     "celeba": ["--data-dir", "CELEBA", "--image-size", "16"],
     "arrays": ["--data-dir", "TABLE"],
+    "mnist": ["--data-dir", "MNIST"],
+    "fashion-mnist": ["--data-dir", "MNIST"],
 }
+SPLITS = ("train", "test")
 NEEDS_CACHE = ("faces", "folder", "celeba", "tfds")
 
 
@@ -61,11 +64,18 @@ def _rows():
 
 
 def _files(folder):
-    """Small data of every kind: a table, one of 0 and 1, photos."""
+    """Small data of every kind: a table, one of 0 and 1, photos, 28x28 images of ten classes."""
     rng = np.random.default_rng(0)
     table = rng.normal(size=(600, 4)) @ rng.normal(size=(4, 4))
     np.savetxt(folder / "table.csv", table, delimiter=",", header="a,b,c,d", comments="")
     np.save(folder / "binary.npy", (rng.random((600, 8)) < 0.5).astype("float32"))
+    images = {split: rng.integers(0, 256, (600, 28, 28), dtype=np.uint8) for split in SPLITS}
+    labels = {split: rng.integers(0, 10, 600, dtype=np.uint8) for split in SPLITS}
+    np.savez(
+        folder / "mnist.npz",
+        **{f"x_{split}": x for split, x in images.items()},
+        **{f"y_{split}": y for split, y in labels.items()},
+    )
     (folder / "photos").mkdir()
     for number in range(400):
         levels = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
@@ -133,7 +143,7 @@ def main():
             places = {
                 "TABLE": str(folder / "table.csv"), "BINARY": str(folder / "binary.npy"),
                 "FOLDER": str(folder / "photos"), "CELEBA": str(arguments.celeba),
-                "TFDS": str(arguments.tfds),
+                "TFDS": str(arguments.tfds), "MNIST": str(folder / "mnist.npz"),
             }  # fmt: skip
             start = time.perf_counter()
             ok, what = _see(given, folder, places)

@@ -82,7 +82,8 @@ def build_vae(
               which that weight rises from 0, or `kl_cycle_steps`, of a cycle, over whose first half
               it rises anew, 0 for none; `free_bits` and `tc_weight`, see
               `kvae.objectives.elbo.Elbo`. "iwae":
-              `iwae_draws`, draws a row.
+              `iwae_draws`, draws a row, and `iwae_gradient`, "plain" or "dreg": see
+              `kvae.objectives.iwae.Iwae`.
 
     Returns:
         `kvae.VAE`, ready to compile.

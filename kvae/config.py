@@ -345,6 +345,10 @@ _CALIBRATED = {
     "sampler": "mixture",
 }  # fmt: skip
 
+_MNIST = {
+    **_IMAGES, "latent_dim": 32, "likelihood": "bernoulli", "binarize": "dynamic", "epochs": 20,
+}  # fmt: skip
+
 # Where a run is wider than what `kvae.build.build_vae` makes unless told.
 _DEFAULTS = {"hidden_units": (64,) * 4}
 
@@ -352,6 +356,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gmm": {"dataset": "gmm", **_VECTORS},
     "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128,) * 3},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
+    "mnist": {"dataset": "mnist", **_MNIST},
+    "fashion-mnist": {"dataset": "fashion-mnist", **_MNIST},
     "faces": {"dataset": "faces", **_CALIBRATED, "latent_dim": 32, "epochs": 20},
     "celeba": {
         "dataset": "celeba", **_CALIBRATED, "latent_dim": 64, "epochs": 50, "flip": True,

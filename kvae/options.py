@@ -219,6 +219,7 @@ class Option:
         steps_name: its name in `build_vae`, where it counts steps, of an option that counts epochs.
         argument: its name where the member takes it, if that is another.
         choice_of: which of the choices a value is, where values say more than that.
+        bare: its value where the command line has it without one; "": it needs one.
     """
 
     name: str
@@ -230,6 +231,7 @@ class Option:
     steps_name: str = ""
     argument: str = ""
     choice_of: Callable[[str], str] = str
+    bare: str = ""
 
     @property
     def model_name(self) -> str:

@@ -58,7 +58,11 @@ def test_text_from_the_command_line_becomes_values():
         ("beta", "-0.1", "at least 0"),
         ("hidden_units", "64,,64", "whole numbers"),
         ("prior", "flowy", "standard_normal, mixture"),
-        ("dataset", "mnist", "gmm, digits, faces, celeba, folder, tfds:NAME, arrays"),
+        (
+            "dataset",
+            "cifar10",
+            "gmm, digits, mnist, fashion-mnist, faces, celeba, folder, tfds:NAME",
+        ),
         ("network", "resnet9", "mlp, conv"),
         ("mixed_precision", "fp8", "auto, off, float16, bfloat16"),
         ("name", "a/b", "folder name"),

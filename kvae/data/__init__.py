@@ -49,10 +49,13 @@ class Split(NamedTuple):
         x: float32 vectors `(rows, features)`, or uint8 images `(rows, height, width, channels)`
             (an array or a memory map).
         labels: name -> `(rows,)`, bool for attributes, integer for classes; empty without labels.
+        grey: the levels, or shares, that each epoch of training draws x anew from
+            (`--binarize dynamic`), `(rows, ...)`; None: x itself is trained on.
     """
 
     x: np.ndarray
     labels: Mapping[str, np.ndarray] = MappingProxyType({})
+    grey: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return f"Split(x={self.x.dtype} {self.x.shape}, labels={list(self.labels)})"
@@ -73,7 +76,7 @@ class Split(NamedTuple):
         """Batches without end in a new order each epoch. See `pipeline.shuffled_batches`."""
         from kvae.data.pipeline import shuffled_batches
 
-        return shuffled_batches(self.x, batch_size, seed, flip=flip)
+        return shuffled_batches(self.x, batch_size, seed, flip=flip, grey=self.grey)
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,18 @@ def _tfds() -> Any:
     return tfds
 
 
+def _mnist() -> Any:
+    from kvae.data import mnist
+
+    return mnist.MNIST
+
+
+def _fashion_mnist() -> Any:
+    from kvae.data import mnist
+
+    return mnist.FASHION_MNIST
+
+
 def _arrays() -> Any:
     from kvae.data import arrays
 
@@ -206,8 +221,9 @@ _PATH = Kind(
     "a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()), is_like=is_text
 )
 _DATA_DIR = Option(
-    "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder), where "
-    "TensorFlow Datasets keeps its own (tfds), or a file with a table (arrays)", _PATH,
+    "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder, mnist, "
+    "fashion-mnist), where TensorFlow Datasets keeps its own (tfds), or a file with a table "
+    "(arrays)", _PATH,
     metavar="PATH",
 )  # fmt: skip
 _LABELS_FILE = Option(
@@ -241,8 +257,29 @@ _SPLIT_SEED = Option(
     "split_seed", 0, "of the split into train, valid and test, where the data have none", SEED,
     metavar="N",
 )  # fmt: skip
-_BINARIZE = Option("binarize", False, "threshold at one half: all levels become 0 or 1", SWITCH)
-_DECODED = (_IMAGE_SIZE, _CHANNELS, _BINARIZE, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
+NO_BINARIZE, THRESHOLD, STATIC, DYNAMIC = "none", "threshold", "static", "dynamic"
+#: The ways to make binary data that draw random numbers.
+DRAWN = (STATIC, DYNAMIC)
+_BINARIZE_WAYS = (NO_BINARIZE, THRESHOLD, *DRAWN)
+# Before there were several ways it was yes or no, which published versions still say.
+_OF_SWITCH = {True: THRESHOLD, False: NO_BINARIZE}
+BINARIZE = Option(
+    "binarize", NO_BINARIZE,
+    "make all levels 0 or 1: 'threshold' at one half (--binarize alone too); 'static' draws each "
+    "once, 1 as often as it is bright, 'dynamic' the train rows anew each epoch",
+    Kind(
+        "none, threshold, static or dynamic",
+        lambda given: _OF_SWITCH[given] if isinstance(given, bool) else TEXT.read(given),
+        is_like=lambda value: isinstance(value, bool | str),
+    ),
+    choices=_BINARIZE_WAYS, metavar="HOW", bare=THRESHOLD,
+)  # fmt: skip
+BINARIZE_SEED = Option(
+    "binarize_seed", 0, "of what --binarize static or dynamic draws once and for all: valid and "
+    "test rows, with static train rows too", SEED, metavar="N",
+)  # fmt: skip
+_BINARY = (BINARIZE, BINARIZE_SEED)
+_DECODED = (_IMAGE_SIZE, _CHANNELS, *_BINARY, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
 
 DATASETS: dict[str, Member] = {
     "gmm": Member(
@@ -270,7 +307,15 @@ DATASETS: dict[str, Member] = {
         ),
     ),
     "digits": Member(
-        "scikit-learn's 8x8 handwritten digits", _digits, (_BINARIZE,),
+        "scikit-learn's 8x8 handwritten digits", _digits, _BINARY,
+    ),
+    "mnist": Member(
+        "MNIST, 28x28 handwritten digits, from whatever local copy there is (--data-dir)", _mnist,
+        (_DATA_DIR, *_BINARY),
+    ),
+    "fashion-mnist": Member(
+        "Fashion-MNIST, 28x28 pictures of garments (--data-dir)", _fashion_mnist,
+        (_DATA_DIR, *_BINARY),
     ),
     "faces": Member(
         "drawn RGB faces with known factors, made from a seed", _faces,
@@ -305,7 +350,7 @@ DATASETS: dict[str, Member] = {
                 "label_column", "", "column of a table that holds labels: its name or its number "
                 "from 1", ANY_TEXT,
             ),
-            _BINARIZE,
+            *_BINARY,
             Option(
                 "drop_constant", False,
                 "leave out the columns of a table that have one value in all train rows", SWITCH,

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data import MIN_SPLIT_ROWS, Dataset, Split
+from kvae.data import MIN_SPLIT_ROWS, NO_BINARIZE, THRESHOLD, Dataset, Split
 from kvae.data.classes import encode
+from kvae.data.images.binarization import Binarization
 from kvae.data.images.files import given_path
 from kvae.data.rows import about_rounding, in_parts, rows_at_once, slices
 from kvae.data.splits import RULE, SPLITS, random_split, random_tenth
@@ -24,13 +25,15 @@ READERS = {
     ".npy": read_numpy, ".npz": read_numpy, ".parquet": read_parquet,
     **dict.fromkeys(_OF_TEXT, read_csv),
 }  # fmt: skip
+_HALF, _LEVELS = 0.5, 255  # of which 128 is the first beyond one half
 _FEATURE = "leave the column among the features, or out of the table"
 _MISSING = ("", "?", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", ".", "..")
 
 
 def load(
-    *, data_dir: str | Path | None = None, label_column: str = "", binarize: bool = False,
-    drop_constant: bool = False, max_unpacked: float | None = None, split_seed: int = 0,
+    *, data_dir: str | Path | None = None, label_column: str = "", binarize: str = NO_BINARIZE,
+    binarize_seed: int = 0, drop_constant: bool = False, max_unpacked: float | None = None,
+    split_seed: int = 0,
 ) -> Dataset:  # fmt: skip
     """Load a table of numbers, one row an example, in its own splits or in a drawn one.
 
@@ -44,8 +47,10 @@ def load(
             `.parquet`: columns of numbers or of true and false. A column "split" of either holds
             train, valid or test.
         label_column: name, or number from 1, of the column of labels, which is left out of x.
-        binarize: make every number 0 or 1: of numbers that all lie in [0, 1] those of 0.5 and more
-            are 1, of whole numbers from 0 to 255 those of 128 and more.
+        binarize: make every number 0 or 1, see `kvae.data.images.binarization`: of numbers that all
+            lie in [0, 1] a threshold makes those of 0.5 and more 1, of whole numbers from 0 to 255
+            those of 128 and more.
+        binarize_seed: of what is drawn once.
         drop_constant: leave out the columns that have one value in all train rows.
         max_unpacked: GB that the file may take in memory; None: the larger of 1 and 20 times its
             size.
@@ -59,6 +64,7 @@ def load(
         UsageError: no file given, or none that is there, or a seed that is none.
         DataError: the file is not such a table; the message names the place of the first fault.
     """
+    how = Binarization.of(binarize, binarize_seed)
     if data_dir is None:
         raise UsageError(f"--data-dir is needed for arrays: a file, {' or '.join(READERS)}")
     if not isinstance(split_seed, int | np.integer) or split_seed < 0:
@@ -69,12 +75,14 @@ def load(
     for note in (*table.notes, *counting(table), *about_rounding(x, table.columns)):
         print(f"arrays: {note}", file=sys.stderr)
     table = table._replace(x=x)  # what has twice the size goes
-    if binarize:
-        x = _binary(table, x)
+    if how.mode != NO_BINARIZE:
+        x = _shares(table, x)
+    if how.mode == THRESHOLD:
+        x = (x >= _HALF).astype(np.float32)
     rows, rule = split_rows(table, split_seed)
     dropped: list[Any] = []
     if drop_constant:
-        kept = np.ptp(x[rows["train"]], axis=0) > 0
+        kept = _is_not_constant(x[rows["train"]], is_drawn=how.is_drawn)
         dropped = [name for name, keep in zip(table.columns, kept, strict=True) if not keep]
         table, x = _without(table, x, kept)
     labels = None if table.labels is None else encode(table, table.labels, _FEATURE)
@@ -83,6 +91,8 @@ def load(
         name: Split(parts[name], {table.label: labels.codes[own]} if labels else {})
         for name, own in rows.items()
     }
+    if how.is_drawn:
+        splits = how.splits(splits)
     card: dict[str, Any] = {
         "name": "arrays",
         "source": table.file,
@@ -96,8 +106,7 @@ def load(
         card["columns"] = table.columns
     if dropped:
         card["dropped_columns"] = dropped
-    if binarize:
-        card["binarize"] = True
+    card |= how.card
     if labels:
         card["label_names"] = {table.label: labels.names}
     return Dataset("vectors", **splits, card=card, color_by=table.label)
@@ -185,18 +194,24 @@ def counting(table: Table) -> list[str]:
     ]
 
 
-def _binary(table: Table, x: np.ndarray) -> np.ndarray:
-    """Numbers as 0 and 1.
+def _is_not_constant(train: np.ndarray, *, is_drawn: bool) -> np.ndarray:
+    """Which columns have several values, or several draws; `train` has shares where they do."""
+    several = np.ptp(train, axis=0) > 0
+    return several | (is_drawn & (train[0] > 0) & (train[0] < 1))
+
+
+def _shares(table: Table, x: np.ndarray) -> np.ndarray:
+    """Numbers from 0 to 1, levels divided by 255.
 
     Raises:
         DataError: they lie neither in [0, 1] nor are they levels.
     """
     outside = (x < 0) | (x > 1)
     if not outside.any():
-        return (x >= 0.5).astype(np.float32)
+        return x
     no_level = (x < 0) | (x > 255) | (x != np.rint(x))
     if not no_level.any():
-        return (x >= 128).astype(np.float32)
+        return x / np.float32(_LEVELS)
     places = []
     for wrong, what in ((outside, "outside [0, 1]"), (no_level, "no whole number up to 255")):
         row, column = divmod(int(np.argmax(wrong)), x.shape[1])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset
+from kvae.data import NO_BINARIZE, Dataset
 from kvae.data.classes import LEFT_OUT, MAX_CLASSES, no_classes
 from kvae.data.images.decoding import SUFFIXES
 from kvae.data.images.files import Files, about_not_read, given_path, open_files, text_at
@@ -34,7 +34,8 @@ def load(
     crop: str = "center",
     image_size: int = 64,
     channels: int = 3,
-    binarize: bool = False,
+    binarize: str = NO_BINARIZE,
+    binarize_seed: int = 0,
     cache_dir: str | None = None,
     cache: bool = True,
     max_unreadable: float = 0.001,
@@ -57,7 +58,9 @@ def load(
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
-        binarize: make every level 0 or 255 (threshold: 128), as a Bernoulli likelihood needs.
+        binarize: make every level 0 or 255, as a Bernoulli likelihood needs, see
+            `kvae.data.images.binarization`.
+        binarize_seed: of what is drawn once.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be unreadable, and is left out.

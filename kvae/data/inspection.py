@@ -11,6 +11,7 @@ from tqdm import tqdm
 from kvae import data
 from kvae.data import celeba, folder
 from kvae.data.celeba.copies import ALIGNED, JpegCopy, find_copy
+from kvae.data.images.binarization import fixed_draws
 from kvae.data.images.decoding import Unreadable, fit, read
 from kvae.data.images.files import about_not_read, given_path
 from kvae.data.images.sets import Source, in_order
@@ -21,6 +22,7 @@ from kvae.probability.streams import generator
 
 SHEET_PIXELS = 64
 _SHEET_IMAGES, _SHEET_SEED = 60, 0
+_OF_ONE_SIZE = ("mnist", "fashion-mnist")
 
 
 class _Seen(NamedTuple):
@@ -62,37 +64,55 @@ def inspect(
     labels_file: str | Path | None = None,
     channels: int = 3,
     split_seed: int = 0,
-    binarize: bool = False,
+    binarize: str = data.NO_BINARIZE,
+    binarize_seed: int = 0,
 ) -> Found:
     """Decode every image of a source once.
 
     Args:
         data_dir: folder, zip or file.
-        dataset: "celeba", "folder" or "tfds:NAME"; "": celeba where its layout is recognised, else
-            folder.
+        dataset: "celeba", "folder", "tfds:NAME", "mnist" or "fashion-mnist"; "": celeba where its
+            layout is recognised, else folder. The last two are shown as they are: of the options
+            below they take `binarize` and `binarize_seed` alone.
         crop: see `kvae.data.images.crops.box_of`; "": that of the dataset's preset.
         image_size: of the images to look at, pixels.
         labels_file: see `folder.load`.
         channels: 1 (grey) or 3 (RGB).
         split_seed: of the splits that are drawn.
-        binarize: whether all levels become black or white.
+        binarize: how all levels become black or white, see `kvae.data.images.binarization`.
+        binarize_seed: of what is drawn once.
 
     Raises:
         UsageError: an option that is not allowed.
         DataError: there are no images.
     """
     dataset = dataset or _recognised(data_dir)
+    rng = generator(_SHEET_SEED, "sheet of images")
+    if dataset in _OF_ONE_SIZE:
+        others = (
+            ("--crop", crop, ""), ("--image-size", image_size, SHEET_PIXELS),
+            ("--labels-file", labels_file, None), ("--channels", channels, 3),
+            ("--split-seed", split_seed, 0),
+        )  # fmt: skip
+        if given := [flag for flag, value, usual in others if value != usual]:
+            raise UsageError(
+                f"{', '.join(given)}: {dataset} has images of one size and kind, which are shown "
+                "as they are"
+            )
+        made = data.load(dataset, data_dir=data_dir, binarize=binarize, binarize_seed=binarize_seed)
+        return _of_arrays(made, rng)
     source = _source(
         dataset, labels_file,
         data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
-        binarize=binarize,
+        binarize=binarize, binarize_seed=binarize_seed,
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
     places = [place for split in SPLITS for place in source.places[split]]
-    rng = generator(_SHEET_SEED, "sheet of images")
     chosen = random_rows(len(places), _SHEET_IMAGES, rng)
     seen = list(_look(source, set(chosen.tolist())))
     images = [one.small for one in seen if isinstance(one, _Seen) and one.small is not None]
+    if images and source.options.binarization.is_drawn:  # of another size: other draws
+        images = [*np.concatenate([*fixed_draws(np.stack(images), binarize_seed, "train")])]
     title = (
         f"{source.name}: {len(images)} of {len(places):,} images, crop {source.options.crop}, "
         f"{image_size}x{image_size}"
@@ -124,7 +144,44 @@ def _source(dataset: str, labels_file: str | Path | None, **options: Any) -> Sou
         return celeba.source(**options)
     if dataset == "folder":
         return folder.source(labels_file=labels_file, **options)
-    raise UsageError(f"--dataset takes celeba, folder or tfds:NAME, received {dataset!r}")
+    raise UsageError(
+        f"--dataset takes celeba, folder, tfds:NAME, {' or '.join(_OF_ONE_SIZE)}, received "
+        f"{dataset!r}"
+    )
+
+
+def _of_arrays(dataset: data.Dataset, rng: np.random.Generator) -> Found:
+    """What a dataset holds whose images are in memory."""
+    card, splits = dataset.card, {name: getattr(dataset, name) for name in SPLITS}
+    counts = {name: len(split.x) for name, split in splits.items()}
+    total, size = sum(counts.values()), card["image_size"]
+    x = np.concatenate([split.x for split in splits.values()])
+    chosen = random_rows(total, _SHEET_IMAGES, rng)
+    labels = {
+        label: {
+            name: sum(int((split.labels[label] == code).sum()) for split in splits.values())
+            for code, name in enumerate(names)
+        }
+        for label, names in card["label_names"].items()
+    }
+    report = {
+        "dataset": card["name"],
+        "layout": card["source"]["layout"],
+        "images": total,
+        "splits": counts,
+        "split": card["split"],
+        "sizes": {f"{size}x{size}": total},
+        "smallest_side": size,
+        "largest_side": size,
+        "colours": {"grey": total},
+        "crop": card["crop"],
+        "unreadable": {},
+        "labels": labels,
+        "notes": [],
+        "not_read": {},
+    }
+    title = f"{card['name']}: {len(chosen)} of {total:,} images, {size}x{size}"
+    return Found(report, x[chosen], title)
 
 
 def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
@@ -139,7 +196,7 @@ def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
         try:
             small = fit(
                 image, options.crop, options.image_size, options.channels,
-                binarize=options.binarize,
+                binarize=options.has_threshold,
             )  # fmt: skip
         except Unreadable as error:
             return _Seen(image.size, mode, str(error), None)

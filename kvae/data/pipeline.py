@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvae.data.conditions import Conditioned
+from kvae.data.images.binarization import epoch_draws
 from kvae.data.rows import MOST_NUMBERS
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def num_blocks(x: np.ndarray, batch_size: int) -> int:
 
 def shuffled_batches(
     x: np.ndarray, batch_size: int, seed: int, *, block: bool = False, flip: bool = False,
-    first_epoch: int = 0, first_batch: int = 0,
+    first_epoch: int = 0, first_batch: int = 0, grey: np.ndarray | None = None,
 ) -> "tf.data.Dataset":  # fmt: skip
     """Batches of `x` for training, without end: for `fit` with `steps_per_epoch`.
 
@@ -59,6 +60,9 @@ def shuffled_batches(
         flip: mirror each image, left to right, with probability one half; not of blocks.
         first_epoch: the number of the epoch to begin with, from 0.
         first_batch: that of the batch in it; not of blocks.
+        grey: `(rows, ...)`, what each epoch draws x anew from, 0 and 1, see
+            `kvae.data.images.binarization.epoch_draws`: of x its condition alone is read. None: x
+            itself.
 
     Raises:
         ValueError: `flip` for what is no image.
@@ -89,9 +93,13 @@ def shuffled_batches(
         if most < steps:
             slices = tf.data.Dataset.from_tensor_slices
             orders = orders.flat_map(lambda rows: slices(rows).batch(most))
-        return _gathered(orders, x, ahead=1)
-    mirror = (seed, first_epoch * steps + first_batch) if flip else None
-    return _gathered(orders.unbatch().skip(first_batch), x, mirror=mirror)
+        calls = -(-steps // most)
+        draw = None if grey is None else _draw(grey, seed, calls, first_epoch * calls)
+        return _gathered(orders, x, ahead=1, draw=draw)
+    first = first_epoch * steps + first_batch
+    mirror = (seed, first) if flip else None
+    draw = None if grey is None else _draw(grey, seed, steps, first)
+    return _gathered(orders.unbatch().skip(first_batch), x, mirror=mirror, draw=draw)
 
 
 def _steps_of_block(x, batch):
@@ -100,15 +108,16 @@ def _steps_of_block(x, batch):
     return steps if steps * of_step <= MOST_NUMBERS else max(1, _BLOCK_NUMBERS // of_step)
 
 
-def _gathered(rows, x, ahead=None, mirror=None):
+def _gathered(rows, x, ahead=None, mirror=None, draw=None):
     """The rows of `x` for each batch of row numbers, some batches ahead (None: as TF sees fit).
 
-    With `mirror`, a seed and the number of the first batch, some of them are mirrored.
+    With `mirror`, a seed and the number of the first batch, some of them are mirrored. `draw`, of
+    `_draw`, makes them of row numbers in place of x.
     """
     import tensorflow as tf
 
     x, condition = (x.x, x.condition) if isinstance(x, Conditioned) else (x, None)
-    dataset = rows.map(_gather(x))
+    dataset = rows.map(_gather(x)) if draw is None else draw(rows)
     if mirror is not None:
         seed, first = mirror
         dataset = tf.data.Dataset.zip(tf.data.Dataset.counter(first), dataset).map(_mirror(seed))
@@ -118,6 +127,31 @@ def _gathered(rows, x, ahead=None, mirror=None):
     options = tf.data.Options()
     options.deterministic = True
     return dataset.with_options(options)
+
+
+def _draw(grey, seed, calls, first):
+    """A function of the row numbers of batches or blocks, so many of an epoch: what is drawn.
+
+    Args:
+        grey: `(rows, ...)`.
+        seed: of the draws.
+        calls: batches or blocks of an epoch.
+        first: the number of the first of them.
+    """
+    import tensorflow as tf
+
+    grey = np.asarray(grey)  # of a memory map a view, still on disk
+
+    @tf.autograph.experimental.do_not_convert
+    def draw(call, rows):
+        found = tf.numpy_function(
+            lambda own, epoch: epoch_draws(grey, own, seed, epoch), [rows, call // calls],
+            grey.dtype, stateful=False,
+        )  # fmt: skip
+        found.set_shape([*rows.shape, *grey.shape[1:]])
+        return found
+
+    return lambda rows: tf.data.Dataset.zip(tf.data.Dataset.counter(first), rows).map(draw)
 
 
 def _mirror(seed):

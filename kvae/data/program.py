@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from kvae import cli
-from kvae.data import CROP
+from kvae.data import BINARIZE, BINARIZE_SEED, CROP
 from kvae.errors import UsageError, escaped
 from kvae.options import MAX_SEED
 from kvae.options import text as text_kind
 
-_SOURCES = ("celeba", "folder")
+_SOURCES = ("celeba", "folder", "mnist", "fashion-mnist")
 _DATASET = text_kind(
-    "celeba, folder or tfds:NAME",
+    "celeba, folder, tfds:NAME, mnist or fashion-mnist",
     lambda given: given in _SOURCES or (given.startswith("tfds:") and len(given) > len("tfds:")),
     _SOURCES,
 )
@@ -87,7 +87,8 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     parser.add_argument("--data-dir", metavar="PATH", help="folder, zip or parquet file")
     parser.add_argument(
         "--dataset", type=cli.of_kind(_DATASET), default=argparse.SUPPRESS, metavar="NAME",
-        help="celeba, folder or tfds:NAME (default: celeba where it is recognised, else folder)",
+        help="celeba, folder, tfds:NAME, mnist or fashion-mnist (default: celeba where it is "
+        "recognised, else folder)",
     )  # fmt: skip
     parser.add_argument(
         "--crop", type=cli.of_kind(CROP.kind), default=argparse.SUPPRESS, metavar="CROP",
@@ -100,7 +101,14 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     parser.add_argument(
         "--channels", type=int, choices=(1, 3), default=3, metavar="N", help="as for train.py"
     )
-    parser.add_argument("--binarize", action="store_true", help="as for train.py")
+    parser.add_argument(
+        "--binarize", choices=BINARIZE.choices, nargs="?", const=BINARIZE.bare,
+        default=BINARIZE.default, metavar=BINARIZE.metavar, help="as for train.py",
+    )  # fmt: skip
+    parser.add_argument(
+        "--binarize-seed", type=cli.of_kind(BINARIZE_SEED.kind), default=0, metavar="N",
+        help="as for train.py",
+    )  # fmt: skip
     parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
     parser.add_argument(
         "--split-seed", type=cli.whole(0, MAX_SEED), default=0, metavar="N", help="as for train.py"

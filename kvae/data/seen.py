@@ -2,7 +2,7 @@
 
 A row is known by 8 bytes of a checksum of its numbers: the same rows under another seed, in another
 order or among more files are found again; images that are decoded otherwise (another crop or size),
-or rows that were rounded, are others.
+rows that were rounded, or made binary by draws of another seed or at another place, are others.
 """
 
 import hashlib

@@ -1,14 +1,14 @@
 """Any image dataset of TensorFlow Datasets, and folders that it prepared."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset, network
+from kvae.data import NO_BINARIZE, Dataset, network
 from kvae.data.images.files import given_path
 from kvae.data.images.sets import ImageOptions, Source
 from kvae.data.splits import SPLITS, content_key, divided
@@ -27,7 +27,8 @@ def load(
     crop: str = "center",
     image_size: int = 64,
     channels: int = 3,
-    binarize: bool = False,
+    binarize: str = NO_BINARIZE,
+    binarize_seed: int = 0,
     cache_dir: str | None = None,
     cache: bool = True,
     max_unreadable: float = 0.001,
@@ -43,7 +44,9 @@ def load(
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
-        binarize: make every level 0 or 255 (threshold: 128), as a Bernoulli likelihood needs.
+        binarize: make every level 0 or 255, as a Bernoulli likelihood needs, see
+            `kvae.data.images.binarization`.
+        binarize_seed: of what is drawn once.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be unreadable, and is left out.
@@ -123,6 +126,36 @@ def prepared(
     except Exception as error:  # of many kinds: the files are not ours
         raise DataError(f"{folder} is no dataset of TensorFlow Datasets: {error}") from error
     return _source(builder, name, split_seed, color_by, options, with_labels)
+
+
+def arrays_of(folder: Path, splits: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images and classes of a folder that TFDS has written, as they are.
+
+    Args:
+        folder: of one version, with dataset_info.json.
+        splits: of its own.
+
+    Returns:
+        Split -> `(rows, height, width, channels)` uint8 and `(rows,)` int64, in the order of its
+        files.
+
+    Raises:
+        DataError: it cannot be read, or lacks a split or a feature.
+    """
+    try:
+        builder = _tfds().builder_from_directory(str(folder))
+    except Exception as error:  # of many kinds: the files are not ours
+        raise DataError(f"{folder} is no dataset of TensorFlow Datasets: {error}") from error
+    found = {}
+    for split in splits:
+        if split not in builder.info.splits or not {"image", "label"} <= {*builder.info.features}:
+            raise DataError(
+                f"{folder}: wanted the splits {' and '.join(splits)} of images with a label; it "
+                f"has {', '.join(builder.info.splits)} of {', '.join(builder.info.features)}"
+            )
+        rows = [(one["image"], one["label"]) for one in _iterate(builder, split, None)]
+        found[split] = (np.stack([x for x, _ in rows]), np.array([y for _, y in rows], np.int64))
+    return found
 
 
 def _tfds() -> Any:

@@ -12,7 +12,7 @@ from kvae.data.images.pixels import ROUNDING
 from kvae.data.tables.numbers import LARGEST, fits
 from kvae.errors import UsageError
 
-_TRAINED_ON = "which --binarize trained on: threshold them as training did"
+_TRAINED_ON = "which --binarize trained on: make them binary first"
 
 
 class Wanted(NamedTuple):

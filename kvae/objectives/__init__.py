@@ -61,6 +61,14 @@ IWAE_DRAWS = Option(
     argument="draws",
 )
 
+PLAIN, DREG = "plain", "dreg"
+IWAE_GRADIENT = Option(
+    "iwae_gradient", PLAIN,
+    "of the encoder: 'dreg', doubly reparametrised, has the same mean and less variance, for one "
+    "more pass through the decoder a step",
+    choices=(PLAIN, DREG), argument="gradient",
+)  # fmt: skip
+
 
 def _elbo() -> Any:
     from kvae.objectives import elbo
@@ -168,7 +176,8 @@ OBJECTIVES: dict[str, Member] = {
         (BETA, KL_WARMUP, KL_CYCLE, FREE_BITS, TC_WEIGHT), check=check_elbo,
     ),
     "iwae": ObjectiveMember(
-        "the bound of several draws (Burda et al. 2016)", _iwae, (IWAE_DRAWS,), check=check_iwae
+        "the bound of several draws (Burda et al. 2016)", _iwae, (IWAE_DRAWS, IWAE_GRADIENT),
+        check=check_iwae,
     ),
 }  # fmt: skip
 

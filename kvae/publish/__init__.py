@@ -106,7 +106,7 @@ def publish(
     with workshop(save / name) as folder:
         twin = export.float32_twin(vae)
         crop = card.get("crop", "center")
-        signatures = endpoints(twin, directions, crop, binarize=card.get("binarize", False))
+        signatures = endpoints(twin, directions, crop, binarize=bool(card.get("binarize")))
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = folder / "m"
         binary = _is_binary(twin, card)

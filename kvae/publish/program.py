@@ -57,7 +57,9 @@ def arguments(
     )  # fmt: skip
     one.add_argument("--crop", metavar="CROP", help="as for train.py, where there is no version")
     one.add_argument(
-        "--binarize", action="store_true", help="as for train.py, where there is no version"
+        "--binarize",
+        action="store_true",
+        help="make image files black and white, as training did, where there is no version",
     )
     cli.add_import(one)
     one = add("from-checkpoint", "publish the best weights of a run that was interrupted")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvae.config import OPTIONS, PARTS
+from kvae.data import DRAWN
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.errors import DataError, UsageError, brief, one_line
 from kvae.files import strict_json
@@ -146,7 +147,10 @@ _count = _kind((int,), "a whole number of at least 0", lambda value: value >= 0)
 _nothing = _kind((type(None),), "null", lambda value: True)
 _batch = _kind((str,), "'batch'", lambda value: value == "batch")
 _crop = _kind((str,), WANTED, is_crop)
-_switch = _kind((bool,), "true or false", lambda value: True)
+_binarize = _kind(
+    (bool, str), f"true or false, {' or '.join(map(repr, DRAWN))}",
+    lambda value: isinstance(value, bool) or value in DRAWN,
+)  # fmt: skip
 _positive = _kind((int, float), "positive", lambda value: value > 0)
 
 
@@ -211,7 +215,7 @@ _METADATA = _record(
         "published": _text,
         "config": _config,
         "data_card": _record(
-            {}, {"crop": _crop, "columns": _list(_either(_count, _text)), "binarize": _switch}
+            {}, {"crop": _crop, "columns": _list(_either(_count, _text)), "binarize": _binarize}
         ),
         "history": _mapping(_list(_number)),
         "model": _record(

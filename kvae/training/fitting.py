@@ -122,7 +122,7 @@ def _fitted(parts, leave_scope):
     def stream(first_epoch=0, first_call=0):
         return shuffled_batches(
             parts.dataset.train.x, config.batch_size, config.seed, block=block, flip=config.flip,
-            first_epoch=first_epoch, first_batch=first_call,
+            first_epoch=first_epoch, first_batch=first_call, grey=parts.dataset.train.grey,
         )  # fmt: skip
 
     def fit(epoch, call, end):

@@ -98,7 +98,8 @@ def _add(group: Any, option: Option, owners: _Owners) -> None:
     if isinstance(option.default, bool):
         group.add_argument(flag(option.name), action=argparse.BooleanOptionalAction, help=help_text)
     else:
-        group.add_argument(flag(option.name), metavar=option.metavar, help=help_text)
+        without: dict[str, Any] = {"nargs": "?", "const": option.bare} if option.bare else {}
+        group.add_argument(flag(option.name), metavar=option.metavar, help=help_text, **without)
 
 
 def _named(kind: str, members: dict[str, Option]) -> str:

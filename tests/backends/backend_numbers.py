@@ -40,9 +40,10 @@ OBJECTIVES = {
     "free_bits": {"free_bits": 0.3},
     "tc_weight": {"tc_weight": 4.0},
     "iwae": {"objective": "iwae", "iwae_draws": 3},
+    "dreg": {"objective": "iwae", "iwae_draws": 3, "iwae_gradient": "dreg", "posterior": "full"},
 }
 #: Models that are trained, with each kind of state that a step may change, and how.
-TRAINED = {"full": "sgd", "optimal": "sgd", "given": "adam"}
+TRAINED = {"full": "sgd", "optimal": "sgd", "given": "adam", "dreg": "sgd"}
 
 
 def rows_of(vae):

@@ -315,7 +315,10 @@ def test_celeba_may_be_looked_at_as_a_folder_and_with_another_crop(celeba, look)
             {"json_file": "no/such/x.json"},
             "--json is a .json file in a folder that exists, received",
         ),
-        ({"dataset": "gmm"}, "--dataset takes celeba, folder or tfds:NAME, received 'gmm'"),
+        (
+            {"dataset": "gmm"},
+            "--dataset takes celeba, folder, tfds:NAME, mnist or fashion-mnist, received 'gmm'",
+        ),
         ({"crop": "middle"}, "--crop takes .*'middle'"),
         ({"image_size": 4}, "--image-size must be 8 to 512, received 4"),
     ],

@@ -167,7 +167,7 @@ def test_a_folder_in_its_place_and_one_that_may_not_be_read(version, monkeypatch
         ({"config": {"variance": [1]}}, "config.variance must be a positive number"),
         ({"config": {"hidden_units": 8}}, "config.hidden_units must be whole numbers"),
         ({"config": {"hidden_units": ["8"]}}, "config.hidden_units must be whole numbers"),
-        ({"config": {"binarize": 1}}, "config.binarize must be yes or no"),
+        ({"config": {"binarize": 1}}, "config.binarize must be none, threshold, static or dynamic"),
         ({"config": {"learning_rate": 10**400}}, "config.learning_rate must be"),
         ({"data_card": {"columns": None}}, "data_card.columns must be a list"),
         ({"data_card": {"columns": [None]}}, "data_card.columns[0] must be a text"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from celeba_testing import official, write
 from kvae_testing import metadata
+from mnist_testing import write_idx
 from PIL import Image
 
 import kvae
@@ -51,6 +52,8 @@ for argv in json.load(sys.stdin):
 DATA = {
     "celeba": ["--data-dir", "{celeba}"], "folder": ["--data-dir", "{images}"],
     "arrays": ["--data-dir", "{table}"],
+    "mnist": ["--data-dir", "{mnist}", "--likelihood", "gaussian"],
+    "fashion-mnist": ["--data-dir", "{mnist}", "--likelihood", "gaussian"],
 }  # fmt: skip
 #: Refused whatever the dataset: option, value, and what the message says beside both.
 ALWAYS = [
@@ -124,6 +127,9 @@ OWN = [
     ("--dataset folder --data-dir {images} --split-seed 1e9", "--split-seed"),
     ("--dataset celeba --data-dir {celeba} --condition Smilin", "did&you&mean&Smiling?"),
     ("--dataset arrays --data-dir {table} --latent-dim 0x3", "--latent-dim"),
+    ("--dataset mnist", "--data-dir train-images-idx3-ubyte mnist.npz Kaggle"),
+    ("--dataset fashion-mnist --data-dir {mnist}/nope", "--data-dir nope"),
+    ("--dataset mnits --data-dir {mnist}", "--dataset did&you&mean&mnist?"),
     ("--dataset tfds:cifar10 --image-size 7", "--image-size"),
     ("--init-from {images}/nope", "--init-from nope"),
     ("--init-from {table}", "--init-from .keras .weights.h5 t.csv"),
@@ -155,6 +161,7 @@ OTHERS = [
     ("data --data-dir {images} --dataset foldr", "--dataset did&you&mean&folder?"),
     ("data --data-dir {images} --split-seed=-1", "--split-seed"),
     ("data --data-dir {images}/nope", "--data-dir nope"),
+    ("data --data-dir {mnist} --dataset mnist --crop none", "--crop"),
     ("trian", "did&you&mean&train?"),
 ]
 
@@ -199,7 +206,7 @@ def told(tmp_path_factory):
     (version / versions.METADATA).write_text(json.dumps(found))
     paths = {
         "images": folder / "images", "table": folder / "t.csv", "saved": folder / "saved",
-        "celeba": write(folder / "celeba", official()),
+        "celeba": write(folder / "celeba", official()), "mnist": write_idx(folder / "mnist"),
     }  # fmt: skip
     rows = []
     for argv, _ in ROWS:
@@ -220,8 +227,10 @@ def told(tmp_path_factory):
 def test_what_is_wrong_is_refused_by_name_before_a_backend_is_imported(number, told):
     status, text = told[0][number]
     assert status == 2, text
-    assert text.startswith("error: ") and text.count("\n") == 1
-    assert text.rstrip("\n").isprintable() and len(text) < 1000
+    *notes, text = text.splitlines()
+    assert all("mnist: these are not the official images" in note for note in notes)
+    assert text.startswith("error: ")
+    assert text.isprintable() and len(text) < 1000
     for word in ROWS[number][1]:
         assert word in text
 

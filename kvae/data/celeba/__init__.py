@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae.data import Dataset
+from kvae.data import NO_BINARIZE, Dataset
 from kvae.data.celeba.copies import JpegCopy, ParquetCopy, find_copy
 from kvae.data.celeba.lists import read_attributes, read_partition
 from kvae.data.images.sets import ImageOptions, Source, of_files
@@ -21,7 +21,8 @@ def load(
     crop: str = CROP,
     image_size: int = 64,
     channels: int = 3,
-    binarize: bool = False,
+    binarize: str = NO_BINARIZE,
+    binarize_seed: int = 0,
     cache_dir: str | None = None,
     cache: bool = True,
     max_unreadable: float = 0.001,
@@ -40,7 +41,9 @@ def load(
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 (grey) or 3 (RGB).
-        binarize: make every level 0 or 255 (threshold: 128), as a Bernoulli likelihood needs.
+        binarize: make every level 0 or 255, as a Bernoulli likelihood needs, see
+            `kvae.data.images.binarization`.
+        binarize_seed: of what is drawn once.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be unreadable, and is left out.

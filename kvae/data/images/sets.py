@@ -3,7 +3,7 @@
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from kvae.data import Dataset, Split
+from kvae.data import NO_BINARIZE, THRESHOLD, Dataset, Split
 from kvae.data.cache import cached_array
 from kvae.data.cores import on_all_cores
+from kvae.data.images.binarization import Binarization, fixed_draws
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.data.images.decoding import DECODING_VERSION, Unreadable, decode
 from kvae.data.images.files import Files, about_not_read
@@ -32,7 +33,8 @@ class ImageOptions(NamedTuple):
         crop: see `kvae.data.images.crops.box_of`.
         image_size: width and height in pixels, 8 to 512.
         channels: 1 or 3.
-        binarize: whether all levels become 0 or 255.
+        binarize: how all levels become 0 or 255, see `kvae.data.images.binarization`.
+        binarize_seed: of what is drawn once.
         cache_dir: where decoded images are kept; None for `cache.default_cache_dir()`.
         cache: False: decode into memory instead.
         max_unreadable: the largest part of the images that may be left out, 0 to 1.
@@ -41,13 +43,25 @@ class ImageOptions(NamedTuple):
     crop: str = "center"
     image_size: int = 64
     channels: int = 3
-    binarize: bool = False
+    binarize: str = NO_BINARIZE
+    binarize_seed: int = 0
     cache_dir: str | None = None
     cache: bool = True
     max_unreadable: float = 0.001
 
+    @property
+    def binarization(self) -> Binarization:
+        """How levels become binary; UsageError for a way that is none."""
+        return Binarization.of(self.binarize, self.binarize_seed)
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether an image is binary as soon as it is decoded."""
+        return self.binarization.mode == THRESHOLD
+
     def check(self) -> None:
         """Raise UsageError for a value that is not allowed."""
+        _ = self.binarization
         if not is_crop(self.crop):
             raise UsageError(f"--crop takes {WANTED}; received {self.crop!r}")
         if not MIN_SIZE <= self.image_size <= MAX_SIZE:
@@ -112,7 +126,8 @@ class Source:
             "pillow": PIL.__version__,
             "crop": options.crop,
             "source": self.content_key,
-            **_binarized(options),
+            # What is drawn is drawn of grey levels, which are kept beside it.
+            **({"binarize": True} if options.has_threshold else {}),
         }
         for note in (*self.notes, *about_not_read(self.not_read)):
             print(f"{self.name}: {note}", file=sys.stderr)
@@ -127,12 +142,31 @@ class Source:
         )  # fmt: skip
         _check_left_out(found.left_out, places, allowed)
         _report_left_out(self.name, found.left_out, places)
-        return self._assembled(found.array, found.left_out)
+        dataset = self._assembled(found.array, found.left_out)
+        return self._drawn(dataset, key) if options.binarization.is_drawn else dataset
+
+    def _drawn(self, dataset: Dataset, key: dict[str, Any]) -> Dataset:
+        """A dataset of grey levels with what is drawn of them once, which is kept too."""
+        how, splits = self.options.binarization, {name: getattr(dataset, name) for name in SPLITS}
+        counts = [len(split.x) for split in splits.values()]
+        found = cached_array(
+            self.options.cache_dir, {**key, "drawn": [how.seed, counts]},
+            (sum(counts), *self._shape[1:]),
+            lambda _: (
+                part
+                for name, split in splits.items()
+                for part in fixed_draws(split.x, how.seed, name)
+            ),
+            describe=f"{self.name} drawn in black and white", use_cache=self.options.cache,
+        )  # fmt: skip
+        fixed = dict(zip(splits, np.split(found.array, np.cumsum(counts)[:-1]), strict=True))
+        made: dict[str, Any] = how.of_draws(splits, fixed)
+        return replace(dataset, **made)
 
     def outline(self) -> Dataset:
         """As `dataset`, but all pixels are grey, or white, and nothing is opened."""
         level = np.full(1, HALF, np.uint8)
-        level = binary(level) if self.options.binarize else level
+        level = level if self.options.binarization.mode == NO_BINARIZE else binary(level)
         return self._assembled(np.broadcast_to(level, self._shape), {})
 
     @property
@@ -163,18 +197,13 @@ class Source:
             "image_size": self.options.image_size,
             "channels": self.options.channels,
             "resize": "bilinear, antialias",
-            **_binarized(self.options),
+            **self.options.binarization.card,
             "counts": {name: len(split.x) for name, split in splits.items()},
             "unreadable": len(left_out),
             **self.card,
         }
         card["source"] = {"layout": self.layout, **card.get("source", {})}
         return Dataset("images", **splits, card=card, color_by=self.color_by)
-
-
-def _binarized(options: ImageOptions) -> dict[str, bool]:
-    """What keys and cards say of it: nothing where levels stay, as in those of older versions."""
-    return {"binarize": True} if options.binarize else {}
 
 
 def of_files(files: Files, paths: dict[str, list[str]]) -> dict[str, Any]:
@@ -221,7 +250,7 @@ def decoded(
         try:
             return decode(
                 content, options.crop, options.image_size, options.channels,
-                binarize=options.binarize,
+                binarize=options.has_threshold,
             )  # fmt: skip
         except Unreadable as error:
             return error

@@ -1,0 +1,214 @@
+"""Where a copy of MNIST keeps its images and labels, whatever way it came to the user."""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kvae.data.images.files import Files, given_path, open_files
+from kvae.data.mnist import idx
+from kvae.data.mnist.tables import PIXELS, Labelled, read_csv, read_npz, width_of
+from kvae.errors import DataError, UsageError, escaped
+
+_IDX = re.compile(r"(train|t10k|test)[-_.](images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.I)
+_CSV = re.compile(r"(?:(?:fashion[-_])?mnist[-_])?(train|test)\.csv", re.I)
+_KINDS = [(split, kind) for split in ("train", "test") for kind in (idx.IMAGES, idx.LABELS)]
+_USUAL = {"train": "train", "test": "t10k"}
+KAGGLE = "Kaggle's train.csv alone"
+
+
+class Copy(NamedTuple):
+    """What was found and read.
+
+    Args:
+        layout: its name, for people.
+        train: images to train on, those to validate on among them.
+        test: None: there are none with labels.
+        order: whether rows are in the order of the official files, as far as the layout says.
+    """
+
+    layout: str
+    train: Labelled
+    test: Labelled | None
+    order: bool = True
+
+
+def find(data_dir: str | Path | None, name: str, accepted: str) -> Copy:
+    """Recognise a copy and read it.
+
+    Args:
+        data_dir: a folder, a zip, or one of the files.
+        name: of the dataset: mnist or fashion-mnist.
+        accepted: what is, and where users get it, for messages.
+
+    Raises:
+        UsageError: none given, there is no such thing, or there are several copies.
+        DataError: nothing in it is a copy, or it is damaged.
+    """
+    if data_dir is None:
+        raise UsageError(f"--data-dir is needed for {name}: {accepted}")
+    path = given_path(data_dir, accepted)
+    files, paths = _listed(path)
+    for recognised in (_of_idx, _of_npz, _of_tfds, _of_csv):
+        found = recognised(files, paths, name)
+        if found is not None:
+            return found
+    shown = escaped(", ".join(paths[:5])) or "nothing"
+    raise DataError(
+        f"--data-dir {path} holds no copy of {name}: wanted {accepted}; it holds {shown}"
+    )
+
+
+def _listed(path: Path) -> tuple[Files, list[str]]:
+    """The files of a folder or zip; of a single file it alone, or those that belong to it."""
+    is_one = path.is_file() and (
+        _IDX.fullmatch(path.name) or path.suffix.lower() in (".npz", ".csv")
+    )
+    if not is_one:
+        files = open_files(path)
+        return files, [*files.stamps]
+    files = open_files(path.parent)
+    beside = [one for one in files.stamps if "/" not in one]
+    own = next((kind for kind in (_IDX, _CSV) if kind.fullmatch(path.name)), None)
+    return files, [one for one in beside if one == path.name or (own and own.fullmatch(one))]
+
+
+def _content(files: Files, path: str) -> bytes:
+    try:
+        return files.read(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{escaped(files.place(path))} is damaged: {error}") from error
+
+
+def _of_idx(files: Files, paths: list[str], name: str) -> Copy | None:
+    found = _idx_files(files, paths, name)
+    if not found:
+        return None
+    splits = {}
+    for split in ("train", "test"):
+        places = {kind: files.place(found[split, kind]) for kind in (idx.IMAGES, idx.LABELS)}
+        x, y = (
+            idx.read(_content(files, found[split, kind]), kind, places[kind])
+            for kind in (idx.IMAGES, idx.LABELS)
+        )
+        splits[split] = _fitting(x, y, escaped(places[idx.IMAGES]), escaped(places[idx.LABELS]))
+    return Copy("idx files", splits["train"], splits["test"])
+
+
+def _idx_files(files: Files, paths: list[str], name: str) -> dict[tuple[str, str], str]:
+    """Split and kind -> its path, of one copy; nothing where there is no such file."""
+    folders: dict[str, dict[tuple[str, str], str]] = {}
+    for path in paths:
+        match = _IDX.fullmatch(PurePosixPath(path).name)
+        if match is None:
+            continue
+        split = "train" if match[1].lower() == "train" else "test"
+        own = folders.setdefault(str(PurePosixPath(path).parent), {})
+        # Beside a file its .gz is the same once more.
+        if (split, match[2].lower()) not in own or match[3] is None:
+            own[split, match[2].lower()] = path
+    whole = {folder: own for folder, own in folders.items() if len(own) == len(_KINDS)}
+    if len(whole) > 1:
+        raise UsageError(
+            f"--data-dir {files.root} holds several copies of idx files, in "
+            f"{escaped(' and '.join(sorted(whole)[:4]))}: give the folder of {name}"
+        )
+    if whole:
+        return whole.popitem()[1]
+    every = [(kind, path) for own in folders.values() for kind, path in own.items()]
+    found = dict(every)
+    lacking = [f"{_USUAL[split]}-{kind}" for split, kind in _KINDS if (split, kind) not in found]
+    if found and (lacking or len(found) < len(every)):
+        fault = f"{', '.join(lacking)} are missing" if lacking else "some are there twice"
+        shown = ", ".join(path for _, path in every[:4])
+        raise DataError(
+            f"--data-dir {files.root}: of the four idx files of {name} {fault}; found "
+            f"{escaped(shown)}"
+        )
+    return found
+
+
+def _fitting(x: np.ndarray, y: np.ndarray, place: str, place_of_labels: str) -> Labelled:
+    if len(x) != len(y):
+        raise DataError(
+            f"{place} has {len(x):,} images, {place_of_labels} {len(y):,} labels: they belong to "
+            "different copies"
+        )
+    return Labelled(x, y)
+
+
+def _of_npz(files: Files, paths: list[str], name: str) -> Copy | None:
+    archives = {}
+    for path in paths:
+        if path.lower().endswith(".npz"):
+            found = read_npz(_content(files, path), files.place(path))
+            if found is not None:
+                archives[path] = found
+    if len(archives) > 1:
+        raise UsageError(
+            f"--data-dir {files.root} holds several archives with x_train, "
+            f"{escaped(' and '.join([*archives][:4]))}: give the file of {name}"
+        )
+    for path, found in archives.items():
+        place = escaped(files.place(path))
+        train, test = (
+            _fitting(*found[split], f"{place}, x_{split}", f"y_{split}") for split in found
+        )
+        return Copy("npz of Keras", train, test)
+    return None
+
+
+def _of_csv(files: Files, paths: list[str], name: str) -> Copy | None:
+    found: dict[str, str] = {}
+    for path in sorted(paths, key=lambda one: one.count("/")):
+        match = _CSV.fullmatch(PurePosixPath(path).name)
+        if match is None:
+            continue
+        split = match[1].lower()
+        if split in found and found[split].count("/") == path.count("/"):
+            raise UsageError(
+                f"--data-dir {files.root} holds several tables of a {split} split, "
+                f"{escaped(found[split])} and {escaped(path)}: give the file, or the folder, of "
+                f"{name}"
+            )
+        found.setdefault(split, path)
+    if "train" not in found:
+        return None
+    train = read_csv(_content(files, found["train"]), files.place(found["train"]))
+    if "test" in found:
+        content = _content(files, found["test"])
+        if width_of(content) != PIXELS:  # of Kaggle's competition, without labels
+            test = read_csv(content, files.place(found["test"]))
+            return Copy("CSV", train, test)
+    return Copy(KAGGLE, train, None, order=False)
+
+
+def _of_tfds(files: Files, paths: list[str], name: str) -> Copy | None:
+    own = name.replace("-", "_")
+    root = files.root.resolve()
+    folders = sorted(
+        str(PurePosixPath(path).parent)
+        for path in paths
+        if PurePosixPath(path).name == "dataset_info.json" and own in (root / path).parts[-3:-1]
+    )
+    if not folders:
+        return None
+    if files.is_zip:
+        raise DataError(f"{files.root} holds TFRecords: unpack it and give the folder")
+    from kvae.data import tfds
+
+    # Versions sort as text well enough: 3.0.1 is the newest there is.
+    found: Mapping[str, Any] = tfds.arrays_of(files.root / folders[-1], ("train", "test"))
+    splits = []
+    for split, (x, y) in found.items():
+        if x.dtype != np.uint8 or x.shape[1:] != (idx.SIZE, idx.SIZE, 1):
+            raise DataError(
+                f"{files.root / folders[-1]}, split {split}: wanted uint8 images of 28 x 28 x 1, "
+                f"received {x.dtype} {x.shape[1:]}"
+            )
+        splits.append(Labelled(x[..., 0], y.astype(np.uint8)))
+    train, test = splits
+    return Copy(f"TensorFlow Datasets, {folders[-1]}", train, test, order=False)

@@ -1,0 +1,262 @@
+import gzip
+import io
+import json
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from mnist_testing import idx, stand_in, write_csv, write_idx, write_npz, write_prepared
+
+from kvae import data
+from kvae.data import inspection, mnist
+from kvae.errors import DataError, UsageError
+
+SPLITS = ("train", "valid", "test")
+HEADER = ",".join(["label", *(f"pixel{i}" for i in range(784))])
+
+
+@pytest.fixture(scope="module")
+def found():
+    return stand_in()
+
+
+@pytest.fixture(scope="module")
+def copies(found, tmp_path_factory):
+    """Layout -> what --data-dir names."""
+    root = tmp_path_factory.mktemp("mnist")
+    places = {
+        "idx": write_idx(root / "idx", found),
+        "idx.gz": write_idx(root / "gz", found, zipped=True),
+        "with a point": write_idx(root / "point", found, "{split}-{kind}.idx{dims}-ubyte"),
+        "torchvision": write_idx(root / "tv" / "MNIST" / "raw", found).parents[1],
+        "both": write_idx(write_idx(root / "both", found), found, zipped=True),
+        "a file": write_idx(root / "file", found) / "t10k-labels-idx1-ubyte",
+        "npz": write_npz(root / "mnist.npz", found),
+        "csv": root / "csv",
+    }
+    nested = root / "nested"
+    for path in places["idx"].iterdir():
+        (nested / path.name).mkdir(parents=True)
+        (nested / path.name / path.name).write_bytes(path.read_bytes())
+    places["nested"] = nested
+    places["zip"] = root / "archive.zip"
+    with zipfile.ZipFile(places["zip"], "w") as archive:
+        for path in places["with a point"].iterdir():
+            archive.write(path, f"archive/{path.name}")
+    places["csv"].mkdir()
+    for split, header in (("train", ""), ("test", HEADER)):
+        write_csv(places["csv"] / f"mnist_{split}.csv", *found[split], header=header)
+    return places
+
+
+LAYOUTS = (
+    "idx", "idx.gz", "with a point", "torchvision", "both", "a file", "npz", "csv", "nested", "zip",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_holds_the_same_images_in_the_official_split(layout, copies, found, capsys):
+    dataset = data.load("mnist", data_dir=str(copies[layout]))
+    assert dataset.card["counts"] == {"train": 200, "valid": 40, "test": 50}
+    x = np.concatenate([dataset.train.x, dataset.valid.x])
+    y = np.concatenate([dataset.train.labels["digit"], dataset.valid.labels["digit"]])
+    for own, labels, split in (
+        (x, y, "train"),
+        (dataset.test.x, dataset.test.labels["digit"], "test"),
+    ):
+        assert own.dtype == np.uint8
+        assert labels.dtype == np.int64
+        np.testing.assert_array_equal(own[..., 0], found[split][0])
+        np.testing.assert_array_equal(labels, found[split][1])
+    assert dataset.card["label_names"] == {"digit": [str(digit) for digit in range(10)]}
+    assert dataset.card["sha256"] == data.load("mnist", data_dir=str(copies["idx"])).card["sha256"]
+    assert "not the official images" in capsys.readouterr().err
+    json.dumps(dataset.card)
+
+
+def test_of_the_official_files_the_last_10_000_are_valid():
+    rows = mnist.Labelled(np.arange(60_000), np.arange(60_000))
+    train, valid = mnist._cut(rows, 6)
+    assert (len(train.x), valid.x[0], len(valid.y)) == (50_000, 50_000, 10_000)
+
+
+def test_what_tfds_prepared_is_read_in_its_own_order(tmp_path, found):
+    folder = write_prepared(tmp_path, "fashion_mnist", found)
+    for place in (tmp_path, folder):
+        dataset = data.load("fashion-mnist", data_dir=str(place))
+        assert dataset.card["counts"] == {"train": 200, "valid": 40, "test": 50}
+        np.testing.assert_array_equal(dataset.test.x[..., 0], found["test"][0][::-1])
+        np.testing.assert_array_equal(dataset.test.labels["garment"], found["test"][1][::-1])
+        np.testing.assert_array_equal(dataset.train.x[0, ..., 0], found["train"][0][-1])
+    assert dataset.card["label_names"]["garment"][9] == "Ankle boot"
+    with pytest.raises(DataError, match="holds no copy of mnist"):
+        data.load("mnist", data_dir=str(tmp_path))
+    (folder / "dataset_info.json").write_text("{}")
+    with pytest.raises(DataError, match=r"fashion_mnist/3\.0\.1"):
+        data.load("fashion-mnist", data_dir=str(tmp_path))
+
+
+def test_kaggles_table_alone_is_divided_in_its_order_and_says_so(tmp_path, found, capsys):
+    x, y = found["train"]
+    write_csv(tmp_path / "train.csv", x, y, HEADER)
+    write_csv(tmp_path / "test.csv", x[:5, 1:, 1:], x[:5, 0, 0])  # of another width: no labels
+    (tmp_path / "test.csv").write_text("\n".join(",".join(["0"] * 784) for _ in range(5)))
+    dataset = data.load("mnist", data_dir=str(tmp_path))
+    assert dataset.card["counts"] == {"train": 172, "valid": 34, "test": 34}
+    np.testing.assert_array_equal(
+        np.concatenate([getattr(dataset, name).x for name in SPLITS])[..., 0], x
+    )
+    assert "no official test split: its last 34 images are test" in capsys.readouterr().err
+    assert dataset.card["split"] == "in its order: 5 sevenths train, 1 valid, 1 test"
+
+
+def test_the_images_of_another_family_are_refused(copies, monkeypatch):
+    own = data.load("mnist", data_dir=str(copies["idx"])).card["sha256"]
+    monkeypatch.setattr(mnist, "FAMILIES", (mnist.Family("letters", "l", (), "", own),))
+    with pytest.raises(UsageError, match="holds the images of letters, not of mnist"):
+        data.load("mnist", data_dir=str(copies["idx"]))
+
+
+def _images(found):
+    return idx(found["train"][0])
+
+
+DAMAGE = [
+    (lambda c: b"\x00\x00\x08\x01" + c[4:], "must start with the magic number 2051 .00000803."),
+    (lambda c: b"<html>" + c, "magic number 2051.*received a web page"),
+    (lambda c: b"", "magic number 2051"),
+    (lambda c: c[:9], "ends within its header"),
+    (lambda c: c[:-1], "cut short: its header says 240 x 28 x 28, 188,160 bytes; received 188,159"),
+    (lambda c: c + b"\x00", "is damaged: .*received more"),
+    (lambda c: c[:4] + (241).to_bytes(4, "big") + c[8:], "received 188,160"),
+    (lambda c: c[:4] + (2**31).to_bytes(4, "big") + c[8:], "1 to 300,000 images.*2,147,483,648"),
+    (lambda c: c[:4] + bytes(4) + c[8:], "1 to 300,000 images.*says 0"),
+    (lambda c: c[:8] + (32).to_bytes(4, "big") + c[12:], "28 x 28 pixels; its header says 32 x 28"),
+    (lambda c: gzip.compress(c)[:-5], "damaged, or cut short"),
+    (lambda c: gzip.compress(c)[:-8] + bytes(8), "damaged, or cut short: CRC"),
+    (lambda c: gzip.compress(c + b"\x00" * 10), "received more"),
+    (lambda c: c[:4] + (230).to_bytes(4, "big") + c[8 : 16 + 230 * 784], "230 images.*240 labels"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(DAMAGE)))
+def test_a_damaged_idx_file_is_refused(number, found, tmp_path):
+    damage, words = DAMAGE[number]
+    write_idx(tmp_path, found)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(damage(_images(found)))
+    with pytest.raises(DataError, match=words):
+        data.load("mnist", data_dir=str(tmp_path))
+
+
+def test_no_more_of_a_gz_is_unpacked_than_its_header_asks_for(found, tmp_path, monkeypatch):
+    """A bomb: 200 MB behind the 188,160 bytes that the header tells of."""
+    write_idx(tmp_path, found)
+    whole = io.BytesIO()
+    with gzip.GzipFile(fileobj=whole, mode="wb", compresslevel=1) as file:
+        file.write(_images(found))
+        for _ in range(200):
+            file.write(bytes(10**6))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(whole.getvalue())
+    asked, read = [], gzip.GzipFile.read
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda self, size=-1: asked.append(size) or read(self, size)
+    )
+    start = time.process_time()
+    with pytest.raises(DataError, match="received more"):
+        data.load("mnist", data_dir=str(tmp_path))
+    assert max(asked) == 240 * 784 + 1
+    assert min(asked) > 0
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x_train": np.zeros((240, 28, 28), np.float32)}, "x_train: wanted uint8"),
+        ({"x_train": np.zeros((240, 784), np.uint8)}, r"x_train: wanted uint8 \(images, 28, 28\)"),
+        ({"y_train": np.full(240, 300)}, "y_train: labels are 0 to 9; received 300 to 300"),
+        ({"y_train": np.zeros(239, np.uint8)}, "240 images, .*239 labels"),
+        ({"y_test": np.full(50, 10, np.uint8)}, "labels are 0 to 9; that of image 1 of test is 10"),
+        ({"x_test": np.empty(50, object)}, "x_test: wanted uint8"),
+    ],
+)
+def test_an_archive_of_other_arrays_is_refused(change, words, found, tmp_path):
+    write_npz(tmp_path / "m.npz", found)
+    with np.load(tmp_path / "m.npz") as arrays:
+        np.savez(tmp_path / "m.npz", **{**arrays, **change})
+    with pytest.raises(DataError, match=words):
+        data.load("mnist", data_dir=str(tmp_path))
+
+
+def test_an_archive_that_claims_too_many_images_is_refused(found, tmp_path):
+    path = write_npz(tmp_path / "m.npz", found)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"(240, 28, 28)", b"(9e9, 28, 28)"))
+    with pytest.raises(DataError, match="damaged"):
+        data.load("mnist", data_dir=str(path))
+    path.write_bytes(content.replace(b"(240, 28, 28), }   ", b"(900000, 28, 28), }"))
+    with pytest.raises(DataError, match=r"1 to 300,000 images .* says 900,000"):
+        data.load("mnist", data_dir=str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace("\n3,", "\nthree,", 1), "a label and 784 whole.*'three'"),
+        (lambda text: text.replace(",255,", ",256,", 1), "'256'"),
+        (lambda text: text.replace(",0,", ",-1,", 1), "'-1'"),
+        (lambda text: text.replace(",0,", ",,", 1), "from 0 to 255 in each line"),
+        (lambda text: text.replace(",0\n", "\n", 1), "785 columns|first line has 784 cells"),
+        (lambda text: HEADER + "\n", "has no rows"),
+        (lambda text: "a,b\n1,2\n", "first line has 2 cells"),
+        (lambda text: "<html>", "is a web page"),
+    ],
+)
+def test_a_table_of_other_cells_is_refused(change, words, found, tmp_path):
+    path = write_csv(tmp_path / "train.csv", *(part[:70] for part in found["train"]))
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError, match=words):
+        data.load("mnist", data_dir=str(tmp_path))
+
+
+def test_what_is_no_copy_or_not_one_alone_is_refused(found, tmp_path):
+    with pytest.raises(UsageError, match=r"--data-dir is needed for mnist: .*mnist\.npz.*Kaggle"):
+        data.load("mnist")
+    with pytest.raises(UsageError, match="no such file or folder; wanted the four idx files"):
+        data.load("fashion-mnist", data_dir=str(tmp_path / "gone"))
+    with pytest.raises(DataError, match=r"holds no copy of mnist: .* it holds nothing"):
+        data.load("mnist", data_dir=str(tmp_path))
+    folder = write_idx(tmp_path / "MNIST" / "raw", found)
+    write_idx(tmp_path / "FashionMNIST" / "raw", found)
+    with pytest.raises(UsageError, match=r"several copies .*FashionMNIST/raw and MNIST/raw"):
+        data.load("mnist", data_dir=str(tmp_path))
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match="of the four idx files of mnist t10k-labels are missing"):
+        data.load("mnist", data_dir=str(folder))
+    few = {split: (x[:40], y[:40]) for split, (x, y) in found.items()}
+    write_idx(folder, few)
+    with pytest.raises(DataError, match=r"10 images a split at least .*'valid' .* has 6"):
+        data.load("mnist", data_dir=str(folder))
+
+
+def test_levels_are_black_or_white_by_a_threshold(copies):
+    grey, binary = (
+        data.load("mnist", data_dir=str(copies["idx"]), binarize=mode) for mode in (False, True)
+    )
+    for name in SPLITS:
+        own, levels = getattr(binary, name).x, getattr(grey, name).x
+        np.testing.assert_array_equal(own, np.where(levels >= 128, 255, 0))
+    assert {**grey.card, "binarize": True} == binary.card
+
+
+def test_kvae_data_shows_what_a_copy_holds(copies):
+    report, images, title = inspection.inspect(str(copies["npz"]), dataset="mnist")
+    assert (report["images"], report["sizes"]) == (290, {"28x28": 290})
+    assert report["splits"] == {"train": 200, "valid": 40, "test": 50}
+    assert sum(report["labels"]["digit"].values()) == 290
+    assert images.shape == (60, 28, 28, 1)
+    assert "60 of 290 images" in title
+    json.dumps(report)
+    with pytest.raises(UsageError, match="--crop, --channels: mnist has images of one size"):
+        inspection.inspect(str(copies["npz"]), dataset="mnist", crop="none", channels=1)
