@@ -57,7 +57,6 @@ def threefry2x32(key, counter, ops=keras.ops):
 
     Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
-
     key, counter = ([ops.array(word) for word in pair] for pair in (key, counter))
     if ops is keras.ops and keras.backend.backend() == "tensorflow":
         return _rounds_in_a_graph(*key, *counter)
