@@ -8,7 +8,7 @@ as far as its logarithms and cosines are. Streams of NumPy are in `kvae.probabil
 """
 
 import math
-from functools import cache, reduce
+from functools import cache
 
 import keras
 import numpy as np
@@ -59,7 +59,7 @@ def threefry2x32(key, counter, ops=keras.ops):
     """
     key, counter = ([ops.array(word) for word in pair] for pair in (key, counter))
     if ops is keras.ops and keras.backend.backend() == "tensorflow":
-        return _rounds_in_a_graph(*key, *counter)
+        return _rounds_in_a_graph()(*key, *counter)
     return _rounds(key, counter, ops)
 
 
@@ -84,8 +84,12 @@ def _rounds(key, counter, ops):
 
 
 @cache
-def _traced_rounds():
-    """The rounds as a function of TensorFlow, of words of any shape."""
+def _rounds_in_a_graph():
+    """Threefry as one operation of TensorFlow, of words of any shape.
+
+    Its 150 are traced once a process, not once in each graph; TensorFlow puts them in the place of
+    the call before a graph runs.
+    """
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec(None, tf.uint32)] * 4, autograph=False)
@@ -93,20 +97,6 @@ def _traced_rounds():
         return _rounds(words[:2], words[2:], keras.ops)
 
     return rounds
-
-
-def _rounds_in_a_graph(*words):
-    """Threefry by one operation: its 150 are traced once a process, not once in each graph.
-
-    TensorFlow puts them in the place of the call before a graph runs.
-    """
-    import tensorflow as tf
-
-    found = _traced_rounds()(*words)
-    shape = reduce(tf.broadcast_static_shape, (word.shape for word in words))
-    for word in found:
-        word.set_shape(shape)
-    return found
 
 
 def _unit_interval(word):
