@@ -25,30 +25,7 @@ from kvae.registry import options_of
 from kvae.serving import signatures
 
 
-def _with_posteriors(combinations):
-    """Every member of POSTERIORS in turn, beside every member of the others."""
-    kinds = list(POSTERIORS)
-    return [
-        (*parts, kinds[(i + i // len(PRIORS)) % len(kinds)]) for i, parts in enumerate(combinations)
-    ]
-
-
-#: Those that are quick stand beside every other part, each of the rest once.
-_QUICK = ("mlp", "conv")
-COMBINATIONS = _with_posteriors(
-    [
-        *itertools.product(_QUICK, LIKELIHOODS, PRIORS),
-        *zip(
-            (name for name in NETWORKS if name not in _QUICK),
-            itertools.cycle(LIKELIHOODS),
-            itertools.cycle(PRIORS),
-            strict=False,
-        ),
-    ]
-)
-
-
-def _pairwise(*registries, left_out):
+def _pairwise(*registries, left_out=lambda row: False):
     """Few combinations in which any two members of different registries meet.
 
     Args:
@@ -64,6 +41,20 @@ def _pairwise(*registries, left_out):
         found.append(row)
         missing -= pairs[row]
     return found
+
+
+#: Those that are quick stand beside every other part, each of the rest once.
+_QUICK = ("mlp", "conv")
+COMBINATIONS = [
+    *_pairwise(_QUICK, LIKELIHOODS, PRIORS, POSTERIORS),
+    *zip(
+        (name for name in NETWORKS if name not in _QUICK),
+        itertools.cycle(LIKELIHOODS),
+        itertools.cycle(PRIORS),
+        itertools.cycle(POSTERIORS),
+        strict=False,
+    ),
+]
 
 
 #: Network, likelihood, prior, posterior and half precision.
@@ -121,6 +112,21 @@ def small_mixtures():
     """Draw a tenth of the points of `--dataset gmm`."""
     counts = {"NUM_TRAIN": 5_000, "NUM_VALID": 1_000, "NUM_TEST": 1_000}
     with mock.patch.multiple(gmm, **counts):
+        yield
+
+
+@contextmanager
+def unpainted():
+    """Write figures as empty frames: half of a small evaluation's time is their layout and paint.
+
+    tests/figures and evaluation/test_drawing.py paint all of them.
+    """
+
+    def save(figure, path, *, dpi, **_):
+        size = np.round(figure.get_size_inches() * dpi).astype(int)
+        Image.new("L", tuple(map(int, size))).save(path, "PNG")
+
+    with mock.patch("matplotlib.figure.Figure.savefig", save):
         yield
 
 

@@ -35,8 +35,8 @@ ORDER = (
 LINE = {part: line for line, parts in enumerate(ORDER) for part in parts}
 MAY_IMPORT = {
     "tensorflow": {
-        "backend", "networks", "data", "steps", "features", "serving", "client", "encode",
-        "publish", "training", "programs",
+        "backend", "networks", "probability", "data", "steps", "features", "serving", "client",
+        "encode", "publish", "training", "programs",
     },
     "jax": {"steps", "training"},
     "torch": {"steps", "training"},

@@ -48,7 +48,8 @@ from kvae import cli, data
 windows_testing.forbid()
 
 signatures, save, name = sys.argv[2].split(), sys.argv[3], "d\\u00e9j\\u00e0"
-small = "--batch-size 500 --hidden-units 8 --prior-components 3 --no-jit-compile --sampler none"
+small = "--batch-size 500 --hidden-units 8 --no-jit-compile --sampler none --variance shared"
+small += " --prior standard_normal --posterior diagonal"
 
 def told(main, words):
     sys.argv[1:] = [*words.split(), "--debug"]

@@ -10,11 +10,11 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from kvae_testing import EVALUATED, few_signatures, make_vae
+from kvae_testing import EVALUATED, few_signatures, make_vae, unpainted
 
 import kvae
 from kvae import cli, workflow
-from kvae.config import resolve
+from kvae.config import PRESETS, resolve
 from kvae.data import load
 from kvae.errors import KvaeError, UsageError
 from kvae.evaluation import evaluate as evaluation
@@ -47,7 +47,9 @@ def example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
-        return {**runpy.run_path(str(EXAMPLE)), "folder": folder}
+        here.setitem(PRESETS["arrays"], "jit_compile", False)  # compiling takes most of the time
+        with unpainted():
+            return {**runpy.run_path(str(EXAMPLE)), "folder": folder}
 
 
 @pytest.fixture

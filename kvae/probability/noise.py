@@ -8,6 +8,7 @@ as far as its logarithms and cosines are. Streams of NumPy are in `kvae.probabil
 """
 
 import math
+from functools import cache
 
 import keras
 import numpy as np
@@ -56,12 +57,19 @@ def threefry2x32(key, counter, ops=keras.ops):
 
     Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
+    key, counter = ([ops.array(word) for word in pair] for pair in (key, counter))
+    if ops is keras.ops and keras.backend.backend() == "tensorflow":
+        return _rounds_in_a_graph()(*key, *counter)
+    return _rounds(key, counter, ops)
+
+
+def _rounds(key, counter, ops):
+    """Threefry of words that are tensors or arrays already."""
 
     def plus(word, other):
         # Not ops.add: on TensorFlow Keras 3.15 takes (n, 1) beside (n, n) for a bias, along rows.
         return _wrapped(word + other, ops)
 
-    key, counter = ([ops.array(word) for word in pair] for pair in (key, counter))
     parity = ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), np.uint32(_PARITY))
     schedule = (key[0], key[1], parity)
     first, second = plus(counter[0], key[0]), plus(counter[1], key[1])
@@ -73,6 +81,22 @@ def threefry2x32(key, counter, ops=keras.ops):
         # The number of the group goes to the key, which is smaller than a word of the counter.
         second = plus(second, plus(schedule[(group + 2) % 3], group + 1))
     return first, second
+
+
+@cache
+def _rounds_in_a_graph():
+    """Threefry as one operation of TensorFlow, of words of any shape.
+
+    Its 150 are traced once a process, not once in each graph; TensorFlow puts them in the place of
+    the call before a graph runs.
+    """
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.uint32)] * 4, autograph=False)
+    def rounds(*words):
+        return _rounds(words[:2], words[2:], keras.ops)
+
+    return rounds
 
 
 def _unit_interval(word):

@@ -7,7 +7,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from kvae_testing import EVALUATED, few_signatures, make_vae, metadata, small_mixtures
+from kvae_testing import (
+    EVALUATED,
+    few_signatures,
+    make_vae,
+    metadata,
+    small_mixtures,
+    unpainted,
+)
 from PIL import Image
 
 from kvae import publish
@@ -17,6 +24,7 @@ from kvae.errors import DataError, KvaeError, UsageError
 from kvae.evaluation import drawing, evaluate, factors
 from kvae.evaluation.table import print_table
 from kvae.figures import latent, style
+from kvae.samplers import mixture
 from kvae.serving import versions
 from kvae.training import preflight, run
 
@@ -44,7 +52,7 @@ def _quick():
     """All that evaluation asks for, of fewer points."""
     fewer = mock.patch.object(latent, "MAX_POINTS", 300)
     smaller = mock.patch.object(style, "DPI", 75)
-    with few_signatures(*EVALUATED), small_mixtures(), fewer, smaller:
+    with few_signatures(*EVALUATED), small_mixtures(), fewer, smaller, unpainted():
         yield
 
 
@@ -61,8 +69,9 @@ def small_data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def mixture_model(tmp_path_factory):
     save = tmp_path_factory.mktemp("saved")
-    config = resolve({"save": str(save), "epochs": 3, "batch_size": 1000, "jit_compile": False})
-    return run.train(config)
+    options = {"epochs": 3, "batch_size": 1000, "jit_compile": False, "hidden_units": "8,8"}
+    with mock.patch.object(mixture, "_COUNTS", (1, 2)):
+        return run.train(resolve({"save": str(save), "prior_components": 5, **options}))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +110,7 @@ def test_the_metrics_hang_together(mixture_metrics):
 def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypatch):
     """A signature server that knows the mixture must get a gap of zero and all modes."""
     job = evaluate.prepare(str(mixture_model.path), output=str(tmp_path))
-    mixture = gmm.mixture_of(job.dataset.card)
+    truth = gmm.mixture_of(job.dataset.card)
 
     class Truth:
         def __init__(self, *_):
@@ -110,9 +119,9 @@ def test_the_truth_itself_scores_as_the_truth(mixture_model, tmp_path, monkeypat
         def call(self, signature, **inputs):
             count = len(next(iter(inputs.values())))
             if signature in ("generate", "generate_from_prior"):
-                return {"sample": mixture.sample(count, np.random.default_rng(8))[0]}
+                return {"sample": truth.sample(count, np.random.default_rng(8))[0]}
             x = next(inputs[name] for name in ("x", "start", "latent") if name in inputs)
-            log_prob = mixture.log_prob(x)
+            log_prob = truth.log_prob(x)
             return {
                 "log_weight": log_prob, "log_likelihood": log_prob, "distortion": -log_prob,
                 "rate": 0 * log_prob, "mean": x, "variance": 0 * x + 1e-6, "reconstruction": x,

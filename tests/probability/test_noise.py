@@ -226,6 +226,19 @@ def test_the_draws_of_a_row_follow_one_another_and_are_independent_normals():
     assert abs(np.corrcoef(normal.ravel(), after.ravel())[0, 1]) < 0.02
 
 
+def test_a_graph_knows_the_shape_of_its_noise_and_holds_the_rounds_once():
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int64)], autograph=False)
+    def ask(seed):
+        source = SeededNoise(seed)
+        return source.normal("latent", 3), source.uniform("component", 5)
+
+    graph = ask.get_concrete_function().graph
+    assert [one.shape.as_list() for one in graph.structured_outputs] == [[None, 3], [None, 5]]
+    calls = [one for one in graph.get_operations() if "PartitionedCall" in one.type]
+    assert len(calls) == 2 and len({one.get_attr("f").name for one in calls}) == 1
+    assert len(graph.get_operations()) < 150  # of one source alone
+
+
 def test_a_row_of_validation_does_not_depend_on_its_batch():
     whole = np.asarray(StepNoise.validation(9, tf.range(10)).uniform("posterior", 4))
     part = StepNoise.validation(9, tf.range(6, 10)).uniform("posterior", 4)

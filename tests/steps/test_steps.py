@@ -1,5 +1,7 @@
 """Fitting and evaluating a model: what a step does, in every way that Keras takes it."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -96,10 +98,11 @@ def test_two_runs_with_one_seed_agree_and_another_seed_differs(rng):
 def test_the_noise_of_training_is_counted_in_steps_and_saved(rng, tmp_path):
     """Validation, compiling anew, saving and loading in the middle change no weight."""
     x = rng.normal(size=(96, 3)).astype("float32")
+    momentum = partial(keras.optimizers.SGD, 1e-2, momentum=0.9)
     plain = _seeded_vae(0)
-    _fit(plain, x, "adam", epochs=4)
+    _fit(plain, x, momentum(), epochs=4)
     halves = _seeded_vae(0)
-    _fit(halves, x, "adam", epochs=2, validation_data=(x[:40], None))
+    _fit(halves, x, momentum(), epochs=2, validation_data=(x[:40], None))
     halves.evaluate(x, verbose=0)
     halves.save(tmp_path / "half.keras")
     again = kvae.load_model(tmp_path / "half.keras")
@@ -107,7 +110,7 @@ def test_the_noise_of_training_is_counted_in_steps_and_saved(rng, tmp_path):
     assert int(again.step) == int(plain.step) == 12
     for ours, theirs in zip(again.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    again.compile("adam")
+    again.compile("sgd")
     again.fit(x, verbose=0)
     assert int(again.step) == 15
 

@@ -20,6 +20,7 @@ from kvae.data import Dataset, Split
 from kvae.data.rows import standardisation
 from kvae.errors import DEBUGGING, DataError, IncompleteError, KvaeError, UsageError
 from kvae.probability.noise import SeededNoise
+from kvae.samplers import mixture
 from kvae.saying import silence
 from kvae.serving import versions
 from kvae.training import dry_run, init_from, preflight, run, sampler_fitting, start
@@ -148,7 +149,9 @@ def test_going_on_starts_where_the_other_run_ended(first, saved, tmp_path, sourc
     }[source]
     if source == "weights":
         kvae.load_model(first.path / versions.KERAS_MODEL).save_weights(path)
-    fitted = _fit(tmp_path, init_from=str(path), learning_rate=1e-9, epochs=1)
+    # An epoch of one source: what has none starts there too, and traces no step.
+    epochs = int(source == "version")
+    fitted = _fit(tmp_path, init_from=str(path), learning_rate=1e-9, epochs=epochs)
     before = kvae.load_model(first.path / versions.KERAS_MODEL).step
     fitted.vae.step.assign(before)
     for ours, theirs in zip(fitted.vae.get_weights(), _weights(first), strict=True):
@@ -156,7 +159,7 @@ def test_going_on_starts_where_the_other_run_ended(first, saved, tmp_path, sourc
 
 
 def test_going_on_keeps_the_units_that_the_weights_were_trained_in(first, tmp_path):
-    options = {"init_from": str(first.path), "learning_rate": 1e-9, "epochs": 1, "gmm_seed": 5}
+    options = {"init_from": str(first.path), "epochs": 0, "gmm_seed": 5}
     ours = _fit(tmp_path, **options).vae
     theirs = kvae.load_model(first.path / versions.KERAS_MODEL)
     np.testing.assert_array_equal(ours.shift, theirs.shift)
@@ -289,7 +292,9 @@ def with_sampler(tmp_path_factory):
     patch.setattr(data, "load", lambda *_, **__: dataset)
     options = {"sampler": "mixture", "prior": "standard_normal", "epochs": 20, "batch_size": 300}
     folder = tmp_path_factory.mktemp("sampler")
-    yield _train(folder, **options, standardize=False), folder, dataset
+    with mock.patch.object(mixture, "_COUNTS", (1, 5)):
+        version = _train(folder, **options, standardize=False)
+    yield version, folder, dataset
     patch.undo()
 
 
@@ -309,8 +314,8 @@ def test_going_on_leaves_the_old_sampler_behind(with_sampler, tmp_path):
     options = {"prior": "standard_normal", "standardize": False, "learning_rate": 1e-9}
     vae = kvae.load_model(version.path)
     vae.save_weights(tmp_path / "some.weights.h5")
-    for source in (version.path, tmp_path / "some.weights.h5"):
-        fitted = _fit(tmp_path, init_from=str(source), **options, epochs=1)
+    for epochs, source in enumerate((tmp_path / "some.weights.h5", version.path)):
+        fitted = _fit(tmp_path, init_from=str(source), **options, epochs=epochs)
         assert not fitted.vae.has_sampler
         fitted.vae.step.assign(vae.step)
         for ours, theirs in zip(
@@ -555,21 +560,23 @@ def test_labelled_images_get_directions_and_others_none(tmp_path):
     [("with_sampler", "its sampler"), ("attribute_directions", "the directions of attributes")],
 )
 def test_what_fails_after_training_is_done_without_and_the_status_is_3(
-    place, part, tmp_path, monkeypatch, capsys
+    place, part, with_sampler, tmp_path, monkeypatch, capsys
 ):
     def fail(*_, **__):
         raise TypeError("our own error")
 
+    # Of the data of that version; without epochs no step is traced.
+    start = {"init_from": str(with_sampler[0].path), "epochs": 0, "standardize": False}
     monkeypatch.setattr(run, place, fail)
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    assert cli.run(lambda _: _train(tmp_path)) == 3
+    assert cli.run(lambda _: _train(tmp_path, **start)) == 3
     (version,) = versions.versions(tmp_path / "gmm")
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
     assert line == (f"error: {version.path} is published without {part} (TypeError: our own error)")
     # Under --debug it is raised, and nothing is published.
     monkeypatch.setattr(sys, "argv", ["train.py", "--debug"])
     with pytest.raises(TypeError, match="our own error"):
-        cli.run(lambda _: _train(tmp_path))
+        cli.run(lambda _: _train(tmp_path, **start))
     assert versions.versions(tmp_path / "gmm") == [version]
 
 
