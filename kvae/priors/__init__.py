@@ -135,7 +135,7 @@ def flow_parameters(
 ) -> int:
     """Weights of a flow, as of a prior so of a sampler."""
     kept, units, hidden = latent_dim // 2, hidden_units, 2 * num_blocks or 1
-    normalised = 2 * latent_dim * (num_layers if num_blocks else 1)
+    normalised = 2 * latent_dim * (1 + (num_layers if num_blocks else 0))
     between = hidden * (units + 1) * units
     coupling = (kept + 1) * units + between + (units + 1) * 2 * (latent_dim - kept)
     return normalised + num_layers * coupling

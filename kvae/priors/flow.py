@@ -11,8 +11,9 @@ from kvae.priors.base import Prior
 from kvae.probability.distributions import LOG_2PI, sum_event
 from kvae.probability.streams import generator
 
-#: Of one coupling, and of all of them: e^30 times 1e4 still has a square in float32.
+#: Of one coupling, and of all of them: e^30 times 1e4 has a square in float32.
 _LARGEST_LOG_SCALE, _LARGEST_IN_ALL = 3.0, 30.0
+_NEAR = 10.0  # standard deviations, where couplings have faded to a half
 _LEAST_STDDEV = 1e-3
 
 
@@ -20,20 +21,23 @@ _LEAST_STDDEV = 1e-3
 class Flow(Prior):
     """p(z) of z = f(u), u standard normal, f an invertible network with a known Jacobian.
 
-    Each layer turns the space by a fixed random rotation, keeps the first half of the coordinates,
-    shifts and scales the others by functions of it, and then shifts and scales every coordinate by
-    a learned number, its normalisation. The functions are residual networks of the inverse
-    hyperbolic sine of the kept half: they grow with the logarithm of what is far away.
+    Each layer shifts and scales every coordinate by learned numbers, its normalisation, turns the
+    space by a fixed random rotation, keeps the first half of the coordinates, and shifts and scales
+    the others by functions of it, residual networks. Behind the last one a normalisation leads to
+    the units of z.
 
-    All couplings together scale a coordinate by a factor between e^-30 and e^30, each by at most
-    e^3; the scales of the normalisation are free.
+    Networks see asinh of the kept half k, and what they say is divided by 1 + mean((k / 10)^2): far
+    from the data, ten standard deviations and more, couplings fade. So f is invertible in float32 at
+    any distance: without this a trained flow blows up the rounding of points ten times as far off as
+    data. All couplings together scale a coordinate by a factor between e^-30 and e^30, each by at
+    most e^3; the scales of the normalisation are free.
 
     Args:
         num_layers: couplings, at least 1.
         hidden_units: width of their networks, at least 1.
         num_blocks: residual blocks of two layers in each network. 0: the flow of kvae 0.1, with two
-            plain layers of the coordinates themselves, scales bounded in each coupling alone, and
-            a normalisation after the last coupling only.
+            plain layers, the last normalisation only, scales bounded in each coupling alone, and
+            couplings that do not fade.
         seed: of the rotations and the initial weights.
 
     Raises:
@@ -65,9 +69,12 @@ class Flow(Prior):
         if dim < 2:
             raise UsageError(f"a flow of coupling layers needs 2 dimensions, received {dim}")
         self._kept = dim // 2
-        normalised = (dim,) if self._is_plain else (self.num_layers, dim)
-        self.shift = self.add_weight(name="shift", shape=normalised, initializer="zeros")
-        self.log_scale = self.add_weight(name="log_scale", shape=normalised, initializer="zeros")
+        self.shift = self.add_weight(name="shift", shape=(dim,), initializer="zeros")
+        self.log_scale = self.add_weight(name="log_scale", shape=(dim,), initializer="zeros")
+        if not self._is_plain:
+            each = {"shape": (self.num_layers, dim), "initializer": "zeros"}
+            self.layer_shift = self.add_weight(name="layer_shift", **each)
+            self.layer_log_scale = self.add_weight(name="layer_log_scale", **each)
         rng = generator(self.seed, "flow turns")
         self._turns = np.stack([self._turn(dim, rng) for _ in range(self.num_layers)])
         hidden = 2 if self._is_plain else 1 + 2 * self.num_blocks
@@ -121,22 +128,17 @@ class Flow(Prior):
         return couplings
 
     def _stacked(self):
-        """What each layer has, stacked, `(num_layers, ...)`, and the log determinant of the rest.
-
-        Shift, log scale and turn, then kernels and biases.
-        """
+        """What each layer has, `(num_layers, ...)`: shift, log scale, turn, kernels and biases."""
         ops = keras.ops
         # Not convert_to_tensor, which under TensorFlow gives Keras's own variable back.
-        shift, log_scale = self.shift.value, self.log_scale.value
-        log_det = ops.sum(log_scale)
         if self._is_plain:
-            beside = ((self.num_layers - 1, 0), (0, 0))
-            shift, log_scale = (ops.pad(one[None], beside) for one in (shift, log_scale))
-            each = zip(*self._dense_weights, strict=True)
-            networks = [ops.stack([one.value for one in weights]) for weights in each]
+            normalisation = [np.zeros((self.num_layers, self._latent_dim), "float32")] * 2
+            couplings = zip(*self._dense_weights, strict=True)
+            networks = [ops.stack([one.value for one in weights]) for weights in couplings]
         else:
+            normalisation = [self.layer_shift.value, self.layer_log_scale.value]
             networks = [weights.value for weights in self._dense_weights]
-        return [shift, log_scale, ops.convert_to_tensor(self._turns), *networks], log_det
+        return [*map(ops.convert_to_tensor, (*normalisation, self._turns)), *networks]
 
     def _shift_and_log_scale(self, kept, weights):
         ops = keras.ops
@@ -154,70 +156,99 @@ class Flow(Prior):
             hidden = ops.relu(hidden)
         shift, raw = ops.split(dense(hidden, len(weights) // 2 - 1), 2, axis=-1)
         # Bounded: a scale without bound could leave float32 within a few layers.
-        return shift, self._bound * ops.tanh(raw / self._bound)
+        log_scale = self._bound * ops.tanh(raw / self._bound)
+        if self._is_plain:
+            return shift, log_scale
+        far = self._distance(kept)
+        return shift / far, log_scale / far
+
+    @staticmethod
+    def _distance(kept):
+        """How far off a row is: about 1 among data, and growing with the square, `(batch, 1)`."""
+        ops = keras.ops
+        return 1.0 + ops.mean(ops.square(kept / _NEAR), axis=-1, keepdims=True)
 
     def _undo(self, z, layer):
-        """One layer from z to u, and the log of what its coupling scales by, `(batch,)`."""
+        """One layer from z to u, and the log of what it scales by, `(batch,)`."""
         ops = keras.ops
         shift, log_scale, turn, *weights = layer
-        z = (z - shift) * ops.exp(-log_scale)
         kept, moved = z[:, : self._kept], z[:, self._kept :]
-        shift, log_scale = self._shift_and_log_scale(kept, weights)
-        z = ops.concatenate([kept, (moved - shift) * ops.exp(-log_scale)], axis=-1)
-        return ops.matmul(z, ops.transpose(turn)), sum_event(log_scale)
+        of_kept, log_scale_of_kept = self._shift_and_log_scale(kept, weights)
+        z = ops.concatenate([kept, (moved - of_kept) * ops.exp(-log_scale_of_kept)], axis=-1)
+        z = (ops.matmul(z, ops.transpose(turn)) - shift) * ops.exp(-log_scale)
+        return z, sum_event(log_scale_of_kept) + ops.sum(log_scale)
 
     def _do(self, u, layer):
         """One layer from u to z."""
         ops = keras.ops
         shift, log_scale, turn, *weights = layer
-        u = ops.matmul(u, turn)
+        u = ops.matmul(shift + u * ops.exp(log_scale), turn)
         kept, moved = u[:, : self._kept], u[:, self._kept :]
         of_kept, log_scale_of_kept = self._shift_and_log_scale(kept, weights)
-        u = ops.concatenate([kept, of_kept + moved * ops.exp(log_scale_of_kept)], axis=-1)
-        return shift + u * ops.exp(log_scale)
+        return ops.concatenate([kept, of_kept + moved * ops.exp(log_scale_of_kept)], axis=-1)
 
-    def log_prob(self, z):
-        """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
+    def inverse(self, z):
+        """What z is made of.
+
+        Args:
+            z: `(batch, latent_dim)`.
+
+        Returns:
+            u with f(u) = z, `(batch, latent_dim)`, and the log determinant of du/dz, `(batch,)`.
+        """
         ops = keras.ops
-        layers, log_det = self._stacked()
-        last = self.num_layers - 1
+        layers, last = self._stacked(), self.num_layers - 1
 
         def undo(step, u, log_det):
             u, scaled = self._undo(u, [ops.take(each, last - step, axis=0) for each in layers])
             return u, log_det - scaled
 
-        z = ops.convert_to_tensor(z)
-        u, log_det = _looped(self.num_layers, undo, z, ops.zeros_like(z[:, 0]) - log_det)
-        return log_det - 0.5 * sum_event(LOG_2PI + ops.square(u))
+        u = (ops.convert_to_tensor(z) - self.shift) * ops.exp(-self.log_scale)
+        log_det = ops.zeros_like(u[:, 0]) - ops.sum(self.log_scale)
+        return _looped(self.num_layers, undo, u, log_det)
 
-    def sample(self, noise):
-        """Draw one latent a row, `(batch, latent_dim)`."""
+    def forward(self, u):
+        """f(u), of u and as `(batch, latent_dim)`."""
         ops = keras.ops
-        layers, _ = self._stacked()
+        layers = self._stacked()
 
         def do(step, u):
             return (self._do(u, [ops.take(each, step, axis=0) for each in layers]),)
 
-        return _looped(self.num_layers, do, noise.normal("latent", self._latent_dim))[0]
+        (z,) = _looped(self.num_layers, do, ops.convert_to_tensor(u))
+        return self.shift + z * ops.exp(self.log_scale)
+
+    def log_prob(self, z):
+        """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
+        u, log_det = self.inverse(z)
+        return log_det - 0.5 * sum_event(LOG_2PI + keras.ops.square(u))
+
+    def sample(self, noise):
+        """Draw one latent a row, `(batch, latent_dim)`."""
+        return self.forward(noise.normal("latent", self._latent_dim))
 
     def initialize(self, latents, x):
         """Start every normalisation at the mean and standard deviation of what it sees of latents.
 
-        Between random turns that makes the flow nearly the normal with their covariance.
+        What f makes the latents of has then mean zero and variance one in each coordinate.
         """
         del x
         ops = keras.ops
-        layers, _ = self._stacked()
-        seen, starts = np.asarray(latents, "float32"), []
+        seen = np.asarray(latents, "float32")
+        (shift, log_scale), seen = _normalised(seen)
+        self.shift.assign(shift)
+        self.log_scale.assign(log_scale)
+        if self._is_plain:
+            return
+        starts, nothing = [], ops.zeros((self._latent_dim,))
         for step in reversed(range(self.num_layers)):
-            mean, log_stddev = seen.mean(axis=0), np.log(np.maximum(seen.std(axis=0), _LEAST_STDDEV))
-            starts.insert(0, (mean, log_stddev))
-            if self._is_plain:
-                break
-            rest = [each[step] for each in layers[2:]]
-            seen = ops.convert_to_numpy(self._undo(ops.convert_to_tensor(seen), [*starts[0], *rest])[0])
-        for weight, start in zip((self.shift, self.log_scale), zip(*starts, strict=True), strict=True):
-            weight.assign(np.reshape(start, weight.shape))
+            _, _, *rest = (each[step] for each in self._stacked())
+            seen, _ = self._undo(ops.convert_to_tensor(seen), [nothing, nothing, *rest])
+            start, seen = _normalised(ops.convert_to_numpy(seen))
+            starts.insert(0, start)
+        shifts, log_scales = zip(*starts, strict=True)
+        self.layer_shift.assign(np.stack(shifts))
+        self.layer_log_scale.assign(np.stack(log_scales))
 
     def get_config(self):
         """Arguments of the constructor."""
@@ -233,6 +264,13 @@ class Flow(Prior):
     def from_config(cls, config):
         """The constructor of a configuration; those of kvae 0.1 know no blocks."""
         return super().from_config({"num_blocks": 0, **config})
+
+
+def _normalised(rows):
+    """Mean and log standard deviation of each column, and the rows less one over the other."""
+    mean = rows.mean(axis=0)
+    log_stddev = np.log(np.maximum(rows.std(axis=0), _LEAST_STDDEV))
+    return (mean, log_stddev), (rows - mean) * np.exp(-log_stddev)
 
 
 def _looped(count, body, *start):
