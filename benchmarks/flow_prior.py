@@ -4,9 +4,10 @@ python benchmarks/flow_prior.py [--steps 500] [--seeds 1] [--epochs 40] [--only 
     [--no-density] [--no-joint] [--dataset NAME --given NAME=VALUE ...] [--json FILE]
 
 First a VAE with a standard normal prior is trained, and flows are fitted to draws from its
-posteriors as `--sampler flow` fits them: mean log density of draws from the test split, nats, of the
-weights that were best on the valid split. A row changes one thing of the first. Mixings that kvae
-does not have are made here: half swaps alone, a fixed permutation, a matrix learned as Glow's.
+posteriors as `--sampler flow` fits them: mean log density of draws from the test split, nats, of
+the weights that were best on the valid split. A row changes one thing of the first. Mixings that
+kvae does not have are made here: "none" swaps halves alone, "orders alone" never, rotations, a
+matrix learned as Glow's.
 "no ends": couplings go on far from the data as their networks do.
 
 Then the same VAE is trained with each prior: test ELBO and the bound of 64 draws, nats.
@@ -47,21 +48,25 @@ def _variants():
     from kvae.priors.flow import Flow
 
     class Swapped(Flow):
-        @staticmethod
-        def _turn(dim, rng):
-            return np.roll(np.eye(dim, dtype="float32"), dim // 2, axis=0)
+        def _turn(self, dim, rng, layer):
+            return super()._turn(dim, rng, 1)
 
-    class Permuted(Flow):
-        @staticmethod
-        def _turn(dim, rng):
-            return np.eye(dim, dtype="float32")[rng.permutation(dim)]
+    class Reordered(Flow):
+        def _turn(self, dim, rng, layer):
+            return super()._turn(dim, rng, 0)
+
+    class Rotated(Flow):
+        def _turn(self, dim, rng, layer):
+            return np.linalg.qr(rng.normal(size=(dim, dim)))[0]
 
     class Learned(Flow):
-        """Of Glow: P L (U + diag(s)), P fixed, started at the rotation."""
+        """Of Glow: P L (U + diag(s)), P fixed, from the same start."""
 
         def build(self, latent_shape):
             super().build(latent_shape)
-            order, lower, upper = (np.stack(part) for part in zip(*map(lu, self._turns)))
+            order, lower, upper = (
+                np.stack(part) for part in zip(*map(lu, self._turns), strict=True)
+            )
             diagonal = np.einsum("lii->li", upper)
             self._order, self._sign = order.astype("float32"), np.sign(diagonal).astype("float32")
             below = np.tril(np.ones_like(order[0], "float32"), -1)
@@ -90,6 +95,12 @@ def _variants():
             shift, log_scale, *rest = super()._stacked()
             return [0.0 * shift, 0.0 * log_scale, *rest]
 
+    class LearnedRotated(Learned, Rotated):
+        pass
+
+    class UnnormalisedRotated(Unnormalised, Rotated):
+        pass
+
     class Far(Flow):
         def _shift_and_log_scale(self, kept, weights):
             shift, log_scale = super()._shift_and_log_scale(keras.ops.sinh(kept), weights)
@@ -108,9 +119,12 @@ def _variants():
         "couplings 8": of(num_layers=8),
         "couplings 32": of(num_layers=32),
         "mixing none": of(Swapped),
-        "mixing permutation": of(Permuted),
+        "mixing orders alone": of(Reordered),
+        "mixing rotations": of(Rotated),
         "mixing learned": of(Learned),
+        "mixing learned from rotations": of(LearnedRotated),
         "normalisation off": of(Unnormalised),
+        "rotations, normalisation off": of(UnnormalisedRotated),
         "no ends": of(Far),
         "units 128": of(hidden_units=128),
         "units 256": of(hidden_units=256),
@@ -196,7 +210,7 @@ def _joint(args, source, given):
                 "processor_s": seconds,
             })  # fmt: skip
             print(
-                f"{name:26} ELBO {elbo:9.3f}   of {NUM_DRAWS} draws {bound:9.3f}   {seconds:6.1f} s",
+                f"{name:26} ELBO {elbo:9.3f}   of {NUM_DRAWS} draws {bound:9.3f} {seconds:6.1f} s",
                 flush=True,
             )
     return found
@@ -218,7 +232,8 @@ def main():
     parser.add_argument("--no-joint", action="store_true", help="leave out the second part")
     parser.add_argument("--json", type=Path, help="write all figures there")
     args = parser.parse_args()
-    source, given = _dataset(args.dataset, dict(part.split("=", 1) for part in args.given), args.black_and_white)
+    given = dict(part.split("=", 1) for part in args.given)
+    source, given = _dataset(args.dataset, given, args.black_and_white)
     found = {"arguments": {name: str(value) for name, value in vars(args).items()}}
     if not args.no_density:
         found["densities"] = _densities(args, source, given)

@@ -82,8 +82,8 @@ PRIOR_COMPONENTS = Option(
 )  # fmt: skip
 
 FLOW_LAYERS = Option(
-    "flow_layers", 16, "affine couplings", whole_range(1, MAX_LAYERS), metavar="N",
-    argument="num_layers",
+    "flow_layers", 16, "affine couplings; the field takes 20 to 50", whole_range(1, MAX_LAYERS),
+    metavar="N", argument="num_layers",
 )  # fmt: skip
 FLOW_UNITS = Option(
     "flow_units", 64, "units of the network in each coupling", whole_range(1, MAX_UNITS),
@@ -91,7 +91,7 @@ FLOW_UNITS = Option(
 )  # fmt: skip
 FLOW_BLOCKS = Option(
     "flow_blocks", 1,
-    "residual blocks of that network; 0: the flow of kvae 0.1 (with --flow-layers 8 --flow-units 64)",
+    "residual blocks of that network; 0, with 8 layers of 64 units: the flow of kvae 0.1",
     whole_range(0, MAX_LAYERS), metavar="N", argument="num_blocks",
 )  # fmt: skip
 #: Of the prior and of the sampler.
@@ -142,7 +142,7 @@ def flow_parameters(
 
 
 def flow_turns(latent_dim: int, element_shape: Any, *, num_layers: int, **own: int) -> int:
-    """Numbers in its rotations."""
+    """Numbers in its matrices of orders or rotations."""
     return num_layers * latent_dim**2
 
 

@@ -21,31 +21,32 @@ _LEAST_STDDEV = 1e-3
 class Flow(Prior):
     """p(z) of z = f(u), u standard normal, f an invertible network with a known Jacobian.
 
-    Each layer shifts and scales every coordinate by learned numbers, its normalisation, turns the
-    space by a fixed random rotation, keeps the first half of the coordinates, and shifts and scales
-    the others by functions of it, residual networks. Behind the last one a normalisation leads to
-    the units of z.
+    Each layer shifts and scales every coordinate by learned numbers, its normalisation, puts the
+    coordinates in another order, keeps the first half of them, and shifts and scales the others by
+    functions of it, residual networks. The orders are random but fixed; every second layer swaps
+    the halves, so that two layers move every coordinate. Behind the last one a normalisation leads
+    to the units of z.
 
     Networks see asinh of the kept half k, and what they say is divided by 1 + mean((k / 10)^2): far
-    from the data, ten standard deviations and more, couplings fade. So f is invertible in float32 at
-    any distance: without this a trained flow blows up the rounding of points ten times as far off as
-    data. All couplings together scale a coordinate by a factor between e^-30 and e^30, each by at
-    most e^3; the scales of the normalisation are free.
+    from the data, ten standard deviations and more, couplings fade. So f is invertible in float32
+    at any distance: without this a trained flow blows up the rounding of points ten times as far
+    off as data. All couplings together scale a coordinate by a factor between e^-30 and e^30, each
+    by at most e^3; the scales of the normalisation are free.
 
     Args:
         num_layers: couplings, at least 1.
         hidden_units: width of their networks, at least 1.
         num_blocks: residual blocks of two layers in each network. 0: the flow of kvae 0.1, with two
-            plain layers, the last normalisation only, scales bounded in each coupling alone, and
-            couplings that do not fade.
-        seed: of the rotations and the initial weights.
+            plain layers, random rotations, the last normalisation only, scales bounded in each
+            coupling alone, and couplings that do not fade.
+        seed: of the orders and the initial weights.
 
     Raises:
         UsageError: an argument is not allowed.
 
     Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", ICLR 2017, for
-    couplings with residual networks; Kingma & Dhariwal, "Glow", NeurIPS 2018, section 3, for the
-    normalisation, which starts from data, and for mixing by a matrix, which is fixed here.
+    couplings with residual networks; Kingma & Dhariwal, "Glow", NeurIPS 2018, section 3.1, for the
+    normalisation, which starts from data.
     """
 
     kind = "flow"
@@ -75,8 +76,8 @@ class Flow(Prior):
             each = {"shape": (self.num_layers, dim), "initializer": "zeros"}
             self.layer_shift = self.add_weight(name="layer_shift", **each)
             self.layer_log_scale = self.add_weight(name="layer_log_scale", **each)
-        rng = generator(self.seed, "flow turns")
-        self._turns = np.stack([self._turn(dim, rng) for _ in range(self.num_layers)])
+        rng, count = generator(self.seed, "flow turns"), range(self.num_layers)
+        self._turns = np.stack([self._turn(dim, rng, layer) for layer in count], dtype="float32")
         hidden = 2 if self._is_plain else 1 + 2 * self.num_blocks
         sizes = [self._kept, *[self.hidden_units] * hidden, 2 * (dim - self._kept)]
         # Small at the end of each block, and of the whole, so that f starts plain.
@@ -87,10 +88,13 @@ class Flow(Prior):
         make = self._dense_each if self._is_plain else self._dense
         self._dense_weights = make(sizes, gains, seeds)
 
-    @staticmethod
-    def _turn(dim, rng):
+    def _turn(self, dim, rng, layer):
         """The matrix `(dim, dim)` of one layer, orthogonal: its inverse is the transpose."""
-        return np.linalg.qr(rng.normal(size=(dim, dim)))[0].astype("float32")
+        if self._is_plain:
+            return np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+        if layer % 2:  # what the layer before it moved is kept
+            return np.roll(np.eye(dim), -self._kept, axis=1)
+        return np.eye(dim)[rng.permutation(dim)]
 
     def _dense(self, sizes, gains, rng):
         """Kernels and biases, of all couplings together."""
