@@ -77,7 +77,8 @@ def build_vae(
               mean squared error itself; "heteroscedastic" or "full" for the decoder to say it of
               each x (see `kvae.likelihoods.gaussian`). "discretized-logistic":
               `logistic_components`.
-            - prior "mixture", "vamp": `prior_components`.
+            - prior "mixture", "vamp": `prior_components`. "flow": `flow_layers`, `flow_units`,
+              `flow_blocks`, see `kvae.priors.flow.Flow`.
             - objective "elbo": `beta`, weight of the rate; `kl_warmup_steps`, training steps over
               which that weight rises from 0, or `kl_cycle_steps`, of a cycle, over whose first half
               it rises anew, 0 for none; `free_bits` and `tc_weight`, see

@@ -435,6 +435,11 @@ def _chosen(values: Mapping[str, Any]) -> dict[str, Collection[str]]:
     """The members of each kind whose options apply."""
     chosen: dict[str, Collection[str]] = {kind: (values[kind],) for kind in PARTS}
     chosen["dataset"] = (key_of(values["dataset"]),)
-    several: dict[str, Collection[str]] = {NO_SAMPLER: (), AUTO_SAMPLER: tuple(SAMPLERS)}
-    chosen["sampler"] = several.get(values["sampler"], chosen["sampler"])
+    chosen["sampler"] = samplers_of(values["sampler"])
     return chosen
+
+
+def samplers_of(name: str) -> Collection[str]:
+    """The keys of SAMPLERS that a value of the option `sampler` may fit."""
+    several: dict[str, Collection[str]] = {NO_SAMPLER: (), AUTO_SAMPLER: tuple(SAMPLERS)}
+    return several.get(name, (name,))

@@ -17,7 +17,6 @@ from kvae.likelihoods import LIKELIHOODS
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.networks import NETWORKS, conv_large
 from kvae.priors import PRIORS
-from kvae.priors.flow import Flow
 from kvae.priors.standard_normal import StandardNormal
 from kvae.probability.distributions import below_diagonal
 from kvae.probability.posteriors import POSTERIORS
@@ -154,13 +153,11 @@ def make_vae(shape, **options):
     parts = {kind: options.pop(kind, part) for kind, part in parts.items()}
     known = options_of(MODEL_PARTS[kind][part] for kind, part in parts.items())
     small = {"prior_components": 3, "hidden_units": (8,), "width": 8}
+    small |= {"flow_layers": 2, "flow_units": 16}
     small = {name: value for name, value in small.items() if name in known}
     options = {"latent_dim": 2, **small, **parts, **options}
     keras.utils.set_random_seed(0)
-    with (
-        mock.patch.object(conv_large, "_FILTERS", (4, 8, 8, 16)),  # of 26 million weights else
-        mock.patch.object(Flow.__init__, "__defaults__", (2,)),  # layers
-    ):
+    with mock.patch.object(conv_large, "_FILTERS", (4, 8, 8, 16)):  # of 26 million weights else
         vae = kvae.build_vae(shape, **options)
     rng = np.random.default_rng(1)
     flow = {id(weight) for weight in vae.prior.weights if vae.prior.kind == "flow"}

@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 
+import numpy as np
 import pytest
 
 from kvae import memory
@@ -53,14 +54,18 @@ def test_a_network_that_is_all_head_is_counted_too():
     assert counted == sum(net.count_params() for net in nets)
 
 
-@pytest.mark.parametrize(("name", "dim"), [*itertools.product(PRIORS, (2, 5))])
-def test_the_weights_of_priors_are_counted_exactly(name, dim):
-    own = arguments(PRIORS[name].options, {"prior_components": 4})
+@pytest.mark.parametrize("dim", [2, 5])
+@pytest.mark.parametrize(
+    ("name", "blocks"), [*zip(PRIORS, itertools.repeat(1), strict=False), ("flow", 0), ("flow", 2)]
+)
+def test_the_weights_of_priors_are_counted_exactly(name, blocks, dim):
+    values = {"prior_components": 4, "flow_layers": 3, "flow_units": 7, "flow_blocks": blocks}
+    own = arguments(PRIORS[name].options, values)
     prior = find(PRIORS, name, "prior").make(seed=0, **own)
     prior.connect(lambda x: x, (3,))
     prior.build((None, dim))
     assert prior_facts(name).parameters(dim, (3,), **own) == prior.count_params()
-    turns = sum(turn.size for turn in getattr(prior, "_turns", ()))
+    turns = np.size(getattr(prior, "_turns", ()))
     assert prior_facts(name).constants(dim, (3,), **own) == turns
 
 
@@ -90,6 +95,8 @@ def test_a_model_has_hardly_more_weights_than_are_counted(prior, likelihood):
     shape = (8, 8, 1)
     names = {"network": "conv", "likelihood": likelihood, "prior": prior, "objective": "elbo"}
     options = {"prior_components": 3} if prior in ("mixture", "vamp") else {}
+    if prior == "flow":
+        options = {"flow_layers": 2, "flow_units": 8, "flow_blocks": 1}
     vae = build_vae(shape, latent_dim=4, condition_dim=2 if prior != "vamp" else 0,
                     posterior="full", **names, **options)  # fmt: skip
     values = {"variance": "shared", "logistic_components": 1, **options}
@@ -140,6 +147,7 @@ def _check(rows=1000, shape=(3,), condition_dim=0, **given):
         ({"batch_size": 10**9, "rows": 10**9}, "--batch-size 1000000000: "),
         ({"prior": "flow", "latent_dim": 10**5}, "--latent-dim 100000: "),
         ({"sampler": "flow", "latent_dim": 10**5}, "--latent-dim 100000: "),
+        ({"prior": "flow", "flow_units": 10**5, "latent_dim": 4}, "--flow-units 100000: "),
         (
             {"latent_dim": 10**7, "hidden_units": (10**5, 10**5), "sampler": "none"},
             "--hidden-units 100000,100000 and --latent-dim 10000000: ",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
 from kvae.errors import UsageError
-from kvae.options import Option, whole_range
+from kvae.options import MAX_LAYERS, MAX_UNITS, Option, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:
@@ -81,6 +81,22 @@ PRIOR_COMPONENTS = Option(
     whole_range(1, 10**6), metavar="N", argument="num_components",
 )  # fmt: skip
 
+FLOW_LAYERS = Option(
+    "flow_layers", 16, "affine couplings; the field takes 20 to 50", whole_range(1, MAX_LAYERS),
+    metavar="N", argument="num_layers",
+)  # fmt: skip
+FLOW_UNITS = Option(
+    "flow_units", 64, "units of the network in each coupling", whole_range(1, MAX_UNITS),
+    metavar="N", argument="hidden_units",
+)  # fmt: skip
+FLOW_BLOCKS = Option(
+    "flow_blocks", 1,
+    "residual blocks of that network; 0, with 8 layers of 64 units: the flow of kvae 0.1",
+    whole_range(0, MAX_LAYERS), metavar="N", argument="num_blocks",
+)  # fmt: skip
+#: Of the prior and of the sampler.
+FLOW_OPTIONS = (FLOW_LAYERS, FLOW_UNITS, FLOW_BLOCKS)
+
 
 def _standard_normal() -> Any:
     from kvae.priors import standard_normal
@@ -114,16 +130,20 @@ def _vamp_parameters(latent_dim: int, element_shape: Any, *, num_components: int
     return num_components * (1 + math.prod(element_shape))
 
 
-def flow_parameters(latent_dim: int, element_shape: Any) -> int:
+def flow_parameters(
+    latent_dim: int, element_shape: Any, *, num_layers: int, hidden_units: int, num_blocks: int
+) -> int:
     """Weights of a flow, as of a prior so of a sampler."""
-    kept, layers, units = latent_dim // 2, 8, 64
-    coupling = (kept + 1) * units + (units + 1) * units + (units + 1) * 2 * (latent_dim - kept)
-    return 2 * latent_dim + layers * coupling
+    kept, units, hidden = latent_dim // 2, hidden_units, 2 * num_blocks or 1
+    normalised = 2 * latent_dim * (1 + (num_layers if num_blocks else 0))
+    between = hidden * (units + 1) * units
+    coupling = (kept + 1) * units + between + (units + 1) * 2 * (latent_dim - kept)
+    return normalised + num_layers * coupling
 
 
-def flow_turns(latent_dim: int, element_shape: Any) -> int:
-    """Numbers in its rotations."""
-    return 8 * latent_dim**2
+def flow_turns(latent_dim: int, element_shape: Any, *, num_layers: int, **own: int) -> int:
+    """Numbers in its matrices of orders or rotations."""
+    return num_layers * latent_dim**2
 
 
 PRIORS: dict[str, Member] = {
@@ -138,7 +158,7 @@ PRIORS: dict[str, Member] = {
         parameters=_vamp_parameters,
     ),
     "flow": PriorMember(
-        "normalising flow of affine coupling layers, 2 latents at least", _flow,
+        "normalising flow of affine coupling layers, 2 latents at least", _flow, FLOW_OPTIONS,
         least_latent_dim=2, parameters=flow_parameters, constants=flow_turns,
     ),
 }  # fmt: skip

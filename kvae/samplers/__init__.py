@@ -15,7 +15,7 @@ fitting afterwards.
 
 from typing import Any, Literal
 
-from kvae.priors import DensityMember, flow_parameters, flow_turns
+from kvae.priors import FLOW_OPTIONS, DensityMember, flow_parameters, flow_turns
 from kvae.registry import Member
 
 SamplerName = Literal["mixture", "flow", "second-stage"]
@@ -45,8 +45,8 @@ SAMPLERS: dict[str, Member] = {
         parameters=lambda latent_dim, element_shape: latent_dim**2,  # of one component
     ),
     "flow": DensityMember(
-        "normalising flow of affine coupling layers", _flow, least_latent_dim=2,
-        parameters=flow_parameters, constants=flow_turns,
+        "normalising flow of affine coupling layers", _flow, FLOW_OPTIONS,
+        least_latent_dim=2, parameters=flow_parameters, constants=flow_turns,
     ),
     "second-stage": Member("a second VAE, of the latents; has no exact density", _second_stage),
 }  # fmt: skip

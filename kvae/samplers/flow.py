@@ -12,7 +12,7 @@ from kvae.steps import compiling
 _STEPS, _BATCH, _LEARNING_RATE = 4000, 500, 2e-3
 
 
-def fit(train, valid, *, prior, seed):
+def fit(train, valid, *, prior, seed, **own):
     """Fit a flow and keep the weights that find held-out draws likeliest.
 
     Args:
@@ -20,12 +20,13 @@ def fit(train, valid, *, prior, seed):
         valid: posterior draws of the valid split.
         prior: not needed.
         seed: of the start and the order of rows.
+        **own: `num_layers`, `hidden_units` and `num_blocks` of `kvae.priors.flow.Flow`.
 
     Returns:
         `kvae.priors.flow.Flow`.
     """
     del prior
-    flow = Flow(seed=seed, name="sampler")
+    flow = Flow(seed=seed, name="sampler", **own)
     flow.build((None, train.shape[1]))
     flow.initialize(train, train)
     steps = max(1, len(train) // _BATCH)

@@ -17,11 +17,13 @@ from kvae.config import (
     Config,
     default_of,
     resolve,
+    samplers_of,
 )
 from kvae.data import Dataset, key_of
 from kvae.errors import UsageError
 from kvae.options import flag
-from kvae.registry import declared
+from kvae.registry import declared, options_of
+from kvae.samplers import SAMPLERS
 from kvae.training.keeping.comparing import card_of, chosen_by, goal_of, measured_by
 from kvae.tune.space import FLAG, Dimension
 
@@ -103,13 +105,7 @@ class Plan:
 
     def trial(self, values: Mapping[str, Any]) -> Config:
         """As `config`, without a sampler: it is fitted after training, and costs time."""
-        of_parts = declared(PARTS)
-        given = {
-            name: value
-            for name, value in self._fixed(values).items()
-            if {*of_parts.get(name, ())} != {"sampler"}
-        }
-        return resolve({**given, **values, "sampler": NO_SAMPLER}, self.preset)
+        return resolve({**self._of_trials(values), **values}, self.preset)
 
     def described(self, dataset: Dataset) -> dict[str, Any]:
         """What must be equal for a search to go on, JSON values: name -> value."""
@@ -126,10 +122,28 @@ class Plan:
 
     def _fixed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What was given, but for options of parts that another choice leaves out."""
-        chosen = {name: value for name, value in values.items() if name in MODEL_PARTS}
+        chosen = _parts_in(values)
         if not chosen:
             return dict(self.given)
-        return {name: v for name, v in self.given.items() if self._applies(name, chosen)}
+        samplers = {*samplers_of(self._part("sampler", {}))} & {*SAMPLERS}
+        of_sampler = options_of(SAMPLERS[name] for name in samplers)
+        return {
+            name: value
+            for name, value in self.given.items()
+            if name in of_sampler or self._applies(name, chosen)
+        }
+
+    def _of_trials(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """As `_fixed`, without a sampler and what only that has."""
+        of_samplers = {name for name, kinds in declared(PARTS).items() if "sampler" in kinds}
+        of_parts = declared(MODEL_PARTS)
+        kept = {
+            name: value
+            for name, value in self._fixed(values).items()
+            if name not in of_samplers
+            or (name in of_parts and self._applies(name, _parts_in(values)))
+        }
+        return {**kept, "sampler": NO_SAMPLER}
 
     def _has(self, one: Dimension, parts: Mapping[str, Any]) -> bool:
         return self._applies(one.name, parts)
@@ -194,10 +208,14 @@ class Plan:
         for parts in self._combinations():
             for value in one.corners:
                 try:
-                    resolve({**self._fixed(parts), **parts, name: value}, self.preset)
+                    resolve({**self._of_trials(parts), **parts, name: value}, self.preset)
                 except UsageError as error:
                     told = told or error
         raise UsageError(f"{FLAG} {name}: {told}") from told
+
+
+def _parts_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in MODEL_PARTS}
 
 
 def _text(value: Any) -> Any:

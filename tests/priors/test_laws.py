@@ -16,14 +16,22 @@ def _posterior_of(x):
     return FullNormal.from_params(raw)
 
 
-@pytest.fixture(params=list(PRIORS))
+#: A flow of kvae 0.1 obeys them too.
+PARTS = {name: (name, {}) for name in PRIORS} | {
+    "flow": ("flow", {"num_layers": 5, "hidden_units": 16}),
+    "flow of kvae 0.1": ("flow", {"num_layers": 8, "hidden_units": 16, "num_blocks": 0}),
+}
+
+
+@pytest.fixture(params=PARTS)
 def prior(request):
-    layer = PRIORS[request.param].load()()
+    name, own = PARTS[request.param]
+    layer = PRIORS[name].load()(**own)
     layer.connect(_posterior_of, (2,))
     layer.build((None, 2))
     rng = np.random.default_rng(5)
     # Many small changes of a flow's kernels add up to one as large as those of the others.
-    size = 0.02 if request.param == "flow" else 0.4
+    size = {"flow": 0.05, "flow of kvae 0.1": 0.02}.get(request.param, 0.4)
     layer.set_weights([w + size * rng.normal(size=w.shape) for w in layer.get_weights()])
     return layer
 

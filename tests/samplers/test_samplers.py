@@ -66,7 +66,7 @@ def fit(request, draws, normal):
     """Few steps, long ones; most of a flow's time is the tracing of its layers."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setattr(flow, "Flow", partial(flow.Flow, num_layers=4))
+        patch.setattr(flow, "Flow", partial(flow.Flow, num_layers=4, hidden_units=32))
         patch.setattr(flow, "_STEPS", 800)
         patch.setattr(second_stage, "_STEPS", 600)
         patch.setattr(second_stage, "_LEARNING_RATE", 3e-3)

@@ -48,6 +48,16 @@ def test_trials_have_no_sampler_and_the_advised_run_has():
     assert plan.config({"latent_dim": 8}).sampler == "mixture"
 
 
+def test_an_option_of_prior_and_sampler_holds_for_those_that_are_there():
+    plan = _plan("prior=mixture,flow", dataset="digits", sampler="flow", flow_units="7")
+    assert plan.trial({"prior": "mixture"}).get("flow_units", None) is None
+    assert plan.trial({"prior": "flow"}).flow_units == 7
+    assert plan.config({"prior": "mixture"}).flow_units == 7
+    plan = _plan("latent_dim=8..64", dataset="digits", sampler="flow", flow_units="7")
+    assert plan.trial({"latent_dim": 8}).get("flow_units", None) is None
+    assert plan.config({"latent_dim": 8}).flow_units == 7
+
+
 def test_what_the_fixed_options_leave_of_the_preset_may_be_searched():
     # The preset's variance does not go with this objective.
     plan = _plan("variance=optimal,shared", dataset="faces", objective="iwae")
@@ -69,6 +79,7 @@ def test_what_the_fixed_options_leave_of_the_preset_may_be_searched():
         ("condition=a/b", {"dataset": "digits"}, ["--search condition"]),
         ("hidden_units=1/2", {"dataset": "digits"}, ["--search hidden_units", "--network mlp"]),
         ("prior_components=2..4", {"prior": "standard_normal"}, ["--prior mixture"]),
+        ("flow_units=4,8", {"prior": "mixture", "sampler": "flow"}, ["--search flow_units"]),
         ("latent_dim=2..4", {"dataset": "digits", "hidden_units": "8"}, ["--network mlp alone"]),
         ("network=conv,resnet", {"dataset": "digits", "hidden_units": "8"}, ["--network mlp"]),
         ("latent_dim=2..4", {"epochs": "0", "init_from": "x.keras"}, ["--epochs 0"]),
