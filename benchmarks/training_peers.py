@@ -46,8 +46,8 @@ WARM_UP = 3  # steps
 def kvae_fit(given, precision):
     """The whole `fit` of kvae, pipeline, step, metrics, callbacks of Keras: a round is an epoch.
 
-    The rounds are epochs of one fit, which waits between them, as a training has many. A batch takes
-    less time than a step: the pipeline's buffer is full when a round begins and when it ends.
+    The rounds are epochs of one fit, which waits between them, as a training has many. A batch is
+    made in less time than a step: the buffer of the pipeline is full when a round begins and ends.
     """
     vae = _vae(given, precision)  # imports kvae before TensorFlow, as programs do
 
