@@ -25,8 +25,10 @@ class Iwae(Objective):
     "dreg" is the sum of w^2 times the gradient of log w through z alone, not through the density
     log q at a fixed z, whose part is 0 in the mean but not in a draw. With one draw w is 1: the
     path derivative of the ELBO ("sticking the landing"), which is 0 where q is the true posterior;
-    "plain" has the score of q beside it. "dreg" goes with networks whose two passes agree row by
-    row: neither batch normalisation nor, in the decoder, random layers (`check_networks`). Where `training` is false the gradient is the plain one.
+    "plain" has the score of q beside it. Where `training` is false the gradient is the plain one.
+
+    The two passes of "dreg" must agree, and draws not touch one another: it goes neither with batch
+    normalisation nor with a decoder of random layers.
 
     Args:
         draws: a row, at least 1.
