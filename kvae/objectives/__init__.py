@@ -66,7 +66,7 @@ IWAE_GRADIENT = Option(
     "iwae_gradient", PLAIN,
     "of the encoder: 'dreg', doubly reparametrised, has the same mean and less variance, for one "
     "more pass through the decoder a step",
-    choices=(PLAIN, DREG), argument="gradient",
+    choices=(PLAIN, DREG), argument="gradient", before=PLAIN,
 )  # fmt: skip
 
 

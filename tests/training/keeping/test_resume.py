@@ -1,5 +1,6 @@
 """A run that is cut anywhere ends where the uninterrupted one ends."""
 
+import json
 import shutil
 from dataclasses import replace
 from unittest import mock
@@ -78,6 +79,41 @@ def test_other_options_are_refused_with_the_difference(cut, changes, said, going
     _, config = cut
     with pytest.raises(UsageError, match=f"{said}.*--fresh"):
         resume.find(config.replaced(**changes), going_on, whole=False)
+
+
+def _written_by_an_older_release(config, **values):
+    """The options of a run as they were before there were ways to binarize, or to differentiate."""
+    then = json.loads(json.dumps(config.to_dict())) | values
+    for name in ("binarize_seed", "iwae_gradient"):
+        then.pop(name, None)
+    return then
+
+
+@pytest.mark.parametrize(("before", "way"), [(False, "none"), (True, "threshold")])
+def test_a_run_of_an_older_release_goes_on(before, way):
+    given = {"dataset": "digits", "objective": "iwae", "likelihood": "bernoulli"}
+    config = resolve({**given, "binarize": way})
+    then = _written_by_an_older_release(config, binarize=before)
+    assert not resume._differences(config, then)
+    for name, other in (
+        ("binarize", "dynamic"), ("binarize_seed", 3), ("iwae_gradient", "dreg"), ("seed", 1),
+    ):  # fmt: skip
+        (said,) = resume._differences(config.replaced(**{name: other}), then)
+        assert said.startswith(f"--{name.replace('_', '-')} ")
+        assert said.endswith(f"{other!r} here")
+
+
+def test_a_checkpoint_of_an_older_release_is_found(tmp_path):
+    """The door that a user comes by: the head of a file, which has the options of before."""
+    config = resolve({"dataset": "digits", "save": str(tmp_path)})
+    head = {"run": "r", "epoch": 1, "config": _written_by_an_older_release(config, binarize=False)}
+    with (
+        mock.patch.object(checkpoints, "unfinished", lambda folder: [folder / "c.npz"]),
+        mock.patch.object(checkpoints, "read_header", lambda path: head),
+    ):
+        assert resume.find(config, None, whole=False).is_saved
+        with pytest.raises(UsageError, match="other options: --binarize 'none' there, 'static' he"):
+            resume.find(config.replaced(binarize="static"), None, whole=False)
 
 
 def test_another_part_is_refused_with_its_own_options(cut):
