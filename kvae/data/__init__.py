@@ -281,6 +281,9 @@ BINARIZE_SEED = Option(
 _BINARY = (BINARIZE, BINARIZE_SEED)
 _DECODED = (_IMAGE_SIZE, _CHANNELS, *_BINARY, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
 
+#: Datasets whose images are of one size and kind: none of the options of pictures is theirs.
+OF_ONE_SIZE = ("mnist", "fashion-mnist")
+
 DATASETS: dict[str, Member] = {
     "gmm": Member(
         "a mixture of Gaussians with an exact density, drawn from a seed", _gmm,

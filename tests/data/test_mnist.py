@@ -10,7 +10,7 @@ import pytest
 from mnist_testing import idx, stand_in, write_csv, write_idx, write_npz, write_prepared
 
 from kvae import data
-from kvae.data import inspection, mnist
+from kvae.data import inspection, mnist, program
 from kvae.errors import DataError, UsageError
 
 SPLITS = ("train", "valid", "test")
@@ -366,5 +366,16 @@ def test_kvae_data_shows_what_a_copy_holds(copies):
     assert images.shape == (60, 28, 28, 1)
     assert "60 of 290 images" in title
     json.dumps(report)
-    with pytest.raises(UsageError, match="--crop, --channels: mnist has images of one size"):
-        inspection.inspect(str(copies["npz"]), dataset="mnist", crop="none", channels=1)
+    given = {"crop": "none", "channels": 3, "image_size": 64, "split_seed": 0}  # defaults too
+    words = "--crop, --image-size, --channels, --split-seed: mnist has images of one size"
+    with pytest.raises(UsageError, match=words):
+        inspection.inspect(str(copies["npz"]), dataset="mnist", **given)
+    said = ["--data-dir", str(copies["npz"]), "--dataset", "mnist", "--channels", "3"]
+    assert program.arguments(said)["channels"] == 3
+    assert not {"crop", "channels", "image_size", "split_seed"} & {*program.arguments(said[:4])}
+
+
+@pytest.mark.parametrize("layout", ["idx", "a file", "npz", "csv", "zip"])
+def test_kvae_data_names_the_dataset_that_reads_a_copy(layout, copies):
+    with pytest.raises(DataError, match="--dataset mnist or fashion-mnist looks at those"):
+        inspection.inspect(str(copies[layout]))

@@ -72,16 +72,38 @@ def find(data_dir: str | Path | None, name: str, accepted: str) -> Copy:
     )
 
 
+def looks_like_one(data_dir: str | Path) -> bool:
+    """Whether a folder, zip or file has names as copies have them, of either dataset.
+
+    Raises:
+        UsageError: there is no such thing.
+        DataError: it cannot be listed.
+    """
+    path = given_path(data_dir, "a copy of MNIST")
+    if not (path.is_dir() or zipfile.is_zipfile(path) or _is_part(path)):
+        return False
+    names = [PurePosixPath(one).name for one in _listed(path)[1]]
+    return any(
+        _IDX.fullmatch(one)
+        or _CSV.fullmatch(one)
+        or (one.lower().endswith(".npz") and _family(one) is not None)
+        for one in names
+    )
+
+
 def _listed(path: Path) -> tuple[Files, list[str]]:
     """The files of a folder or zip; of a single file it alone, or those that belong to it."""
-    is_one = path.is_file() and (
-        _IDX.fullmatch(path.name) or path.suffix.lower() in (".npz", ".csv")
-    )
-    if not is_one:
+    if not _is_part(path):
         files = open_files(path)
         return files, [*files.stamps]
     files = open_files(path.parent, deep=False)
     return files, [one for one in files.stamps if one == path.name or _belong(one, path.name)]
+
+
+def _is_part(path: Path) -> bool:
+    """Whether it is a file that is a copy, or one of those that are one together, by its name."""
+    is_named = _IDX.fullmatch(path.name) or path.suffix.lower() in (".npz", ".csv")
+    return path.is_file() and bool(is_named)
 
 
 def _belong(one: str, given: str) -> bool:
