@@ -14,7 +14,7 @@ from keeping_testing import IMAGES, VECTORS, Cut, assert_equal, config_of, state
 import kvae
 from kvae import publish
 from kvae.config import resolve
-from kvae.data import Dataset, Split
+from kvae.data import Dataset, Split, pipeline
 from kvae.errors import UsageError
 from kvae.objectives.elbo import Elbo
 from kvae.probability.schedules import LinearWarmup
@@ -52,6 +52,30 @@ def test_the_last_few_are_kept(cut):
     ]  # fmt: skip
     found = checkpoints.read(checkpoints.unfinished(folder)[0])
     assert (found.epoch, found.call, found.step, len(found.rows)) == (2, 0, 10, 2)
+
+
+def test_the_model_trains_on_what_each_epoch_draws_and_goes_on_with_the_same(tmp_path, _often):
+    given = {
+        "dataset": "digits", "binarize": "dynamic", "likelihood": "bernoulli", "network": "mlp",
+        "hidden_units": "4", "latent_dim": 2, "epochs": 2, "batch_size": 400,
+        "prior": "standard_normal", "posterior": "diagonal", "sampler": "none",
+    }  # fmt: skip
+
+    def black(grey, rows, *_):
+        return np.zeros_like(grey[rows])
+
+    whole = run.train_alone(resolve({**given, "save": str(tmp_path)})).vae.get_weights()
+    with pytest.raises(SystemError, match="cut"):  # in the second epoch
+        run.train_and_publish(resolve({**given, "save": str(tmp_path)}), callbacks=[Cut(4)])
+    shutil.copytree(tmp_path / "digits", tmp_path / "other" / "digits")
+    gone_on, _ = run.train_and_publish(resolve({**given, "save": str(tmp_path)}))
+    for one, other in zip(gone_on.vae.get_weights(), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with mock.patch.object(pipeline, "epoch_draws", black):
+        other, _ = run.train_and_publish(resolve({**given, "save": str(tmp_path / "other")}))
+    assert other.vae.num_steps == gone_on.vae.num_steps == 6
+    changed = [(a != b).any() for a, b in zip(other.vae.get_weights(), whole, strict=True)]
+    assert sum(changed) > len(changed) // 2
 
 
 # What else is there to go on with
