@@ -297,7 +297,9 @@ class Config:
     def _check_objective(self) -> None:
         objectives.facts(self.objective).check(
             posterior=self.posterior, prior=self.prior,
-            updates_variance=self.get("variance", None) == "optimal", **self.own("objective"),
+            updates_variance=self.get("variance", None) == "optimal",
+            normalises_by_batch=networks.facts(self.network).normalises_by_batch,
+            **self.own("objective"),
         )  # fmt: skip
 
     def _check_devices(self) -> None:

@@ -87,6 +87,7 @@ class VAE(Scores, Steps, keras.Model):
                 "its name"
             )
         self.objective.check(posterior=posterior, prior=prior, likelihood=likelihood)
+        self.objective.check_networks(encoder, decoder)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.prior = likelihood, prior
         self.has_sampler = sampler is not None and sampler is not prior

@@ -220,6 +220,7 @@ class Option:
         argument: its name where the member takes it, if that is another.
         choice_of: which of the choices a value is, where values say more than that.
         bare: its value where the command line has it without one; "": it needs one.
+        before: what runs of releases without it did, its value; None: no value does that.
     """
 
     name: str
@@ -232,6 +233,7 @@ class Option:
     argument: str = ""
     choice_of: Callable[[str], str] = str
     bare: str = ""
+    before: Any = None
 
     @property
     def model_name(self) -> str:

@@ -276,10 +276,13 @@ BINARIZE = Option(
 )  # fmt: skip
 BINARIZE_SEED = Option(
     "binarize_seed", 0, "of what --binarize static or dynamic draws once and for all: valid and "
-    "test rows, with static train rows too", SEED, metavar="N",
+    "test rows, with static train rows too", SEED, metavar="N", before=0,
 )  # fmt: skip
 _BINARY = (BINARIZE, BINARIZE_SEED)
 _DECODED = (_IMAGE_SIZE, _CHANNELS, *_BINARY, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
+
+#: Datasets whose images are of one size and kind: none of the options of pictures is theirs.
+OF_ONE_SIZE = ("mnist", "fashion-mnist")
 
 DATASETS: dict[str, Member] = {
     "gmm": Member(

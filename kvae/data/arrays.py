@@ -51,7 +51,8 @@ def load(
             lie in [0, 1] a threshold makes those of 0.5 and more 1, of whole numbers from 0 to 255
             those of 128 and more.
         binarize_seed: of what is drawn once.
-        drop_constant: leave out the columns that have one value in all train rows.
+        drop_constant: leave out the columns that have one value in all train rows, or in what is
+            drawn of them once.
         max_unpacked: GB that the file may take in memory; None: the larger of 1 and 20 times its
             size.
         split_seed: of the division, 0 or more; not used where the file has all three splits.
@@ -80,19 +81,22 @@ def load(
     if how.mode == THRESHOLD:
         x = (x >= _HALF).astype(np.float32)
     rows, rule = split_rows(table, split_seed)
+    fixed = how.fixed({name: x[own] for name, own in rows.items()}) if how.is_drawn else {}
     dropped: list[Any] = []
     if drop_constant:
-        kept = _is_not_constant(x[rows["train"]], is_drawn=how.is_drawn)
+        # What is drawn counts, not the shares: a small one may have drawn nothing but 0.
+        kept = np.ptp(fixed["train"] if fixed else x[rows["train"]], axis=0) > 0
         dropped = [name for name, keep in zip(table.columns, kept, strict=True) if not keep]
-        table, x = _without(table, x, kept)
+        table, x = _without(table, x, kept, ", or in what is drawn of them," if fixed else "")
+        fixed = {name: own[:, kept] for name, own in fixed.items()}
     labels = None if table.labels is None else encode(table, table.labels, _FEATURE)
     parts = _divided(x, rows)
     splits = {
         name: Split(parts[name], {table.label: labels.codes[own]} if labels else {})
         for name, own in rows.items()
     }
-    if how.is_drawn:
-        splits = how.splits(splits)
+    if fixed:
+        splits = how.of_draws(splits, fixed)
     card: dict[str, Any] = {
         "name": "arrays",
         "source": table.file,
@@ -194,12 +198,6 @@ def counting(table: Table) -> list[str]:
     ]
 
 
-def _is_not_constant(train: np.ndarray, *, is_drawn: bool) -> np.ndarray:
-    """Which columns have several values, or several draws; `train` has shares where they do."""
-    several = np.ptp(train, axis=0) > 0
-    return several | (is_drawn & (train[0] > 0) & (train[0] < 1))
-
-
 def _shares(table: Table, x: np.ndarray) -> np.ndarray:
     """Numbers from 0 to 1, levels divided by 255.
 
@@ -222,20 +220,27 @@ def _shares(table: Table, x: np.ndarray) -> np.ndarray:
     )
 
 
-def _without(table: Table, x: np.ndarray, kept: np.ndarray) -> tuple[Table, np.ndarray]:
-    """The columns that are kept, and a note on stderr of those that are not."""
+def _without(table: Table, x: np.ndarray, kept: np.ndarray, drawn: str) -> tuple[Table, np.ndarray]:
+    """The columns that are kept, and a note on stderr of those that are not.
+
+    Args:
+        table: its other columns.
+        x: all rows.
+        kept: of each column whether it is.
+        drawn: what the note says of draws.
+    """
     dropped = [name for name, keep in zip(table.columns, kept, strict=True) if not keep]
     if not dropped:
         return table, x
     if len(dropped) == len(kept):
         raise DataError(
-            f"{table.file}: every column has one value in all train rows, --drop-constant would "
-            "leave none"
+            f"{table.file}: every column has one value in all train rows{drawn or ','} "
+            "--drop-constant would leave none"
         )
     shown = ", ".join(map(str, dropped[:10])) + (", ..." if len(dropped) > 10 else "")
     print(
         f"arrays: {table.file}: {len(dropped):,} columns of {len(kept):,} have one float32 value "
-        f"in all train rows and are left out: {shown}",
+        f"in all train rows{drawn} and are left out: {shown}",
         file=sys.stderr,
     )
     columns: Any = [name for name, keep in zip(table.columns, kept, strict=True) if keep]

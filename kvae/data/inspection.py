@@ -15,14 +15,14 @@ from kvae.data.images.binarization import fixed_draws
 from kvae.data.images.decoding import Unreadable, fit, read
 from kvae.data.images.files import about_not_read, given_path
 from kvae.data.images.sets import Source, in_order
+from kvae.data.mnist.copies import looks_like_one
 from kvae.data.rows import random_rows
 from kvae.data.splits import SPLITS
-from kvae.errors import KvaeError, UsageError
+from kvae.errors import DataError, KvaeError, UsageError
 from kvae.probability.streams import generator
 
 SHEET_PIXELS = 64
 _SHEET_IMAGES, _SHEET_SEED = 60, 0
-_OF_ONE_SIZE = ("mnist", "fashion-mnist")
 
 
 class _Seen(NamedTuple):
@@ -59,11 +59,11 @@ def inspect(
     data_dir: str | Path | None,
     *,
     dataset: str = "",
-    crop: str = "",
-    image_size: int = SHEET_PIXELS,
+    crop: str | None = None,
+    image_size: int | None = None,
     labels_file: str | Path | None = None,
-    channels: int = 3,
-    split_seed: int = 0,
+    channels: int | None = None,
+    split_seed: int | None = None,
     binarize: str = data.NO_BINARIZE,
     binarize_seed: int = 0,
 ) -> Found:
@@ -74,11 +74,11 @@ def inspect(
         dataset: "celeba", "folder", "tfds:NAME", "mnist" or "fashion-mnist"; "": celeba where its
             layout is recognised, else folder. The last two are shown as they are: of the options
             below they take `binarize` and `binarize_seed` alone.
-        crop: see `kvae.data.images.crops.box_of`; "": that of the dataset's preset.
-        image_size: of the images to look at, pixels.
+        crop: see `kvae.data.images.crops.box_of`; None or "": that of the dataset's preset.
+        image_size: of the images to look at, pixels; None: 64.
         labels_file: see `folder.load`.
-        channels: 1 (grey) or 3 (RGB).
-        split_seed: of the splits that are drawn.
+        channels: 1 (grey) or 3 (RGB); None: 3.
+        split_seed: of the splits that are drawn; None: 0.
         binarize: how all levels become black or white, see `kvae.data.images.binarization`.
         binarize_seed: of what is drawn once.
 
@@ -86,24 +86,26 @@ def inspect(
         UsageError: an option that is not allowed.
         DataError: there are no images.
     """
-    dataset = dataset or _recognised(data_dir)
+    is_named, dataset = bool(dataset), dataset or _recognised(data_dir)
     rng = generator(_SHEET_SEED, "sheet of images")
-    if dataset in _OF_ONE_SIZE:
-        others = (
-            ("--crop", crop, ""), ("--image-size", image_size, SHEET_PIXELS),
-            ("--labels-file", labels_file, None), ("--channels", channels, 3),
-            ("--split-seed", split_seed, 0),
-        )  # fmt: skip
-        if given := [flag for flag, value, usual in others if value != usual]:
+    if dataset in data.OF_ONE_SIZE:
+        others = {
+            "--crop": crop or None, "--image-size": image_size, "--labels-file": labels_file,
+            "--channels": channels, "--split-seed": split_seed,
+        }  # fmt: skip
+        if given := [flag for flag, value in others.items() if value is not None]:
             raise UsageError(
                 f"{', '.join(given)}: {dataset} has images of one size and kind, which are shown "
                 "as they are"
             )
         made = data.load(dataset, data_dir=data_dir, binarize=binarize, binarize_seed=binarize_seed)
         return _of_arrays(made, rng)
-    source = _source(
+    image_size = SHEET_PIXELS if image_size is None else image_size
+    make = _source if is_named else _not_mnist
+    source = make(
         dataset, labels_file,
-        data_dir=data_dir, split_seed=split_seed, image_size=image_size, channels=channels,
+        data_dir=data_dir, split_seed=split_seed or 0, image_size=image_size,
+        channels=3 if channels is None else channels,
         binarize=binarize, binarize_seed=binarize_seed,
         **({"crop": crop} if crop else {}),
     )  # fmt: skip
@@ -145,9 +147,22 @@ def _source(dataset: str, labels_file: str | Path | None, **options: Any) -> Sou
     if dataset == "folder":
         return folder.source(labels_file=labels_file, **options)
     raise UsageError(
-        f"--dataset takes celeba, folder, tfds:NAME, {' or '.join(_OF_ONE_SIZE)}, received "
+        f"--dataset takes celeba, folder, tfds:NAME, {' or '.join(data.OF_ONE_SIZE)}, received "
         f"{dataset!r}"
     )
+
+
+def _not_mnist(dataset: str, labels_file: str | Path | None, **options: Any) -> Source:
+    """As `_source`; where there is none, a word about what its files' names tell of."""
+    try:
+        return _source(dataset, labels_file, **options)
+    except DataError as error:
+        if not looks_like_one(options["data_dir"]):
+            raise
+        raise DataError(
+            f"{error}. Names are there as MNIST's files have them: --dataset "
+            f"{' or '.join(data.OF_ONE_SIZE)} looks at those"
+        ) from error
 
 
 def _of_arrays(dataset: data.Dataset, rng: np.random.Generator) -> Found:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from kvae import cli
-from kvae.data import BINARIZE, BINARIZE_SEED, CROP
+from kvae.data import BINARIZE, BINARIZE_SEED, CROP, OF_ONE_SIZE
 from kvae.errors import UsageError, escaped
 from kvae.options import MAX_SEED
 from kvae.options import text as text_kind
 
-_SOURCES = ("celeba", "folder", "mnist", "fashion-mnist")
+_SOURCES = ("celeba", "folder", *OF_ONE_SIZE)
+_WANTED = f"celeba, folder, tfds:NAME, {' or '.join(OF_ONE_SIZE)}"
 _DATASET = text_kind(
-    "celeba, folder, tfds:NAME, mnist or fashion-mnist",
+    _WANTED,
     lambda given: given in _SOURCES or (given.startswith("tfds:") and len(given) > len("tfds:")),
     _SOURCES,
 )
@@ -87,20 +88,20 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     parser.add_argument("--data-dir", metavar="PATH", help="folder, zip or parquet file")
     parser.add_argument(
         "--dataset", type=cli.of_kind(_DATASET), default=argparse.SUPPRESS, metavar="NAME",
-        help="celeba, folder, tfds:NAME, mnist or fashion-mnist (default: celeba where it is "
-        "recognised, else folder)",
+        help=f"{_WANTED} (default: celeba where it is recognised, else folder)",
     )  # fmt: skip
     parser.add_argument(
         "--crop", type=cli.of_kind(CROP.kind), default=argparse.SUPPRESS, metavar="CROP",
         help="as for train.py",
     )  # fmt: skip
     parser.add_argument(
-        "--image-size", type=cli.whole(8, 512), default=64, metavar="PIXELS",
+        "--image-size", type=cli.whole(8, 512), default=argparse.SUPPRESS, metavar="PIXELS",
         help="of the images on the sheet (default: 64)",
     )  # fmt: skip
     parser.add_argument(
-        "--channels", type=int, choices=(1, 3), default=3, metavar="N", help="as for train.py"
-    )
+        "--channels", type=int, choices=(1, 3), default=argparse.SUPPRESS, metavar="N",
+        help="as for train.py (default: 3)",
+    )  # fmt: skip
     parser.add_argument(
         "--binarize", choices=BINARIZE.choices, nargs="?", const=BINARIZE.bare,
         default=BINARIZE.default, metavar=BINARIZE.metavar, help="as for train.py",
@@ -109,10 +110,13 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
         "--binarize-seed", type=cli.of_kind(BINARIZE_SEED.kind), default=0, metavar="N",
         help="as for train.py",
     )  # fmt: skip
-    parser.add_argument("--labels-file", metavar="FILE", help="as for train.py")
     parser.add_argument(
-        "--split-seed", type=cli.whole(0, MAX_SEED), default=0, metavar="N", help="as for train.py"
+        "--labels-file", default=argparse.SUPPRESS, metavar="FILE", help="as for train.py"
     )
+    parser.add_argument(
+        "--split-seed", type=cli.whole(0, MAX_SEED), default=argparse.SUPPRESS, metavar="N",
+        help="as for train.py",
+    )  # fmt: skip
     parser.add_argument(
         "--sheet", default="contact_sheet.png", metavar="FILE",
         help="PNG of 60 images as training would see them (default: contact_sheet.png)",

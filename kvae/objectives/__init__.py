@@ -66,7 +66,7 @@ IWAE_GRADIENT = Option(
     "iwae_gradient", PLAIN,
     "of the encoder: 'dreg', doubly reparametrised, has the same mean and less variance, for one "
     "more pass through the decoder a step",
-    choices=(PLAIN, DREG), argument="gradient",
+    choices=(PLAIN, DREG), argument="gradient", before=PLAIN,
 )  # fmt: skip
 
 
@@ -121,21 +121,32 @@ def check_elbo(
             )
 
 
-def check_iwae(*, updates_variance: bool, **others: Any) -> None:
-    """Refuse a variance that training steps set from one draw a row.
+def check_iwae(
+    *, updates_variance: bool, normalises_by_batch: bool = False, iwae_gradient: str = PLAIN,
+    **others: Any,
+) -> None:  # fmt: skip
+    """Refuse a variance that training steps set from one draw a row, and batches that tie draws.
 
     Args:
         updates_variance: whether the likelihood has such a one: the Gaussian's "optimal".
+        normalises_by_batch: whether what a network says of a row depends on the batch.
+        iwae_gradient: "plain" or "dreg".
         **others: not looked at.
 
     Raises:
-        UsageError: it has.
+        UsageError: it has, or the gradient is "dreg" where a network normalises by batch.
     """
     del others
     if updates_variance:
         raise UsageError(
             "the variance 'optimal' is that of one draw a row: it goes with the objective 'elbo'; "
             "several draws have another best variance, which 'shared' learns"
+        )
+    if normalises_by_batch and iwae_gradient == DREG:
+        raise UsageError(
+            "the gradient 'dreg' (--iwae-gradient) weighs each draw by itself: it does not go with "
+            "batch normalisation, which ties the draws of a batch together; the gradient 'plain' "
+            "does, or another network"
         )
 
 
@@ -161,7 +172,8 @@ class ObjectiveMember(Member):
 
     Args:
         check: raises UsageError for parts that it does not go with; its keywords are `posterior`,
-            `prior` (names), `updates_variance` (see `check_iwae`) and the member's own options.
+            `prior` (names), `updates_variance` and `normalises_by_batch` (see `check_iwae`), and
+            the member's own options.
     """
 
     check: Callable[..., None] = lambda **_: None

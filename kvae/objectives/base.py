@@ -68,6 +68,14 @@ class Objective:
             likelihood: a layer of `kvae.likelihoods`.
         """
 
+    def check_networks(self, encoder, decoder):
+        """Refuse networks that it does not go with: UsageError.
+
+        Args:
+            encoder: a Keras model, see `kvae.VAE`.
+            decoder: likewise.
+        """
+
     def get_config(self):
         """Arguments of the constructor."""
         raise NotImplementedError

@@ -11,6 +11,8 @@ from kvae.objectives.base import Objective, Outcome
 from kvae.probability.distributions import Draw
 from kvae.terms import Drawn
 
+_RANDOM = "seed_generator"  # Keras's random layers have one
+
 
 @keras.saving.register_keras_serializable(package="kvae")
 class Iwae(Objective):
@@ -24,6 +26,9 @@ class Iwae(Objective):
     log q at a fixed z, whose part is 0 in the mean but not in a draw. With one draw w is 1: the
     path derivative of the ELBO ("sticking the landing"), which is 0 where q is the true posterior;
     "plain" has the score of q beside it. Where `training` is false the gradient is the plain one.
+
+    The two passes of "dreg" must agree, and draws not touch one another: it goes neither with batch
+    normalisation nor with a decoder of random layers.
 
     Args:
         draws: a row, at least 1.
@@ -48,6 +53,21 @@ class Iwae(Objective):
         """See `Objective.check`."""
         del posterior, prior
         check_iwae(updates_variance=getattr(likelihood, "is_updated", False))
+
+    def check_networks(self, encoder, decoder):
+        """See `Objective.check_networks`."""
+        if self.gradient != DREG:
+            return
+        inner = [*encoder._flatten_layers(), *decoder._flatten_layers()]
+        by_batch = any(isinstance(one, keras.layers.BatchNormalization) for one in inner)
+        check_iwae(updates_variance=False, normalises_by_batch=by_batch, iwae_gradient=DREG)
+        # The pass that weighs the draws and the one that is weighed would draw apart.
+        if drawn := [one.name for one in decoder._flatten_layers() if hasattr(one, _RANDOM)]:
+            raise UsageError(
+                "the gradient 'dreg' takes two passes through the decoder, which must be the same: "
+                "it does not go with layers that draw at random, the gradient 'plain' does; "
+                f"received {', '.join(drawn[:5])}"
+            )
 
     def __call__(self, model, x, noise, step, training=False):
         """See `Objective`."""

@@ -17,7 +17,7 @@ from kvae.data.images.binarization import RowWords, drawn, epoch_draws, fixed_dr
 from kvae.data.images.decoding import decode
 from kvae.data.images.pixels import binary
 from kvae.encode.sources import Wanted
-from kvae.errors import UsageError
+from kvae.errors import DataError, UsageError
 from kvae.serving.image_bytes import images_of
 from kvae.training import program, run
 from kvae.training.preflight import check
@@ -270,3 +270,25 @@ def test_columns_that_are_drawn_are_not_constant(tmp_path):
     given = {"data_dir": str(tmp_path / "t.npy"), "drop_constant": True}
     assert data.load("arrays", **given, binarize="dynamic").card["dropped_columns"] == [2, 3]
     assert data.load("arrays", **given, binarize="threshold").card["dropped_columns"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("how", ["static", "dynamic"])
+def test_columns_whose_draws_are_constant_are_left_out_too(how, tmp_path, capsys):
+    """So that none is refused for what --drop-constant, as the message says, leaves out."""
+    rng = np.random.default_rng(0)
+    rare = rng.uniform(0, 0.01, (200, 60))  # of 160 train rows some columns have no 1, some have
+    np.save(tmp_path / "t.npy", np.column_stack([rare, 1 - rare, rng.uniform(0, 1, (200, 2))]))
+    given = {
+        "dataset": "arrays", "data_dir": str(tmp_path / "t.npy"), "binarize": how,
+        "standardize": True, "likelihood": "gaussian",
+    }  # fmt: skip
+    with pytest.raises(DataError, match="--drop-constant leaves such columns out"):
+        check(resolve(given), dry_run=True)
+    dataset = check(resolve({**given, "drop_constant": True}), dry_run=True)
+    assert (np.ptp(dataset.train.x, axis=0) == 1).all()
+    dropped = len(dataset.card["dropped_columns"])
+    assert 10 < dropped < 110
+    assert dropped + dataset.train.x.shape[1] == 122
+    assert f"{dropped} columns of 122 have one float32 value in all train rows, or in what is" in (
+        capsys.readouterr().err
+    )

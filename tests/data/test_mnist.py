@@ -1,6 +1,7 @@
 import gzip
 import io
 import json
+import os
 import time
 import zipfile
 
@@ -9,7 +10,7 @@ import pytest
 from mnist_testing import idx, stand_in, write_csv, write_idx, write_npz, write_prepared
 
 from kvae import data
-from kvae.data import inspection, mnist
+from kvae.data import inspection, mnist, program
 from kvae.errors import DataError, UsageError
 
 SPLITS = ("train", "valid", "test")
@@ -100,7 +101,7 @@ def test_what_tfds_prepared_is_read_in_its_own_order(tmp_path, found):
 def test_kaggles_table_alone_is_divided_in_its_order_and_says_so(tmp_path, found, capsys):
     x, y = found["train"]
     write_csv(tmp_path / "train.csv", x, y, HEADER)
-    write_csv(tmp_path / "test.csv", x[:5, 1:, 1:], x[:5, 0, 0])  # of another width: no labels
+    # Of another width: no labels.
     (tmp_path / "test.csv").write_text("\n".join(",".join(["0"] * 784) for _ in range(5)))
     dataset = data.load("mnist", data_dir=str(tmp_path))
     assert dataset.card["counts"] == {"train": 172, "valid": 34, "test": 34}
@@ -111,11 +112,17 @@ def test_kaggles_table_alone_is_divided_in_its_order_and_says_so(tmp_path, found
     assert dataset.card["split"] == "in its order: 5 sevenths train, 1 valid, 1 test"
 
 
-def test_the_images_of_another_family_are_refused(copies, monkeypatch):
-    own = data.load("mnist", data_dir=str(copies["idx"])).card["sha256"]
-    monkeypatch.setattr(mnist, "FAMILIES", (mnist.Family("letters", "l", (), "", own),))
-    with pytest.raises(UsageError, match="holds the images of letters, not of mnist"):
-        data.load("mnist", data_dir=str(copies["idx"]))
+def test_the_images_of_another_family_are_refused_by_their_checksum(copies, monkeypatch, capsys):
+    families = {family.name: family for family in mnist.FAMILIES}
+    for own, other in (("mnist", "fashion-mnist"), ("fashion-mnist", "mnist")):
+        monkeypatch.setattr(mnist, "_content_of", lambda _, own=own: families[own].content)
+        card = data.load(own, data_dir=str(copies["idx"])).card
+        assert card["source"]["official"] is True
+        assert card["sha256"] == families[own].content
+        words = f"holds the images of {own}, not of {other}: --dataset {own} takes them"
+        with pytest.raises(UsageError, match=words):
+            data.load(other, data_dir=str(copies["idx"]))
+    assert "not the official" not in capsys.readouterr().err
 
 
 def _images(found):
@@ -220,6 +227,107 @@ def test_a_table_of_other_cells_is_refused(change, words, found, tmp_path):
         data.load("mnist", data_dir=str(tmp_path))
 
 
+def _counts(place, name="mnist"):
+    return [*data.load(name, data_dir=str(place)).card["counts"].values()]
+
+
+@pytest.fixture(scope="module")
+def families(found, tmp_path_factory):
+    """A folder with the tables of both families, told apart by their numbers of rows."""
+    root = tmp_path_factory.mktemp("families")
+    for family, train, test in (("mnist", 120, 30), ("fashion-mnist", 72, 20)):
+        for split, count in (("train", train), ("test", test)):
+            x, y = found[split]
+            write_csv(root / f"{family}_{split}.csv", x[:count], y[:count], HEADER)
+    return root
+
+
+def test_tables_are_of_the_family_that_their_names_say(families, tmp_path):
+    for place in (families, *families.glob("mnist_*.csv")):
+        assert _counts(place) == [100, 20, 30]
+    assert _counts(families, "fashion-mnist") == [60, 12, 20]
+    for split in ("train", "test"):
+        own = f"fashion-mnist_{split}.csv"
+        (tmp_path / own).write_bytes((families / own).read_bytes())
+    for place in (tmp_path, tmp_path / "fashion-mnist_train.csv"):
+        with pytest.raises(DataError, match=r"no copy of mnist: .*it holds fashion-mnist_t"):
+            data.load("mnist", data_dir=str(place))
+
+
+def test_train_and_test_tables_are_of_one_folder(families, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    copies = (("mnist_train.csv", "."), ("mnist_test.csv", "other"), ("mnist_train.csv", "other"))
+    for name, folder in copies:
+        (tmp_path / folder / name).write_bytes((families / name).read_bytes())
+    assert sum(_counts(tmp_path)) == 120
+    assert "no official test split" in capsys.readouterr().err
+    assert _counts(tmp_path / "other") == [100, 20, 30]
+    # Unpacked each as a folder of its own name they are of one folder.
+    for name in ("mnist_train.csv", "mnist_test.csv"):
+        (tmp_path / "apart" / name).mkdir(parents=True)
+        (tmp_path / "apart" / name / name).write_bytes((families / name).read_bytes())
+    assert _counts(tmp_path / "apart") == [100, 20, 30]
+    (tmp_path / "train.csv").write_bytes((families / "fashion-mnist_train.csv").read_bytes())
+    with pytest.raises(UsageError, match=r"a train split, mnist_train.csv and train.csv: give the"):
+        data.load("mnist", data_dir=str(tmp_path))
+    assert sum(_counts(tmp_path / "train.csv")) == 72  # as the message says
+
+
+@pytest.mark.parametrize("first", ["-1", "5.0", "five", '"-1"'])
+def test_a_first_line_with_a_number_is_no_header(first, found, tmp_path):
+    path = write_csv(tmp_path / "train.csv", *(part[:70] for part in found["train"]))
+    path.write_text(first + path.read_text()[1:])
+    with pytest.raises(DataError, match="a label and 784 whole numbers"):
+        data.load("mnist", data_dir=str(path))
+
+
+def test_what_lies_beside_a_copy_and_is_none_is_left_out(found, families, tmp_path, capsys):
+    write_npz(tmp_path / "mnist.npz", found)
+    np.savez(tmp_path / "weights.npz", a=np.zeros(3))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no archive")
+    (tmp_path / "huge.npz").touch()
+    os.truncate(tmp_path / "huge.npz", 2**28 + 1)
+    few = {split: (x[:60], y[:60]) for split, (x, y) in found.items()}
+    write_npz(tmp_path / "fashion_mnist.npz", few)
+    assert _counts(tmp_path) == [200, 40, 50]
+    assert _counts(tmp_path, "fashion-mnist") == [50, 10, 50]
+    for path in tmp_path.glob("*mnist.npz"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"broken.npz is damaged"):
+        data.load("mnist", data_dir=str(tmp_path))
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"")
+    for split in ("train", "test"):
+        name = f"mnist_{split}.csv"
+        (tmp_path / name).write_bytes((families / name).read_bytes())
+    capsys.readouterr()
+    assert _counts(tmp_path) == [100, 20, 30]
+    told = capsys.readouterr().err
+    assert "mnist: left out: " in told
+    assert "of the four idx files of mnist" in told
+    assert "broken.npz is damaged" in told
+
+
+def test_of_a_file_its_own_folder_alone_is_listed(found, tmp_path, monkeypatch):
+    """A folder beside it may be unreadable, or a whole home."""
+    path = write_npz(tmp_path / "mnist.npz", found)
+    write_idx(tmp_path, found)
+    (tmp_path / "beside").mkdir()
+    scandir, listed = os.scandir, []
+
+    def scan(folder):
+        listed.append(str(folder))
+        if str(folder).endswith("beside"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    for given in (path, tmp_path / "train-images-idx3-ubyte"):
+        assert _counts(given) == [200, 40, 50]
+    assert {*listed} == {str(tmp_path)}
+    with pytest.raises(DataError, match="beside: Permission denied"):
+        data.load("mnist", data_dir=str(tmp_path))
+
+
 def test_what_is_no_copy_or_not_one_alone_is_refused(found, tmp_path):
     with pytest.raises(UsageError, match=r"--data-dir is needed for mnist: .*mnist\.npz.*Kaggle"):
         data.load("mnist")
@@ -258,5 +366,16 @@ def test_kvae_data_shows_what_a_copy_holds(copies):
     assert images.shape == (60, 28, 28, 1)
     assert "60 of 290 images" in title
     json.dumps(report)
-    with pytest.raises(UsageError, match="--crop, --channels: mnist has images of one size"):
-        inspection.inspect(str(copies["npz"]), dataset="mnist", crop="none", channels=1)
+    given = {"crop": "none", "channels": 3, "image_size": 64, "split_seed": 0}  # defaults too
+    words = "--crop, --image-size, --channels, --split-seed: mnist has images of one size"
+    with pytest.raises(UsageError, match=words):
+        inspection.inspect(str(copies["npz"]), dataset="mnist", **given)
+    said = ["--data-dir", str(copies["npz"]), "--dataset", "mnist", "--channels", "3"]
+    assert program.arguments(said)["channels"] == 3
+    assert not {"crop", "channels", "image_size", "split_seed"} & {*program.arguments(said[:4])}
+
+
+@pytest.mark.parametrize("layout", ["idx", "a file", "npz", "csv", "zip"])
+def test_kvae_data_names_the_dataset_that_reads_a_copy(layout, copies):
+    with pytest.raises(DataError, match="--dataset mnist or fashion-mnist looks at those"):
+        inspection.inspect(str(copies[layout]))

@@ -8,7 +8,10 @@ from kvae_testing import make_vae
 
 from kvae.config import resolve
 from kvae.errors import UsageError
+from kvae.likelihoods.gaussian import Gaussian
+from kvae.model import VAE
 from kvae.objectives.iwae import Iwae
+from kvae.priors.standard_normal import StandardNormal
 from kvae.probability.noise import SeededNoise
 
 X = np.random.default_rng(0).normal(size=(1, 3)).astype("float32")
@@ -142,3 +145,44 @@ def test_files_and_options_say_which():
     vae.fit(np.repeat(X, 8, axis=0), batch_size=4, verbose=0)
     changed = [(a != b).any() for a, b in zip(before, vae.get_weights(), strict=True)]
     assert all(changed)
+
+
+def _networks(layer):
+    """An encoder and a decoder for x of 3 and z of 2, with a layer that `layer` makes or None."""
+    found = []
+    for size, outputs, place in ((3, 4, 0), (2, 3, 1)):
+        x = inputs = keras.Input((size,))
+        x = keras.layers.Dense(3)(x)
+        if own := layer(place):
+            x = keras.Sequential([own])(x)
+        found.append(keras.Model(inputs, keras.layers.Dense(outputs)(x)))
+    return found
+
+
+def _vae(layer, gradient):
+    encoder, decoder = _networks(layer)
+    return VAE(encoder, decoder, Gaussian(1.0), StandardNormal(), objective=Iwae(2, gradient))
+
+
+@pytest.mark.parametrize(
+    ("make", "places", "words"),
+    [
+        (keras.layers.BatchNormalization, (0, 1), "does not go with batch normalisation"),
+        (lambda: keras.layers.GaussianNoise(0.1, name="spread"), (1,), "at random.*spread"),
+        (lambda: keras.layers.Dropout(0.5, name="left"), (1,), "at random.*received left"),
+    ],
+)
+def test_networks_that_tie_draws_or_differ_by_pass_are_refused_of_dreg(make, places, words):
+    for place in places:
+        with pytest.raises(UsageError, match=words):
+            _vae(lambda own, place=place: make() if own == place else None, "dreg")
+        _vae(lambda own, place=place: make() if own == place else None, "plain")
+    assert _vae(lambda _: keras.layers.LayerNormalization(), "dreg").objective.gradient == "dreg"
+
+
+def test_a_preset_that_normalises_by_batch_is_refused_of_dreg_at_once():
+    given = {"dataset": "folder", "network": "conv-large", "objective": "iwae", "variance": 1.0}
+    words = "--iwae-gradient.* does not go with batch normalisation.*'plain'"
+    assert resolve(given).network == "conv-large"
+    with pytest.raises(UsageError, match=words):
+        resolve({**given, "iwae_gradient": "dreg"})

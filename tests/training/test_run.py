@@ -286,16 +286,24 @@ def _curved(count, seed):
 
 
 @pytest.fixture(scope="module")
-def with_sampler(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
+def _with_sampler(tmp_path_factory):
     dataset = Dataset("vectors", *(Split(_curved(3000, seed)) for seed in range(3)))
-    patch.setattr(data, "load", lambda *_, **__: dataset)
     options = {"sampler": "mixture", "prior": "standard_normal", "epochs": 20, "batch_size": 300}
     folder = tmp_path_factory.mktemp("sampler")
-    with mock.patch.object(mixture, "_COUNTS", (1, 5)):
-        version = _train(folder, **options, standardize=False)
-    yield version, folder, dataset
-    patch.undo()
+    with mock.patch.object(mixture, "_COUNTS", (1, 5)), _given(dataset):
+        return _train(folder, **options, standardize=False), folder, dataset
+
+
+def _given(dataset):
+    """A run trains on these data, whatever it is told."""
+    return mock.patch.object(data, "load", lambda *_, **__: dataset)
+
+
+@pytest.fixture
+def with_sampler(_with_sampler):
+    """A version with a sampler, its folder and data; what a test trains has these data too."""
+    with _given(_with_sampler[2]):
+        yield _with_sampler
 
 
 def test_a_sampler_is_fitted_and_published(with_sampler):

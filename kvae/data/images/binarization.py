@@ -62,16 +62,27 @@ class Binarization(NamedTuple):
         return {"binarize": True} if self.mode == THRESHOLD else {}
 
     def splits(self, splits: Mapping[str, Split]) -> dict[str, Split]:
-        """Splits of images in memory, `(rows, height, width, channels)` uint8, made 0 and 255."""
+        """Splits of rows in memory made black or white.
+
+        Args:
+            splits: of images, `(rows, height, width, channels)` uint8 levels; of what is drawn also
+                of floats in [0, 1], `(rows, ...)`.
+
+        Returns:
+            x of the same shape and type: 0 and 255, of floats 0 and 1; see `of_draws`.
+        """
         if self.mode == NO_BINARIZE:
             return dict(splits)
         if self.mode == THRESHOLD:
             return {name: split._replace(x=binary(split.x)) for name, split in splits.items()}
-        fixed = {
-            name: np.concatenate([*fixed_draws(split.x, self.seed, name)])
-            for name, split in splits.items()
+        return self.of_draws(splits, self.fixed({name: own.x for name, own in splits.items()}))
+
+    def fixed(self, grey: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Split -> what is drawn once of its rows, `(rows, ...)`, see `drawn`."""
+        return {
+            name: np.concatenate([*fixed_draws(rows, self.seed, name)])
+            for name, rows in grey.items()
         }
-        return self.of_draws(splits, fixed)
 
     def of_draws(
         self, splits: Mapping[str, Split], fixed: Mapping[str, np.ndarray]

@@ -113,18 +113,19 @@ def given_path(given: str | os.PathLike[str], wanted: str, option: str = "--data
     return path
 
 
-def open_files(path: Path) -> Files:
+def open_files(path: Path, *, deep: bool = True) -> Files:
     """List the files of a folder or a zip.
 
     Args:
         path: of either.
+        deep: whether those in folders of a folder are listed too.
 
     Raises:
         DataError: there is no such thing, or it cannot be read, or is not what its name says.
     """
     try:
         if path.is_dir():
-            return _open_folder(path)
+            return _open_folder(path, deep)
         if not path.exists():
             raise DataError(f"no such file or folder: {path}")
     except OSError as error:
@@ -132,11 +133,11 @@ def open_files(path: Path) -> Files:
     return _open_zip(path)
 
 
-def _open_folder(root: Path) -> Files:
+def _open_folder(root: Path, deep: bool) -> Files:
     def read(path: str) -> bytes:
         return _content_of(root / path)
 
-    found = dict(sorted(_walk(root)))
+    found = dict(sorted(_walk(root, deep)))
     stamps = {path: stamp for path, stamp in found.items() if stamp is not None}
     return Files(root, False, stamps, read, [path for path in found if path not in stamps])
 
@@ -152,7 +153,7 @@ def _content_of(path: Path) -> bytes:
     return _of_bounded_size(content, str(path))
 
 
-def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
+def _walk(root: Path, deep: bool) -> Iterator[tuple[str, tuple[int, int] | None]]:
     """Files below a folder, hidden ones skipped; links are followed, None for those to nothing."""
     pending: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     while pending:
@@ -167,6 +168,8 @@ def _walk(root: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
                     if entry.is_dir():
+                        if not deep:
+                            continue
                         inner = (folder / entry.name, f"{prefix}{entry.name}/", above | {own})
                         pending.append(inner)
                     elif entry.is_file():

@@ -90,7 +90,7 @@ class Family:
                 "these are not the official images and labels, or not in their order (sha256 "
                 f"{content[:16]}..., of the official files {self.content[:16]}...)"
             )
-        for note in notes:
+        for note in (*(f"left out: {fault}" for fault in copy.left_out), *notes):
             print(f"{self.name}: {note}", file=sys.stderr)
         parts = {"train": train, "valid": valid, "test": test}
         splits = {

@@ -10,11 +10,12 @@ import numpy as np
 
 from kvae.data.images.files import Files, given_path, open_files
 from kvae.data.mnist import idx
-from kvae.data.mnist.tables import PIXELS, Labelled, read_csv, read_npz, width_of
+from kvae.data.mnist.tables import PIXELS, Labelled, has_splits, read_csv, read_npz, width_of
 from kvae.errors import DataError, UsageError, escaped
 
 _IDX = re.compile(r"(train|t10k|test)[-_.](images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.I)
-_CSV = re.compile(r"(?:(?:fashion[-_])?mnist[-_])?(train|test)\.csv", re.I)
+_CSV = re.compile(r"((?:fashion[-_])?mnist[-_])?(train|test)\.csv", re.I)
+_FAMILY = re.compile(r"(?<![a-z])(fashion[-_]?)?mnist(?![a-z])", re.I)
 _KINDS = [(split, kind) for split in ("train", "test") for kind in (idx.IMAGES, idx.LABELS)]
 _USUAL = {"train": "train", "test": "t10k"}
 KAGGLE = "Kaggle's train.csv alone"
@@ -28,12 +29,14 @@ class Copy(NamedTuple):
         train: images to train on, those to validate on among them.
         test: None: there are none with labels.
         order: whether rows are in the order of the official files, as far as the layout says.
+        left_out: why copies of other layouts beside it were left out, for people.
     """
 
     layout: str
     train: Labelled
     test: Labelled | None
     order: bool = True
+    left_out: tuple[str, ...] = ()
 
 
 def find(data_dir: str | Path | None, name: str, accepted: str) -> Copy:
@@ -46,34 +49,77 @@ def find(data_dir: str | Path | None, name: str, accepted: str) -> Copy:
 
     Raises:
         UsageError: none given, there is no such thing, or there are several copies.
-        DataError: nothing in it is a copy, or it is damaged.
+        DataError: nothing in it is a copy, or what could be one is damaged.
     """
     if data_dir is None:
         raise UsageError(f"--data-dir is needed for {name}: {accepted}")
     path = given_path(data_dir, accepted)
     files, paths = _listed(path)
+    faults: list[DataError] = []
     for recognised in (_of_idx, _of_npz, _of_tfds, _of_csv):
-        found = recognised(files, paths, name)
+        try:
+            found = recognised(files, paths, name)
+        except DataError as error:
+            faults.append(error)
+            continue
         if found is not None:
-            return found
+            return found._replace(left_out=tuple(map(str, faults)))
+    if faults:
+        raise faults[0]
     shown = escaped(", ".join(paths[:5])) or "nothing"
     raise DataError(
         f"--data-dir {path} holds no copy of {name}: wanted {accepted}; it holds {shown}"
     )
 
 
+def looks_like_one(data_dir: str | Path) -> bool:
+    """Whether a folder, zip or file has names as copies have them, of either dataset.
+
+    Raises:
+        UsageError: there is no such thing.
+        DataError: it cannot be listed.
+    """
+    path = given_path(data_dir, "a copy of MNIST")
+    if not (path.is_dir() or zipfile.is_zipfile(path) or _is_part(path)):
+        return False
+    names = [PurePosixPath(one).name for one in _listed(path)[1]]
+    return any(
+        _IDX.fullmatch(one)
+        or _CSV.fullmatch(one)
+        or (one.lower().endswith(".npz") and _family(one) is not None)
+        for one in names
+    )
+
+
 def _listed(path: Path) -> tuple[Files, list[str]]:
     """The files of a folder or zip; of a single file it alone, or those that belong to it."""
-    is_one = path.is_file() and (
-        _IDX.fullmatch(path.name) or path.suffix.lower() in (".npz", ".csv")
-    )
-    if not is_one:
+    if not _is_part(path):
         files = open_files(path)
         return files, [*files.stamps]
-    files = open_files(path.parent)
-    beside = [one for one in files.stamps if "/" not in one]
-    own = next((kind for kind in (_IDX, _CSV) if kind.fullmatch(path.name)), None)
-    return files, [one for one in beside if one == path.name or (own and own.fullmatch(one))]
+    files = open_files(path.parent, deep=False)
+    return files, [one for one in files.stamps if one == path.name or _belong(one, path.name)]
+
+
+def _is_part(path: Path) -> bool:
+    """Whether it is a file that is a copy, or one of those that are one together, by its name."""
+    is_named = _IDX.fullmatch(path.name) or path.suffix.lower() in (".npz", ".csv")
+    return path.is_file() and bool(is_named)
+
+
+def _belong(one: str, given: str) -> bool:
+    """Whether a file is another part of the copy that a file beside it is of, by their names."""
+    if _IDX.fullmatch(given):
+        return _IDX.fullmatch(one) is not None
+    own, other = _CSV.fullmatch(given), _CSV.fullmatch(one)
+    if own is None or other is None or own[2].lower() == other[2].lower():
+        return False
+    return (own[1] or "").lower() == (other[1] or "").lower()
+
+
+def _family(path: str) -> str | None:
+    """The dataset that a file's name tells of, if it does."""
+    match = _FAMILY.search(PurePosixPath(path).name)
+    return match and ("fashion-mnist" if match[1] else "mnist")
 
 
 def _content(files: Files, path: str) -> bytes:
@@ -141,12 +187,18 @@ def _fitting(x: np.ndarray, y: np.ndarray, place: str, place_of_labels: str) -> 
 
 
 def _of_npz(files: Files, paths: list[str], name: str) -> Copy | None:
-    archives = {}
+    archives, faults = {}, []
     for path in paths:
         if path.lower().endswith(".npz"):
-            found = read_npz(_content(files, path), files.place(path))
+            try:
+                found = _archive(files, path)
+            except DataError as error:  # it may be of something else
+                faults.append(error)
+                continue
             if found is not None:
                 archives[path] = found
+    if len(archives) > 1:  # of one alone the images say whose they are
+        archives = {p: found for p, found in archives.items() if _family(p) in (None, name)}
     if len(archives) > 1:
         raise UsageError(
             f"--data-dir {files.root} holds several archives with x_train, "
@@ -158,23 +210,21 @@ def _of_npz(files: Files, paths: list[str], name: str) -> Copy | None:
             _fitting(*found[split], f"{place}, x_{split}", f"y_{split}") for split in found
         )
         return Copy("npz of Keras", train, test)
+    if faults:
+        raise faults[0]
     return None
 
 
+def _archive(files: Files, path: str) -> dict[str, Labelled] | None:
+    """What an archive holds of a copy; one of something else is not read."""
+    place = files.place(path)
+    if not files.is_zip and not has_splits(files.root / path, place):
+        return None
+    return read_npz(_content(files, path), place)
+
+
 def _of_csv(files: Files, paths: list[str], name: str) -> Copy | None:
-    found: dict[str, str] = {}
-    for path in sorted(paths, key=lambda one: one.count("/")):
-        match = _CSV.fullmatch(PurePosixPath(path).name)
-        if match is None:
-            continue
-        split = match[1].lower()
-        if split in found and found[split].count("/") == path.count("/"):
-            raise UsageError(
-                f"--data-dir {files.root} holds several tables of a {split} split, "
-                f"{escaped(found[split])} and {escaped(path)}: give the file, or the folder, of "
-                f"{name}"
-            )
-        found.setdefault(split, path)
+    found = _tables(files, paths, name)
     if "train" not in found:
         return None
     train = read_csv(_content(files, found["train"]), files.place(found["train"]))
@@ -184,6 +234,35 @@ def _of_csv(files: Files, paths: list[str], name: str) -> Copy | None:
             test = read_csv(content, files.place(found["test"]))
             return Copy("CSV", train, test)
     return Copy(KAGGLE, train, None, order=False)
+
+
+def _tables(files: Files, paths: list[str], name: str) -> dict[str, str]:
+    """Split -> its path, of the copy in the folder highest up; nothing where there is none."""
+    copies: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for path in paths:
+        match = _CSV.fullmatch(PurePosixPath(path).name)
+        if match is None or _family(path) not in (None, name):
+            continue
+        folder = PurePosixPath(path).parent
+        if folder.name == PurePosixPath(path).name:  # unpacked as a folder of its own
+            folder = folder.parent
+        own = copies.setdefault((str(folder), (match[1] or "").lower()), [])
+        own.append((match[2].lower(), path))
+    whole = [own for own in copies.values() if "train" in dict(own)]
+    highest = min((_depth(own) for own in whole), default=0)
+    chosen = [own for own in whole if _depth(own) == highest]
+    every = [one for own in chosen for one in own]
+    for split in ("train", "test"):
+        if len(twice := [path for of, path in every if of == split]) > 1:
+            raise UsageError(
+                f"--data-dir {files.root} holds several tables of a {split} split, "
+                f"{escaped(' and '.join(twice[:4]))}: give the file, or the folder, of {name}"
+            )
+    return dict(every)
+
+
+def _depth(tables: list[tuple[str, str]]) -> int:
+    return min(path.count("/") for _, path in tables)
 
 
 def _of_tfds(files: Files, paths: list[str], name: str) -> Copy | None:

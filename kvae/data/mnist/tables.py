@@ -3,11 +3,13 @@
 import io
 import math
 import zipfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kvae.data.mnist.idx import MAX_IMAGES, SIZE
+from kvae.data.tables.numbers import to_number
 from kvae.data.text import utf8
 from kvae.errors import DataError, escaped
 
@@ -33,7 +35,7 @@ def width_of(content: bytes) -> int:
 
 
 def read_csv(content: bytes, place: str) -> Labelled:
-    """A table of a label and 784 pixels a line, with a header or without.
+    """A table of a label and 784 pixels a line, with a header, no cell of it a number, or without.
 
     Args:
         content: of the file.
@@ -51,7 +53,7 @@ def read_csv(content: bytes, place: str) -> Labelled:
         raise DataError(f"{place} is a web page: {wanted}")
     if (width := width_of(content)) != PIXELS + 1:
         raise DataError(f"{place}: {wanted}; its first line has {width:,} cells")
-    has_header = not first.partition(",")[0].strip().strip('"').isdecimal()
+    has_header = all(to_number(cell.strip().strip('"')) is None for cell in first.split(","))
     body = content.partition(b"\n")[2] if has_header else content
     if not body.strip():
         raise DataError(f"{place} has no rows: {wanted}")
@@ -79,6 +81,21 @@ def _bytes_of(body: bytes) -> np.ndarray:
     return np.stack([column.to_numpy() for column in table.columns], axis=1)
 
 
+def has_splits(path: Path, place: str) -> bool:
+    """Whether an archive has the arrays that `read_npz` reads, by its list of names alone.
+
+    Raises:
+        DataError: it is damaged, or cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _has_splits(archive)
+    except OSError as error:
+        raise DataError(f"cannot read {escaped(place)}: {error.strerror or error}") from error
+    except Exception as error:  # as for `read_npz`
+        raise _damaged(escaped(place), error) from error
+
+
 def read_npz(content: bytes, place: str) -> dict[str, Labelled] | None:
     """Split -> its images, of an archive with x_train, y_train, x_test and y_test.
 
@@ -95,8 +112,7 @@ def read_npz(content: bytes, place: str) -> dict[str, Labelled] | None:
     place = escaped(place)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-            if not {"x_train", "y_train", "x_test", "y_test"} <= names:
+            if not _has_splits(archive):
                 return None
             return {
                 split: Labelled(
@@ -109,8 +125,17 @@ def read_npz(content: bytes, place: str) -> dict[str, Labelled] | None:
         raise
     # Damaged bytes make zipfile, zlib and NumPy's parser raise whatever they stumble over.
     except Exception as error:
-        why = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise DataError(f"{place} is damaged, or cut short: {why}") from error
+        raise _damaged(place, error) from error
+
+
+def _has_splits(archive: zipfile.ZipFile) -> bool:
+    names = {name.removesuffix(".npy") for name in archive.namelist()}
+    return {"x_train", "y_train", "x_test", "y_test"} <= names
+
+
+def _damaged(place: str, error: Exception) -> DataError:
+    why = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return DataError(f"{place} is damaged, or cut short: {why}")
 
 
 def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], place: str) -> np.ndarray:

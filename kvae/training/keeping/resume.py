@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +136,7 @@ def goes_further(config: Config, epoch: int, then: dict[str, Any]) -> bool:
 def _differences(config: Config, then: dict[str, Any]) -> list[str]:
     """What other options a run has than those that are asked for, in words."""
     now = json.loads(json.dumps(config.to_dict()))
+    then = _as_now(config, then)
     differ = [
         f"{flag(name)} {_shown(then, name)} there, {_shown(now, name)} here"
         for name in sorted({*then, *now} - {*_FREE})
@@ -143,6 +145,19 @@ def _differences(config: Config, then: dict[str, Any]) -> list[str]:
     if config.epochs < then["epochs"]:
         differ.append(f"--epochs {then['epochs']} there, {config.epochs} here: fewer")
     return differ
+
+
+def _as_now(config: Config, then: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run, which an older release may have written, as this one writes them."""
+    found = dict(then)
+    for name in config.to_dict():
+        option = config.option(name)
+        if name not in then and option.before is not None:
+            found[name] = option.before
+        elif name in then:
+            with suppress(UsageError):  # a value that is no more: it differs
+                found[name] = json.loads(json.dumps(option.read(then[name], name)))
+    return found
 
 
 def _shown(values, name):

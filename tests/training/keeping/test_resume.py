@@ -1,5 +1,6 @@
 """A run that is cut anywhere ends where the uninterrupted one ends."""
 
+import json
 import shutil
 from dataclasses import replace
 from unittest import mock
@@ -13,7 +14,7 @@ from keeping_testing import IMAGES, VECTORS, Cut, assert_equal, config_of, state
 import kvae
 from kvae import publish
 from kvae.config import resolve
-from kvae.data import Dataset, Split
+from kvae.data import Dataset, Split, pipeline
 from kvae.errors import UsageError
 from kvae.objectives.elbo import Elbo
 from kvae.probability.schedules import LinearWarmup
@@ -53,6 +54,30 @@ def test_the_last_few_are_kept(cut):
     assert (found.epoch, found.call, found.step, len(found.rows)) == (2, 0, 10, 2)
 
 
+def test_the_model_trains_on_what_each_epoch_draws_and_goes_on_with_the_same(tmp_path, _often):
+    given = {
+        "dataset": "digits", "binarize": "dynamic", "likelihood": "bernoulli", "network": "mlp",
+        "hidden_units": "4", "latent_dim": 2, "epochs": 2, "batch_size": 400,
+        "prior": "standard_normal", "posterior": "diagonal", "sampler": "none",
+    }  # fmt: skip
+
+    def black(grey, rows, *_):
+        return np.zeros_like(grey[rows])
+
+    whole = run.train_alone(resolve({**given, "save": str(tmp_path)})).vae.get_weights()
+    with pytest.raises(SystemError, match="cut"):  # in the second epoch
+        run.train_and_publish(resolve({**given, "save": str(tmp_path)}), callbacks=[Cut(4)])
+    shutil.copytree(tmp_path / "digits", tmp_path / "other" / "digits")
+    gone_on, _ = run.train_and_publish(resolve({**given, "save": str(tmp_path)}))
+    for one, other in zip(gone_on.vae.get_weights(), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with mock.patch.object(pipeline, "epoch_draws", black):
+        other, _ = run.train_and_publish(resolve({**given, "save": str(tmp_path / "other")}))
+    assert other.vae.num_steps == gone_on.vae.num_steps == 6
+    changed = [(a != b).any() for a, b in zip(other.vae.get_weights(), whole, strict=True)]
+    assert sum(changed) > len(changed) // 2
+
+
 # What else is there to go on with
 
 
@@ -78,6 +103,41 @@ def test_other_options_are_refused_with_the_difference(cut, changes, said, going
     _, config = cut
     with pytest.raises(UsageError, match=f"{said}.*--fresh"):
         resume.find(config.replaced(**changes), going_on, whole=False)
+
+
+def _written_by_an_older_release(config, **values):
+    """The options of a run as they were before there were ways to binarize, or to differentiate."""
+    then = json.loads(json.dumps(config.to_dict())) | values
+    for name in ("binarize_seed", "iwae_gradient"):
+        then.pop(name, None)
+    return then
+
+
+@pytest.mark.parametrize(("before", "way"), [(False, "none"), (True, "threshold")])
+def test_a_run_of_an_older_release_goes_on(before, way):
+    given = {"dataset": "digits", "objective": "iwae", "likelihood": "bernoulli"}
+    config = resolve({**given, "binarize": way})
+    then = _written_by_an_older_release(config, binarize=before)
+    assert not resume._differences(config, then)
+    for name, other in (
+        ("binarize", "dynamic"), ("binarize_seed", 3), ("iwae_gradient", "dreg"), ("seed", 1),
+    ):  # fmt: skip
+        (said,) = resume._differences(config.replaced(**{name: other}), then)
+        assert said.startswith(f"--{name.replace('_', '-')} ")
+        assert said.endswith(f"{other!r} here")
+
+
+def test_a_checkpoint_of_an_older_release_is_found(tmp_path):
+    """The door that a user comes by: the head of a file, which has the options of before."""
+    config = resolve({"dataset": "digits", "save": str(tmp_path)})
+    head = {"run": "r", "epoch": 1, "config": _written_by_an_older_release(config, binarize=False)}
+    with (
+        mock.patch.object(checkpoints, "unfinished", lambda folder: [folder / "c.npz"]),
+        mock.patch.object(checkpoints, "read_header", lambda path: head),
+    ):
+        assert resume.find(config, None, whole=False).is_saved
+        with pytest.raises(UsageError, match="other options: --binarize 'none' there, 'static' he"):
+            resume.find(config.replaced(binarize="static"), None, whole=False)
 
 
 def test_another_part_is_refused_with_its_own_options(cut):
