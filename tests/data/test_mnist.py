@@ -281,6 +281,14 @@ def test_a_first_line_with_a_number_is_no_header(first, found, tmp_path):
         data.load("mnist", data_dir=str(path))
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_columns_that_are_counted_make_a_header(start, found, tmp_path):
+    rows = [part[:70] for part in found["train"]]
+    counted = ",".join(["label", *map(str, range(start, start + 784))])
+    write_csv(tmp_path / "train.csv", *rows, header=counted)
+    assert sum(_counts(tmp_path / "train.csv")) == 70
+
+
 def test_what_lies_beside_a_copy_and_is_none_is_left_out(found, families, tmp_path, capsys):
     write_npz(tmp_path / "mnist.npz", found)
     np.savez(tmp_path / "weights.npz", a=np.zeros(3))

@@ -35,7 +35,9 @@ def width_of(content: bytes) -> int:
 
 
 def read_csv(content: bytes, place: str) -> Labelled:
-    """A table of a label and 784 pixels a line, with a header, no cell of it a number, or without.
+    """A table of a label and 784 pixels a line, with a header or without.
+
+    The cells of a header are no numbers, but for columns that are counted, from 0 or 1.
 
     Args:
         content: of the file.
@@ -53,7 +55,7 @@ def read_csv(content: bytes, place: str) -> Labelled:
         raise DataError(f"{place} is a web page: {wanted}")
     if (width := width_of(content)) != PIXELS + 1:
         raise DataError(f"{place}: {wanted}; its first line has {width:,} cells")
-    has_header = all(to_number(cell.strip().strip('"')) is None for cell in first.split(","))
+    has_header = _is_header([cell.strip().strip('"') for cell in first.split(",")])
     body = content.partition(b"\n")[2] if has_header else content
     if not body.strip():
         raise DataError(f"{place} has no rows: {wanted}")
@@ -65,6 +67,12 @@ def read_csv(content: bytes, place: str) -> Labelled:
         why = str(error).splitlines()[0][:200]
         raise DataError(f"{place}: {wanted}; received{below}: {why}") from error
     return Labelled(np.ascontiguousarray(found[:, 1:]).reshape(-1, SIZE, SIZE), found[:, 0].copy())
+
+
+def _is_header(cells: list[str]) -> bool:
+    names = [cell for cell in cells if to_number(cell) is None]
+    counted = [[str(place) for place in range(first, first + PIXELS)] for first in (0, 1)]
+    return names == cells or (names == cells[:1] and cells[1:] in counted)
 
 
 def _bytes_of(body: bytes) -> np.ndarray:
