@@ -45,7 +45,7 @@ def test_every_option_of_the_issue_has_help():
 @pytest.mark.parametrize(
     ("program", "arguments", "words"),
     [
-        ("train.py", ["--dataset", "mnist"], ["gmm, digits, faces, celeba", "mnist"]),
+        ("train.py", ["--dataset", "cifar"], ["gmm, digits, mnist", "celeba", "cifar"]),
         ("train.py", ["--epochs", "-3"], ["--epochs", "at least 0", "-3"]),
         ("train.py", ["--epochs", "0"], ["--epochs", "at least 1", "--init-from", "0"]),
         ("train.py", ["--no-such-flag"], ["--no-such-flag"]),

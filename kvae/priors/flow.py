@@ -142,7 +142,10 @@ class Flow(Prior):
         else:
             normalisation = [self.layer_shift.value, self.layer_log_scale.value]
             networks = [weights.value for weights in self._dense_weights]
-        return [*map(ops.convert_to_tensor, (*normalisation, self._turns)), *networks]
+        # Layers are picked by gathering, whose gradient TensorFlow keeps sparse; a reshape's is dense.
+        normalisation = [ops.reshape(each, each.shape) for each in normalisation]
+        networks = [ops.reshape(each, each.shape) for each in networks]
+        return [*normalisation, ops.convert_to_tensor(self._turns), *networks]
 
     def _shift_and_log_scale(self, kept, weights):
         ops = keras.ops

@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 import celeba_testing
+import mnist_testing
 import keras
 import numpy as np
 import pytest
@@ -32,6 +33,11 @@ def data_options(tmp_path_factory):
     celeba = celeba_testing.write(folder / "celeba", celeba_testing.official())
     celeba_testing.write_prepared(folder / "prepared")
     np.save(folder / "rows.npy", np.random.default_rng(0).normal(size=(200, 3)))
+    digits = {
+        name: ["--data-dir", str(folder / f"{name}.npz")] for name in ("mnist", "fashion-mnist")
+    }
+    for _, file in digits.values():
+        mnist_testing.write_npz(file)
     size = ["--image-size", "32", "--cache-dir", str(folder)]
     return {
         "gmm": [],
@@ -41,6 +47,7 @@ def data_options(tmp_path_factory):
         "folder": [*size, "--data-dir", str(celeba)],
         TFDS: [*size, "--data-dir", str(folder / "prepared"), "--dataset", "tfds:celeb_a"],
         "arrays": ["--data-dir", str(folder / "rows.npy")],
+        **digits,
     }
 
 
