@@ -117,4 +117,4 @@ def test_help_shows_zero_and_one_as_numbers(found):
     text = " ".join(found["train.py"]["text"].split())
     assert "(1: the ELBO); of the objective 'elbo' (default: 1.0)" in text
     assert "rises from 0; of the objective 'elbo' (default: 0)" in text
-    assert "all levels become 0 or 1; of the dataset" in text
+    assert "make all levels 0 or 1: 'threshold' at one half" in text
