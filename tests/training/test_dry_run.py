@@ -6,8 +6,8 @@ from pathlib import Path
 from unittest import mock
 
 import celeba_testing
-import mnist_testing
 import keras
+import mnist_testing
 import numpy as np
 import pytest
 from kvae_testing import small_mixtures
