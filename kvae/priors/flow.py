@@ -142,7 +142,7 @@ class Flow(Prior):
         else:
             normalisation = [self.layer_shift.value, self.layer_log_scale.value]
             networks = [weights.value for weights in self._dense_weights]
-        # Layers are gathered, which has sparse gradients under TensorFlow; those of reshape are not.
+        # Gathering layers makes gradients sparse under TensorFlow; reshaping makes them dense.
         normalisation = [ops.reshape(each, each.shape) for each in normalisation]
         networks = [ops.reshape(each, each.shape) for each in networks]
         return [*normalisation, ops.convert_to_tensor(self._turns), *networks]
