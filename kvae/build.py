@@ -75,7 +75,7 @@ def build_vae(
             - likelihood "gaussian": `variance`, in units of x squared after `shift` and `scale`: a
               positive number; "shared", "per-channel" or "per-feature" to learn it; "optimal", the
               mean squared error itself; "heteroscedastic" or "full" for the decoder to say it of
-              each x (see `kvae.likelihoods.gaussian`). "discretized-logistic":
+              each x; `edge_weight` (see `kvae.likelihoods.gaussian`). "discretized-logistic":
               `logistic_components`.
             - prior "mixture", "vamp": `prior_components`. "flow": `flow_layers`, `flow_units`,
               `flow_blocks`, see `kvae.priors.flow.Flow`.

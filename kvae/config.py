@@ -279,6 +279,10 @@ class Config:
                 f"--standardize goes with --likelihood {' or '.join(able)} alone, received "
                 f"--likelihood {self.likelihood}"
             )
+        if self.likelihood == "gaussian":
+            likelihoods.check_edge_weight(
+                self.edge_weight, self.variance, "--edge-weight", "--variance"
+            )
         pseudo_inputs = priors.facts(self.prior).pseudo_inputs
         if self.condition and pseudo_inputs:
             raise UsageError(
@@ -359,6 +363,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128,) * 3},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
     "mnist": {"dataset": "mnist", **_MNIST},
+    "mnist-long": {
+        "dataset": "mnist", **_MNIST, "network": "resnet", "width": 24, "prior": "flow",
+        "epochs": 36, "kl_warmup_epochs": 1, "ema_momentum": 0.999,
+    },
     "fashion-mnist": {"dataset": "fashion-mnist", **_MNIST},
     "faces": {"dataset": "faces", **_CALIBRATED, "latent_dim": 32, "epochs": 20},
     "celeba": {

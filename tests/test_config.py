@@ -84,6 +84,15 @@ def test_an_unknown_preset_or_option_is_refused():
         resolve({"lattent_dim": 3})
 
 
+def test_an_edge_weight_goes_with_one_variance():
+    given = {"dataset": "digits", "edge_weight": 1.0}
+    assert resolve({**given, "variance": "optimal"}).own("likelihood")["edge_weight"] == 1.0
+    with pytest.raises(UsageError, match="--edge-weight 1 and --variance full"):
+        resolve({**given, "variance": "full"})
+    with pytest.raises(UsageError, match="--edge-weight applies to"):
+        resolve({**given, "likelihood": "bernoulli"})
+
+
 def test_standardising_goes_with_a_gaussian_alone():
     with pytest.raises(UsageError, match="--standardize"):
         resolve({"likelihood": "bernoulli"})  # the preset gmm standardises

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import lazy
-from kvae.options import POSITIVE, Kind, Option, is_number, is_text, whole_range
+from kvae.errors import UsageError
+from kvae.options import POSITIVE, Kind, Option, is_number, is_text, number_range, whole_range
 from kvae.registry import Member, facts_of
 
 if TYPE_CHECKING:  # --help needs no NumPy
@@ -46,6 +47,8 @@ __getattr__, __dir__ = lazy.names(
 LEARNED_VARIANCES = (
     "shared", "optimal", "per-channel", "per-feature", "heteroscedastic", "full",
 )  # fmt: skip
+#: Those that go with an edge weight: one number for all elements.
+ONE_VARIANCE = ("shared", "optimal")
 _ROUNDING = 1e-3  # of float32 images, in levels
 
 
@@ -85,7 +88,8 @@ class LikelihoodMember(Member):
     num_outputs: Callable[..., int] = lambda channels, **own: 0
 
 
-def _gaussian_outputs(channels: int, *, variance: Any) -> int:
+def _gaussian_outputs(channels: int, *, variance: Any, edge_weight: float = 0) -> int:
+    del edge_weight
     if variance == "full":
         return channels * (channels + 3) // 2
     return 2 * channels if variance == "heteroscedastic" else channels
@@ -115,10 +119,37 @@ VARIANCE = Option(
     ),
     metavar="X|NAME",
 )  # fmt: skip
+EDGE_WEIGHT = Option(
+    "edge_weight", 0.0,
+    "of the differences of neighbouring pixels beside the pixels, for sharper images; with "
+    "--variance X, shared or optimal, 0 to 1000",
+    number_range(0, 1000), metavar="X",
+)  # fmt: skip
 LOGISTIC_COMPONENTS = Option(
     "logistic_components", 1, "logistics in the mixture of each pixel, 1 to 50",
     whole_range(1, 50), metavar="N", argument="num_components",
 )  # fmt: skip
+
+
+def check_edge_weight(
+    edge_weight: float, variance: str | float, shown: str, variance_shown: str
+) -> None:
+    """Refuse an edge weight beside a variance that differs between elements.
+
+    Args:
+        edge_weight: of a Gaussian likelihood.
+        variance: of it.
+        shown: what the user calls the weight.
+        variance_shown: and the variance.
+
+    Raises:
+        UsageError: they do not go together.
+    """
+    if edge_weight and isinstance(variance, str) and variance not in ONE_VARIANCE:
+        raise UsageError(
+            f"{shown} goes with {variance_shown} X, {' or '.join(ONE_VARIANCE)} alone, received "
+            f"{shown} {edge_weight:g} and {variance_shown} {variance}"
+        )
 
 
 def _gaussian() -> Any:
@@ -142,7 +173,7 @@ def _discretized_logistic() -> Any:
 LIKELIHOODS: dict[str, Member] = {
     "gaussian": LikelihoodMember(
         "normal, its variance fixed, learned or from the decoder (--variance)", _gaussian,
-        (VARIANCE,), standardizes=True, num_outputs=_gaussian_outputs,
+        (VARIANCE, EDGE_WEIGHT), standardizes=True, num_outputs=_gaussian_outputs,
     ),
     "discretized-logistic": LikelihoodMember(
         "the 256 grey levels of images, as a mixture of logistics (--logistic-components)",

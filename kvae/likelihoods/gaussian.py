@@ -5,9 +5,16 @@ import math
 import keras
 
 from kvae.errors import UsageError
-from kvae.likelihoods import VARIANCE
+from kvae.likelihoods import EDGE_WEIGHT, VARIANCE, check_edge_weight
 from kvae.likelihoods.base import Likelihood
-from kvae.probability.distributions import LOG_2PI, DiagonalNormal, PrecisionNormal, below_diagonal
+from kvae.probability.distributions import (
+    LOG_2PI,
+    DiagonalNormal,
+    FieldNormal,
+    PrecisionNormal,
+    below_diagonal,
+    grid_of,
+)
 
 _LARGEST_LOG_STDDEV = 20.0  # its variance's square is still a float32
 # Where a learned variance of images starts, and its floor: a pixel has 256 levels, and one level is
@@ -18,7 +25,7 @@ _MOMENTUM = 0.95  # of the moving average: a batch of images is many thousand sq
 
 @keras.saving.register_keras_serializable(package="kvae")
 class Gaussian(Likelihood):
-    """p(x given z) = Normal(decoder(z), variance).
+    """p(x given z) = Normal(decoder(z), variance), whose elements may be correlated.
 
     The variance is in the squared units that the decoder speaks:
 
@@ -35,8 +42,17 @@ class Gaussian(Likelihood):
     density to infinity. What has a gradient comes near it softly, not to get stuck there;
     "optimal", which has none, is cut off at it.
 
+    With an edge weight, for images, the error of a pixel is correlated with those of its
+    neighbours, see `kvae.probability.distributions.FieldNormal`. Errors at edges are then less
+    likely than equally large ones of smooth shades, so that the decoder spends more of what it is
+    told on edges. The variance is the mean over pixels, and "optimal" still the one that maximises
+    the likelihood.
+
     Args:
         variance: see above.
+        edge_weight: of squared differences between the errors of neighbouring pixels, beside the
+            squared errors themselves; 0: independent. More than 0 goes with a number, "shared" or
+            "optimal", and images.
         initial_variance: where a learned variance starts.
         variance_floor: what a learned variance stays above ("full": the variance of each element
             given the later ones).
@@ -47,15 +63,20 @@ class Gaussian(Likelihood):
 
     kind = "gaussian"
 
-    def __init__(self, variance=0.1, *, initial_variance=0.1, variance_floor=1e-6, **kwargs):
+    def __init__(
+        self, variance=0.1, *, edge_weight=0.0, initial_variance=0.1, variance_floor=1e-6, **kwargs
+    ):
         super().__init__(**{"name": "gaussian", **kwargs})
         variance = VARIANCE.read(variance, "variance")
+        edge_weight = EDGE_WEIGHT.read(edge_weight, "edge_weight")
+        check_edge_weight(edge_weight, variance, "edge_weight", "variance")
         if not initial_variance > variance_floor > 0.0:
             raise UsageError(
                 "a learned variance starts above its floor, and both are positive: received "
                 f"initial_variance={initial_variance}, variance_floor={variance_floor}"
             )
         self.variance = variance
+        self.edge_weight = edge_weight
         self.initial_variance = float(initial_variance)
         self.variance_floor = float(variance_floor)
 
@@ -67,6 +88,11 @@ class Gaussian(Likelihood):
     def build(self, event_shape):
         """Make the learned variance, if there is one, for x of shape `(None, ...)`."""
         self._channels = int(event_shape[-1])
+        if self.edge_weight and len(event_shape) != 4:
+            raise UsageError(
+                "edge_weight must be 0 but for images (height, width, channels), received "
+                f"{self.edge_weight:g} and x of shape {tuple(event_shape[1:])}"
+            )
         shapes = {"shared": (), "per-channel": (self._channels,), "per-feature": event_shape[1:]}
         if self.variance in shapes:
             start = math.log(math.expm1(self.initial_variance - self.variance_floor))
@@ -77,6 +103,12 @@ class Gaussian(Likelihood):
             )
         if self.variance == "optimal":
             self._event_size = math.prod(event_shape[1:])
+            # Per element; the determinant of independent elements of one variance is that of it.
+            self._log_precision = (
+                grid_of(tuple(event_shape[1:3]), self.edge_weight).mean_log_precision
+                if self.edge_weight
+                else 0.0
+            )
             self.mean_squared_error = self.add_weight(
                 name="mean_squared_error",
                 # Not a scalar as "shared" has, for which a weights file would take it.
@@ -135,7 +167,7 @@ class Gaussian(Likelihood):
             weight = keras.ops.cast(weight, "float32")
             mean = keras.ops.sum(weight * distortion) / keras.ops.sum(weight)
         per_element = 2.0 * mean / self._event_size
-        return variance * (per_element - LOG_2PI - keras.ops.log(variance))
+        return variance * (per_element - LOG_2PI - keras.ops.log(variance) + self._log_precision)
 
     def distribution(self, params):
         """p(x given z) as a distribution.
@@ -144,6 +176,8 @@ class Gaussian(Likelihood):
             params: the decoder's output, `(batch, ..., num_outputs(channels))`: means, then what
                 the variance needs.
         """
+        if self.edge_weight:
+            return FieldNormal(params, self.current_variance(), self.edge_weight)
         if self.variance not in ("heteroscedastic", "full"):
             return DiagonalNormal(params, self.current_variance())
         count = self._channels
@@ -165,6 +199,7 @@ class Gaussian(Likelihood):
         return {
             **super().get_config(),
             "variance": self.variance,
+            "edge_weight": self.edge_weight,
             "initial_variance": self.initial_variance,
             "variance_floor": self.variance_floor,
         }

@@ -74,6 +74,8 @@ def _check(config: Config, dataset: data.Dataset) -> None:
         _check_spread(config, dataset)
     if config.flip and x.ndim == 2:
         raise UsageError("--flip mirrors images; the rows of this dataset are vectors")
+    if config.get("edge_weight", 0.0) and x.ndim == 2:
+        raise UsageError("--edge-weight is for images; the rows of this dataset are vectors")
     check_density(PRIORS, config.prior, latent_dim(config, x))
     if config.sampler in SAMPLERS:
         check_density(SAMPLERS, config.sampler, latent_dim(config, x))

@@ -33,7 +33,10 @@ DENSITIES = {
     "vamp": ((3,), {"prior": "vamp", "likelihood": "bernoulli", "posterior": "full"}),
     "image": ((8, 8, 1), {"prior": "mixture", "likelihood": "discretized-logistic"}),
     "given": ((3,), {"condition_dim": 2, "variance": "shared", "beta": 0.5, "kl_warmup_steps": 5}),
-    "optimal": ((3,), {"variance": "optimal", "shift": 0.2, "scale": 2.0}),
+    "optimal": (
+        (2, 3, 1),
+        {"network": "mlp", "variance": "optimal", "edge_weight": 2.0, "shift": 0.2, "scale": 2.0},
+    ),
 }
 #: Of each objective but the ELBO with a beta that warms up, which "given" has: options.
 OBJECTIVES = {

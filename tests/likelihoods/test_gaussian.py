@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from kvae.errors import UsageError
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.probability.distributions import below_diagonal
 from kvae.probability.noise import SeededNoise
@@ -128,22 +129,36 @@ def test_a_variance_per_channel_is_that_of_the_last_axis(rng):
     )
 
 
-def test_the_optimal_variance_is_read_off_the_distortion(rng):
-    x, mean = rng.normal(size=(2, 50, 6)).astype("float32")
-    likelihood = Gaussian("optimal", initial_variance=0.7)
-    likelihood.build((None, 6))
+@pytest.mark.parametrize("edge_weight", [0.0, 3.0])
+def test_the_optimal_variance_is_read_off_the_distortion(edge_weight, rng):
+    x, mean = rng.normal(size=(2, 50, 2, 3, 1)).astype("float32")
+    likelihood = Gaussian("optimal", edge_weight=edge_weight, initial_variance=0.7)
+    likelihood.build((None, 2, 3, 1))
     distortion = -likelihood.distribution(mean).log_prob(x)
-    expected = np.square(x - mean).mean()
+    expected = float(likelihood.mean_squared_error_of(distortion))
+    if not edge_weight:
+        assert expected == pytest.approx(np.square(x - mean).mean(), rel=1e-5)
     assert float(likelihood.mean_squared_error_of(distortion)) == pytest.approx(expected, rel=1e-5)
     likelihood.update(distortion)
     moved = float(likelihood.current_variance())
     assert moved == pytest.approx(0.95 * 0.7 + 0.05 * expected, rel=1e-5)
-    # At the mean squared error no other variance finds the data likelier.
+    # At that value no other variance finds the data likelier.
     likelihood.mean_squared_error.assign([expected])
     best = float(np.mean(likelihood.distribution(mean).log_prob(x)))
     for factor in (0.98, 1.02):
         likelihood.mean_squared_error.assign([expected * factor])
         assert np.mean(likelihood.distribution(mean).log_prob(x)) < best
+
+
+def test_an_edge_weight_goes_with_images_and_one_variance():
+    for variance in ("per-channel", "per-feature", "heteroscedastic", "full"):
+        with pytest.raises(UsageError, match=rf"edge_weight 2 and variance {variance}"):
+            Gaussian(variance, edge_weight=2)
+    for bad in (-1, float("nan"), 1001):
+        with pytest.raises(UsageError, match="edge_weight"):
+            Gaussian(edge_weight=bad)
+    with pytest.raises(UsageError, match=r"images .* x of shape \(6,\)"):
+        Gaussian(edge_weight=2).build((None, 6))
 
 
 def test_the_optimal_variance_has_a_floor_and_no_gradient():

@@ -12,16 +12,18 @@ from kvae.likelihoods import LEARNED_VARIANCES, LIKELIHOODS, accepts
 from kvae.probability.noise import SeededNoise
 
 LEVELS = "discretized-logistic"
+EDGES = "gaussian of neighbours"
 CASES = {
     **{name: (name, {}) for name in LIKELIHOODS if name != "gaussian"},
     f"{LEVELS} of 3": (LEVELS, {"num_components": 3}),
     **{f"gaussian {v}": ("gaussian", {"variance": v}) for v in (0.1, *LEARNED_VARIANCES)},
+    EDGES: ("gaussian", {"variance": 0.1, "edge_weight": 2.0}),
 }
 
 
 def _shape(case):
     """Of one x: an image for what is only for images."""
-    return (2, 3, 2) if CASES[case][0] == LEVELS else (3, 2)
+    return (2, 3, 2) if case == EDGES or CASES[case][0] == LEVELS else (3, 2)
 
 
 def _layer(case, shape=None):
@@ -50,7 +52,7 @@ def name(request):
 def test_probabilities_of_one_element_sum_or_integrate_to_one(name):
     grids = {"bernoulli": np.array([0.0, 1.0]), LEVELS: np.arange(256) / 255}
     grid = grids.get(CASES[name][0], np.linspace(-9, 9, 20001))
-    element = (1,) * len(_shape(name)) if CASES[name][0] == LEVELS else (1,)
+    element = (1,) * len(_shape(name)) if len(_shape(name)) == 3 else (1,)
     layer = _layer(name, shape=element)
     params = np.full((len(grid), *element[:-1], layer.num_outputs(1)), 0.4, "float32")
     x = grid.reshape(-1, *element).astype("float32")

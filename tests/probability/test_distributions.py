@@ -10,6 +10,7 @@ from kvae.probability.distributions import (
     Affine,
     Bernoulli,
     DiagonalNormal,
+    FieldNormal,
     FullNormal,
     below_diagonal,
     event_size,
@@ -207,6 +208,39 @@ def test_log_probs_of_pairs_are_those_of_each_row_under_each_normal(rng):
         for row in range(5):
             same = np.repeat(z[row : row + 1], 3, axis=0)
             np.testing.assert_allclose(pairs[row], normal.log_prob(same), rtol=1e-4)
+
+
+def _neighbours(height, width):
+    """The Laplacian of a grid, from its pairs of neighbours."""
+    places = np.arange(height * width).reshape(height, width)
+    laplacian = np.zeros((height * width,) * 2)
+    for one, other in ((places[1:], places[:-1]), (places[:, 1:], places[:, :-1])):
+        for a, b in zip(one.flat, other.flat, strict=True):
+            laplacian[[a, b], [a, b]] += 1
+            laplacian[[a, b], [b, a]] -= 1
+    return laplacian
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 3), (1, 5)])
+def test_a_field_is_the_normal_that_its_neighbours_make(height, width, rng):
+    mean, x = rng.normal(size=(2, 5, height, width, 2)).astype("float32")
+    covariance = np.linalg.inv(np.eye(height * width) + 2.5 * _neighbours(height, width))
+    covariance *= 0.3 / np.diag(covariance).mean()
+    field = FieldNormal(mean, 0.3, 2.5)
+    expected = sum(
+        stats.multivariate_normal(cov=covariance).logpdf((x - mean)[..., k].reshape(5, -1))
+        for k in range(2)
+    )
+    np.testing.assert_allclose(field.log_prob(x), expected, rtol=1e-5)
+    variance = np.broadcast_to(
+        np.diag(covariance).reshape(height, width, 1), field.variance().shape[1:]
+    )
+    np.testing.assert_allclose(field.variance()[0], variance, rtol=1e-5)
+    field = FieldNormal(keras.ops.zeros((20000, height, width, 2)), 0.3, 2.5)
+    sample = np.asarray(field.sample(SeededNoise(np.arange(20000)), "observation"))
+    for k in range(2):
+        found = np.cov(sample[..., k].reshape(20000, -1).T)
+        np.testing.assert_allclose(found, covariance, atol=0.015)
 
 
 def test_taken_rows_are_those_rows(rng):

@@ -134,6 +134,8 @@ PUBLISHED = [
 @pytest.mark.parametrize(("likelihood", "variance", "shape", "condition_dim"), PUBLISHED)
 def test_every_likelihood_is_published(likelihood, variance, shape, condition_dim, tmp_path):
     own = {"variance": variance} if likelihood == "gaussian" else {}
+    if variance == "optimal":
+        own["edge_weight"] = 2.0
     vae = make_vae(shape, network="mlp", likelihood=likelihood, condition_dim=condition_dim, **own)
     with few_signatures("serving_default", "score"):
         version = publish.publish(vae, tmp_path, "m", **EMPTY)

@@ -46,6 +46,7 @@ def test_what_is_right_passes(tmp_path):
         ("folder", {"data_dir": "/no/such/folder"}, "/no/such/folder"),
         ("folder", {"data_dir": "/usr/include"}, "holds 0 images"),
         ("gmm", {"flip": True}, "--flip mirrors images"),
+        ("gmm", {"variance": 0.1, "edge_weight": 1.0}, "--edge-weight is for images"),
         ("arrays", {}, "--data-dir"),
         ("arrays", {"data_dir": "/no/such.csv"}, "/no/such.csv"),
     ],

@@ -8,6 +8,7 @@ random state.
 from kvae.probability.distributions.affine import Affine
 from kvae.probability.distributions.discrete import Bernoulli, LogisticLevels
 from kvae.probability.distributions.events import LOG_2PI, Draw, event_size, sum_event
+from kvae.probability.distributions.field import FieldNormal, grid_of
 from kvae.probability.distributions.normal import (
     DiagonalNormal,
     FullNormal,
@@ -23,11 +24,13 @@ __all__ = [
     "Bernoulli",
     "DiagonalNormal",
     "Draw",
+    "FieldNormal",
     "FullNormal",
     "LogisticLevels",
     "PrecisionNormal",
     "below_diagonal",
     "event_size",
+    "grid_of",
     "kl_to_standard_normal",
     "log_prob_of_pairs",
     "lower_triangular",
