@@ -13,6 +13,7 @@ from kvae.evaluation.observation import Observation, reconstructed
 from kvae.evaluation.rows import checksum
 from kvae.evaluation.vectors import measure_vectors
 from kvae.evaluation.yardstick import reference_sizes
+from kvae.likelihoods import LIKELIHOODS, facts
 from kvae.metrics.curve import bound_curves
 from kvae.metrics.latents import (
     active_fraction,
@@ -248,7 +249,7 @@ def _protocol(observation, metrics, num_rows):
         "fingerprint": served.metadata["fingerprint"],
         "split": "test",
         "test_checksum": checksum(dataset.test.x),
-        "likelihood": served.metadata.get("config", {}).get("likelihood"),
+        "nats": _nats(served),
         "rows": counts,
         "sampler": observation.sampler,
         "names": NAMES,
@@ -264,6 +265,14 @@ def _protocol(observation, metrics, num_rows):
         ),
         "data_card": _short_card(dataset.card, mixture),
     }
+
+
+def _nats(served):
+    """What likelihoods are of: those of a density and of probabilities cannot be compared."""
+    name = served.metadata.get("config", {}).get("likelihood")
+    if name not in LIKELIHOODS:
+        return f"of the likelihood {name}"
+    return "of probabilities" if facts(name).has_probabilities else "of a density"
 
 
 def _given(served):
