@@ -9,9 +9,8 @@ import numpy as np
 from kvae import files
 from kvae.command import program
 from kvae.errors import DataError, UsageError, one_line
-from kvae.evaluation.evaluate import METRICS_FILE
-from kvae.evaluation.rows import ROWS_FILE
-from kvae.evaluation.rows import read as read_rows
+from kvae.evaluation.naming import METRICS_FILE, ROWS_FILE
+from kvae.evaluation.rows import read_rows
 from kvae.serving.versions import find_version, read_metadata
 
 #: A model beside another one.

@@ -7,9 +7,10 @@ import numpy as np
 
 from kvae.compare.evaluations import Evaluation
 from kvae.compare.protocols import difference
+from kvae.evaluation.naming import ROWS_FILE
 from kvae.evaluation.report.card import GROUPS, Metric
 from kvae.evaluation.report.values import NORMAL_95
-from kvae.evaluation.rows import BOUNDS, ROWS_FILE, VALUES
+from kvae.evaluation.rows import BOUNDS, VALUES
 from kvae.metrics.likelihood import is_heavy_tailed, mean_and_stderr
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from kvae.compare import Comparison, Row
 from kvae.compare.paired import Paired
+from kvae.evaluation.report.facts import measured
 from kvae.evaluation.report.page import rendered
 from kvae.evaluation.report.values import NORMAL_95, written
 
@@ -162,6 +163,6 @@ def html_text(comparison: Comparison) -> str:
     ]  # fmt: skip
     return rendered(
         "compare.html",
-        evaluations=comparison.evaluations, names=names, groups=groups, pairs=pairs,
-        reasons=reasons.told(),
+        names=names, groups=groups, pairs=pairs, reasons=reasons.told(),
+        models=[(one.name, measured(one.whole, one.folder)) for one in comparison.evaluations],
     )  # fmt: skip

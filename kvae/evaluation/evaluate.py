@@ -18,18 +18,16 @@ from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
 from kvae.evaluation.judging import train_features
+from kvae.evaluation.naming import METRICS_FILE, REPORT_FILE, ROWS_FILE
 from kvae.evaluation.observation import Observation
 from kvae.evaluation.origin import origin
-from kvae.evaluation.rows import ROWS_FILE
+from kvae.evaluation.rows import write_rows
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.figures.processes import Painters, num_processes
 from kvae.files import writable_folder
 from kvae.options import one_of
 from kvae.serving.versions import TRAIN_ROWS, Version, find_version, read_metadata
-
-METRICS_FILE = "metrics.json"
-REPORT_FILE = "report.html"
 
 
 class Job(NamedTuple):
@@ -193,7 +191,7 @@ def evaluate(
         for name in (ROWS_FILE, REPORT_FILE):
             (folder / name).unlink(missing_ok=True)
         if each_row:
-            rows.write(folder / ROWS_FILE, each_row)
+            write_rows(folder / ROWS_FILE, each_row)
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
         print("\ndrawing    figures", flush=True)

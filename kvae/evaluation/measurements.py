@@ -54,7 +54,7 @@ def measure(
     Args:
         observation: of a version; what draws figures is given the same.
         num_draws: importance draws of the log-likelihood, at least 1.
-        each_row: what `kvae.evaluation.rows.write` keeps is put here; None: nowhere.
+        each_row: what `kvae.evaluation.rows.write_rows` keeps is put here; None: nowhere.
 
     Returns:
         The metrics, under names that `kvae.evaluation.naming` explains, and the protocol that they

@@ -14,7 +14,6 @@ import numpy as np
 from kvae.data import seen
 from kvae.errors import DataError
 
-ROWS_FILE = "rows.npz"
 #: The values that a file may hold, nats; of the first all test rows have one, of the others `rows`.
 ELBO = "elbo_nats_prior"
 BOUNDS = ("log_likelihood_nats_prior", "log_likelihood_nats_sampler")
@@ -36,7 +35,7 @@ def checksum(x: Any) -> str | None:
     return None if marks is None else hashlib.blake2b(marks.tobytes(), digest_size=16).hexdigest()
 
 
-def write(path: Path, each_row: Mapping[str, np.ndarray]) -> None:
+def write_rows(path: Path, each_row: Mapping[str, np.ndarray]) -> None:
     """Write the file; whoever reads it meanwhile finds the old one or the new one, whole.
 
     Args:
@@ -60,8 +59,8 @@ def write(path: Path, each_row: Mapping[str, np.ndarray]) -> None:
         new.unlink(missing_ok=True)
 
 
-def read(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What `write` was given, once it is known to be what these metrics are the means of.
+def read_rows(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What `write_rows` was given, once it is known to be what these metrics are the means of.
 
     Args:
         path: of the file.

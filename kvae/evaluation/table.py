@@ -129,7 +129,7 @@ def rests_on_one_draw(metrics: Mapping[str, Any], density: str) -> bool:
     """
     draws = metrics.get("effective_sample_draws")
     fraction = metrics.get(f"effective_sample_fraction_{density}")
-    return None not in (draws, fraction) and fraction * draws < ONE_DRAW
+    return draws is not None and fraction is not None and fraction * draws < ONE_DRAW
 
 
 def _form(metrics, density, key, form):

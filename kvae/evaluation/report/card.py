@@ -343,7 +343,7 @@ def shown(metrics: Mapping[str, Any]) -> Iterator[tuple[Group, dict[str, str], l
         columns = {
             name: heading
             for name, heading in group.columns.items()
-            if any(metrics.get(one.keys.get(name)) is not None for one in rows)
+            if any(metrics.get(one.keys.get(name, "")) is not None for one in rows)
         }
         if columns:
             yield group, columns, rows

@@ -1,6 +1,7 @@
 """What was trained on what, and what to type for it, from a version's kvae.json."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae import own_files
@@ -44,7 +45,7 @@ def summary(version: Version, metadata: Mapping[str, Any], whole: Mapping[str, A
         Fact("Given beside x", ", ".join(metadata.get("condition", {}).get("names", ()))),
         Fact("Network", _network(metadata)),
         Fact("Densities", _densities(metadata)),
-        Fact("Trained for", _objective(config)),
+        Fact("Objective", _objective(config)),
         Fact("Epochs", _epochs(metadata)),
         Fact("Steps", _steps(config)),
         Fact("Went on from", str(config.get("init_from") or "")),
@@ -53,6 +54,27 @@ def summary(version: Version, metadata: Mapping[str, Any], whole: Mapping[str, A
         Fact("Fingerprint", metadata["fingerprint"]),
     ]
     return [fact for fact in found if fact.text]
+
+
+def measured(whole: Mapping[str, Any], folder: Path) -> list[Fact]:
+    """What is known of an evaluation from itself alone.
+
+    Args:
+        whole: of metrics.json.
+        folder: that it is in.
+    """
+    protocol, origin = whole["protocol"], whole.get("origin", {})
+    card = protocol.get("data_card", {})
+    known = [
+        Fact("Evaluation", str(folder)),
+        Fact("Data", str(card.get("name") or "")),
+        Fact("Sampler", str(protocol.get("sampler") or "")),
+        Fact("Trained with", _versions(origin.get("versions", {}).get("trained", {}))),
+        Fact("Measured with", _measured(origin)),
+        Fact("Command", str(origin.get("command") or "")),
+        Fact("Fingerprint", str(protocol.get("fingerprint") or "")),
+    ]
+    return [fact for fact in known if fact.text]
 
 
 def _data(metadata, whole):
@@ -124,7 +146,9 @@ def _steps(config):
         told.append(f"of {config['batch_size']:,} rows")
     if "learning_rate" in config:
         schedule = config.get("learning_rate_schedule", "")
-        told.append(f"Adam {config['learning_rate']:g} {schedule}".rstrip())
+        told.append(
+            f"{config.get('optimizer', 'Adam')} {config['learning_rate']:g} {schedule}".rstrip()
+        )
     if "seed" in config:
         told.append(f"seed {config['seed']}")
     return ", ".join(told)
