@@ -6,7 +6,7 @@ from typing import NamedTuple
 from kvae.compare.evaluations import Evaluation, read
 from kvae.compare.paired import Paired, paired
 from kvae.compare.protocols import check_data, difference
-from kvae.evaluation.report.card import GROUPS, Metric
+from kvae.evaluation.report.card import DATA, GROUPS, Metric
 from kvae.evaluation.report.values import Value, value_of
 
 
@@ -78,7 +78,7 @@ def compare(places: Sequence[str]) -> Comparison:
     groups = {}
     for group in GROUPS:
         rows = [
-            _row(metric, group.columns[column] if len(group.columns) > 1 else "", key, evaluations)
+            _row(group, metric, column, evaluations)
             for metric in group.metrics
             for column, key in metric.keys.items()
             if any(value_of(one.whole, key) for one in evaluations)
@@ -88,12 +88,15 @@ def compare(places: Sequence[str]) -> Comparison:
     return Comparison(evaluations, groups, paired(evaluations))
 
 
-def _row(metric, column, key, evaluations):
+def _row(group, metric, column, evaluations):
+    key = metric.keys[column]
     values = [value_of(one.whole, key) for one in evaluations]
     first = next(one for one, value in zip(evaluations, values, strict=True) if value)
     cells = []
     for one, value in zip(evaluations, values, strict=True):
-        why = difference(metric, one.whole, first.whole) if value else ""
+        of_data = column == DATA
+        why = difference(metric, one.whole, first.whole, of_data=of_data) if value else ""
         cells.append(Cell(None if why else value, why))
     of = [f"of {one.whole[metric.of]:,}" if metric.of in one.whole else "" for one in evaluations]
-    return Row(metric, column, key, cells, of)
+    heading = group.columns[column] if len(group.columns) > 1 else ""
+    return Row(metric, heading, key, cells, of)

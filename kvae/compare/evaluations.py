@@ -56,7 +56,7 @@ def read(places: Sequence[str]) -> list[Evaluation]:
         raise UsageError(f"each evaluation can be compared once; received twice: {twice[0]}")
     names = [one.name for one in found]
     if len(set(names)) < len(names):  # of other folders
-        found = [one._replace(name=str(one.folder)) for one in found]
+        found = [one._replace(name=place) for one, place in zip(found, places, strict=True)]
     return found
 
 

@@ -34,13 +34,16 @@ def check_data(evaluations: Sequence[Evaluation]) -> None:
                 )
 
 
-def difference(metric: Metric, own: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+def difference(
+    metric: Metric, own: Mapping[str, Any], other: Mapping[str, Any], *, of_data: bool = False
+) -> str:
     """In what the protocol of a metric differs, in words; "" where it is equal.
 
     Args:
         metric: that is compared.
         own: metrics.json of what is held against the other.
         other: likewise, of what it is held against.
+        of_data: whether it is of the data alone: no model is asked, and nothing is drawn.
     """
     asked = [(name, _protocol(own, name), _protocol(other, name)) for name in _ALL]
     asked.append(("seed", *(whole.get("origin", {}).get("seed") for whole in (own, other))))
@@ -48,11 +51,11 @@ def difference(metric: Metric, own: Mapping[str, Any], other: Mapping[str, Any])
     for name in dict.fromkeys(("test", *metric.counts)):
         counts = (whole["protocol"].get("rows", {}).get(name) for whole in (own, other))
         asked.append((f"{name.replace('_', '-')} rows", *counts))
-    if "log_likelihood" in metric.protocol:
+    if "log_likelihood" in metric.protocol and not of_data:
         asked.append(("draws", own.get("num_draws"), other.get("num_draws")))
-    if metric.of_density:
-        asked.append(("nats", _protocol(own, "nats"), _protocol(other, "nats")))
-    asked += [(name, _protocol(own, name), _protocol(other, name)) for name in metric.protocol]
+    names = (*(("nats",) if metric.of_density else ()), *metric.protocol)
+    if not of_data:
+        asked += [(name, _protocol(own, name), _protocol(other, name)) for name in names]
     for name, mine, theirs in asked:
         if mine != theirs:
             return f"{name.replace('_', ' ')}: {_told(mine)}, not {_told(theirs)}"

@@ -14,7 +14,7 @@ from kvae.evaluation.report.values import NORMAL_95, written
 _COLUMNS = (
     "kind", "key", "metric", "model", "minus", "value", "low", "high", "rows", "differs_in",
 )  # fmt: skip
-_TITLE = 46  # columns of the terminal
+_TITLE = 58  # columns of the terminal
 _NONE = "-"
 _OTHER = "differs"
 
@@ -55,7 +55,9 @@ def terminal(comparison: Comparison) -> str:
         lines += ["", f"  {title}", *(_line(name, own, widths) for name, own in block)]
     if comparison.pairs:
         lines += ["", "  Differences on the same test rows, nats a row"]
-        lines += [_pair_line(pair, reasons) for pair in comparison.pairs]
+        for title in dict.fromkeys(pair.title for pair in comparison.pairs):
+            own = [pair for pair in comparison.pairs if pair.title == title]
+            lines += [f"    {title}", *(_pair_line(pair, reasons) for pair in own)]
     lines += ["", "  95% intervals, of images the least and greatest of five sets, in brackets"]
     lines += [f"  ({number}) {text}" for number, text in reasons.told()]
     return "\n".join(lines)
@@ -84,7 +86,7 @@ def _line(title: str, cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _pair_line(pair: Paired, reasons: Reasons) -> str:
-    head = f"    {pair.title}\n      {pair.name} minus {pair.minus}: "
+    head = f"      {pair.name} minus {pair.minus}: "
     if pair.mean is None:
         return f"{head}{_OTHER} ({reasons.number(pair.name, pair.why)})"
     return f"{head}{_shown(pair)}"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from kvae.evaluation.doctor import PROBLEMS
 from kvae.evaluation.report import facts
-from kvae.evaluation.report.captions import CURVES, MOVING, SHOWN, Caption, caption_of
+from kvae.evaluation.report.captions import CURVES, MOVING, SHOWN, Caption, caption_of, order_of
 from kvae.evaluation.report.card import Metric, shown
 from kvae.evaluation.report.page import data_uri, rendered
 from kvae.evaluation.report.values import Value, notes, value_of
@@ -100,7 +100,7 @@ def page(
     """The page that `write` writes."""
     pictures = [
         _picture(folder / name, metadata, whole)
-        for name in sorted(figures)
+        for name in sorted(figures, key=order_of)
         if Path(name).suffix in SHOWN
     ]
     protocol = whole["protocol"]

@@ -13,6 +13,13 @@ SHOWN = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
 MOVING = ".gif"
 
 
+def order_of(file: str) -> tuple[int, str]:
+    """Where a figure stands among the others: those that are not known last, by name."""
+    known = list(_WORDS)
+    stem = Path(file).stem
+    return (known.index(stem) if stem in known else len(known), file)
+
+
 class Caption(NamedTuple):
     """Words of a figure.
 
@@ -90,8 +97,8 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     ),
     "calibration": (
         "Does the decoder know its error?",
-        "The standard deviation that the likelihood claims against the error of each test image; "
-        "on the diagonal it is right.",
+        "The standard deviation that the likelihood claims beside the error of each test image: "
+        "where it is right the two agree.",
         "",
     ),
     "rates": (

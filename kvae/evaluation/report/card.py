@@ -7,6 +7,10 @@ from typing import Any
 HIGHER, LOWER, ONE = "higher is better", "lower is better", "1 is best"
 
 
+#: The column of what no model is asked for.
+DATA = "data"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric under each of the columns that it stands in.
@@ -72,14 +76,14 @@ _IMAGES = ("reconstruction", "prior", "sampler", "floor")
 GROUPS = (
     Group(
         "Likelihood of unseen rows",
-        {"prior": "Prior", "sampler": "Sampler", "data": "The data's own"},
+        {"prior": "Prior", "sampler": "Sampler", DATA: "The data's own"},
         (
             Metric(
                 "Log-likelihood, lower bound (nats a row)",
                 "How likely the model finds rows that it never saw: the true value is at least "
                 "this.",
                 HIGHER,
-                {**_of("log_likelihood_nats", *_BOTH), "data": "true_log_density_nats_test"},
+                {**_of("log_likelihood_nats", *_BOTH), DATA: "true_log_density_nats_test"},
                 ("log_likelihood",), **_BOUND,
             ),
             Metric(
@@ -119,8 +123,8 @@ GROUPS = (
             ),
             Metric(
                 "Effective share of importance draws",
-                "How many of the draws behind the bound do its work; near 0 the bound is far too "
-                "low.",
+                "The share of the draws behind the bound that do its work; near 0 the bound may be "
+                "far too low.",
                 HIGHER, _of("effective_sample_fraction", *_BOTH),
                 ("effective_sample_fraction_prior",),
             ),
@@ -128,7 +132,7 @@ GROUPS = (
     ),
     Group(
         "Reconstruction",
-        {"test": "Test rows", "train": "Train rows", "data": "The mean as every answer"},
+        {"test": "Test rows", "train": "Train rows", DATA: "The mean as every answer"},
         (
             Metric(
                 "Mean squared error",
@@ -140,7 +144,7 @@ GROUPS = (
                 "PSNR (dB)",
                 "The same error on a logarithmic scale, as of images; 6 dB more is half the error "
                 "of a pixel.",
-                HIGHER, {"test": "psnr_db_reconstruction", "data": "psnr_db_mean_image"},
+                HIGHER, {"test": "psnr_db_reconstruction", DATA: "psnr_db_mean_image"},
             ),
             Metric(
                 "SSIM", "How alike the structure of images is to an eye; 1 is the same image.",
@@ -210,7 +214,7 @@ GROUPS = (
     ),
     Group(
         "Generated points",
-        {"prior": "Prior", "sampler": "Sampler", "data": "The data's own"},
+        {"prior": "Prior", "sampler": "Sampler", DATA: "The data's own"},
         (
             Metric(
                 "Modes captured", "How many components of the data samples make in their share.",
@@ -222,7 +226,7 @@ GROUPS = (
                 "How wrong the share of the worst component is; a perfect sample has an error too.",
                 LOWER,
                 {**_of("largest_relative_weight_error", *_BOTH),
-                 "data": "largest_relative_weight_error_bayes"},
+                 DATA: "largest_relative_weight_error_bayes"},
                 ("largest_relative_weight_error_bayes",), **_DRAWN,
             ),
             Metric(
@@ -230,15 +234,15 @@ GROUPS = (
                 LOWER, _of("weights_kl_nats", *_BOTH), ("modes_captured_prior",), **_DRAWN,
             ),
             Metric(
-                "Outliers, share", "How many samples lie where the data have nothing.",
-                LOWER, {**_of("outlier_fraction", *_BOTH), "data": "outlier_fraction_test"},
+                "Outliers, share", "The share of samples that lie where the data have nothing.",
+                LOWER, {**_of("outlier_fraction", *_BOTH), DATA: "outlier_fraction_test"},
                 ("outlier_fraction_prior",), **_DRAWN,
             ),
             Metric(
                 "True log density of samples (nats)",
                 "How likely the data's own density finds samples; best where it is that of test "
                 "points.",
-                "", {**_of("true_log_density_nats", *_BOTH), "data": "true_log_density_nats_test"},
+                "", {**_of("true_log_density_nats", *_BOTH), DATA: "true_log_density_nats_test"},
                 ("true_log_density_nats_prior",), **_DRAWN,
             ),
             Metric(
@@ -268,8 +272,8 @@ GROUPS = (
             *(
                 Metric(
                     title,
-                    "How far a set of images is from test images in these features; no better than "
-                    "the train images is to be had.",
+                    "How far a set of images lies from test images in these features; train images "
+                    "show what is near.",
                     LOWER, _of(stem, *_IMAGES), **_FRECHET,
                 )
                 for stem, title in (
@@ -280,11 +284,11 @@ GROUPS = (
                 )
             ),
             Metric(
-                "Precision", "How many images look like some test image.",
+                "Precision", "The share of images that look like some test image.",
                 HIGHER, _of("precision", *_IMAGES), **_MANIFOLD,
             ),
             Metric(
-                "Recall", "How many test images look like some image of the set.",
+                "Recall", "The share of test images that look like some image of the set.",
                 HIGHER, _of("recall", *_IMAGES), **_MANIFOLD,
             ),
             Metric(
@@ -292,7 +296,7 @@ GROUPS = (
                 HIGHER, _of("density", *_IMAGES), **_MANIFOLD,
             ),
             Metric(
-                "Coverage", "How many test images have an image of the set close by.",
+                "Coverage", "The share of test images with an image of the set close by.",
                 HIGHER, _of("coverage", *_IMAGES), **_MANIFOLD,
             ),
             Metric(
@@ -302,20 +306,20 @@ GROUPS = (
             ),
             Metric(
                 "Memorised, share",
-                "How many samples are as near to a train image, and as sharp, as a copy; 0.01 is "
-                "chance.",
+                "The share of samples as near to a train image, and as sharp, as a copy; up to "
+                "0.01 is chance.",
                 LOWER, _of("memorised_fraction", *_IMAGES), **_NEAREST,
             ),
         ),
     ),
     Group(
         "How well labels lie apart",
-        {"latent": "Latents", "x": "Data", "data": "The data's own density"},
+        {"latent": "Latents", "x": "Data", DATA: "The data's own density"},
         (
             Metric(
                 "Accuracy of the nearest neighbours",
                 "How often the neighbours of a row have its label.",
-                HIGHER, {**_of("knn_accuracy", *_SEPARATION), "data": "accuracy_bayes"},
+                HIGHER, {**_of("knn_accuracy", *_SEPARATION), DATA: "accuracy_bayes"},
                 ("knn_accuracy_latent",),
             ),
             Metric(
@@ -325,7 +329,7 @@ GROUPS = (
             Metric(
                 "Adjusted Rand index of a fit",
                 "Whether clusters that are found without labels are the labels; 0 is chance.",
-                HIGHER, {**_of("ari", *_SEPARATION), "data": "ari_bayes"}, ("ari_latent",),
+                HIGHER, {**_of("ari", *_SEPARATION), DATA: "ari_bayes"}, ("ari_latent",),
             ),
         ),
     ),

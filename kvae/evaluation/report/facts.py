@@ -190,7 +190,8 @@ def commands(metadata: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Fact
         train = Fact(f"No command trains such a model: {error}", "")
     typed = whole.get("origin", {}).get("command")
     if typed:
-        return [train, Fact("Made this report", typed)]
+        is_file = typed.startswith("evaluate.py ")
+        return [train, Fact("Made this report", f"python {typed}" if is_file else typed)]
     name = whole.get("protocol", {}).get("model", "NAME/NUMBER")
     again = command_line(["python", "evaluate.py", "--model", f"saved/{name}", *own_files.words()])
     return [train, Fact("kvae.evaluate made this report in Python; on the command line", again)]
