@@ -118,8 +118,10 @@ def test_what_lacks_is_left_out_and_said(tmp_path):
 
 
 def test_the_command_that_trains_is_that_of_the_options(tmp_path):
-    config = {"dataset": "digits", "epochs": 7}
-    assert "--dataset digits --epochs 7" in Page(page(tmp_path, whole(), config=config)).words
+    # A likelihood without a variance, too.
+    config = {"dataset": "digits", "epochs": 7, "likelihood": "bernoulli", "binarize": "threshold"}
+    words = Page(page(tmp_path, whole(), config=config)).words
+    assert "--dataset digits --likelihood bernoulli --epochs 7 --binarize threshold" in words
     own = {"dataset": "digits", "prior": "theirs"}
     assert "No command trains such a model" in Page(page(tmp_path, whole(), config=own)).words
 

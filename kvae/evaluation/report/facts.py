@@ -114,8 +114,9 @@ def _densities(metadata):
     told = []
     for kind in ("likelihood", "posterior", "prior"):
         if kind in config:
-            variance = f" (variance {config['variance']})" if kind == "likelihood" else ""
-            told.append(f"{kind} {config[kind]}{variance if 'variance' in config else ''}")
+            has_variance = kind == "likelihood" and "variance" in config
+            variance = f" (variance {config['variance']})" if has_variance else ""
+            told.append(f"{kind} {config[kind]}{variance}")
     return ", ".join([*told, f"sampler {metadata['sampler']}"])
 
 
