@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kvae.compare.evaluations import Evaluation, read
-from kvae.compare.paired import Paired, paired
+from kvae.compare.paired import Paired, differences
 from kvae.compare.protocols import check_data, difference
 from kvae.evaluation.report.card import DATA, GROUPS, Metric
 from kvae.evaluation.report.values import Value, value_of
@@ -85,7 +85,7 @@ def compare(places: Sequence[str]) -> Comparison:
         ]
         if rows:
             groups[group.title] = rows
-    return Comparison(evaluations, groups, paired(evaluations))
+    return Comparison(evaluations, groups, differences(evaluations))
 
 
 def _row(group, metric, column, evaluations):

@@ -54,7 +54,7 @@ class Paired(NamedTuple):
         return f"{self.minus} is higher" if high < 0 else "chance may explain it"
 
 
-def paired(evaluations: Sequence[Evaluation]) -> list[Paired]:
+def differences(evaluations: Sequence[Evaluation]) -> list[Paired]:
     """Hold every evaluation against the first, under each density that both have.
 
     Args:
