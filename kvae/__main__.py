@@ -12,6 +12,7 @@ COMMANDS = {
     "train": ("kvae.training.program", "train a model and publish it"),
     "tune": ("kvae.tune.program", "search over options of train, by validation ELBO"),
     "evaluate": ("kvae.evaluation.program", "measure a published model and draw its figures"),
+    "compare": ("kvae.compare.program", "put evaluations of models side by side"),
     "data": ("kvae.data.program", "look at a source of images before training"),
     "publish": ("kvae.publish.program", "look after published versions"),
     "encode": ("kvae.encode.program", "encode or score rows in bulk"),

@@ -9,10 +9,10 @@ import evaluate
 import kvae
 import train
 from kvae import backend, cli
+from kvae.command import training_command
 from kvae.config import resolve
 from kvae.errors import UsageError
 from kvae.publish import __main__ as publishing
-from kvae.training.command import training_command
 
 
 @pytest.fixture

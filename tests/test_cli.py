@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from kvae import backend, cli
+from kvae.command import training_command
 from kvae.config import PRESETS, resolve
 from kvae.errors import DataError, UsageError
 from kvae.training import program
-from kvae.training.command import training_command
 
 ROOT = Path(__file__).parents[1]
 

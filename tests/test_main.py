@@ -23,7 +23,8 @@ def test_every_command_has_a_help_of_its_own_name(command, capsys):
 
 def test_a_command_that_there_is_not_is_refused_with_those_that_there_are():
     with pytest.raises(
-        UsageError, match=r"train, .*evaluate, data, publish.*'trian'; did you mean train\?"
+        UsageError,
+        match=r"train, .*evaluate, compare, data, publish.*'trian'; did you mean train\?",
     ):
         main(["trian"])
     with pytest.raises(UsageError, match="COMMAND"):

@@ -14,10 +14,10 @@ import platformdirs.windows
 import pytest
 
 from kvae import files
+from kvae.command import training_command
 from kvae.config import resolve
 from kvae.data import CACHE_FOLDERS
 from kvae.data.cache import default_cache_dir
-from kvae.training.command import training_command
 
 ROOT = Path(__file__).parents[1]
 #: Files that are not imported: programs that run where they stand, and other backends' steps.

@@ -1,30 +1,33 @@
-"""Everything evaluate.py writes about a published version: metrics.json and figures."""
+"""Everything evaluate.py writes about a published version: metrics.json, figures, a report."""
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from kvae import data
 from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset, seen
 from kvae.data.classes import LEFT_OUT
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
-from kvae.errors import DataError, UsageError, brief
+from kvae.errors import DEBUGGING, DataError, UsageError, brief, one_line
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
 from kvae.evaluation.judging import train_features
+from kvae.evaluation.naming import METRICS_FILE, REPORT_FILE, ROWS_FILE
 from kvae.evaluation.observation import Observation
 from kvae.evaluation.origin import origin
+from kvae.evaluation.rows import write_rows
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.figures.processes import Painters, num_processes
 from kvae.files import writable_folder
 from kvae.options import one_of
 from kvae.serving.versions import TRAIN_ROWS, Version, find_version, read_metadata
-
-METRICS_FILE = "metrics.json"
 
 
 class Job(NamedTuple):
@@ -103,7 +106,8 @@ def evaluate(
 
     Only the SavedModel's signatures are used: what is measured is what is served. Figures are drawn
     meanwhile, by other processes; the numbers are written before it is known whether all could be
-    drawn, so that one that fails does not cost them.
+    drawn, so that one that fails does not cost them. Beside metrics.json stand rows.npz, what
+    likelihoods are of each row, and report.html, a page with all of it.
 
     Args:
         job: from `prepare`.
@@ -149,9 +153,12 @@ def evaluate(
     observation = Observation(served, dataset, seed=seed, train=train, num_samples=num_samples)
 
     metadata = served.metadata
+    each_row: dict[str, np.ndarray] = {}
 
     def measured():
-        metrics, protocol = measurements.measure(observation, num_draws=num_draws)
+        metrics, protocol = measurements.measure(
+            observation, num_draws=num_draws, each_row=each_row
+        )
         diagnosis = diagnose(
             {**metrics, "sampler": metadata["sampler"]},
             config=metadata["config"], history=metadata["history"],
@@ -160,6 +167,7 @@ def evaluate(
             "origin": made_by,
             **metrics,
             "findings": [finding._asdict() for finding in diagnosis],
+            "looked_for": list(diagnosis.looked_for),
             "protocol": protocol,
         }
         return metrics, diagnosis, whole, json.dumps(whole, indent=1, allow_nan=False)
@@ -179,14 +187,42 @@ def evaluate(
         metrics, diagnosis, whole, text = measured()
         numbers.write_text(text, encoding="utf-8")
         numbers.replace(folder / METRICS_FILE)
+        # Of an earlier evaluation these would say other numbers than metrics.json.
+        for name in (ROWS_FILE, REPORT_FILE):
+            (folder / name).unlink(missing_ok=True)
+        if each_row:
+            write_rows(folder / ROWS_FILE, each_row)
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
         print("\ndrawing    figures", flush=True)
         drawing.draw(figures, observation, metrics=metrics, paint=painters)
         painters.finish()
-        written = [METRICS_FILE, *_move_all(figures, folder)]
+        drawn = _move_all(figures, folder)
+    written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]
+    written += _report(folder, job.version, metadata, whole, drawn)
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return whole
+
+
+def _report(
+    folder: Path,
+    version: Version,
+    metadata: dict[str, Any],
+    whole: dict[str, Any],
+    drawn: list[str],
+) -> list[str]:
+    """Write the page; its name, or none where it failed, which costs nothing else."""
+    from kvae.evaluation import report  # Jinja2 is for this alone
+
+    try:
+        report.write(folder / REPORT_FILE, version, metadata, whole, drawn)
+    except Exception as error:
+        if DEBUGGING.is_on:
+            raise
+        told = one_line(f"{type(error).__name__}: {error}", 500)
+        print(f"note: {REPORT_FILE} could not be written, all else is: {told}", file=sys.stderr)
+        return []
+    return [REPORT_FILE]
 
 
 def _move_all(workshop: Path, folder: Path) -> list[str]:

@@ -10,8 +10,10 @@ from kvae.data.rows import random_rows, some_of
 from kvae.evaluation.images import measure_images
 from kvae.evaluation.naming import DENSITIES, NAMES, of
 from kvae.evaluation.observation import Observation, reconstructed
+from kvae.evaluation.rows import checksum
 from kvae.evaluation.vectors import measure_vectors
 from kvae.evaluation.yardstick import reference_sizes
+from kvae.likelihoods import LIKELIHOODS, facts
 from kvae.metrics.curve import bound_curves
 from kvae.metrics.latents import (
     active_fraction,
@@ -41,12 +43,18 @@ _MOMENT_ROWS = 10  # rows a dimension: of fewer, chance is as large as what is l
 _BITS = "minus the bound of the probability of all 256 levels, over the values of an image and ln 2"
 
 
-def measure(observation: Observation, *, num_draws: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(
+    observation: Observation,
+    *,
+    num_draws: int,
+    each_row: dict[str, np.ndarray] | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure on the test split.
 
     Args:
         observation: of a version; what draws figures is given the same.
         num_draws: importance draws of the log-likelihood, at least 1.
+        each_row: what `kvae.evaluation.rows.write_rows` keeps is put here; None: nowhere.
 
     Returns:
         The metrics, under names that `kvae.evaluation.naming` explains, and the protocol that they
@@ -55,7 +63,8 @@ def measure(observation: Observation, *, num_draws: int) -> tuple[dict[str, Any]
     # The threads of NumPy, SciPy and scikit-learn cost more than they gain at these sizes;
     # TensorFlow keeps its own.
     with threadpool_limits(1):
-        metrics, num_rows = _densities(observation, num_draws)
+        each_row = {} if each_row is None else each_row
+        metrics, num_rows = _densities(observation, num_draws, each_row)
         metrics |= _latents(observation)
         metrics |= _train_side(observation)
         metrics |= mean_errors(observation.reconstruction.errors, seed=observation.seed)
@@ -68,33 +77,36 @@ def measure(observation: Observation, *, num_draws: int) -> tuple[dict[str, Any]
     return metrics, protocol
 
 
-def _densities(observation, num_draws):
+def _densities(observation, num_draws, each_row):
     """The ELBO of all test rows, the bound and its weights of some; how many these are."""
     served, seeds, x = observation.served, observation.seeds, observation.dataset.test.x
     kind, mixture = observation.dataset.kind, observation.mixture
-    metrics = _elbo(served, x, seeds.elbo)
+    metrics = _elbo(served, x, seeds.elbo, each_row)
     rows = random_rows(
         len(x), _MAX_LIKELIHOOD_ROWS[kind], generator(seeds.likelihood_rows, "likelihood rows")
     )
     # The density that is known is that of x, not of x given a condition.
     known = mixture is not None and not observation.is_conditioned
     truth = mixture.log_prob(x[rows]) if known else None
-    metrics |= _likelihood(served, x[rows], truth, num_draws, kind == "vectors", seeds.likelihood)
+    each_row["rows"] = rows
+    metrics |= _likelihood(
+        served, x[rows], truth, num_draws, kind == "vectors", seeds.likelihood, each_row
+    )
     metrics |= _bits(served, x, metrics)
     metrics |= _effective_sample(served, x[rows], seeds.effective_sample)
     return metrics, len(rows)
 
 
-def _elbo(served, x, seed):
+def _elbo(served, x, seed, each_row):
     """The ELBO and its parts, each row at draws of its own, so that errors average out."""
     rng = generator(seed, "elbo draws")
     draws = [
         served.call("log_weight", x=x, seed=rng.integers(2**63, size=len(x)))
         for _ in range(_ELBO_DRAWS)
     ]
-    elbo, stderr = mean_and_stderr(
-        np.mean([draw["log_weight"] for draw in draws], axis=0), "the ELBO (prior)"
-    )
+    values = np.mean([draw["log_weight"] for draw in draws], axis=0)
+    elbo, stderr = mean_and_stderr(values, "the ELBO (prior)")
+    each_row["elbo_nats_prior"] = values
     metrics = {"elbo_nats_prior": elbo, "elbo_nats_prior_stderr": stderr}
     for name, subject in (("distortion", "posterior"), ("rate", "prior")):
         rows = np.mean([draw[name] for draw in draws], axis=0, dtype=np.float64)
@@ -140,7 +152,7 @@ def _train_side(observation):
     # As many as there are test rows: what differs is not the number.
     most = min(len(dataset.test.x), _MAX_TRAIN_ROWS)
     train = some_of(dataset.train.x, most, generator(seeds.train_rows, "train rows"))
-    found = _elbo(served, train, seeds.train_elbo)
+    found = _elbo(served, train, seeds.train_elbo, {})
     mse = [
         row_errors(np.asarray(part), reconstruction, images=False)["mse"]
         for part, reconstruction in reconstructed(served, train)
@@ -161,12 +173,17 @@ def _asker(served, signature):
     return ask
 
 
-def _likelihood(served, x, truth, num_draws, curve, seed):
+def _likelihood(served, x, truth, num_draws, curve, seed, each_row):
     """The bound at `num_draws`, and if asked how it rises towards there and beyond."""
+
+    def keep(bounds):
+        named = zip(DENSITIES, bounds, strict=False)
+        each_row.update({f"log_likelihood_nats_{density}": bound for density, bound in named})
+
     curves = bound_curves(
         _asker(served, "log_weight"), _asker(served, "log_likelihood"), x, truth,
         num_draws=num_draws, draws_per_call=served.metadata["num_draws"], seed=seed,
-        only_last=not curve, names=DENSITIES,
+        only_last=not curve, names=DENSITIES, keep=keep,
     )  # fmt: skip
     metrics = {"num_draws": num_draws}
     for density, points in zip(DENSITIES, curves, strict=False):
@@ -231,6 +248,8 @@ def _protocol(observation, metrics, num_rows):
         "model": f"{served.version.name}/{served.version.number}",
         "fingerprint": served.metadata["fingerprint"],
         "split": "test",
+        "test_checksum": checksum(dataset.test.x),
+        "nats": _nats(served),
         "rows": counts,
         "sampler": observation.sampler,
         "names": NAMES,
@@ -246,6 +265,14 @@ def _protocol(observation, metrics, num_rows):
         ),
         "data_card": _short_card(dataset.card, mixture),
     }
+
+
+def _nats(served):
+    """What likelihoods are of: those of a density and of probabilities cannot be compared."""
+    name = served.metadata.get("config", {}).get("likelihood")
+    if name not in LIKELIHOODS:
+        return f"of the likelihood {name}"
+    return "of probabilities" if facts(name).has_probabilities else "of a density"
 
 
 def _given(served):

@@ -1,4 +1,4 @@
-"""The names of metrics: quantity and unit, then subject, then statistic.
+"""The names of files and of metrics: quantity and unit, then subject, then statistic.
 
 `elbo_nats_prior_stderr` is the standard error of the ELBO, in nats, under the training prior.
 """
@@ -6,6 +6,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+#: What an evaluation writes beside its figures: numbers, those of each row, a page with all of it.
+METRICS_FILE, ROWS_FILE, REPORT_FILE = "metrics.json", "rows.npz", "report.html"
 #: What latents are drawn from, and densities are of: the training prior, and what was fitted after.
 PRIOR, SAMPLER = DENSITIES = ("prior", "sampler")
 #: What metrics.json says of its keys.

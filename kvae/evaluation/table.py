@@ -68,8 +68,8 @@ _SHOWN = {
 _OF_THE_BOUND = ("log_likelihood_nats", "bits_per_dim_bound", "gap_nats", "bound_nats")
 _WHOLE = "{:.0f}"
 _NO_RECALL, _SOME_PRECISION = 0.05, 0.2
-# Where every draw tells its row, the one is a lower and the other an upper bound.
-_SATURATING = {
+#: Where every draw tells its row, the one is a lower and the other an upper bound.
+SATURATING = {
     "mutual_information_nats_posterior": "over ",
     "total_correlation_nats_posterior": "under ",
 }
@@ -107,7 +107,7 @@ def print_table(metrics: Mapping[str, Any]) -> None:
         _print_rows(group, rows)
         if group == "test points, nats":
             _print_rows(*_curve(metrics, columns))
-        if group == "importance weights" and _rests_on_one_draw(metrics, PRIOR):
+        if group == "importance weights" and rests_on_one_draw(metrics, PRIOR):
             print("    one draw has nearly all the weight: the bound is far below log p(x)")
         if group == "reconstruction and latents":
             _print_heavy_tails(metrics)
@@ -120,15 +120,21 @@ def print_table(metrics: Mapping[str, Any]) -> None:
         )
 
 
-def _rests_on_one_draw(metrics, density):
+def rests_on_one_draw(metrics: Mapping[str, Any], density: str) -> bool:
+    """Whether one importance draw has nearly all the weight: the bound is far below log p(x).
+
+    Args:
+        metrics: from `kvae.evaluation.measurements.measure`.
+        density: "prior" or "sampler".
+    """
     draws = metrics.get("effective_sample_draws")
     fraction = metrics.get(f"effective_sample_fraction_{density}")
-    return None not in (draws, fraction) and fraction * draws < ONE_DRAW
+    return draws is not None and fraction is not None and fraction * draws < ONE_DRAW
 
 
 def _form(metrics, density, key, form):
     """How a number is written: with the digits that it has."""
-    if not key.startswith(_OF_THE_BOUND) or not _rests_on_one_draw(metrics, density):
+    if not key.startswith(_OF_THE_BOUND) or not rests_on_one_draw(metrics, density):
         return form
     if not key.startswith("bits"):
         return _WHOLE
@@ -157,8 +163,8 @@ def _cell(metrics, key, form, whole=None):
     text = f"{form.format(value):>12}"
     if whole:
         return f"{text} of {metrics[whole]}"
-    if key in _SATURATING and metrics.get("mutual_information_saturated_posterior"):
-        return f"{_SATURATING[key]}{form.format(value).strip()}".rjust(12)
+    if key in SATURATING and metrics.get("mutual_information_saturated_posterior"):
+        return f"{SATURATING[key]}{form.format(value).strip()}".rjust(12)
     stderr = metrics.get(f"{key}_stderr")
     return text if stderr is None else f"{text} ± {form.format(stderr)}"
 

@@ -78,6 +78,8 @@ class LikelihoodMember(Member):
         accepts: whether it is one of data like these, floats or uint8 images.
         takes: which they are, in words.
         standardizes: whether x may be shifted and scaled for it.
+        has_probabilities: whether values of x have probabilities and not a density alone: nats of
+            the one and of the other cannot be held against each other.
         num_outputs: the size of the decoder's last axis, or less: of the number of channels and the
             member's own options.
     """
@@ -85,6 +87,7 @@ class LikelihoodMember(Member):
     accepts: Callable[[np.ndarray], bool] = _is_finite
     takes: str = "finite numbers"
     standardizes: bool = False
+    has_probabilities: bool = False
     num_outputs: Callable[..., int] = lambda channels, **own: 0
 
 
@@ -178,12 +181,13 @@ LIKELIHOODS: dict[str, Member] = {
     "discretized-logistic": LikelihoodMember(
         "the 256 grey levels of images, as a mixture of logistics (--logistic-components)",
         _discretized_logistic, (LOGISTIC_COMPONENTS,),
-        accepts=_is_levels, takes="grey levels of images", num_outputs=_logistic_outputs,
+        accepts=_is_levels, takes="grey levels of images", has_probabilities=True,
+        num_outputs=_logistic_outputs,
     ),
     "bernoulli": LikelihoodMember(
         "binary pixels, 0 or 1 (--binarize makes them)", _bernoulli,
         accepts=_is_binary, takes="0 and 1 alone, of uint8 images 0 and 255",
-        num_outputs=lambda channels: channels,
+        has_probabilities=True, num_outputs=lambda channels: channels,
     ),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """How the importance-weighted bound rises towards log p(x) with the number of draws."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ def bound_curves(
     seed: int,
     only_last: bool = False,
     names: Sequence[str] = (),
+    keep: Callable[[np.ndarray], None] | None = None,
 ) -> list[list[dict[str, Any]]]:
     """Give the bound at `num_draws`, at fewer draws, and on some rows at many more.
 
@@ -41,6 +42,7 @@ def bound_curves(
         seed: of all draws.
         only_last: leave out everything but the bound at `num_draws`.
         names: of the densities, for the message of an error; may be more or fewer than they are.
+        keep: is given the bound of each row at `num_draws`, `(densities, n)` nats.
 
     Returns:
         For every density the points of `bound_point`: on all rows 1, 10, 100, 500 and 5,000 draws
@@ -62,6 +64,8 @@ def bound_curves(
     smaller = set() if only_last else {k for k in (*CURVE_DRAWS, LONG_DRAWS) if k < num_draws}
     everything = np.arange(len(x))
     found = bounds(everything, smaller | {num_draws})
+    if keep is not None:
+        keep(found[num_draws])
     points = [(count, everything, bound) for count, bound in found.items()]
     most = CURVE_DRAWS[-1]
     if not only_last and most <= num_draws < LONG_DRAWS:

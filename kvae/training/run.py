@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kvae import __version__, data, files, own_files, publish
+from kvae.command import program
 from kvae.config import NO_SAMPLER, Config
 from kvae.data import seen
 from kvae.data.conditions import Conditions, conditioned, conditions_of
@@ -25,7 +26,6 @@ from kvae.saying import clear, say
 from kvae.serving import versions
 from kvae.steps import DEVICE_ERRORS
 from kvae.training.attributes import attribute_directions
-from kvae.training.command import program
 from kvae.training.fitting import Parts, TrainingError, fitted
 from kvae.training.init_from import check_conditions, record_of, seen_before, without_seen
 from kvae.training.keeping import checkpoints, leftovers, resume

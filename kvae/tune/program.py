@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae import backend, cli, files, own_files
+from kvae.command import program
 from kvae.errors import UsageError
-from kvae.training.command import program
 from kvae.training.machines import cluster
 from kvae.training.program import add_options
 from kvae.tune import space

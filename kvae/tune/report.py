@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kvae import files
+from kvae.command import training_command
 from kvae.options import flag
-from kvae.training.command import training_command
 from kvae.tune.plan import Plan
 from kvae.tune.space import shown
 from kvae.tune.study import DONE, FAILED, PRUNED, REFUSED, RUNNING, Row

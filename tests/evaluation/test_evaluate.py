@@ -22,6 +22,9 @@ from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.evaluation import drawing, evaluate, factors
+from kvae.evaluation.report import card
+from kvae.evaluation.report.values import value_of
+from kvae.evaluation.rows import read_rows
 from kvae.evaluation.table import print_table
 from kvae.figures import latent, style
 from kvae.samplers import mixture
@@ -32,6 +35,7 @@ FIGURES = {
     "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
     "rate_distortion.png", "curves.png",
 }  # fmt: skip
+BESIDE = {"metrics.json", "rows.npz", "report.html"}
 OF_MIXTURES = FIGURES | {"bound.png", "density.png", "recall.png"}
 OF_IMAGES = FIGURES | {
     "worst.png", "calibration.png", "traversals.png", "traversals.gif", "neighbours.png",
@@ -87,9 +91,52 @@ def _png_size(path):
 
 def test_a_mixture_gets_its_figures_and_metrics(mixture_model, mixture_metrics):
     folder = mixture_model.evaluation
-    assert {path.name for path in folder.iterdir()} == OF_MIXTURES | {"metrics.json"}
+    assert {path.name for path in folder.iterdir()} == OF_MIXTURES | BESIDE
     assert all(min(_png_size(folder / name)) > 300 for name in OF_MIXTURES)
     assert json.loads((folder / "metrics.json").read_text()) == mixture_metrics
+
+
+def test_rows_are_what_the_numbers_are_means_of(mixture_model, mixture_metrics):
+    path = mixture_model.evaluation / "rows.npz"
+    found = read_rows(path, mixture_metrics)
+    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(
+        ("rows", "elbo_nats_prior", "log_likelihood_nats_prior", "log_likelihood_nats_sampler"),
+        1000,
+    )
+    gap = gmm.mixture_of(gmm.load().card).log_prob(gmm.load().test.x[found["rows"]])
+    gap -= found["log_likelihood_nats_prior"]
+    assert gap.mean() == pytest.approx(mixture_metrics["gap_nats_prior"])
+    error = gap.std(ddof=1) / np.sqrt(len(gap))
+    assert error == pytest.approx(mixture_metrics["gap_nats_prior_stderr"])
+
+
+def test_the_report_shows_all_figures_and_numbers(mixture_model, mixture_metrics):
+    text = (mixture_model.evaluation / "report.html").read_text()
+    assert text.count('src="data:image/png;base64,') == len(OF_MIXTURES)
+    shown = {key for _, _, rows in card.shown(mixture_metrics) for one in rows
+             for key in one.keys.values()}  # fmt: skip
+    for key, value in mixture_metrics.items():
+        if key in shown and not isinstance(value, list | dict):
+            assert value_of(mixture_metrics, key).text in text
+        elif not key.endswith(("_stderr", "_interval", "_range")):
+            assert key in text or key in ("origin", "findings", "looked_for", "protocol")
+
+
+def test_a_report_that_fails_costs_nothing_else(
+    mixture_model, mixture_metrics, tmp_path, monkeypatch, capsys
+):
+    for name in ("draw", "draw_map"):
+        monkeypatch.setattr(drawing, name, lambda *_, **__: None)
+    monkeypatch.setattr(
+        "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
+    )
+    (tmp_path / "report.html").write_text("of an earlier evaluation")
+    monkeypatch.setattr("kvae.evaluation.report.page", mock.Mock(side_effect=ValueError("no ink")))
+    assert _evaluate(mixture_model.path, output=str(tmp_path))["protocol"] == {"seed": 3}
+    assert "note: report.html could not be written, all else is: ValueError: no ink" in (
+        capsys.readouterr().err
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
 def test_the_metrics_hang_together(mixture_metrics):
@@ -295,7 +342,7 @@ def test_train_publish_evaluate_end_to_end(preset, small_data, tmp_path, monkeyp
     features = {"features": "attributes"} if preset == "digits" else {}
     metrics = _evaluate(version.path, **features)
     figures = OF_IMAGES | ({"attributes.png"} if preset == "faces" else set())
-    assert {path.name for path in version.evaluation.iterdir()} == figures | {"metrics.json"}
+    assert {path.name for path in version.evaluation.iterdir()} == figures | BESIDE
     assert np.isfinite(metrics["log_likelihood_nats_prior"])
     assert "psnr_db_reconstruction" in metrics
     judged = {"digits": "frechet_attributes_prior", "faces": "frechet_pca_prior"}

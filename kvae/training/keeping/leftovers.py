@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kvae.command import publish_command, training_command
 from kvae.config import Config
 from kvae.errors import DataError
 from kvae.saying import say
-from kvae.training.command import publish_command, training_command
 from kvae.training.keeping import checkpoints
 from kvae.training.keeping.checkpoints import Record
 

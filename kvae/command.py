@@ -32,6 +32,12 @@ def publish_command(checkpoint: Path) -> str:
 def training_command(config: Config) -> str:
     """What to type for a run with these options.
 
+    Args:
+        config: of the run.
+
+    Returns:
+        The options that differ from those of the dataset's preset, behind the program.
+
     Raises:
         UsageError: there is nothing: objects or arrays were given in Python.
     """

@@ -1,0 +1,62 @@
+"""kvae compare and its options."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kvae import cli, files
+from kvae.errors import UsageError
+from kvae.options import TEXT
+
+
+def main(argv: Sequence[str], prog: str = "python -m kvae.compare") -> None:
+    """Read the arguments, then compare what they name."""
+    given = arguments(argv, prog)
+    from kvae.compare import compare, tables
+
+    found = compare(given["models"])
+    written = []
+    for option, text in (("csv", tables.csv_text), ("html", tables.html_text)):
+        if given[option] is not None:
+            _write(Path(given[option]), text(found), f"--{option}")
+            written.append(given[option])
+    print(tables.terminal(found))
+    if written:
+        print(f"\nwrote {', '.join(written)}")
+
+
+def arguments(argv: Sequence[str], prog: str = "python -m kvae.compare") -> dict[str, Any]:
+    """Read the arguments of kvae compare.
+
+    Returns:
+        `models`, and the files `csv` and `html`, None where they are not wanted.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    parser = cli.Parser(
+        prog=prog,
+        description="Put evaluations side by side: the metrics of equal protocol, and differences "
+        "of likelihoods on the same test rows.",
+    )
+    parser.add_argument(
+        "models", nargs="+", type=cli.of_kind(TEXT), metavar="MODEL",
+        help="saved/NAME (its newest version), saved/NAME/NUMBER, or a folder that evaluate.py "
+        "wrote to; the others are held against the first",
+    )  # fmt: skip
+    parser.add_argument(
+        "--csv", type=cli.of_kind(TEXT), metavar="FILE", help="also write a table, one number a row"
+    )
+    parser.add_argument(
+        "--html", type=cli.of_kind(TEXT), metavar="FILE", help="also write a page, as report.html"
+    )
+    cli.add_debug(parser)
+    return cli.parsed(parser, argv)
+
+
+def _write(path: Path, text: str, option: str) -> None:
+    """Write a file whole, or leave what was there."""
+    try:
+        files.replace_text(path, text)
+    except OSError as error:
+        raise UsageError(f"{option}: cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,70 @@
+"""What must be equal for two numbers to be held against each other, and what is not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kvae.compare.evaluations import Evaluation
+from kvae.data.classes import LEFT_OUT
+from kvae.errors import UsageError, brief
+from kvae.evaluation.report.card import Metric
+
+# Of the data card: where the data came from, and how many rows other splits have.
+_MAY_DIFFER = {"source", LEFT_OUT, "counts", "missing", "not_listed", "unreadable"}
+#: Of the protocol, what all metrics need.
+_ALL = ("split", "test_checksum", "condition")
+_NOT_RECORDED = "not recorded"
+
+
+def check_data(evaluations: Sequence[Evaluation]) -> None:
+    """Refuse evaluations on other data: no number of theirs compares.
+
+    Raises:
+        UsageError: the data cards say other data, other crops, sizes or splits.
+    """
+    first, *others = evaluations
+    for other in others:
+        cards = [one.whole["protocol"].get("data_card", {}) for one in (first, other)]
+        for key in sorted({*cards[0], *cards[1]} - _MAY_DIFFER):
+            then, now = (card.get(key) for card in cards)
+            if then != now:
+                raise UsageError(
+                    f"{first.name} and {other.name} were measured on other data, so that none of "
+                    f"their numbers compares: {key!r} of the data card is {brief(then)} and "
+                    f"{brief(now)}"
+                )
+
+
+def difference(
+    metric: Metric, own: Mapping[str, Any], other: Mapping[str, Any], *, of_data: bool = False
+) -> str:
+    """In what the protocol of a metric differs, in words; "" where it is equal.
+
+    Args:
+        metric: that is compared.
+        own: metrics.json of what is held against the other.
+        other: likewise, of what it is held against.
+        of_data: whether it is of the data alone: no model is asked, and nothing is drawn.
+    """
+    asked = [(name, _protocol(own, name), _protocol(other, name)) for name in _ALL]
+    asked.append(("seed", *(whole.get("origin", {}).get("seed") for whole in (own, other))))
+    # Settings before the sentences that repeat them.
+    for name in dict.fromkeys(("test", *metric.counts)):
+        counts = (whole["protocol"].get("rows", {}).get(name) for whole in (own, other))
+        asked.append((f"{name.replace('_', '-')} rows", *counts))
+    if "log_likelihood" in metric.protocol and not of_data:
+        asked.append(("draws", own.get("num_draws"), other.get("num_draws")))
+    names = (*(("nats",) if metric.of_density else ()), *metric.protocol)
+    if not of_data:
+        asked += [(name, _protocol(own, name), _protocol(other, name)) for name in names]
+    for name, mine, theirs in asked:
+        if mine != theirs:
+            return f"{name.replace('_', ' ')}: {_told(mine)}, not {_told(theirs)}"
+    return ""
+
+
+def _protocol(whole, name):
+    return whole["protocol"].get(name)
+
+
+def _told(value):
+    return _NOT_RECORDED if value is None else value if isinstance(value, str) else brief(value)

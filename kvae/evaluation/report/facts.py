@@ -1,0 +1,219 @@
+"""What was trained on what, and what to type for it, from a version's kvae.json."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kvae import own_files
+from kvae.command import training_command
+from kvae.config import resolve
+from kvae.errors import KvaeError
+from kvae.evaluation.report.values import written
+from kvae.files import command_line
+from kvae.serving.versions import Version
+
+_UNKNOWN = "not recorded"
+_DIGITS = 12  # of a commit and of a checksum, as they are shown
+
+
+class Fact(NamedTuple):
+    """One line of the summary.
+
+    Args:
+        name: what it is about.
+        text: in words.
+    """
+
+    name: str
+    text: str
+
+
+def summary(version: Version, metadata: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Fact]:
+    """What was trained on what, and by what it was measured; lines of which nothing is known lack.
+
+    Args:
+        version: the published version.
+        metadata: of kvae.json.
+        whole: of metrics.json.
+    """
+    config = metadata["config"]
+    found = [
+        Fact("Model", f"{version.name}, version {version.number}"),
+        Fact("Published", metadata["published"].replace("T", " ").replace("+00:00", " UTC")),
+        Fact("Data", _data(metadata, whole)),
+        Fact("Rows", _rows(metadata)),
+        Fact("Given beside x", ", ".join(metadata.get("condition", {}).get("names", ()))),
+        Fact("Network", _network(metadata)),
+        Fact("Densities", _densities(metadata)),
+        Fact("Objective", _objective(config)),
+        Fact("Epochs", _epochs(metadata)),
+        Fact("Steps", _steps(config)),
+        Fact("Went on from", str(config.get("init_from") or "")),
+        Fact("Trained with", _versions(metadata["versions"])),
+        Fact("Measured with", _measured(whole.get("origin", {}))),
+        Fact("Fingerprint", metadata["fingerprint"]),
+    ]
+    return [fact for fact in found if fact.text]
+
+
+def measured(whole: Mapping[str, Any], folder: Path) -> list[Fact]:
+    """What is known of an evaluation from itself alone.
+
+    Args:
+        whole: of metrics.json.
+        folder: that it is in.
+    """
+    protocol, origin = whole["protocol"], whole.get("origin", {})
+    card = protocol.get("data_card", {})
+    known = [
+        Fact("Evaluation", str(folder)),
+        Fact("Data", str(card.get("name") or "")),
+        Fact("Sampler", str(protocol.get("sampler") or "")),
+        Fact("Trained with", _versions(origin.get("versions", {}).get("trained", {}))),
+        Fact("Measured with", _measured(origin)),
+        Fact("Command", str(origin.get("command") or "")),
+        Fact("Fingerprint", str(protocol.get("fingerprint") or "")),
+    ]
+    return [fact for fact in known if fact.text]
+
+
+def _data(metadata, whole):
+    card, config = metadata["data_card"], metadata["config"]
+    name = card.get("name") or config.get("dataset") or _UNKNOWN
+    # Of a mixture metrics.json holds the size alone.
+    mixture = whole.get("protocol", {}).get("data_card", {}).get("mixture", {})
+    drawn = f", a mixture of {mixture['components']} Gaussians" if "components" in mixture else ""
+    shape = metadata["model"]["element_shape"]
+    if len(shape) == 1:
+        return f"{name}{drawn}; one x is {_count(shape[0], 'number')}"
+    height, width, channels = shape
+    colours = "grey" if channels == 1 else "in colour" if channels == 3 else f"of {channels}"
+    return f"{name}; one x is an image of {height} by {width} pixels, {colours}"
+
+
+def _rows(metadata):
+    counts = metadata["data_card"].get("counts", {})
+    told = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    left = metadata.get("course", {}).get("left_out", {})
+    some = ", ".join(f"{count:,} {split}" for split, count in left.items() if count)
+    return told + (f"; left out, since trained on before: {some}" if some else "")
+
+
+def _network(metadata):
+    model = metadata["model"]
+    name = metadata["config"].get("network")
+    told = [f"{name} networks"] if name else []
+    told.append(_count(model["latent_dim"], "latent dimension"))
+    if "num_params" in model:
+        told.append(f"{model['num_params']:,} parameters")
+    return ", ".join(told)
+
+
+def _densities(metadata):
+    config = metadata["config"]
+    told = []
+    for kind in ("likelihood", "posterior", "prior"):
+        if kind in config:
+            has_variance = kind == "likelihood" and "variance" in config
+            variance = f" (variance {config['variance']})" if has_variance else ""
+            told.append(f"{kind} {config[kind]}{variance}")
+    return ", ".join([*told, f"sampler {metadata['sampler']}"])
+
+
+def _objective(config):
+    own = [f"beta {config['beta']:g}"] if isinstance(config.get("beta"), int | float) else []
+    return ", ".join([*([config["objective"]] if "objective" in config else []), *own])
+
+
+def _epochs(metadata):
+    course, config = metadata.get("course", {}), metadata["config"]
+    done = max((len(values) for values in metadata["history"].values()), default=0)
+    told = [f"{done:,} of {config['epochs']:,}" if "epochs" in config else f"{done:,}"]
+    best = course.get("best")
+    if best:
+        where = f"epoch {best['epoch']:,}" if best["epoch"] else "the start"
+        told.append(
+            f"the weights of {where} were kept, whose {best['figure']} of the valid split was "
+            f"{written(best['value'], 3)}"
+        )
+    if course.get("ended"):
+        told.append(f"ended early: {course['ended']}")
+    return "; ".join(told)
+
+
+def _steps(config):
+    told = []
+    if "batch_size" in config:
+        told.append(f"of {config['batch_size']:,} rows")
+    if "learning_rate" in config:
+        schedule = config.get("learning_rate_schedule", "")
+        told.append(
+            f"{config.get('optimizer', 'Adam')} {config['learning_rate']:g} {schedule}".rstrip()
+        )
+    if "seed" in config:
+        told.append(f"seed {config['seed']}")
+    return ", ".join(told)
+
+
+def _versions(versions):
+    return ", ".join(f"{name} {number}" for name, number in versions.items() if number)
+
+
+def _measured(origin):
+    told = [_versions(origin.get("versions", {}).get("evaluated", {}))]
+    commit = origin.get("commit")
+    if commit:
+        dirty = ", with changes" if commit.endswith("+") else ""
+        told.append(f"commit {commit[:_DIGITS]}{dirty}")
+    if "seed" in origin:
+        told.append(f"seed {origin['seed']}")
+    return "; ".join(part for part in told if part)
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def commands(metadata: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Fact]:
+    """What to type to train such a model, and what was typed to measure this one.
+
+    Args:
+        metadata: of kvae.json.
+        whole: of metrics.json.
+
+    Returns:
+        Of each the command; `name` says what it is, and where there is none why.
+    """
+    try:
+        config = resolve({name: _read(value) for name, value in metadata["config"].items()})
+        train = Fact("Trains a model with the same options", training_command(config))
+    except KvaeError as error:
+        train = Fact(f"No command trains such a model: {error}", "")
+    typed = whole.get("origin", {}).get("command")
+    if typed:
+        is_file = typed.startswith("evaluate.py ")
+        return [train, Fact("Made this report", f"python {typed}" if is_file else typed)]
+    name = whole.get("protocol", {}).get("model", "NAME/NUMBER")
+    again = command_line(["python", "evaluate.py", "--model", f"saved/{name}", *own_files.words()])
+    return [train, Fact("kvae.evaluate made this report in Python; on the command line", again)]
+
+
+def _read(value):
+    """A value of kvae.json as `resolve` takes it."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def options(metadata: Mapping[str, Any]) -> list[Fact]:
+    """Every option of the run, as it was recorded."""
+    return [
+        Fact(f"--{name.replace('_', '-')}", _shown(value))
+        for name, value in metadata["config"].items()
+    ]
+
+
+def _shown(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value in (None, "") else str(value)

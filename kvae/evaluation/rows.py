@@ -1,0 +1,101 @@
+"""rows.npz: what the likelihoods of an evaluation are of each test row, beside metrics.json."""
+
+import hashlib
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kvae.data import seen
+from kvae.errors import DataError
+
+#: The values that a file may hold, nats; of the first all test rows have one, of the others `rows`.
+ELBO = "elbo_nats_prior"
+BOUNDS = ("log_likelihood_nats_prior", "log_likelihood_nats_sampler")
+VALUES = (ELBO, *BOUNDS)
+_MAX_BYTES = 2**28  # of 5 million rows and three values each some 160 MB
+_CLOSE = 1e-9  # of a mean of float64 that was written as text
+
+
+def checksum(x: Any) -> str | None:
+    """What a test split is known by: two with the same have the same rows in the same order.
+
+    Args:
+        x: `(rows, ...)`, `Conditioned` or not.
+
+    Returns:
+        32 hexadecimal digits; None: there are too many rows.
+    """
+    marks = seen.marks(x)
+    return None if marks is None else hashlib.blake2b(marks.tobytes(), digest_size=16).hexdigest()
+
+
+def write_rows(path: Path, each_row: Mapping[str, np.ndarray]) -> None:
+    """Write the file; whoever reads it meanwhile finds the old one or the new one, whole.
+
+    Args:
+        path: of the file.
+        each_row: `elbo_nats_prior` `(test rows,)`, the ELBO of each test row, the mean of four
+            draws; `rows` `(n,)`, the places in the test split of those whose bound was taken;
+            `log_likelihood_nats_prior` and, where the sampler has a density,
+            `log_likelihood_nats_sampler` `(n,)`. Nats; float64, but for the places.
+    """
+    arrays = {
+        name: np.asarray(values, np.int64 if name == "rows" else np.float64)
+        for name, values in each_row.items()
+    }
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        new.write_bytes(content.getvalue())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def read_rows(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What `write_rows` was given, once it is known to be what these metrics are the means of.
+
+    Args:
+        path: of the file.
+        metrics: of metrics.json beside it.
+
+    Returns:
+        Arrays by name; empty where there is no file: kvae 0.1 wrote none.
+
+    Raises:
+        DataError: the file is damaged, or of another evaluation.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _MAX_BYTES:
+            raise DataError(f"{path} holds more than {_MAX_BYTES:,} bytes: {size:,}")
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in ("rows", *VALUES) if name in file.files}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    for name in VALUES:
+        if name in found:
+            _check(path, name, found, metrics)
+    return found
+
+
+def _check(path, name, found, metrics):
+    values = found[name]
+    count = len(found["rows"]) if name in BOUNDS and "rows" in found else len(values)
+    is_of_rows = values.ndim == 1 and values.dtype == np.float64 and len(values) == count > 0
+    mean = metrics.get(name)
+    if not is_of_rows or mean is None or abs(values.mean() - mean) > _CLOSE * max(1.0, abs(mean)):
+        raise DataError(
+            f"{path} is not of the metrics.json beside it: the mean of {name} must be "
+            f"{mean}; evaluate again to write both"
+        )

@@ -1,0 +1,165 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from kvae_testing import metadata
+
+from kvae.__main__ import main
+from kvae.compare import compare, tables
+from kvae.errors import DataError, UsageError
+from kvae.evaluation.rows import write_rows
+from kvae.serving import versions
+
+BOUND = "log_likelihood_nats_prior"
+COUNT = 50
+PROTOCOL = {
+    "split": "test", "test_checksum": "ab", "nats": "of a density",
+    "data_card": {"name": "gmm", "seed": 0, "source": "here"},
+    "rows": {"test": COUNT, "log_likelihood": COUNT},
+    "log_likelihood": "bound of 500 draws", "elbo_distortion_rate": "4 draws",
+}  # fmt: skip
+
+
+@pytest.fixture
+def evaluated(tmp_path, rng):
+    """Write an evaluation whose rows are given; its folder."""
+    hard = rng.normal(size=COUNT)  # rows are easy or hard, whatever the model
+
+    def write(name, shift=0.0, *, noise=0.1, has_rows=True, num_draws=500, **protocol):
+        folder = tmp_path / name
+        folder.mkdir()
+        bound = -5 + 3 * hard + shift + noise * rng.normal(size=COUNT)
+        each = {BOUND: bound, "elbo_nats_prior": bound - 1, "rows": np.arange(COUNT)}
+        metrics = {
+            BOUND: float(bound.mean()), f"{BOUND}_stderr": float(bound.std() / COUNT**0.5),
+            "elbo_nats_prior": float(bound.mean() - 1), "num_draws": num_draws,
+            "active_units_posterior": 2, "latent_dim": 3, "findings": [], "origin": {"seed": 0},
+            "protocol": {**PROTOCOL, "model": f"{name}/1", **protocol},
+        }  # fmt: skip
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        if has_rows:
+            write_rows(folder / "rows.npz", each)
+        return str(folder), bound
+
+    return write
+
+
+def _cells(found, key):
+    return next(row.cells for rows in found.groups.values() for row in rows if row.key == key)
+
+
+def test_differences_are_of_the_same_rows_and_sharper_than_means(evaluated):
+    (a, first), (b, second) = evaluated("a"), evaluated("b", 0.2)
+    found = compare([a, b])
+    pair = next(pair for pair in found.pairs if pair.key == BOUND)
+    assert pair.mean == pytest.approx((second - first).mean())
+    assert pair.stderr == pytest.approx((second - first).std(ddof=1) / np.sqrt(COUNT))
+    assert pair.verdict == "b/1 is higher"
+    assert pair.rows == COUNT
+    mean = _cells(found, BOUND)[0].value
+    assert pair.stderr < (mean.high - mean.low) / 20
+    back = compare([b, a]).pairs
+    assert next(one.mean for one in back if one.key == BOUND) == pytest.approx(-pair.mean)
+
+
+def test_what_chance_explains_is_no_difference(evaluated):
+    found = compare([evaluated("a")[0], evaluated("b", noise=2.0)[0]])
+    assert {pair.verdict for pair in found.pairs} == {"chance may explain it"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why", "of_all"),
+    [
+        ({"num_draws": 50, "log_likelihood": "bound of 50 draws"}, "draws: 50, not 500", False),
+        ({"nats": "of probabilities"}, "nats: of probabilities, not of a density", False),
+        ({"test_checksum": "cd"}, "test checksum: cd, not ab", True),
+        ({"test_checksum": None}, "test checksum: not recorded, not ab", True),
+        ({"rows": {"test": 49, "log_likelihood": COUNT}}, "test rows: 49, not 50", True),
+        ({"rows": {"test": COUNT, "log_likelihood": 9}}, "log-likelihood rows: 9, not 50", False),
+        ({"condition": "given Smiling"}, "condition: given Smiling, not not recorded", True),
+    ],
+)
+def test_numbers_of_another_protocol_are_not_shown(evaluated, changes, why, of_all):
+    found = compare([evaluated("a")[0], evaluated("b", 0.2, **changes)[0]])
+    first, second = _cells(found, BOUND)
+    assert first.value is not None
+    assert (second.value, second.why) == (None, why)
+    assert (_cells(found, "active_units_posterior")[1].value is None) == of_all
+    pair = next(pair for pair in found.pairs if pair.key == BOUND)
+    assert (pair.mean, pair.why) == (None, why)
+    text = tables.terminal(found)
+    assert "differs (1)" in text
+    assert f"(1) b/1: {why}" in text
+
+
+def test_other_data_are_refused(evaluated):
+    card = {"name": "gmm", "seed": 1, "source": "there"}
+    places = [evaluated("a")[0], evaluated("b", data_card=card)[0]]
+    with pytest.raises(UsageError, match=r"a/1 and b/1 .*other data.*'seed' .* is 0 and 1"):
+        compare(places)
+    compare([places[0], evaluated("c", data_card={**PROTOCOL["data_card"], "source": "x"})[0]])
+
+
+def test_one_model_or_one_twice_is_refused(evaluated):
+    place, _ = evaluated("a")
+    with pytest.raises(UsageError, match="at least 2 models"):
+        compare([place])
+    with pytest.raises(UsageError, match="received twice"):
+        compare([place, f"{place}/../a"])
+
+
+def test_without_values_of_rows_the_means_are_compared_alone(evaluated):
+    found = compare([evaluated("a")[0], evaluated("b", has_rows=False)[0]])
+    assert all(cell.value for cell in _cells(found, BOUND))
+    assert {pair.why for pair in found.pairs} == {"no rows.npz with it: measure b/1 again"}
+
+
+def test_rows_of_another_evaluation_are_refused(evaluated, tmp_path):
+    places = [evaluated("a")[0], evaluated("b", 0.2)[0]]
+    (tmp_path / "a" / "rows.npz").rename(tmp_path / "b" / "rows.npz")
+    with pytest.raises(DataError, match=r"b/rows\.npz is not of the metrics\.json beside it"):
+        compare(places)
+    (tmp_path / "b" / "rows.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"rows\.npz cannot be read"):
+        compare(places)
+    (tmp_path / "a" / "metrics.json").write_text("{}")
+    with pytest.raises(DataError, match=r"is no metrics\.json: it has no protocol"):
+        compare(places)
+
+
+def test_a_version_that_was_not_measured_is_told_how(evaluated, tmp_path):
+    place, _ = evaluated("a")
+    path = tmp_path / "saved" / "m" / "3"
+    (path / versions.METADATA).parent.mkdir(parents=True)
+    (path / "saved_model.pb").touch()
+    (path / versions.METADATA).write_text(json.dumps(metadata(fingerprint="7")))
+    with pytest.raises(UsageError, match=r"has no metrics\.json.*evaluate.* --model .*/m/3"):
+        compare([place, str(path)])
+    evaluation = tmp_path / "saved" / "m" / "evaluation"
+    evaluation.mkdir()
+    (tmp_path / "a").rename(evaluation / "3")
+    with pytest.raises(DataError, match=r"of another model.*is None, that of the model 7"):
+        compare([str(path), place])
+
+
+def test_the_command_writes_csv_and_a_page(evaluated, tmp_path, capsys):
+    places = [evaluated("a")[0], evaluated("b", 0.2, model="<script>/1")[0]]
+    csv_file, page = tmp_path / "t.csv", tmp_path / "t.html"
+    main(["compare", *places, "--csv", str(csv_file), "--html", str(page)])
+    printed = capsys.readouterr().out
+    assert "<script>/1 minus a/1: 0." in printed
+    lines = list(csv.DictReader(io.StringIO(csv_file.read_text())))
+    assert {line["model"] for line in lines} == {"a/1", "<script>/1"}
+    pair = next(line for line in lines if line["kind"] == "difference" and line["key"] == BOUND)
+    metric = [float(line["value"]) for line in lines if line["kind"] == "metric"
+              and line["key"] == BOUND]  # fmt: skip
+    assert float(pair["value"]) == pytest.approx(metric[1] - metric[0])
+    assert float(pair["low"]) < float(pair["value"]) < float(pair["high"])
+    text = page.read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;/1" in text
+    assert "http://" not in text.replace("http-equiv", "")
+    with pytest.raises(UsageError, match="--csv: cannot write"):
+        main(["compare", *places, "--csv", str(tmp_path / "gone" / "t.csv")])
