@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": ("kvae.evaluation.program", "measure a published model and draw its figures"),
     "data": ("kvae.data.program", "look at a source of images before training"),
     "publish": ("kvae.publish.program", "look after published versions"),
+    "audit": ("kvae.audit.program", "compute a published model a second time, and compare"),
     "encode": ("kvae.encode.program", "encode or score rows in bulk"),
 }
 

@@ -26,6 +26,7 @@ ORDER = (
     ("serving",),
     ("build", "evaluation", "client", "encode"),
     ("callbacks", "publish"),
+    ("audit",),
     ("training",),
     ("workflow",),
     ("tune",),

@@ -24,11 +24,13 @@ class Weights:
 
     Args:
         name: of the part.
+        place: what the part that it is in calls it; one in a list is called after its class.
         own: its arrays, in the order of the file.
         parts: the parts in it.
     """
 
     name: str
+    place: str
     own: tuple[np.ndarray, ...] = ()
     parts: tuple["Weights", ...] = field(default=(), repr=False)
 
@@ -38,7 +40,17 @@ class Weights:
         Raises:
             Beyond: there is none, or more than one.
         """
-        found = [one for one in self.parts if one.name == name]
+        return self._only(name, [one for one in self.parts if one.name == name])
+
+    def at(self, place: str) -> "Weights":
+        """The part at a place.
+
+        Raises:
+            Beyond: there is none, or more than one.
+        """
+        return self._only(place, [one for one in self.parts if one.place == place])
+
+    def _only(self, name: str, found: list["Weights"]) -> "Weights":
         if len(found) != 1:
             raise Beyond(f"{len(found)} parts called {name!r} in the weights of {self.name!r}")
         return found[0]
@@ -60,17 +72,19 @@ def read(path: Path) -> tuple[dict[str, Any], Weights]:
 
 
 def _weights(group: Any, place: str) -> Weights:
-    """A group with weights of its own; lists of parts in it are passed through."""
-    own, name = (), place
-    if _OWN in group:
-        stored = group[_OWN]
-        name = str(stored.attrs.get("name", place))
-        own = tuple(np.asarray(stored[key]) for key in sorted(stored, key=int))
-    parts = [_weights(group[key], key) for key in group if key != _OWN]
-    inner: list[Weights] = []
-    for part, key in zip(parts, (key for key in group if key != _OWN), strict=True):
-        inner += [part] if _OWN in group[key] else part.parts
-    return Weights(name, own, tuple(inner))
+    """A group of HDF5; a list of parts in it is no part, but those in it are."""
+    own: tuple[np.ndarray, ...] = ()
+    parts: list[Weights] = []
+    name = place
+    for key in group:
+        if key == _OWN:
+            stored = group[key]
+            name = str(stored.attrs.get("name", place))
+            own = tuple(np.asarray(stored[number]) for number in sorted(stored, key=int))
+        else:
+            part = _weights(group[key], key)
+            parts += [part] if _OWN in group[key] else part.parts
+    return Weights(name, place, own, tuple(parts))
 
 
 def kind(part: dict[str, Any]) -> str:

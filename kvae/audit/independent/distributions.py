@@ -68,19 +68,24 @@ class Diagonal:
         return cls(params[:, :dim], softplus(params[:, dim:]) + params.dtype.type(1e-8))
 
     def mean(self) -> Array:
+        """`(batch, ...)`."""
         return self._mean
 
     def variance(self) -> Array:
+        """Of each element by itself, `(batch, ...)`."""
         return self._variance
 
     def entropy(self) -> Array:
+        """`(batch,)`, nats."""
         return summed(0.5 * (1 + LOG_2PI + np.log(self._variance)))
 
     def log_prob(self, x: Array) -> Array:
+        """Log density or mass at x `(batch, ...)`: `(batch,)`, nats."""
         distance = (x - self._mean) / np.sqrt(self._variance)
         return -summed(0.5 * np.square(distance) + 0.5 * np.log(self._variance) + 0.5 * LOG_2PI)
 
     def draw(self, normal: Array) -> Array:
+        """A sample of each row from normal numbers, `(batch, numbers of an event)`."""
         return self._mean + np.sqrt(self._variance) * normal.reshape(self._mean.shape)
 
     def taken(self, rows: Array) -> "Diagonal":
@@ -105,19 +110,24 @@ class Full:
         return cls(params[:, :dim], stddev, unit * stddev[:, None, :])
 
     def mean(self) -> Array:
+        """`(batch, ...)`."""
         return self._mean
 
     def variance(self) -> Array:
+        """Of each element by itself, `(batch, ...)`."""
         return np.einsum("bij,bij->bi", self._root, self._root)
 
     def entropy(self) -> Array:
+        """`(batch,)`, nats."""
         return 0.5 * self._mean.shape[1] * (1 + LOG_2PI) + np.log(self._stddev).sum(axis=1)
 
     def log_prob(self, x: Array) -> Array:
+        """Log density or mass at x `(batch, ...)`: `(batch,)`, nats."""
         white = np.linalg.solve(self._root, (x - self._mean)[..., None])[..., 0]
         return -summed(0.5 * np.square(white) + np.log(self._stddev) + 0.5 * LOG_2PI)
 
     def draw(self, normal: Array) -> Array:
+        """A sample of each row from normal numbers, `(batch, numbers of an event)`."""
         return self._mean + np.einsum("bij,bj->bi", self._root, normal)
 
     def taken(self, rows: Array) -> "Full":
@@ -137,17 +147,21 @@ class Precision:
         self._root = unit * np.exp(log_precision)[..., None, :]
 
     def mean(self) -> Array:
+        """`(batch, ...)`."""
         return self._mean
 
     def variance(self) -> Array:
+        """Of each element by itself, `(batch, ...)`."""
         inverse = inverse_of_lower(self._root)
         return np.einsum("...ij,...ij->...j", inverse, inverse)
 
     def log_prob(self, x: Array) -> Array:
+        """Log density or mass at x `(batch, ...)`: `(batch,)`, nats."""
         white = np.einsum("...ij,...i->...j", self._root, x - self._mean)
         return summed(self._log_precision - 0.5 * np.square(white) - 0.5 * LOG_2PI)
 
     def draw(self, normal: Array) -> Array:
+        """A sample of each row from normal numbers, `(batch, numbers of an event)`."""
         white = normal.reshape(self._mean.shape)
         inverse = inverse_of_lower(self._root)
         return self._mean + np.einsum("...ij,...i->...j", inverse, white)
@@ -162,16 +176,20 @@ class Bits:
         self._logits = logits
 
     def mean(self) -> Array:
+        """`(batch, ...)`."""
         return expit(self._logits)
 
     def variance(self) -> Array:
+        """Of each element by itself, `(batch, ...)`."""
         return expit(self._logits) * expit(-self._logits)
 
     def log_prob(self, x: Array) -> Array:
+        """Log density or mass at x `(batch, ...)`: `(batch,)`, nats."""
         logs = np.where(x == 1, log_expit(self._logits), log_expit(-self._logits))
         return summed(np.where((x == 0) | (x == 1), logs, -np.inf)).astype(x.dtype)
 
     def draw(self, uniform: Array) -> Array:
+        """A sample of each row from uniform numbers, `(batch, numbers of an event)`."""
         return (uniform.reshape(self._logits.shape) < self.mean()).astype(self._logits.dtype)
 
 
@@ -220,6 +238,7 @@ class Levels:
         return (masses * np.square(levels - mean)).sum(axis=-1) / 255**2
 
     def log_prob(self, x: Array) -> Array:
+        """Log density or mass at x `(batch, ...)`: `(batch,)`, nats."""
         level = np.round(np.clip(x, 0, 1) * 255)[..., None, :]
         upper = np.where(level == 255, np.inf, (level + 0.5) / 255)
         lower = np.where(level == 0, -np.inf, (level - 0.5) / 255)
@@ -245,15 +264,19 @@ class Moved:
         self.noise_kind = base.noise_kind
 
     def mean(self) -> Array:
+        """`(batch, ...)`."""
         return self._shift + self._scale * self._base.mean()
 
     def variance(self) -> Array:
+        """Of each element by itself, `(batch, ...)`."""
         return np.square(self._scale) * self._base.variance()
 
     def log_prob(self, x: Array) -> Array:
+        """Log density or mass at x `(batch, ...)`: `(batch,)`, nats."""
         y = (x - self._shift) / self._scale
         log_scale = np.broadcast_to(np.log(self._scale), x.shape[1:]).sum()
         return self._base.log_prob(y) - log_scale
 
     def draw(self, noise: Array) -> Array:
+        """A sample of each row, from numbers of the kind of `noise_kind`."""
         return self._shift + self._scale * self._base.draw(noise)

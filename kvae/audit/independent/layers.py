@@ -1,4 +1,4 @@
-"""Layers of networks: what each computes of its inputs, with images as (row, height, width, channel)."""
+"""Layers of networks: what each computes of its inputs; images are (row, height, width, channel)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -99,9 +99,7 @@ def _transposed(config: dict[str, Any], weights: Sequence[Array], x: Array) -> A
     matrix = kernel.reshape(-1, channels).T
 
     def grown(part: Array) -> Array:
-        windows = (part.reshape(-1, channels) @ matrix).reshape(
-            len(part), *places, *sides, filters
-        )
+        windows = (part.reshape(-1, channels) @ matrix).reshape(len(part), *places, *sides, filters)
         sums = np.zeros((len(part), *canvas, filters), x.dtype)
         for row in range(sides[0]):
             for column in range(sides[1]):

@@ -76,7 +76,7 @@ class Model:
 
     def _network(self, name: str) -> Network:
         return self._part(
-            name, lambda: Network(self._config[name], self._weights.part(name), self._dtype)
+            name, lambda: Network(self._config[name], self._weights.at(name), self._dtype)
         )
 
     def _own(self, name: str) -> Weights:

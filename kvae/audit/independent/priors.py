@@ -33,9 +33,11 @@ class StandardNormal:
         self._dim = dim
 
     def log_prob(self, z: Array) -> Array:
+        """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
         return -0.5 * (np.square(z) + LOG_2PI).sum(axis=1)
 
     def draw(self, noise: Noise) -> Array:
+        """One latent of each row, `(batch, latent_dim)`."""
         return noise.normal("latent", self._dim)
 
     def divergence(self, posterior: Any) -> Array:
@@ -55,6 +57,7 @@ class Mixture:
         self._roots[:, places, places] = np.exp(log_diagonal)
 
     def log_prob(self, z: Array) -> Array:
+        """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
         logs = []
         for mean, root, log_det in zip(self._means, self._roots, self._log_dets, strict=True):
             white = (z - mean) @ root
@@ -62,6 +65,7 @@ class Mixture:
         return logsumexp(np.stack(logs, axis=1) + self._log_weights, axis=1)
 
     def draw(self, noise: Noise) -> Array:
+        """One latent of each row, `(batch, latent_dim)`."""
         component = _chosen(self._log_weights, noise)
         normal = noise.normal("latent", self._means.shape[1])
         inverse = inverse_of_lower(self._roots)[component]
@@ -76,6 +80,7 @@ class Vamp:
         self._posterior, self._dim = posterior, dim
 
     def log_prob(self, z: Array) -> Array:
+        """Log density at z `(batch, latent_dim)`: `(batch,)`, nats."""
         logs = []
         for component in range(len(self._log_weights)):
             same = self._posterior.taken(np.full(len(z), component))
@@ -83,6 +88,7 @@ class Vamp:
         return logsumexp(np.stack(logs, axis=1) + self._log_weights, axis=1)
 
     def draw(self, noise: Noise) -> Array:
+        """One latent of each row, `(batch, latent_dim)`."""
         component = _chosen(self._log_weights, noise)
         return self._posterior.taken(component).draw(noise.normal("latent", self._dim))
 
@@ -94,9 +100,11 @@ class SecondStage:
         self._vae = vae
 
     def log_prob(self, z: Array) -> Array:
+        """There is none: raises Beyond."""
         raise Beyond("the density of a second stage, which is an integral")
 
     def draw(self, noise: Noise) -> Array:
+        """One latent of each row, `(batch, latent_dim)`."""
         decoded = self._vae.decode(self._vae.prior.draw(noise))
         return decoded.draw(noise.normal("second_stage", self._vae.element_shape[0]))
 
