@@ -1,9 +1,12 @@
 """Which rows a version is asked about, and what else its signatures want."""
 
+import io
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.distributions import Levels, Moved
@@ -16,6 +19,7 @@ MAX_ROWS = 256
 _NUMBERS, _LEAST = 2**18, 8
 _MANY_DRAWS = ("score", "log_likelihood")
 _FEWER = 4  # times, of images
+IMAGE_BYTES = "image_bytes"
 _WEYL = 0x9E3779B97F4A7C15  # odd, so that its multiples reach every 64-bit word
 
 
@@ -101,6 +105,9 @@ def inputs_of(
         rows: what it is asked about.
         model: whose prior the latents are from, in float64.
 
+    Returns:
+        Name -> `(rows, ...)`; of image files their pixels, uint8, see `as_sent`.
+
     Raises:
         Beyond: it wants an input that the audit does not know.
     """
@@ -116,6 +123,8 @@ def inputs_of(
             return x[::-1] if name == "end" else x
         if name == "seed":
             return seeds(count)
+        if name == IMAGE_BYTES:
+            return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
         if name == "fraction":
             return np.linspace(0, 1, count)
         if name == "latent":
@@ -128,5 +137,42 @@ def inputs_of(
 
     found = {name: np.ascontiguousarray(made(name)) for name in described}
     return {
-        name: array if name == "seed" else array.astype(np.float32) for name, array in found.items()
+        name: array if name in ("seed", IMAGE_BYTES) else array.astype(np.float32)
+        for name, array in found.items()
     }
+
+
+def as_sent(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Inputs as a server takes them: pixels as PNG files, `(rows,)` bytes."""
+    return {
+        name: np.array([_png(image) for image in array]) if name == IMAGE_BYTES else array
+        for name, array in inputs.items()
+    }
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def as_received(
+    inputs: Mapping[str, np.ndarray], element_shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """The inverse of `as_sent`.
+
+    Raises:
+        Beyond: a file has another size than x: what is kept of it the audit does not compute.
+    """
+    return {
+        name: np.stack([_pixels(bytes(file), element_shape) for file in array])
+        if name == IMAGE_BYTES else array
+        for name, array in inputs.items()
+    }  # fmt: skip
+
+
+def _pixels(file: bytes, element_shape: tuple[int, ...]) -> np.ndarray:
+    image = np.asarray(Image.open(io.BytesIO(file)))
+    if image.shape[:2] != element_shape[:2]:
+        raise Beyond(f"a file of {image.shape[:2]} pixels for x of {element_shape}")
+    return image.reshape(element_shape)

@@ -14,7 +14,7 @@ from kvae.audit import served
 from kvae.audit.independent import archive
 from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.model import OF_SAMPLER, Model
-from kvae.audit.rows import Rows, generated, inputs_of, of_test
+from kvae.audit.rows import Rows, as_received, as_sent, generated, inputs_of, of_test
 from kvae.audit.served import Arrays
 from kvae.audit.verdicts import Line, compared, compared_bits, count, not_checked, stated
 from kvae.errors import DataError, KvaeError, one_line
@@ -114,7 +114,11 @@ def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> 
         name: {key: np.ascontiguousarray(array[:_FEW][::-1]) for key, array in inputs.items()}
         for name, inputs in asked.items()
     }
-    found = ask(version.path, {_ROWS: asked, _AGAIN: again})
+    sent = {
+        name: {signature: as_sent(inputs) for signature, inputs in one.items()}
+        for name, one in ((_ROWS, asked), (_AGAIN, again))
+    }
+    found = ask(version.path, sent)
     for name, inputs in asked.items():
         lines += _of_signature(subject, name, inputs, found[_ROWS][name])
     if asked:
@@ -190,7 +194,12 @@ def _of_probe(subject: Subject, requests: Arrays) -> list[Line]:
             key.rpartition("/")[2]: array for key, array in kept.items()
             if key.rpartition("/")[0] == name
         }  # fmt: skip
-        lines += _of_signature(subject, name, inputs, found, place=f"probe: {name}")
+        try:
+            given = as_received(inputs, subject.own.element_shape)
+        except Beyond as error:
+            lines.append(not_checked(f"probe: {name}", f"beyond the audit: {error}"))
+            continue
+        lines += _of_signature(subject, name, given, found, place=f"probe: {name}")
     return lines
 
 

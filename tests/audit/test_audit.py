@@ -204,7 +204,8 @@ def test_a_published_version_agrees_with_its_probe(version_of_images, answers, t
     found = json.loads((tmp_path / "audit.json").read_text())
     assert found["verdicts"]["differs"] == 0
     by_name = {line["what"]: line for line in found["lines"]}
-    for what in ("files", "probe: log_likelihood/log_likelihood", "edit/edited", "score/elbo"):
+    for what in ("files", "probe: log_likelihood/log_likelihood", "edit/edited", "score/elbo",
+                 "encode_bytes/mean", "probe: encode_bytes/mean"):  # fmt: skip
         assert by_name[what]["verdict"] == "agrees", what
     assert "edit/edited" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""Layers of networks: what each computes of its inputs; images are (row, height, width, channel)."""
+"""Layers of networks: what each computes of its inputs; images are (row, height, width, colour)."""
 
 import math
 from collections.abc import Callable, Sequence

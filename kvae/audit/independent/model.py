@@ -280,6 +280,13 @@ class Model:
         ),
         "interpolate": _interpolate,
         "edit": _edit,
+        # Of files that are as large as x, and need no resizing: their pixels.
+        "encode_bytes": lambda self, image_bytes, condition=None: self._encode(
+            image_bytes / 255, condition
+        ),
+        "reconstruct_bytes": lambda self, image_bytes, condition=None: self._reconstruct(
+            image_bytes / 255, condition
+        ),
         "score": _score,
         "log_weight": _log_weight,
         "log_likelihood": _log_likelihood,
