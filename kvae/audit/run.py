@@ -26,6 +26,8 @@ from kvae.serving.versions import KERAS_MODEL, PROBE, Version, read_metadata
 REPORT = "audit.json"
 #: The variance of discretised logistics is served as a short sum, right to so much of itself.
 _SHORT_SUM = 3e-3
+#: What a configuration or weights of an unknown form make formulas fail of.
+_NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError)
 _FEW = 3  # rows that are asked for once more, in another order
 _ROWS, _AGAIN, _PROBE = "rows", "again", "probe"
 
@@ -59,7 +61,7 @@ class Subject:
             self.own, self.rounded = (
                 Model(config, weights, dtype=dtype, **made) for dtype in (np.float64, np.float32)
             )
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except _NOT_UNDERSTOOD as error:
             raise Beyond(f"what the file says: {type(error).__name__}: {error}") from error
         self.config: dict[str, Any] = config["config"]
 
@@ -108,7 +110,7 @@ def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> 
     for name, described in subject.metadata["signatures"].items():
         try:
             asked[name] = inputs_of(name, described["inputs"], rows, subject.own)
-        except Beyond as error:
+        except (Beyond, *_NOT_UNDERSTOOD) as error:
             lines.append(not_checked(name, f"beyond the audit: {error}"))
     again = {
         name: {key: np.ascontiguousarray(array[:_FEW][::-1]) for key, array in inputs.items()}
@@ -134,9 +136,12 @@ def _of_signature(
     """Lines of a signature's outputs."""
     place = place or name
     try:
-        own, rounded = (one.answer(name, inputs) for one in (subject.own, subject.rounded))
+        with np.errstate(all="ignore"):  # what is not finite is judged, not warned of
+            own, rounded = (one.answer(name, inputs) for one in (subject.own, subject.rounded))
     except Beyond as error:
         return [not_checked(place, f"beyond the audit: {error}")]
+    except _NOT_UNDERSTOOD as error:
+        return [not_checked(place, f"the audit fails: {type(error).__name__}: {error}")]
     lines = []
     for key in sorted(found.keys() | own.keys()):
         what = f"{place}/{key}"
