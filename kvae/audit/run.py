@@ -121,27 +121,38 @@ def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> 
         for name, one in ((_ROWS, asked), (_AGAIN, again))
     }
     found = ask(version.path, sent)
+    noise: dict[str, float] = {}
     for name, inputs in asked.items():
-        lines += _of_signature(subject, name, inputs, found[_ROWS][name])
+        lines += _of_signature(subject, name, inputs, found[_ROWS][name], noise=noise)
     if asked:
         lines.append(_alone(found[_ROWS], found[_AGAIN]))
-    lines += _of_probe(subject, found.get(_PROBE, {}))
+    lines += _of_probe(subject, found.get(_PROBE, {}), noise)
     return rows.origin, lines
 
 
+@np.errstate(all="ignore")  # what is not finite is judged, not warned of
 def _of_signature(
     subject: Subject, name: str, inputs: Mapping[str, np.ndarray], found: dict[str, np.ndarray],
-    *, place: str = "",
+    *, noise: dict[str, float], place: str = "",
 ) -> list[Line]:  # fmt: skip
-    """Lines of a signature's outputs."""
+    """Lines of a signature's outputs.
+
+    Args:
+        subject: whose.
+        name: of the signature.
+        inputs: what it was sent.
+        found: what it answered.
+        noise: what rounding does to each output; what is found here is kept there.
+        place: what the lines are called; "": as the signature is.
+    """
     place = place or name
     try:
-        with np.errstate(all="ignore"):  # what is not finite is judged, not warned of
-            own, rounded = (one.answer(name, inputs) for one in (subject.own, subject.rounded))
+        own, rounded = (one.answer(name, inputs) for one in (subject.own, subject.rounded))
     except Beyond as error:
         return [not_checked(place, f"beyond the audit: {error}")]
     except _NOT_UNDERSTOOD as error:
         return [not_checked(place, f"the audit fails: {type(error).__name__}: {error}")]
+    found, own, rounded = (_with_difference(name, one) for one in (found, own, rounded))
     lines = []
     for key in sorted(found.keys() | own.keys()):
         what = f"{place}/{key}"
@@ -153,14 +164,29 @@ def _of_signature(
             lines.append(compared_bits(what, found[key], own[key]))
         else:
             short = key == "decoded_variance" and _likelihood(subject) == "DiscretizedLogistic"
-            extra = _SHORT_SUM if short else 0.0
-            lines.append(compared(what, found[key], own[key], rounded[key], extra=extra))
-    pair = f"{name}{OF_SAMPLER}", name
-    if pair[0] in own.keys() & found.keys():
-        # What both share is gone, and with it most of what rounding does.
-        difference = [one[pair[0]] - one[pair[1]] for one in (found, own, rounded)]
-        lines.append(compared(f"{place}: sampler less prior", *difference))
+            output = f"{name}/{key}"
+            noise[output] = max(noise.get(output, 0.0), _noise(own[key], rounded[key]))
+            lines.append(
+                compared(
+                    what, found[key], own[key], rounded[key],
+                    extra=_SHORT_SUM if short else 0.0, noise_of_more=noise[output],
+                )
+            )  # fmt: skip
     return lines
+
+
+def _with_difference(name: str, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs, and log r(z) - log p(z): what both weights share is gone, and what it rounds to."""
+    pair = f"{name}{OF_SAMPLER}", name
+    if not outputs.keys() >= {*pair}:
+        return outputs
+    return {**outputs, "sampler less prior": outputs[pair[0]] - outputs[pair[1]]}
+
+
+def _noise(own: np.ndarray, rounded: np.ndarray) -> float:
+    """The most that rounding does to a number."""
+    found = np.abs(rounded - own)
+    return float(found[np.isfinite(found)].max(initial=0.0))
 
 
 def _likelihood(subject: Subject) -> str:
@@ -183,7 +209,7 @@ def _alone(found: Arrays, again: Arrays) -> Line:
     return stated("rows alone, as in a batch", faults)
 
 
-def _of_probe(subject: Subject, requests: Arrays) -> list[Line]:
+def _of_probe(subject: Subject, requests: Arrays, noise: dict[str, float]) -> list[Line]:
     """The answers that were kept when the version was published, against the audit's."""
     path = subject.version.path / PROBE
     if not path.is_file():
@@ -204,7 +230,7 @@ def _of_probe(subject: Subject, requests: Arrays) -> list[Line]:
         except Beyond as error:
             lines.append(not_checked(f"probe: {name}", f"beyond the audit: {error}"))
             continue
-        lines += _of_signature(subject, name, given, found, place=f"probe: {name}")
+        lines += _of_signature(subject, name, given, found, noise=noise, place=f"probe: {name}")
     return lines
 
 

@@ -17,6 +17,7 @@ NOT_CHECKED: Verdict = "not checked"
 TIMES_ROUNDING, OF_ITSELF = 8.0, 2e-6
 #: Where rounding alone may move numbers by more of their size, nothing is held against anything.
 _MOST_OF_ITSELF = 0.02
+_MANY = 16  # rows, of whose median rounding something can be said
 _BITS_OFF = 1e-5  # share of drawn bits that rounding may turn
 
 
@@ -56,8 +57,9 @@ def stated(what: str, faults: Sequence[str]) -> Line:
 
 
 def compared(
-    what: str, found: np.ndarray, own: np.ndarray, rounded: np.ndarray, *, extra: float = 0.0
-) -> Line:
+    what: str, found: np.ndarray, own: np.ndarray, rounded: np.ndarray, *,
+    extra: float = 0.0, noise_of_more: float = 0.0,
+) -> Line:  # fmt: skip
     """Hold served numbers against the audit's.
 
     Args:
@@ -66,6 +68,7 @@ def compared(
         own: the audit's, in float64.
         rounded: the audit's, by the same formulas in float32.
         extra: share of itself by which a number may be off, where it is an approximation.
+        noise_of_more: what rounding does to more rows of the kind; of few it may seem less.
     """
     if found.shape != own.shape:
         note = f"of shape {found.shape}, the audit's is of {own.shape}"
@@ -81,7 +84,8 @@ def compared(
     if not np.isfinite(noise).all():
         return not_checked(what, "float32 does not hold what the formulas need")
     difference, typical = np.abs(found - own), float(np.median(size))
-    slack = TIMES_ROUNDING * noise.max() + OF_ITSELF * np.maximum(size, typical) + extra * size
+    most = max(float(noise.max()), noise_of_more)
+    slack = TIMES_ROUNDING * most + OF_ITSELF * np.maximum(size, typical) + extra * size
     place = int(np.argmax(difference - slack))
     largest, tolerance = float(difference[place]), float(slack[place])
     if largest > tolerance:
@@ -89,10 +93,10 @@ def compared(
     # One row that float32 does not hold must not hide what moves all of them.
     middle = float(np.median(difference))
     bound = TIMES_ROUNDING * float(np.median(noise)) + (OF_ITSELF + extra) * typical
-    if middle > bound:
+    if len(lost) >= _MANY and middle > bound:
         return Line(what, DIFFERS, len(lost), middle, bound, "in the median of all rows")
-    if TIMES_ROUNDING * noise.max() > _MOST_OF_ITSELF * float(size.max()):
-        return not_checked(what, f"rounding alone may move it by {noise.max():.2g}")
+    if TIMES_ROUNDING * most > _MOST_OF_ITSELF * float(size.max()):
+        return not_checked(what, f"rounding alone may move it by {most:.2g}")
     return Line(what, AGREES, len(lost), largest, tolerance)
 
 

@@ -119,6 +119,12 @@ def test_what_rounding_destroys_is_not_checked(rng):
     assert compared("w", own, own, own + 0.5).verdict == NOT_CHECKED
 
 
+def test_the_rounding_of_few_rows_is_taken_from_more():
+    own, found = np.full(2, 1e-3), np.full(2, 1e-3 + 1e-7)
+    assert compared("w", found, own, own).verdict == DIFFERS
+    assert compared("w", found, own, own, noise_of_more=1e-7).verdict == AGREES
+
+
 def test_a_bit_may_turn_but_not_a_hundredth_of_them(rng):
     own = rng.integers(0, 2, size=(100, 100))
     found = own.copy()
