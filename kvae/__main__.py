@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": ("kvae.compare.program", "put evaluations of models side by side"),
     "data": ("kvae.data.program", "look at a source of images before training"),
     "publish": ("kvae.publish.program", "look after published versions"),
+    "audit": ("kvae.audit.program", "compute a published model a second time, and compare"),
     "encode": ("kvae.encode.program", "encode or score rows in bulk"),
 }
 

@@ -26,6 +26,7 @@ ORDER = (
     ("serving", "command"),
     ("build", "evaluation", "client", "encode"),
     ("callbacks", "publish", "compare"),
+    ("audit",),
     ("training",),
     ("workflow",),
     ("tune",),

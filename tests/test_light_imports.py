@@ -39,6 +39,8 @@ importlib.import_module("kvae.features").FEATURES
 told("kvae.features")
 importlib.import_module("kvae.evaluation.doctor")
 told("kvae.evaluation.doctor")
+importlib.import_module("kvae.audit.run")
+told("kvae.audit.run")
 importlib.import_module("kvae.data.faces")
 told("kvae.data.faces")
 for name in ("bound", "calibration", "density", "images", "latent", "rates", "recall", "vectors"):
@@ -60,6 +62,7 @@ HEAVY = {
     "evaluate.py": {"tensorflow", "keras", "numpy"},
     "kvae.features": {"tensorflow", "keras", "numpy", "sklearn"},
     "kvae.evaluation.doctor": {"tensorflow", "keras"},
+    "kvae.audit.run": {"tensorflow", "keras"},
     "kvae.data.faces": {"tensorflow"},
     "kvae.figures": {"tensorflow", "matplotlib.pyplot"},
 }

@@ -158,22 +158,56 @@ def replay(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         records = requests(folder)
         if not records:
             raise ValueError(f"{WARMUP} holds no records")
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files make it fail in any way
+        raise _not_served(folder, error) from error
+    (found,) = answered(folder, [records])
+    return found
+
+
+def answered(
+    folder: Path, sets: list[list[tuple[str, dict[str, np.ndarray]]]]
+) -> list[dict[str, dict[str, np.ndarray]]]:
+    """Answer requests as TF Serving does, through the session loader.
+
+    Args:
+        folder: of the SavedModel.
+        sets: of requests, signature and inputs of each, in a set one of a signature.
+
+    Returns:
+        Of each set: signature -> output name -> array.
+
+    Raises:
+        DataError: the SavedModel cannot be read, or a request fails.
+    """
+    try:
         with tf.compat.v1.Session(graph=tf.Graph()) as session:
             with _without_advice():
                 loader = tf.compat.v1.saved_model.loader
                 definitions = loader.load(session, ["serve"], str(folder)).signature_def
-            feed: dict[str, np.ndarray] = {}
-            fetches: dict[str, dict[str, str]] = {}
-            for signature, inputs in records:
-                definition = definitions[signature]
-                feed |= {tensor.name: inputs[key] for key, tensor in definition.inputs.items()}
-                fetches[signature] = {key: one.name for key, one in definition.outputs.items()}
             # All at once: every run is optimised by itself, which takes longer than the run.
-            return session.run(fetches, feed)
+            return [session.run(*_fetches_and_feed(definitions, records)) for records in sets]
     except MemoryError:
         raise
-    except Exception as error:  # damaged files make it fail in any way
-        raise DataError(f"{folder} cannot be served: {one_line(str(error), 500)}") from error
+    except Exception as error:
+        raise _not_served(folder, error) from error
+
+
+def _fetches_and_feed(
+    definitions: Any, records: list[tuple[str, dict[str, np.ndarray]]]
+) -> tuple[dict[str, dict[str, str]], dict[str, np.ndarray]]:
+    feed: dict[str, np.ndarray] = {}
+    fetches: dict[str, dict[str, str]] = {}
+    for signature, inputs in records:
+        definition = definitions[signature]
+        feed |= {tensor.name: inputs[key] for key, tensor in definition.inputs.items()}
+        fetches[signature] = {key: one.name for key, one in definition.outputs.items()}
+    return fetches, feed
+
+
+def _not_served(folder: Path, error: Exception) -> DataError:
+    return DataError(f"{folder} cannot be served: {one_line(str(error), 500)}")
 
 
 @contextmanager

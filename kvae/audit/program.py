@@ -1,0 +1,77 @@
+"""kvae audit and its options."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kvae import cli, files, own_files
+from kvae.errors import DataError
+from kvae.serving.versions import find_version
+
+_MOST_NAMED = 5
+
+
+def main(argv: Sequence[str], prog: str = "python -m kvae.audit") -> None:
+    """Audit the version that the arguments name.
+
+    Raises:
+        DataError: something differs; audit.json and the table are there all the same.
+    """
+    given = arguments(own_files.taken(argv), prog)
+    start = time.monotonic()
+    version = find_version(given.pop("model"))
+    output = given.pop("output")
+    folder = Path(output) if output else version.evaluation
+    files.writable_folder(folder, "--output")
+    from kvae.audit import run
+    from kvae.audit.verdicts import DIFFERS, table
+
+    origin, lines = run.audit(version, given)
+    found = run.report(version, origin, lines)
+    path = run.write(folder, found)
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in found["verdicts"].items())
+    print(f"rows       {origin}\n\n{table(lines)}\n")
+    print(f"{counts}, in {time.monotonic() - start:.0f} s\nwrote {path}")
+    wrong = [line.what for line in lines if line.verdict == DIFFERS]
+    if wrong:
+        more = ", ..." if len(wrong) > _MOST_NAMED else ""
+        raise DataError(
+            f"{version.path}: {len(wrong)} of {len(lines)} lines differ from the audit's: "
+            f"{', '.join(wrong[:_MOST_NAMED])}{more}"
+        )
+
+
+def arguments(argv: Sequence[str], prog: str = "python -m kvae.audit") -> dict[str, Any]:
+    """Read the arguments of kvae audit.
+
+    Returns:
+        `model`, `output`, and keyword arguments of `kvae.evaluation.evaluate.prepare`.
+
+    Raises:
+        UsageError: an unknown option or a value that is not allowed.
+    """
+    parser = cli.Parser(
+        prog=prog,
+        description="Compute a published model's numbers a second time, by formulas of their own, "
+        "and hold what it serves against them. Exit status 1 where something differs.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="saved/NAME or saved/NAME/NUMBER")
+    parser.add_argument(
+        "--data-dir", metavar="PATH",
+        help="copy of the dataset (folder or file), if it moved since training (default: where it "
+        "was; rows that the model generates where there are no data)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels-file", metavar="FILE", help="labels of a folder of images, if they moved"
+    )
+    parser.add_argument(
+        "--cache-dir", metavar="DIR", help="where decoded images are kept, as for kvae evaluate"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR",
+        help="folder to write audit.json to, instead of saved/NAME/evaluation/NUMBER",
+    )  # fmt: skip
+    cli.add_import(parser)
+    cli.add_debug(parser)
+    return cli.parsed(parser, argv)

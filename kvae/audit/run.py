@@ -1,0 +1,280 @@
+"""The order of an audit: read, compute, ask, compare, write."""
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kvae import __version__
+from kvae.audit import served
+from kvae.audit.independent import archive
+from kvae.audit.independent.archive import Beyond
+from kvae.audit.independent.model import OF_SAMPLER, Model
+from kvae.audit.rows import Rows, as_received, as_sent, generated, inputs_of, of_test
+from kvae.audit.served import Arrays
+from kvae.audit.verdicts import Line, compared, compared_bits, count, not_checked, stated
+from kvae.errors import DataError, KvaeError, one_line
+from kvae.evaluation import evaluate
+from kvae.keras_files import check_model
+from kvae.publish.repository import file_faults
+from kvae.serving.versions import KERAS_MODEL, PROBE, Version, read_metadata
+
+REPORT = "audit.json"
+#: The variance of discretised logistics is served as a short sum, right to so much of itself.
+_SHORT_SUM = 3e-3
+#: What a configuration or weights of an unknown form make formulas fail of.
+_NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError)
+_FEW = 3  # rows that are asked for once more, in another order
+_ROWS, _AGAIN, _PROBE = "rows", "again", "probe"
+
+Ask = Callable[[Path, dict[str, Arrays]], dict[str, Arrays]]
+
+
+class Subject:
+    """A version, and what the audit makes of its file in float64 and in float32.
+
+    Args:
+        version: the published version.
+
+    Raises:
+        DataError: kvae.json or the model's file cannot be read.
+        Beyond: the file holds no model that the audit has formulas for.
+    """
+
+    def __init__(self, version: Version):
+        self.version, self.metadata = version, read_metadata(version)
+        path = version.path / KERAS_MODEL
+        if not path.is_file() or not zipfile.is_zipfile(path):
+            raise DataError(f"{path} is missing, or no .keras file")
+        check_model(path)
+        directions = self.metadata.get("directions")
+        made = {
+            "num_draws": self.metadata["num_draws"],
+            "directions": None if directions is None else directions["vectors"],
+        }
+        try:
+            config, weights = archive.read(path)
+            self.own, self.rounded = (
+                Model(config, weights, dtype=dtype, **made) for dtype in (np.float64, np.float32)
+            )
+        except _NOT_UNDERSTOOD as error:
+            raise Beyond(f"what the file says: {type(error).__name__}: {error}") from error
+        self.config: dict[str, Any] = config["config"]
+
+    def rows(self, moved: Mapping[str, Any]) -> Rows:
+        """Test rows where the data are at hand, else rows that the model generates.
+
+        Args:
+            moved: where the data are now, see `kvae.evaluation.evaluate.prepare`.
+
+        Raises:
+            UsageError, DataError: data were named, and are not there or others.
+        """
+        try:
+            found = of_test(evaluate.prepare(str(self.version.path), writes=False, **moved))
+        except KvaeError as error:
+            if any(moved.values()):
+                raise
+            found = generated(self.own, self.config.get("value_range") is not None
+                              and len(self.own.element_shape) == 3)  # fmt: skip
+            why = one_line(str(error), 200)
+            return found._replace(origin=f"{found.origin} (no test rows: {why})")
+        return found
+
+
+def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> Any:
+    """Audit a version.
+
+    Args:
+        version: the published version.
+        moved: where its data are now, options of `kvae.evaluation.evaluate.prepare`.
+        ask: how the version is asked, see `kvae.audit.served.ask`.
+
+    Returns:
+        Where the rows come from, and a `kvae.audit.verdicts.Line` for each thing looked at.
+
+    Raises:
+        UsageError, DataError: the version or data that were named cannot be read.
+    """
+    try:
+        subject = Subject(version)
+        rows = subject.rows(moved)
+    except Beyond as error:
+        return "none", [not_checked("the model", f"beyond the audit: {error}")]
+    lines = [_files(subject), stated("kvae.json: model", _statements(subject))]
+    asked: Arrays = {}
+    for name, described in subject.metadata["signatures"].items():
+        try:
+            asked[name] = inputs_of(name, described["inputs"], rows, subject.own)
+        except (Beyond, *_NOT_UNDERSTOOD) as error:
+            lines.append(not_checked(name, f"beyond the audit: {error}"))
+    again = {
+        name: {key: np.ascontiguousarray(array[:_FEW][::-1]) for key, array in inputs.items()}
+        for name, inputs in asked.items()
+    }
+    sent = {
+        name: {signature: as_sent(inputs) for signature, inputs in one.items()}
+        for name, one in ((_ROWS, asked), (_AGAIN, again))
+    }
+    found = ask(version.path, sent)
+    noise: dict[str, float] = {}
+    for name, inputs in asked.items():
+        lines += _of_signature(subject, name, inputs, found[_ROWS][name], noise=noise)
+    if asked:
+        lines.append(_alone(found[_ROWS], found[_AGAIN]))
+    lines += _of_probe(subject, found.get(_PROBE, {}), noise)
+    return rows.origin, lines
+
+
+@np.errstate(all="ignore")  # what is not finite is judged, not warned of
+def _of_signature(
+    subject: Subject, name: str, inputs: Mapping[str, np.ndarray], found: dict[str, np.ndarray],
+    *, noise: dict[str, float], place: str = "",
+) -> list[Line]:  # fmt: skip
+    """Lines of a signature's outputs.
+
+    Args:
+        subject: whose.
+        name: of the signature.
+        inputs: what it was sent.
+        found: what it answered.
+        noise: what rounding does to each output; what is found here is kept there.
+        place: what the lines are called; "": as the signature is.
+    """
+    place = place or name
+    try:
+        own, rounded = (one.answer(name, inputs) for one in (subject.own, subject.rounded))
+    except Beyond as error:
+        return [not_checked(place, f"beyond the audit: {error}")]
+    except _NOT_UNDERSTOOD as error:
+        return [not_checked(place, f"the audit fails: {type(error).__name__}: {error}")]
+    found, own, rounded = (_with_difference(name, one) for one in (found, own, rounded))
+    lines = []
+    for key in sorted(found.keys() | own.keys()):
+        what = f"{place}/{key}"
+        if key not in own:
+            lines.append(not_checked(what, "the audit has no such output"))
+        elif key not in found:
+            lines.append(stated(what, ["the version does not answer it"]))
+        elif key == "sample" and _is_bits(subject):
+            lines.append(compared_bits(what, found[key], own[key]))
+        else:
+            short = key == "decoded_variance" and _likelihood(subject) == "DiscretizedLogistic"
+            output = f"{name}/{key}"
+            noise[output] = max(noise.get(output, 0.0), _noise(own[key], rounded[key]))
+            lines.append(
+                compared(
+                    what, found[key], own[key], rounded[key],
+                    extra=_SHORT_SUM if short else 0.0, noise_of_more=noise[output],
+                )
+            )  # fmt: skip
+    return lines
+
+
+def _with_difference(name: str, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs, and log r(z) - log p(z): what both weights share is gone, and what it rounds to."""
+    pair = f"{name}{OF_SAMPLER}", name
+    if not outputs.keys() >= {*pair}:
+        return outputs
+    return {**outputs, "sampler less prior": outputs[pair[0]] - outputs[pair[1]]}
+
+
+def _noise(own: np.ndarray, rounded: np.ndarray) -> float:
+    """The most that rounding does to a number."""
+    found = np.abs(rounded - own)
+    return float(found[np.isfinite(found)].max(initial=0.0))
+
+
+def _likelihood(subject: Subject) -> str:
+    return str(subject.config["likelihood"]["class_name"])
+
+
+def _is_bits(subject: Subject) -> bool:
+    return _likelihood(subject) == "Bernoulli" and len(subject.own.element_shape) == 1
+
+
+def _alone(found: Arrays, again: Arrays) -> Line:
+    """Whether rows answer the same in another batch."""
+    faults = []
+    for name, outputs in found.items():
+        for key, array in outputs.items():
+            first = array[:_FEW][::-1]
+            # Float32 adds up in another order for another number of rows.
+            if not np.allclose(again[name][key], first, rtol=1e-4, atol=1e-4, equal_nan=True):
+                faults.append(f"{name}/{key} of a row depends on the batch around it")
+    return stated("rows alone, as in a batch", faults)
+
+
+def _of_probe(subject: Subject, requests: Arrays, noise: dict[str, float]) -> list[Line]:
+    """The answers that were kept when the version was published, against the audit's."""
+    path = subject.version.path / PROBE
+    if not path.is_file():
+        return [not_checked("probe", "the version keeps none")]
+    lines: list[Line] = []
+    try:
+        with np.load(path) as stored:
+            kept = dict(stored)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read: {one_line(str(error), 200)}") from error
+    for name, inputs in requests.items():
+        found = {
+            key.rpartition("/")[2]: array for key, array in kept.items()
+            if key.rpartition("/")[0] == name
+        }  # fmt: skip
+        try:
+            given = as_received(inputs, subject.own.element_shape)
+        except Beyond as error:
+            lines.append(not_checked(f"probe: {name}", f"beyond the audit: {error}"))
+            continue
+        lines += _of_signature(subject, name, given, found, noise=noise, place=f"probe: {name}")
+    return lines
+
+
+def _files(subject: Subject) -> Line:
+    sums = subject.metadata.get("files")
+    if sums is None:
+        return not_checked("files", "kvae.json holds no checksums")
+    return stated("files", file_faults(subject.version, sums))
+
+
+def _statements(subject: Subject) -> list[str]:
+    """What kvae.json says of the model, and its file says otherwise."""
+    own, said = subject.own, subject.metadata["model"]
+    faults = []
+    for name, here in (
+        ("element_shape", list(own.element_shape)),
+        ("latent_dim", own.latent_dim),
+    ):
+        if said[name] != here:
+            faults.append(f"{name} is {here}, kvae.json says {said[name]}")
+    for name in ("shift", "scale"):
+        if name in said and not np.allclose(said[name], subject.config[name], rtol=1e-6):
+            faults.append(f"{name} is another in kvae.json")
+    names = len(subject.metadata.get("condition", {}).get("names", ()))
+    if "condition" in subject.metadata and names != own.condition_dim:
+        faults.append(f"a condition has {own.condition_dim} numbers, {names} in kvae.json")
+    return faults
+
+
+def report(version: Version, origin: str, lines: list[Line]) -> dict[str, Any]:
+    """What audit.json holds."""
+    return {
+        "version": f"{version.name}/{version.number}",
+        "audited": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_by": {"kvae": __version__, "numpy": np.__version__},
+        "rows": origin,
+        "verdicts": count(lines),
+        "lines": [line.to_json() for line in lines],
+    }
+
+
+def write(folder: Path, found: dict[str, Any]) -> Path:
+    """Write audit.json, whole or not at all; its path."""
+    path, part = folder / REPORT, folder / f".{REPORT}"
+    part.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
+    part.replace(path)
+    return path
