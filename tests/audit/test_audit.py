@@ -80,6 +80,13 @@ def test_every_variance_agrees(tmp_path, variance):
     assert not differing(audited(written(made, tmp_path / "1", "decode"), made))
 
 
+def test_images_whose_pixels_err_together_agree(tmp_path):
+    made = make_vae((4, 3, 2), network="mlp", variance="optimal", edge_weight=2.0)
+    found = audited(written(made, tmp_path / "1"), made)
+    assert not differing(found)
+    assert found["log_weight/distortion"].verdict == AGREES
+
+
 def test_conditional_models_agree(tmp_path):
     made = make_vae((8, 8, 1), condition_dim=2, likelihood="bernoulli")
     found = audited(written(made, tmp_path / "1", "interpolate"), made)

@@ -167,6 +167,51 @@ class Precision:
         return self._mean + np.einsum("...ij,...i->...j", inverse, white)
 
 
+class Field:
+    """A normal image whose neighbouring pixels err together, the mean of their variances given.
+
+    Of each axis the eigenvectors of its Laplacian, a path's, are found by LAPACK; their order and
+    the sign that makes the first entry positive are part of what draws are.
+    """
+
+    noise_kind = "normal"
+
+    def __init__(self, mean: Array, variance: Array, edge_weight: float):
+        self._mean = mean
+        (down, self._rows), (right, self._columns) = (_path(n) for n in mean.shape[1:3])
+        covariance = 1 / (1 + edge_weight * (down[:, None] + right))
+        self._spectrum = (variance * covariance / covariance.mean())[..., None]
+
+    def mean(self) -> Array:
+        """`(batch, height, width, channels)`."""
+        return self._mean
+
+    def variance(self) -> Array:
+        """Of each pixel."""
+        of_pixels = np.square(self._rows) @ self._spectrum[..., 0] @ np.square(self._columns).T
+        return np.broadcast_to(of_pixels[..., None], self._mean.shape).astype(self._mean.dtype)
+
+    def log_prob(self, x: Array) -> Array:
+        """Nats: of independent coefficients in the eigenvectors."""
+        rows, columns = (v.astype(x.dtype) for v in (self._rows, self._columns))
+        error = np.einsum("ik,bijc,jl->bklc", rows, x - self._mean, columns, optimize=True)
+        spectrum = self._spectrum.astype(x.dtype)
+        return -0.5 * summed(np.square(error) / spectrum + np.log(2 * np.pi * spectrum))
+
+    def draw(self, normal: Array) -> Array:
+        """A normal number for each coefficient."""
+        rows, columns = (v.astype(normal.dtype) for v in (self._rows, self._columns))
+        scaled = np.sqrt(self._spectrum).astype(normal.dtype) * normal.reshape(self._mean.shape)
+        return self._mean + np.einsum("ik,bklc,jl->bijc", rows, scaled, columns, optimize=True)
+
+
+def _path(count: int) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors of the Laplacian of so many points in a row."""
+    step = np.diff(np.eye(count), axis=0)
+    values, vectors = np.linalg.eigh(step.T @ step)
+    return values, vectors * np.sign(vectors[0])
+
+
 class Bits:
     """Elements that are 0 or 1, by the log odds of 1; others have probability zero."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvae.audit.independent.archive import Beyond, Weights, kind
-from kvae.audit.independent.distributions import Bits, Diagonal, Levels, Precision, softplus
+from kvae.audit.independent.distributions import Bits, Diagonal, Field, Levels, Precision, softplus
 
 Array = np.ndarray
 _SHIFTED, _OF_DECODER = ("shared", "per-channel", "per-feature"), ("heteroscedastic", "full")
@@ -51,6 +51,8 @@ def _gaussian(config: dict[str, Any], own: list[Array], channels: int) -> Callab
         raise Beyond(f"the variance {variance!r}")
     else:
         value = variance
+    if config.get("edge_weight"):
+        return lambda params: Field(params, value, config["edge_weight"])
     return lambda params: Diagonal(params, np.asarray(value, params.dtype))
 
 
