@@ -345,10 +345,10 @@ _VECTORS = {
     "jit_compile": True,
 }  # fmt: skip
 _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
-# A calibrated variance draws the posteriors away from the prior: samples need a sampler.
+# A calibrated variance draws the posteriors away from a fixed prior: one that follows them is
+# needed.
 _CALIBRATED = {
-    **_IMAGES, "batch_size": 32, "variance": "optimal", "prior": "standard_normal",
-    "sampler": "mixture",
+    **_IMAGES, "batch_size": 32, "variance": "optimal", "edge_weight": 1.0, "prior": "flow",
 }  # fmt: skip
 
 _MNIST = {
@@ -368,12 +368,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 36, "kl_warmup_epochs": 1, "ema_momentum": 0.999,
     },
     "fashion-mnist": {"dataset": "fashion-mnist", **_MNIST},
-    "faces": {"dataset": "faces", **_CALIBRATED, "latent_dim": 32, "epochs": 20},
+    "faces": {"dataset": "faces", **_CALIBRATED, "latent_dim": 64, "epochs": 20},
     "celeba": {
-        "dataset": "celeba", **_CALIBRATED, "latent_dim": 64, "epochs": 50, "flip": True,
+        "dataset": "celeba", **_CALIBRATED, "latent_dim": 128, "epochs": 60, "flip": True,
     },
-    "folder": {"dataset": "folder", **_CALIBRATED, "latent_dim": 64, "epochs": 50},
-    TFDS: {"dataset": TFDS, **_CALIBRATED, "latent_dim": 64, "epochs": 50},
+    "folder": {"dataset": "folder", **_CALIBRATED, "latent_dim": 128, "epochs": 60},
+    TFDS: {"dataset": TFDS, **_CALIBRATED, "latent_dim": 128, "epochs": 60},
     "report-gmm": {
         "dataset": "gmm", **_REPORT, "hidden_units": (64, 64), "linear_path": False,
         "latent_dim": 2, "batch_size": 128, "epochs": 20,
