@@ -19,7 +19,6 @@ import pytest
 import tensorflow as tf
 from kvae_testing import all_signatures, make_vae
 
-
 # Grappler costs more than it gains: most graphs are small and run once. What users run has it in
 # `optimized_graphs`, in every child process, and in sessions, as servers load versions.
 _PLAIN = {"disable_meta_optimizer": True}
