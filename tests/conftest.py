@@ -1,5 +1,6 @@
 """Shared by all tests: quiet TensorFlow on the CPU, and small models to look at."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -15,7 +16,28 @@ os.environ["KVAE_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from kvae_testing import all_signatures, make_vae
+
+# Grappler costs more than it gains: most graphs are small and run once. What users run has it in
+# `optimized_graphs`, in every child process, and in sessions, as servers load versions.
+_PLAIN = {"disable_meta_optimizer": True}
+tf.config.optimizer.set_experimental_options(_PLAIN)
+
+
+def pytest_collection_finish():
+    """The collector need not look at thousands of tests and modules at every graph that is made."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture
+def optimized_graphs():
+    """TensorFlow's own way with graphs, for tests of what it might change."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options(_PLAIN)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -40,7 +40,8 @@ def found(request, models):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     # What XLA would gain by optimising it loses by compiling, many times over.
-    flags = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    xla = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    flags = {"KERAS_BACKEND": backend, "XLA_FLAGS": xla}
     subprocess.run(
         [sys.executable, HERE / "backend_numbers.py", models], cwd=HERE.parents[1], check=True,
         env=os.environ | flags | {"PYTHONPATH": str(HERE.parents[1])}, stdout=subprocess.DEVNULL,

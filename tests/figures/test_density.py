@@ -88,7 +88,8 @@ def test_one_dimension_is_drawn_as_curves(figures):
     assert log.get_ylim()[0] == pytest.approx(truth[0].max() - NATS_SHOWN)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3])
+# Of 2 dimensions there is one panel of those of 3.
+@pytest.mark.parametrize("dim", [1, 3])
 def test_equal_input_gives_equal_bytes_and_another_model_others(tmp_path, dim):
     slices, truth = case(dim)
     for name, shift in (("a", 0), ("b", 0), ("c", 0.5)):
