@@ -345,10 +345,11 @@ _VECTORS = {
     "jit_compile": True,
 }  # fmt: skip
 _IMAGES = {"network": "conv", "learning_rate": 1e-3, "batch_size": 64}
-# A calibrated variance draws the posteriors away from a fixed prior: one that follows them is
-# needed.
-_CALIBRATED = {
-    **_IMAGES, "batch_size": 32, "variance": "optimal", "edge_weight": 1.0, "prior": "flow",
+# A calibrated variance draws the posteriors away from a fixed prior: samples need one that follows
+# them, or a sampler.
+_CALIBRATED = {**_IMAGES, "batch_size": 32, "variance": "optimal"}
+_PHOTOS = {
+    **_CALIBRATED, "edge_weight": 1.0, "prior": "flow", "latent_dim": 128, "epochs": 60,
 }  # fmt: skip
 
 _MNIST = {
@@ -368,12 +369,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 36, "kl_warmup_epochs": 1, "ema_momentum": 0.999,
     },
     "fashion-mnist": {"dataset": "fashion-mnist", **_MNIST},
-    "faces": {"dataset": "faces", **_CALIBRATED, "latent_dim": 64, "epochs": 20},
-    "celeba": {
-        "dataset": "celeba", **_CALIBRATED, "latent_dim": 128, "epochs": 60, "flip": True,
+    "faces": {
+        "dataset": "faces", **_CALIBRATED, "prior": "standard_normal", "sampler": "mixture",
+        "latent_dim": 32, "epochs": 20,
     },
-    "folder": {"dataset": "folder", **_CALIBRATED, "latent_dim": 128, "epochs": 60},
-    TFDS: {"dataset": TFDS, **_CALIBRATED, "latent_dim": 128, "epochs": 60},
+    "celeba": {"dataset": "celeba", **_PHOTOS, "flip": True},
+    "folder": {"dataset": "folder", **_PHOTOS},
+    TFDS: {"dataset": TFDS, **_PHOTOS},
     "report-gmm": {
         "dataset": "gmm", **_REPORT, "hidden_units": (64, 64), "linear_path": False,
         "latent_dim": 2, "batch_size": 128, "epochs": 20,
