@@ -420,6 +420,8 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
     )
     own = options_of(_members(chosen))
     values |= _values(own, wanted, given)
+    if "edge_weight" not in given and not likelihoods.takes_edge_weight(values.get("variance")):
+        values = {name: 0.0 if name == "edge_weight" else values[name] for name in values}
     untyped = {
         name: f"of the preset {preset}" if name in wanted else "the default"
         for name in values

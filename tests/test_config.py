@@ -87,8 +87,12 @@ def test_an_unknown_preset_or_option_is_refused():
 def test_an_edge_weight_goes_with_one_variance():
     given = {"dataset": "digits", "edge_weight": 1.0}
     assert resolve({**given, "variance": "optimal"}).own("likelihood")["edge_weight"] == 1.0
-    with pytest.raises(UsageError, match="--edge-weight 1 and --variance full"):
+    with pytest.raises(UsageError, match=r"--edge-weight 1\.0 and --variance full"):
         resolve({**given, "variance": "full"})
+    photos = {"dataset": "folder", "data_dir": "x"}
+    assert resolve(photos).edge_weight == PRESETS["folder"]["edge_weight"] > 0
+    for variance in ("full", "heteroscedastic", "per-channel"):
+        assert resolve({**photos, "variance": variance}).edge_weight == 0
     with pytest.raises(UsageError, match="--edge-weight applies to"):
         resolve({**given, "likelihood": "bernoulli"})
 

@@ -111,9 +111,9 @@ def _read_variance(given: Any) -> str | float:
 
 VARIANCE = Option(
     "variance", "shared",
-    "a number (after --standardize); the mean squared error itself: 'optimal'; learned: 'shared', "
-    "'per-channel' or 'per-feature'; from the decoder: 'heteroscedastic', or 'full', with the "
-    "covariance of all features (of the colours of each pixel)",
+    "a number (after --standardize); the likeliest (the mean squared error): 'optimal'; learned: "
+    "'shared', 'per-channel' or 'per-feature'; from the decoder: 'heteroscedastic', or 'full', "
+    "with the covariance of all features (of the colours of each pixel)",
     Kind(
         f"{POSITIVE.wanted}, {' or '.join(LEARNED_VARIANCES)}",
         _read_variance,
@@ -126,12 +126,17 @@ EDGE_WEIGHT = Option(
     "edge_weight", 0.0,
     "of the differences of neighbouring pixels beside the pixels, for sharper images; with "
     "--variance X, shared or optimal, 0 to 1000",
-    number_range(0, 1000), metavar="X",
+    number_range(0, 1000), metavar="X", before=0.0,
 )  # fmt: skip
 LOGISTIC_COMPONENTS = Option(
     "logistic_components", 1, "logistics in the mixture of each pixel, 1 to 50",
     whole_range(1, 50), metavar="N", argument="num_components",
 )  # fmt: skip
+
+
+def takes_edge_weight(variance: Any) -> bool:
+    """Whether a variance of a Gaussian is one number for all elements."""
+    return not isinstance(variance, str) or variance in ONE_VARIANCE
 
 
 def check_edge_weight(
@@ -148,10 +153,10 @@ def check_edge_weight(
     Raises:
         UsageError: they do not go together.
     """
-    if edge_weight and isinstance(variance, str) and variance not in ONE_VARIANCE:
+    if edge_weight and not takes_edge_weight(variance):
         raise UsageError(
             f"{shown} goes with {variance_shown} X, {' or '.join(ONE_VARIANCE)} alone, received "
-            f"{shown} {edge_weight:g} and {variance_shown} {variance}"
+            f"{shown} {edge_weight} and {variance_shown} {variance}"
         )
 
 

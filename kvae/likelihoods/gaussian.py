@@ -147,7 +147,8 @@ class Gaussian(Likelihood):
 
         Args:
             distortion: of rows under the current variance, `(batch,)`, nats, in the squared units
-                that the decoder speaks. The squared error is read off it, exactly.
+                that the decoder speaks. The squared error is read off it, exactly; with an edge
+                weight what takes its place, the variance that maximises their likelihood.
             weight: of each row, `(batch,)`; None: 1. A batch whose weights are all 0 changes
                 nothing.
         """

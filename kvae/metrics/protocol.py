@@ -70,7 +70,8 @@ _HOW = {
     "rms_x": "the root mean square of test rows, standardised where the model does so",
     "variance_ratio_draw": (
         "the likelihood's mean variance over the mean squared error, both at one posterior draw of "
-        "at most 2,000 test rows, columns over their stddev; 1 is calibrated"
+        "at most 2,000 test rows, columns over their stddev; 1 is calibrated "
+        "where elements are independent (--edge-weight 0)"
     ),
     "modes_captured_prior": (
         "a mode's share is the mean of its true responsibility over the samples; captured if that "

@@ -126,6 +126,8 @@ def _variance_ratio(case):
     ratio = case.number("variance_ratio_draw")
     if case.option("likelihood", "gaussian") != "gaussian" or ratio <= 0:
         raise MissingError
+    if case.option("edge_weight", 0.0):  # the likeliest variance is not the mean squared error
+        raise MissingError
     return ratio
 
 

@@ -153,7 +153,7 @@ GROUPS = (
             Metric(
                 "Decoder's variance over its error",
                 "Whether the decoder knows how wrong it is: above 1 it believes itself worse than "
-                "it is.",
+                "it is. With an edge weight the likeliest variance may be another.",
                 ONE, {"test": "variance_ratio_draw"}, ("variance_ratio_draw",),
             ),
         ),

@@ -115,7 +115,10 @@ def _densities(metadata):
     for kind in ("likelihood", "posterior", "prior"):
         if kind in config:
             has_variance = kind == "likelihood" and "variance" in config
-            variance = f" (variance {config['variance']})" if has_variance else ""
+            variance = f" (variance {config['variance']}" if has_variance else ""
+            if variance:
+                weight = config.get("edge_weight")
+                variance += f", edge weight {weight:g})" if weight else ")"
             told.append(f"{kind} {config[kind]}{variance}")
     return ", ".join([*told, f"sampler {metadata['sampler']}"])
 
@@ -185,7 +188,7 @@ def commands(metadata: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Fact
         Of each the command; `name` says what it is, and where there is none why.
     """
     try:
-        config = resolve({name: _read(value) for name, value in metadata["config"].items()})
+        config = _resolved({name: _read(value) for name, value in metadata["config"].items()})
         train = Fact("Trains a model with the same options", training_command(config))
     except KvaeError as error:
         train = Fact(f"No command trains such a model: {error}", "")
@@ -196,6 +199,13 @@ def commands(metadata: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Fact
     name = whole.get("protocol", {}).get("model", "NAME/NUMBER")
     again = command_line(["python", "evaluate.py", "--model", f"saved/{name}", *own_files.words()])
     return [train, Fact("kvae.evaluate made this report in Python; on the command line", again)]
+
+
+def _resolved(recorded):
+    """The options of a version; those younger than it do what was done without them."""
+    younger = resolve(recorded)
+    of = {name: younger.option(name).before for name in younger.to_dict()}
+    return resolve({name: value for name, value in of.items() if value is not None} | recorded)
 
 
 def _read(value):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keeping_testing import IMAGES, VECTORS, Cut, assert_equal, config_of, state_of
 
 import kvae
-from kvae import publish
+from kvae import publish, workflow
 from kvae.config import resolve
 from kvae.data import Dataset, Split, pipeline
 from kvae.errors import UsageError
@@ -111,6 +111,15 @@ def _written_by_an_older_release(config, **values):
     for name in ("binarize_seed", "iwae_gradient"):
         then.pop(name, None)
     return then
+
+
+def test_a_run_of_before_edge_weights_goes_on_without():
+    config = resolve({"dataset": "digits"})
+    then = json.loads(json.dumps(config.to_dict()))
+    del then["edge_weight"]
+    assert not resume._differences(config, then)
+    (said,) = resume._differences(config.replaced(edge_weight=2.0), then)
+    assert said == "--edge-weight 0.0 there, 2.0 here"
 
 
 @pytest.mark.parametrize(("before", "way"), [(False, "none"), (True, "threshold")])
@@ -260,7 +269,7 @@ def test_a_run_killed_between_publication_and_its_mark_is_not_published_twice(
         with pytest.raises(SystemError):
             run.train(config)
     assert len(versions.versions(folder.parent)) == 1
-    vae = kvae.workflow.run(config)
+    vae = workflow.run(config)
     assert "gmm/1 is this run" in capsys.readouterr().out
     assert vae.trained.version.number == 1 and len(vae.history.epoch) == 4
     assert len(versions.versions(folder.parent)) == 1
