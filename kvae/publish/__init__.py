@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvae import __version__, backend
 from kvae.config import NO_SAMPLER
+from kvae.files import or_note
 from kvae.publish.repository import checksums, claim, tell_server, workshop
 from kvae.serving import versions
 from kvae.serving.metadata import check_given
@@ -99,6 +100,7 @@ def publish(
             train_rows=train_rows,
         )  # fmt: skip
     from kvae.data import seen
+    from kvae.evaluation.report import model_card
     from kvae.publish import warmup
     from kvae.serving import export
     from kvae.serving.signatures import NUM_DRAWS, endpoints
@@ -130,8 +132,12 @@ def publish(
             },
             "signatures": _signatures(twin, signatures, outputs, binary=binary),
             "fingerprint": fingerprint(built),
-            "files": checksums(built),
         }
+        with or_note(versions.MODEL_CARD.name):
+            model_card.write(
+                built / versions.MODEL_CARD, versions.Version(built, name, 0), metadata
+            )
+        metadata["files"] = checksums(built)
         text = json.dumps(metadata, indent=1, allow_nan=False)
         (built / versions.METADATA).write_text(text, encoding="utf-8")
         published = claim(built, save / name)

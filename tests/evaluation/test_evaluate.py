@@ -35,7 +35,7 @@ FIGURES = {
     "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
     "rate_distortion.png", "curves.png",
 }  # fmt: skip
-BESIDE = {"metrics.json", "rows.npz", "report.html"}
+BESIDE = {"metrics.json", "rows.npz", "report.html", "MODEL_CARD.md"}
 OF_MIXTURES = FIGURES | {"bound.png", "density.png", "recall.png"}
 OF_IMAGES = FIGURES | {
     "worst.png", "calibration.png", "traversals.png", "traversals.gif", "neighbours.png",
