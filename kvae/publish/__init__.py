@@ -39,6 +39,7 @@ def publish(
     condition: dict[str, Any] | None = None,
     course: dict[str, Any] | None = None,
     train_rows: "np.ndarray | None" = None,
+    run: str | None = None,
 ) -> versions.Version:
     """Export a model and give it the next version number.
 
@@ -62,6 +63,7 @@ def publish(
             there are fewer epochs than asked for;
             `left_out`, rows of valid and test split that the weights had been trained on before.
         train_rows: what the rows that it was trained on are known by, see `kvae.data.seen`.
+        run: the text of run.yaml, see `kvae.run_file`; None: no options make this model again.
 
     Raises:
         UsageError: kvae.json cannot say what was given, before anything is written; or the folder
@@ -97,7 +99,7 @@ def publish(
         return publish_in_child(
             vae, save, name, config=config, card=card, history=history,
             directions=directions, condition=condition, course=course,
-            train_rows=train_rows,
+            train_rows=train_rows, run=run,
         )  # fmt: skip
     from kvae.data import seen
     from kvae.evaluation.report import model_card
@@ -119,6 +121,8 @@ def publish(
         warmup.write_probe(built)
         if train_rows is not None:
             seen.write(built / versions.TRAIN_ROWS, train_rows)
+        if run is not None:
+            (built / versions.RUN_FILE).write_text(run, encoding="utf-8", newline="\n")
         metadata = {
             "format": FORMAT,
             "published": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -15,6 +15,8 @@ PROBE = Path("assets.extra") / "probe.npz"
 TRAIN_ROWS = Path("assets.extra") / "train_rows.npy"
 #: What it is and how it is used, for people.
 MODEL_CARD = Path("MODEL_CARD.md")
+#: The options of its run, as train.py --config takes them; of runs that options alone describe.
+RUN_FILE = Path("run.yaml")
 _GRAPH = Path("saved_model.pb")
 #: Of a version; TF Serving passes over larger ones.
 MAX_NUMBER = 2**63 - 1

@@ -12,7 +12,7 @@ from kvae.evaluation.report import basis, facts, tables
 from kvae.evaluation.report.card import DATA, GROUPS, shown
 from kvae.evaluation.report.values import notes, value_of
 from kvae.files import command_line, replace_text
-from kvae.serving.versions import METADATA, TRAIN_ROWS, Version
+from kvae.serving.versions import METADATA, RUN_FILE, TRAIN_ROWS, Version
 
 #: Stands for the number of a version that has none yet.
 NUMBER = "NUMBER"
@@ -46,7 +46,7 @@ def model_card(
         [f"# {_text(version.name)}", _what(metadata), _lines(known, *_MODEL)],
         ["## How to use it", *_use(version.name, place, metadata)],
         ["## Data", *_data(metadata, known)],
-        ["## Training", *_training(metadata, known)],
+        ["## Training", *_training(version, metadata, known, place)],
         ["## Metrics", *(_none(version, place) if whole is None else _metrics(whole, known))],
         ["## Limits", _list(_limits(version, metadata, whole))],
     ]
@@ -226,11 +226,14 @@ def _data(metadata, known):
     ]  # fmt: skip
 
 
-def _training(metadata, known):
+def _training(version, metadata, known, place):
+    again = command_line(["kvae", "train", "--config", f"{place}/{RUN_FILE.name}"])
     return [
         _lines(known, *_RUN) if metadata["config"] else "How it was trained is not recorded.",
         f"`{METADATA.as_posix()}` holds all options, and the figures of each epoch.",
-    ]
+        *(["The same run again:", _code("sh", again)]
+          if (version.path / RUN_FILE).is_file() else []),
+    ]  # fmt: skip
 
 
 def _none(version, place):
