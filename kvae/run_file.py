@@ -32,6 +32,7 @@ FLAG = "--config"
 PRESET = "preset"
 #: Bytes of a file at most. No run has options for more, so that no option raises it.
 MAX_BYTES = 2**14
+_MOST_BRACKETS = 200  # that open: PyYAML takes minutes over thousands, one in the other
 _SWITCH = {"true": True, "yes": True, "false": False, "no": False}
 _NOTHING = ("", "~", "null")
 _STRING = "tag:yaml.org,2002:str"
@@ -164,6 +165,11 @@ def _nodes(path: str) -> Any:
     import yaml
 
     content = _content(path)
+    if content.count("[") + content.count("{") > _MOST_BRACKETS:
+        raise UsageError(
+            f"{FLAG} {path}: values and lists of values are wanted, with at most {_MOST_BRACKETS} "
+            "of [ and {; received more"
+        )
     try:
         root = yaml.compose(content, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:

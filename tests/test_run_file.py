@@ -18,7 +18,7 @@ def _given(tmp_path, text, *words):
         *((preset, {}) for preset in PRESETS if preset != "arrays"),
         ("arrays", {"data_dir": "007.csv", "init_from": "null", "name": "yes"}),
         ("gmm", {"hidden_units": "7,5", "learning_rate": 3e-7, "variance": 0.25}),
-        ("faces", {"condition": "no,1e-3", "name": "ü: #b", "save": "a\u2028b \U0001f600"}),
+        ("faces", {"condition": "no,1e-3", "name": "ü #b", "save": "a\u2028b \U0001f600"}),
     ],
 )
 def test_a_file_of_a_run_asks_for_that_run(tmp_path, preset, given):
@@ -72,7 +72,8 @@ def test_a_refusal_of_a_whole_run_names_the_file(tmp_path):
         ("seed", "received a text"),
         ("# nothing", "received nothing"),
         ("seed: 1\nb: c: d", "line 2: this is no YAML"),
-        ("[" * 3000, "this is no YAML"),
+        ("[" * 3000, r"at most 200 of \[ and {; received more"),
+        ("- " * 3000, "this is no YAML"),
         ("seed: 1\n" * 3000, "at most 16,384 bytes"),
         (b"name: \xff", "UTF-8 is wanted; byte 6"),
     ],
