@@ -136,7 +136,7 @@ def test_a_report_that_fails_costs_nothing_else(
     assert "note: report.html could not be written, all else is: ValueError: no ink" in (
         capsys.readouterr().err
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "MODEL_CARD.md"}
 
 
 def test_the_metrics_hang_together(mixture_metrics):
