@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -391,7 +391,10 @@ def default_of(option: Option) -> Any:
     return _DEFAULTS.get(option.name, option.default)
 
 
-def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
+def resolve(
+    given: Mapping[str, Any], preset: str | None = None, *,
+    shown: Callable[[str], str] = flag, origins: Mapping[str, str] | None = None,
+) -> Config:  # fmt: skip
     """Default < preset < given.
 
     What a preset says of parts that were not chosen is left out.
@@ -399,27 +402,27 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
     Args:
         given: option name -> value, as text or of its type; only what the user asked for.
         preset: a key of PRESETS; None: the one with the dataset's name, if there is one.
+        shown: the name of an option as the user wrote it, for messages.
+        origins: option -> where its value comes from, in words, of those that nobody typed.
 
     Raises:
         UsageError: an unknown preset or option, one that the chosen parts do not have, or a value
             that is not allowed.
     """
-    if preset is not None and preset not in PRESETS:
-        raise UsageError(f"--preset: {one_of(PRESETS, preset)}")
-    dataset = given.get("dataset", _BASE["dataset"].default)
-    preset = key_of(dataset) if preset is None else preset
+    preset = _preset(given, preset)
     wanted = PRESETS.get(preset, {})
-    values = _values(_BASE, wanted, given)
+    values = _values(_BASE, wanted, given, shown)
     values["name"] = values["name"] or values["dataset"].replace(":", "-").replace("/", "-")
     values["backend"] = values["backend"] or _BASE["backend"].read(
         backend.wanted(), backend.VARIABLE
     )
     chosen = _chosen(values)
     refuse_others(
-        given, PARTS, chosen, others=_BASE, name_of=lambda option: option.name, shown=flag
-    )
+        given, PARTS, chosen, others=_BASE, name_of=lambda option: option.name,
+        shown=lambda name: flag(name) if name in PARTS else shown(name),
+    )  # fmt: skip
     own = options_of(_members(chosen))
-    values |= _values(own, wanted, given)
+    values |= _values(own, wanted, given, shown)
     if "edge_weight" not in given and not likelihoods.takes_edge_weight(values.get("variance")):
         values = {name: 0.0 if name == "edge_weight" else values[name] for name in values}
     untyped = {
@@ -427,14 +430,34 @@ def resolve(given: Mapping[str, Any], preset: str | None = None) -> Config:
         for name in values
         if name not in given
     }
-    return Config(values, untyped)
+    return Config(values, {**untyped, **(origins or {})})
+
+
+def chosen_parts(
+    given: Mapping[str, Any], preset: str | None, shown: Callable[[str], str]
+) -> dict[str, Collection[str]]:
+    """The parts that `resolve` would choose: kind -> names. Arguments and errors as there."""
+    wanted = PRESETS.get(_preset(given, preset), {})
+    return _chosen(_values(_BASE, wanted, given, shown))
+
+
+def options_of_parts(chosen: Mapping[str, Collection[str]]) -> dict[str, Option]:
+    """The options of chosen parts, by name."""
+    return options_of(_members(chosen))
+
+
+def _preset(given: Mapping[str, Any], preset: str | None) -> str:
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"--preset: {one_of(PRESETS, preset)}")
+    return key_of(given.get("dataset", _BASE["dataset"].default)) if preset is None else preset
 
 
 def _values(
-    options: Mapping[str, Option], preset: Mapping[str, Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
+    options: Mapping[str, Option], preset: Mapping[str, Any], given: Mapping[str, Any],
+    shown: Callable[[str], str],
+) -> dict[str, Any]:  # fmt: skip
     return {
-        name: option.read(given[name], flag(name))
+        name: option.read(given[name], shown(name))
         if name in given
         else preset.get(name, default_of(option))
         for name, option in options.items()

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kvae.errors import UsageError
+from kvae.errors import DEBUGGING, UsageError, one_line
 
 WINDOWS = os.name == "nt"
 #: What `is_folder_name` takes, for messages.
@@ -125,6 +125,22 @@ def replace_text(path: Path, text: str) -> None:
         with suppress(OSError):
             new.unlink(missing_ok=True)
     sync(path.parent)
+
+
+@contextmanager
+def or_note(name: str) -> Iterator[None]:
+    """Say that a file could not be written, which costs nothing else; --debug raises why.
+
+    Args:
+        name: of the file.
+    """
+    try:
+        yield
+    except Exception as error:
+        if DEBUGGING.is_on:
+            raise
+        told = one_line(f"{type(error).__name__}: {error}", 500)
+        print(f"note: {name} could not be written, all else is: {told}", file=sys.stderr)
 
 
 def _clear(path: Path) -> None:

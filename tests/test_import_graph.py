@@ -24,6 +24,7 @@ ORDER = (
     ("samplers", "metrics"),
     ("config", "memory", "features", "figures", "directions"),
     ("serving", "command"),
+    ("run_file",),
     ("build", "evaluation", "client", "encode"),
     ("callbacks", "publish", "compare"),
     ("audit",),

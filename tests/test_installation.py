@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import kvae
 
@@ -72,3 +73,14 @@ def test_the_version_is_that_of_the_distribution(setup):
     except importlib.metadata.PackageNotFoundError:
         version = "0.0.0"
     assert kvae.__version__ == version
+
+
+def test_what_is_cited_is_this_version(setup):
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    version, title = setup["metadata"]["version"], cited["title"]
+    entry = (ROOT / "README.md").read_text().partition("@software{")[2].partition("\n\n")[0]
+    assert cited["version"] == version
+    assert cited["license"] == setup["metadata"]["license"]
+    assert [author["name"] for author in cited["authors"]] == [setup["metadata"]["author"]]
+    for said in (version, title, setup["metadata"]["author"], setup["metadata"]["license"]):
+        assert f"{{{said}}}" in entry

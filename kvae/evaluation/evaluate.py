@@ -1,7 +1,6 @@
 """Everything evaluate.py writes about a published version: metrics.json, figures, a report."""
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset, seen
 from kvae.data.classes import LEFT_OUT
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
-from kvae.errors import DEBUGGING, DataError, UsageError, brief, one_line
+from kvae.errors import DataError, UsageError, brief
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
@@ -25,9 +24,15 @@ from kvae.evaluation.rows import write_rows
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.figures.processes import Painters, num_processes
-from kvae.files import writable_folder
+from kvae.files import or_note, writable_folder
 from kvae.options import one_of
-from kvae.serving.versions import TRAIN_ROWS, Version, find_version, read_metadata
+from kvae.serving.versions import (
+    MODEL_CARD,
+    TRAIN_ROWS,
+    Version,
+    find_version,
+    read_metadata,
+)
 
 
 class Job(NamedTuple):
@@ -107,7 +112,7 @@ def evaluate(
     Only the SavedModel's signatures are used: what is measured is what is served. Figures are drawn
     meanwhile, by other processes; the numbers are written before it is known whether all could be
     drawn, so that one that fails does not cost them. Beside metrics.json stand rows.npz, what
-    likelihoods are of each row, and report.html, a page with all of it.
+    likelihoods are of each row, report.html, a page with all of it, and MODEL_CARD.md.
 
     Args:
         job: from `prepare`.
@@ -188,7 +193,7 @@ def evaluate(
         numbers.write_text(text, encoding="utf-8")
         numbers.replace(folder / METRICS_FILE)
         # Of an earlier evaluation these would say other numbers than metrics.json.
-        for name in (ROWS_FILE, REPORT_FILE):
+        for name in (ROWS_FILE, REPORT_FILE, MODEL_CARD):
             (folder / name).unlink(missing_ok=True)
         if each_row:
             write_rows(folder / ROWS_FILE, each_row)
@@ -199,30 +204,30 @@ def evaluate(
         painters.finish()
         drawn = _move_all(figures, folder)
     written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]
-    written += _report(folder, job.version, metadata, whole, drawn)
+    written += _pages(folder, job.version, metadata, whole, drawn)
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return whole
 
 
-def _report(
+def _pages(
     folder: Path,
     version: Version,
     metadata: dict[str, Any],
     whole: dict[str, Any],
     drawn: list[str],
 ) -> list[str]:
-    """Write the page; its name, or none where it failed, which costs nothing else."""
+    """Write what people read; the names of the files, without one that failed."""
     from kvae.evaluation import report  # Jinja2 is for this alone
+    from kvae.evaluation.report import model_card
 
-    try:
+    found = []
+    with or_note(REPORT_FILE):
         report.write(folder / REPORT_FILE, version, metadata, whole, drawn)
-    except Exception as error:
-        if DEBUGGING.is_on:
-            raise
-        told = one_line(f"{type(error).__name__}: {error}", 500)
-        print(f"note: {REPORT_FILE} could not be written, all else is: {told}", file=sys.stderr)
-        return []
-    return [REPORT_FILE]
+        found.append(REPORT_FILE)
+    with or_note(MODEL_CARD.name):
+        model_card.write(folder / MODEL_CARD, version, metadata, whole)
+        found.append(MODEL_CARD.name)
+    return found
 
 
 def _move_all(workshop: Path, folder: Path) -> list[str]:

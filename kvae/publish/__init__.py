@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvae import __version__, backend
 from kvae.config import NO_SAMPLER
+from kvae.files import or_note
 from kvae.publish.repository import checksums, claim, tell_server, workshop
 from kvae.serving import versions
 from kvae.serving.metadata import check_given
@@ -38,6 +39,7 @@ def publish(
     condition: dict[str, Any] | None = None,
     course: dict[str, Any] | None = None,
     train_rows: "np.ndarray | None" = None,
+    run: str | None = None,
 ) -> versions.Version:
     """Export a model and give it the next version number.
 
@@ -61,6 +63,7 @@ def publish(
             there are fewer epochs than asked for;
             `left_out`, rows of valid and test split that the weights had been trained on before.
         train_rows: what the rows that it was trained on are known by, see `kvae.data.seen`.
+        run: the text of run.yaml, see `kvae.run_file`; None: no options make this model again.
 
     Raises:
         UsageError: kvae.json cannot say what was given, before anything is written; or the folder
@@ -96,9 +99,10 @@ def publish(
         return publish_in_child(
             vae, save, name, config=config, card=card, history=history,
             directions=directions, condition=condition, course=course,
-            train_rows=train_rows,
+            train_rows=train_rows, run=run,
         )  # fmt: skip
     from kvae.data import seen
+    from kvae.evaluation.report import model_card
     from kvae.publish import warmup
     from kvae.serving import export
     from kvae.serving.signatures import NUM_DRAWS, endpoints
@@ -117,6 +121,8 @@ def publish(
         warmup.write_probe(built)
         if train_rows is not None:
             seen.write(built / versions.TRAIN_ROWS, train_rows)
+        if run is not None:
+            (built / versions.RUN_FILE).write_text(run, encoding="utf-8", newline="\n")
         metadata = {
             "format": FORMAT,
             "published": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -130,8 +136,12 @@ def publish(
             },
             "signatures": _signatures(twin, signatures, outputs, binary=binary),
             "fingerprint": fingerprint(built),
-            "files": checksums(built),
         }
+        with or_note(versions.MODEL_CARD.name):
+            model_card.write(
+                built / versions.MODEL_CARD, versions.Version(built, name, 0), metadata
+            )
+        metadata["files"] = checksums(built)
         text = json.dumps(metadata, indent=1, allow_nan=False)
         (built / versions.METADATA).write_text(text, encoding="utf-8")
         published = claim(built, save / name)

@@ -13,6 +13,10 @@ WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 PROBE = Path("assets.extra") / "probe.npz"
 #: What the rows that it was trained on are known by, see `kvae.data.seen`.
 TRAIN_ROWS = Path("assets.extra") / "train_rows.npy"
+#: What it is and how it is used, for people.
+MODEL_CARD = Path("MODEL_CARD.md")
+#: The options of its run, as train.py --config takes them; of runs that options alone describe.
+RUN_FILE = Path("run.yaml")
 _GRAPH = Path("saved_model.pb")
 #: Of a version; TF Serving passes over larger ones.
 MAX_NUMBER = 2**63 - 1

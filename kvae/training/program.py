@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvae import backend, cli, own_files, workflow
+from kvae import backend, cli, own_files, run_file, workflow
 from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of, resolve
 from kvae.errors import IncompleteError
 from kvae.options import Option, flag
@@ -47,6 +47,11 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         epilog=_epilog(),
         argument_default=argparse.SUPPRESS,
     )
+    parser.add_argument(
+        run_file.FLAG, metavar="FILE",
+        help="options from a YAML file, by name, such as 'latent-dim: 32': the command line beats "
+        "it, it beats the preset; saved/NAME/NUMBER/run.yaml makes that run again",
+    )  # fmt: skip
     add_options(parser)
     other = parser.add_argument_group("other")
     again = other.add_mutually_exclusive_group()
@@ -67,7 +72,9 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
     given = cli.parsed(parser, argv)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
     resume, fresh = given.pop("resume", None), given.pop("fresh", False)
-    return resolve(given, preset), dry_run, False if fresh else resume
+    file = given.pop("config", None)
+    config = resolve(given, preset) if file is None else run_file.resolved(file, given, preset)
+    return config, dry_run, False if fresh else resume
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

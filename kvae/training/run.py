@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kvae import __version__, data, files, own_files, publish
+from kvae import __version__, data, files, own_files, publish, run_file
 from kvae.command import program
 from kvae.config import NO_SAMPLER, Config
 from kvae.data import seen
@@ -141,6 +141,7 @@ def train_and_publish(
             say("           (--epochs, --patience, --max-minutes) goes on")
             group.leave()
             return None, found.published
+        run = _told_options(config, folder)
         fitted = fit(config, folder, dataset, model, callbacks, checkpoint=found.checkpoint)
         with (
             leftovers.telling_of(folder, config),
@@ -153,6 +154,7 @@ def train_and_publish(
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
                 directions=fitted.directions, course=fitted.course, train_rows=fitted.train_rows,
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
+                run=run,
             )  # fmt: skip
         say(f"published {version.path}", flush=True)
         leftovers.tell(folder, fitted.record)
@@ -163,6 +165,19 @@ def train_and_publish(
         checkpoints.finish(folder)
     group.leave()
     return fitted, version
+
+
+def _told_options(config, folder):
+    """Write run.yaml; its text, None of a run that options alone do not describe."""
+    text, path = run_file.text_of(config), folder / versions.RUN_FILE
+    try:
+        if text is None:
+            path.unlink(missing_ok=True)  # of an earlier run
+        else:
+            files.replace_text(path, text)
+    except OSError as error:
+        Notes("").say(path, error)
+    return text
 
 
 def _order(found):

@@ -35,7 +35,7 @@ FIGURES = {
     "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
     "rate_distortion.png", "curves.png",
 }  # fmt: skip
-BESIDE = {"metrics.json", "rows.npz", "report.html"}
+BESIDE = {"metrics.json", "rows.npz", "report.html", "MODEL_CARD.md"}
 OF_MIXTURES = FIGURES | {"bound.png", "density.png", "recall.png"}
 OF_IMAGES = FIGURES | {
     "worst.png", "calibration.png", "traversals.png", "traversals.gif", "neighbours.png",
@@ -136,7 +136,7 @@ def test_a_report_that_fails_costs_nothing_else(
     assert "note: report.html could not be written, all else is: ValueError: no ink" in (
         capsys.readouterr().err
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "MODEL_CARD.md"}
 
 
 def test_the_metrics_hang_together(mixture_metrics):

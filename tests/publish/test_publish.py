@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -79,6 +80,24 @@ def test_the_keras_file_beside_it_is_the_same_model(published):
     again = kvae.load_model(version.path / versions.KERAS_MODEL)
     for ours, theirs in zip(vae.get_weights(), again.get_weights(), strict=True):
         assert (ours == theirs).all()
+
+
+def test_the_model_card_is_part_of_a_version_and_its_programs_run(published, tmp_path, monkeypatch):
+    _, save, version = published
+    card = (version.path / versions.MODEL_CARD).read_text()
+    (tmp_path / "saved").symlink_to(save)
+    monkeypatch.chdir(tmp_path)
+    programs = re.findall(r"```python\n(.*?)\n```", card, flags=re.DOTALL)
+    last = [program.replace("NUMBER", "1").splitlines() for program in programs]
+    found = {}
+    for *lines, end in last:
+        exec("\n".join(lines), found)  # the card is ours
+        found["answer"] = [*found.get("answer", []), eval(end.removeprefix("vae = "), found)]
+    client, plain, vae = found["answer"]
+    np.testing.assert_array_equal(client, plain)
+    assert client.shape == (3, 2)
+    assert vae.element_shape == (2,)
+    assert versions.MODEL_CARD.name in versions.read_metadata(version)["files"]
 
 
 def test_the_folder_of_a_version_can_be_read_by_a_server(published):

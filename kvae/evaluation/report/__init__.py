@@ -112,9 +112,9 @@ def page(
         looked_for=_not_found(whole),
         facts=facts.summary(version, metadata, whole),
         options=facts.options(metadata),
-        tables=_tables(whole),
+        tables=tables(whole),
         notes=notes(whole),
-        basis=_basis(protocol),
+        basis=basis(protocol),
         others=_others(whole),
         protocol=_sentences(protocol),
         curves=[one for one in pictures if one.name == CURVES],
@@ -141,8 +141,13 @@ def _not_found(whole):
     return [name for name in whole.get("looked_for", ()) if name not in found]
 
 
-def _tables(whole):
-    protocol = whole["protocol"]
+def tables(whole: Mapping[str, Any]) -> list[Table]:
+    """The groups of metrics of which there are numbers.
+
+    Args:
+        whole: of metrics.json.
+    """
+    protocol = whole.get("protocol", {})
     return [
         Table(
             group.title,
@@ -164,8 +169,12 @@ def _tables(whole):
     ]
 
 
-def _basis(protocol):
-    """What all numbers are of, in a sentence."""
+def basis(protocol: Mapping[str, Any]) -> str:
+    """What all numbers are of, in a sentence; "" where that is not recorded.
+
+    Args:
+        protocol: of metrics.json.
+    """
     counts = protocol.get("rows", {})
     names = {
         "test": "test rows", "log_likelihood": "of them for the log-likelihood",

@@ -1,0 +1,74 @@
+import re
+
+import pytest
+import yaml
+from kvae_testing import metadata
+
+from kvae.evaluation.report.card import GROUPS
+from kvae.evaluation.report.model_card import model_card
+from kvae.serving.versions import Version
+
+HOSTILE = 'a"\n---\n`b` | <script> [c](d): *e*'
+WHOLE = {
+    "elbo_nats_prior": -5.4187, "elbo_nats_prior_stderr": 0.0071, "coverage_prior": 0.5,
+    "coverage_floor": 0.99, "findings": [], "protocol": {"rows": {"test": 7}},
+}  # fmt: skip
+
+
+def _card(tmp_path, whole=None, name="m", **known):
+    return model_card(Version(tmp_path, name, 0 if whole is None else 3), metadata(**known), whole)
+
+
+def _head(text):
+    start, head, _ = text.split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(head)
+
+
+def test_the_head_holds_what_was_measured_of_the_model(tmp_path):
+    assert "model-index" not in _head(_card(tmp_path))
+    card = _card(tmp_path, WHOLE, config={"dataset": "gmm"}, data_card={"name": "drawn"})
+    head = _head(card)
+    assert head["pipeline_tag"] == "unconditional-image-generation"
+    (model,) = head["model-index"]
+    (result,) = model["results"]
+    assert result["dataset"] == {"type": "gmm", "name": "drawn", "split": "test"}
+    assert result["task"]["type"] == head["pipeline_tag"]
+    found = {one["type"]: one["value"] for one in result["metrics"]}
+    assert found == {"elbo_nats_prior": -5.4187, "coverage_prior": 0.5}
+    assert "−5.419 (95%: −5.433 to −5.405)" in card  # noqa: RUF001
+    assert "On 7 test rows." in card
+    assert "found nothing wrong" in card
+
+
+@pytest.mark.parametrize("whole", [None, WHOLE])
+def test_what_was_not_measured_is_said(tmp_path, whole):
+    lines = _card(tmp_path, whole).splitlines()
+    (line,) = (line for line in lines if line.startswith("- Not measured:"))
+    titles = {group.title for group in GROUPS if group.title in line}
+    images = {group.title for group in GROUPS} - {"Generated points"}
+    measured = {"Likelihood of unseen rows", "Images against test images"}
+    assert titles == images - (measured if whole else set())
+
+
+def test_a_finding_is_never_nothing_wrong(tmp_path):
+    finding = {"problem": "collapse", "sure": "certain", "evidence": "0 nats", "advice": "--beta 1"}
+    card = _card(tmp_path, {**WHOLE, "findings": [finding]})
+    assert "collapse (certain): 0 nats" in card
+    assert "nothing wrong" not in card
+
+
+def test_what_others_wrote_stays_text(tmp_path):
+    tensor = {HOSTILE: {}}
+    card = _card(
+        tmp_path, WHOLE, name=HOSTILE, data_card={"name": HOSTILE}, config={"dataset": HOSTILE},
+        versions={HOSTILE: HOSTILE}, published=HOSTILE, sampler=HOSTILE,
+        signatures={HOSTILE: {"inputs": tensor, "outputs": tensor, "help": HOSTILE}},
+        condition={"labels": [HOSTILE], "names": [HOSTILE], "label_of": [HOSTILE]},
+    )  # fmt: skip
+    (model,) = _head(card)["model-index"]
+    assert model["name"].startswith('a" ---')
+    assert card.count("\n---\n") == 1
+    body = re.sub(r"```.*?```|``.*?``|`[^`]*`", "", card.split("\n---\n")[1], flags=re.DOTALL)
+    assert body.count(r"\<script\>") > 5
+    assert re.findall(r"(?<!\\)[<\[`*]", body) == []
