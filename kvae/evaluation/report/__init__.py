@@ -159,7 +159,7 @@ def tables(whole: Mapping[str, Any]) -> list[Table]:
                         heading: value_of(whole, metric.keys.get(name, ""))
                         for name, heading in columns.items()
                     },
-                    f"of {whole[metric.of]:,}" if metric.of in whole else "",
+                    f"of {whole[metric.of]:,}" if metric.of and metric.of in whole else "",
                     [str(protocol[key]) for key in metric.protocol if key in protocol],
                 )
                 for metric in metrics
