@@ -107,7 +107,12 @@ def command_line(words: Sequence[str]) -> str:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file anew: whoever reads it meanwhile finds the old text or the new one, whole.
+    """Write a file of text anew, as `replace_bytes` does: UTF-8, ends of lines as given."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file anew: whoever reads it meanwhile finds the old one or the new one, whole.
 
     A link stays, and what it leads to is written. What killed processes left a day ago or longer
     goes.
@@ -116,7 +121,7 @@ def replace_text(path: Path, text: str) -> None:
     _clear(path)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        new.write_text(text, encoding="utf-8", newline="\n")
+        new.write_bytes(content)
         if path.exists():
             shutil.copymode(path, new)
         sync(new)

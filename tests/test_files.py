@@ -163,6 +163,19 @@ def test_a_file_written_anew_stays_the_link_that_it_is(tmp_path):
         assert target.read_text() == text
 
 
+def test_a_file_written_anew_holds_these_bytes_and_what_the_killed_left_is_gone(tmp_path):
+    path, old, young = (tmp_path / name for name in ("rows", ".rows.1", ".rows.2"))
+    for left in (old, young):
+        left.touch()
+    os.utime(old, (0, 0))
+    for content in (b"a\r\n", bytes(range(256))):
+        files.replace_bytes(path, content)
+        assert path.read_bytes() == content
+        assert {left.name for left in tmp_path.iterdir()} == {"rows", ".rows.2"}
+    files.replace_text(path, "\xe4\r\n")
+    assert path.read_bytes() == b"\xc3\xa4\r\n"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

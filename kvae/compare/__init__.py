@@ -92,10 +92,11 @@ def _row(group, metric, column, evaluations):
     key = metric.keys[column]
     values = [value_of(one.whole, key) for one in evaluations]
     first = next(one for one, value in zip(evaluations, values, strict=True) if value)
+    of_data = column == DATA
     cells = []
     for one, value in zip(evaluations, values, strict=True):
-        of_data = column == DATA
-        why = difference(metric, one.whole, first.whole, of_data=of_data) if value else ""
+        is_held = value and one is not first
+        why = difference(metric, one.whole, first.whole, of_data=of_data) if is_held else ""
         cells.append(Cell(None if why else value, why))
     of = [f"of {one.whole[metric.of]:,}" if metric.of in one.whole else "" for one in evaluations]
     heading = group.columns[column] if len(group.columns) > 1 else ""

@@ -5,14 +5,16 @@ from typing import Any
 
 from kvae.compare.evaluations import Evaluation
 from kvae.data.classes import LEFT_OUT
-from kvae.errors import UsageError, brief
+from kvae.errors import UsageError, brief, one_line
 from kvae.evaluation.report.card import Metric
 
 # Of the data card: where the data came from, and how many rows other splits have.
 _MAY_DIFFER = {"source", LEFT_OUT, "counts", "missing", "not_listed", "unreadable"}
 #: Of the protocol, what all metrics need.
-_ALL = ("split", "test_checksum", "condition")
+_CHECKSUM = "test_checksum"
+_ALL = ("split", _CHECKSUM, "condition")
 _NOT_RECORDED = "not recorded"
+_LONGEST = 500  # of a text of the protocol, as it is shown
 
 
 def check_data(evaluations: Sequence[Evaluation]) -> None:
@@ -39,6 +41,9 @@ def difference(
 ) -> str:
     """In what the protocol of a metric differs, in words; "" where it is equal.
 
+    What neither side records is equal, but for the checksum of the test rows: without it nobody
+    knows whether they are the same.
+
     Args:
         metric: that is compared.
         own: metrics.json of what is held against the other.
@@ -57,9 +62,21 @@ def difference(
     if not of_data:
         asked += [(name, _protocol(own, name), _protocol(other, name)) for name in names]
     for name, mine, theirs in asked:
-        if mine != theirs:
-            return f"{name.replace('_', ' ')}: {_told(mine)}, not {_told(theirs)}"
+        why = _apart(name, mine, theirs)
+        if why:
+            return f"{name.replace('_', ' ')}: {why}"
     return ""
+
+
+def _apart(name, mine, theirs):
+    """In what two values of a protocol differ, in words; "" where they are equal."""
+    if name == _CHECKSUM and None in (mine, theirs):
+        where = "" if theirs is not None else " there" if mine is not None else " on either side"
+        return f"{_NOT_RECORDED}{where}: the rows cannot be known to be the same"
+    if mine == theirs:
+        return ""
+    other = f"{_NOT_RECORDED} there" if theirs is None else f"not {_told(theirs)}"
+    return f"{_told(mine)}, {other}"
 
 
 def _protocol(whole, name):
@@ -67,4 +84,6 @@ def _protocol(whole, name):
 
 
 def _told(value):
-    return _NOT_RECORDED if value is None else value if isinstance(value, str) else brief(value)
+    if value is None:
+        return _NOT_RECORDED
+    return one_line(value, _LONGEST) if isinstance(value, str) else brief(value)

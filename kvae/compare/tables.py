@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kvae.compare import Comparison, Row
+from kvae.compare.evaluations import Evaluation
 from kvae.compare.paired import Paired
-from kvae.evaluation.report.facts import measured
+from kvae.errors import one_line
+from kvae.evaluation.report.facts import Fact, measured
 from kvae.evaluation.report.page import rendered
 from kvae.evaluation.report.values import NORMAL_95, written
 
@@ -166,5 +168,11 @@ def html_text(comparison: Comparison) -> str:
     return rendered(
         "compare.html",
         names=names, groups=groups, pairs=pairs, reasons=reasons.told(),
-        models=[(one.name, measured(one.whole, one.folder)) for one in comparison.evaluations],
+        models=[(one.name, _facts(one)) for one in comparison.evaluations],
     )  # fmt: skip
+
+
+def _facts(one: Evaluation) -> list[Fact]:
+    """What is known of an evaluation; halves of pairs in somebody's text cannot be written."""
+    known = measured(one.whole, one.folder)
+    return [fact._replace(text=one_line(fact.text)) for fact in known]

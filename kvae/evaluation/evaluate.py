@@ -191,10 +191,11 @@ def evaluate(
         drawing.draw_map(figures, observation, label=job.label, paint=painters)
         metrics, diagnosis, whole, text = measured()
         numbers.write_text(text, encoding="utf-8")
-        numbers.replace(folder / METRICS_FILE)
-        # Of an earlier evaluation these would say other numbers than metrics.json.
+        # Of an earlier evaluation these say other numbers than the new metrics.json: they go before
+        # it comes, so that at no time they stand beside it.
         for name in (ROWS_FILE, REPORT_FILE, MODEL_CARD):
             (folder / name).unlink(missing_ok=True)
+        numbers.replace(folder / METRICS_FILE)
         if each_row:
             write_rows(folder / ROWS_FILE, each_row)
         print_table(metrics)

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kvae import files
 from kvae.data import seen
 from kvae.errors import DataError
 
@@ -20,6 +21,11 @@ BOUNDS = ("log_likelihood_nats_prior", "log_likelihood_nats_sampler")
 VALUES = (ELBO, *BOUNDS)
 _MAX_BYTES = 2**28  # of 5 million rows and three values each some 160 MB
 _CLOSE = 1e-9  # of a mean of float64 that was written as text
+# What reading a damaged archive raises.
+_DAMAGED = (
+    OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def checksum(x: Any) -> str | None:
@@ -51,12 +57,7 @@ def write_rows(path: Path, each_row: Mapping[str, np.ndarray]) -> None:
     }
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        new.write_bytes(content.getvalue())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    files.replace_bytes(path, content.getvalue())
 
 
 def read_rows(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -81,7 +82,7 @@ def read_rows(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
             found = {name: file[name] for name in ("rows", *VALUES) if name in file.files}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     for name in VALUES:
         if name in found:
@@ -91,10 +92,18 @@ def read_rows(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _check(path, name, found, metrics):
     values = found[name]
-    count = len(found["rows"]) if name in BOUNDS and "rows" in found else len(values)
-    is_of_rows = values.ndim == 1 and values.dtype == np.float64 and len(values) == count > 0
+    if name in BOUNDS:
+        places = found.get("rows")
+        if places is None or places.dtype != np.int64 or places.shape != values.shape:
+            raise DataError(
+                f"{path} must hold in `rows` the place of each value of {name}, whole numbers of "
+                f"the shape {values.shape}; it holds "
+                f"{'none' if places is None else f'{places.dtype} {places.shape}'}"
+            )
+    is_of_rows = values.ndim == 1 and values.dtype == np.float64 and len(values) > 0
     mean = metrics.get(name)
-    if not is_of_rows or mean is None or abs(values.mean() - mean) > _CLOSE * max(1.0, abs(mean)):
+    is_mean = mean is not None and is_of_rows
+    if not is_mean or not abs(values.mean() - mean) <= _CLOSE * max(1.0, abs(mean)):
         raise DataError(
             f"{path} is not of the metrics.json beside it: the mean of {name} must be "
             f"{mean}; evaluate again to write both"

@@ -35,7 +35,14 @@ DENSITIES = {
     "given": ((3,), {"condition_dim": 2, "variance": "shared", "beta": 0.5, "kl_warmup_steps": 5}),
     "optimal": (
         (2, 3, 1),
-        {"network": "mlp", "variance": "optimal", "edge_weight": 2.0, "shift": 0.2, "scale": 2.0},
+        {
+            "network": "mlp",
+            "variance": "optimal",
+            "edge_weight": 2.0,
+            "shift": 0.2,
+            "scale": 2.0,
+            "value_range": None,
+        },
     ),
 }
 #: Of each objective but the ELBO with a beta that warms up, which "given" has: options.

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from kvae.serving import versions
 
 BOUND = "log_likelihood_nats_prior"
 COUNT = 50
+UNKNOWN = "the rows cannot be known to be the same"
 PROTOCOL = {
     "split": "test", "test_checksum": "ab", "nats": "of a density",
     "data_card": {"name": "gmm", "seed": 0, "source": "here"},
@@ -75,10 +77,10 @@ def test_what_chance_explains_is_no_difference(evaluated):
         ({"num_draws": 50, "log_likelihood": "bound of 50 draws"}, "draws: 50, not 500", False),
         ({"nats": "of probabilities"}, "nats: of probabilities, not of a density", False),
         ({"test_checksum": "cd"}, "test checksum: cd, not ab", True),
-        ({"test_checksum": None}, "test checksum: not recorded, not ab", True),
+        ({"test_checksum": None}, f"test checksum: not recorded: {UNKNOWN}", True),
         ({"rows": {"test": 49, "log_likelihood": COUNT}}, "test rows: 49, not 50", True),
         ({"rows": {"test": COUNT, "log_likelihood": 9}}, "log-likelihood rows: 9, not 50", False),
-        ({"condition": "given Smiling"}, "condition: given Smiling, not not recorded", True),
+        ({"condition": "given Smiling"}, "condition: given Smiling, not recorded there", True),
     ],
 )
 def test_numbers_of_another_protocol_are_not_shown(evaluated, changes, why, of_all):
@@ -92,6 +94,57 @@ def test_numbers_of_another_protocol_are_not_shown(evaluated, changes, why, of_a
     text = tables.terminal(found)
     assert "differs (1)" in text
     assert f"(1) b/1: {why}" in text
+
+
+@pytest.mark.parametrize(("own", "where"), [("ab", "there"), (None, "on either side")])
+def test_rows_that_no_checksum_tells_are_not_taken_for_the_same(evaluated, own, where):
+    first, _ = evaluated("a", test_checksum=None)
+    found = compare([first, evaluated("b", test_checksum=own)[0]])
+    why = f"test checksum: not recorded {where}: {UNKNOWN}"
+    for rows in found.groups.values():
+        for row in rows:
+            assert row.cells[0].value is not None
+            assert row.cells[1] == (None, why)
+    assert {(pair.mean, pair.why) for pair in found.pairs} == {(None, why)}
+
+
+def test_texts_of_others_do_nothing_to_a_terminal_and_can_be_written(evaluated, tmp_path):
+    bad = "x\x1b[2J\n\u202ey\ud800"
+    places = [evaluated("a")[0], evaluated("b", split=bad, model=bad, sampler=bad)[0]]
+    found = compare(places)
+    text = tables.terminal(found)
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "split: x\\x1b[2J \\u202ey\\ud800, not test" in text
+    (tmp_path / "page").write_text(tables.html_text(found), encoding="utf-8")
+    assert "\x1b" not in tables.csv_text(found) + tables.html_text(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({f"{BOUND}_stderr": "x"}, f"{BOUND}_stderr must be a number"),
+        ({f"{BOUND}_stderr": -1}, f"{BOUND}_stderr must be a number from 0"),
+        ({"variance_ratio_draw_interval": 3}, "_interval must be two numbers"),
+        ({"variance_ratio_draw_interval": [1, "x"]}, "_interval must be two numbers"),
+        ({"fid_keras_inception_prior_range": [2, 1]}, "the lower first"),
+        ({"latent_dim": "x"}, "latent_dim must be a whole number"),
+        ({"num_modes": None}, "num_modes must be a whole number"),
+        ({"mse_reconstruction": 10**400}, "mse_reconstruction must be a number"),
+        ({"mse_reconstruction": 1e300}, "mse_reconstruction must be a number"),
+        ({"elbo_nats_prior": "x"}, "elbo_nats_prior must be a number"),
+        ({"effective_sample_draws": "x"}, "effective_sample_draws must be a number"),
+        ({"origin": {"versions": 3}}, r"origin\.versions must be an object; received 3"),
+        ({"origin": {"versions": {"trained": 3}}}, r"versions\.trained must be an object"),
+        ({"origin": {"commit": 3}}, r"origin\.commit must be a text"),
+        ({"protocol": {"rows": 3}}, "rows must be an object"),
+    ],
+)
+def test_metrics_of_another_kind_are_refused(evaluated, changes, said):
+    places = [evaluated("a")[0], evaluated("b")[0]]
+    path = Path(places[1]) / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DataError, match=said):
+        compare(places)
 
 
 def test_other_data_are_refused(evaluated):
@@ -121,6 +174,16 @@ def test_rows_of_another_evaluation_are_refused(evaluated, tmp_path):
     (tmp_path / "a" / "rows.npz").rename(tmp_path / "b" / "rows.npz")
     with pytest.raises(DataError, match=r"b/rows\.npz is not of the metrics\.json beside it"):
         compare(places)
+    bound = json.loads((tmp_path / "b" / "metrics.json").read_text())[BOUND]
+    of_rows = "must hold in `rows` the place of each value"
+    for each, said in (
+        ({BOUND: np.full(4, bound)}, f"{of_rows}.*holds none"),
+        ({BOUND: np.full(4, bound), "rows": np.arange(3)}, rf"{of_rows}.*holds int64 \(3,\)"),
+        ({"elbo_nats_prior": np.full(4, np.nan)}, "is not of the metrics"),
+    ):
+        write_rows(tmp_path / "b" / "rows.npz", each)
+        with pytest.raises(DataError, match=said):
+            compare(places)
     (tmp_path / "b" / "rows.npz").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"rows\.npz cannot be read"):
         compare(places)

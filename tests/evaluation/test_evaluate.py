@@ -3,6 +3,7 @@ import os
 import shutil
 import struct
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -130,13 +131,22 @@ def test_a_report_that_fails_costs_nothing_else(
     monkeypatch.setattr(
         "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
     )
-    (tmp_path / "report.html").write_text("of an earlier evaluation")
+    for name in ("report.html", "rows.npz"):
+        (tmp_path / name).write_text("of an earlier evaluation")
+    beside, move = [], Path.replace
+
+    def watched(path, target):
+        beside.extend(one.name for one in tmp_path.glob("r*"))
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
     monkeypatch.setattr("kvae.evaluation.report.page", mock.Mock(side_effect=ValueError("no ink")))
     assert _evaluate(mixture_model.path, output=str(tmp_path))["protocol"] == {"seed": 3}
     assert "note: report.html could not be written, all else is: ValueError: no ink" in (
         capsys.readouterr().err
     )
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "MODEL_CARD.md"}
+    assert not beside  # an old report never stands beside new numbers
 
 
 def test_the_metrics_hang_together(mixture_metrics):
