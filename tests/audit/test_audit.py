@@ -264,9 +264,10 @@ def _rewritten(path, change):
             archive.writestr(name, part)
 
 
-def test_checksums_are_held_of_a_model_without_formulas_too(copied):
-    _rewritten(copied.path / KERAS_MODEL, lambda config: config.pop("config"))
-    _, lines = run.audit(copied, {})
+def test_checksums_are_held_of_a_model_without_formulas_too(vae, tmp_path):
+    version = written(vae, tmp_path / "1", "encode", files={"gone": "0"})
+    _rewritten(version.path / KERAS_MODEL, lambda config: config.pop("config"))
+    _, lines = run.audit(version, {})
     assert [(line.what, line.verdict) for line in lines] == [
         ("files", DIFFERS), ("the model", NOT_CHECKED)
     ]  # fmt: skip
@@ -275,12 +276,12 @@ def test_checksums_are_held_of_a_model_without_formulas_too(copied):
 @pytest.mark.parametrize(
     "error", [OSError("gone"), zipfile.BadZipFile("no zip"), zlib.error("cut"), KeyError("layer")]
 )
-def test_a_file_that_cannot_be_read_is_no_model_without_formulas(copied, error):
+def test_a_file_that_cannot_be_read_is_no_model_without_formulas(in_short, error):
     with (
         mock.patch("kvae.audit.independent.archive.read", side_effect=error),
         pytest.raises(DataError, match=r"model\.keras cannot be read: .*\w"),
     ):
-        run.audit(copied, {})
+        run.audit(in_short, {})
 
 
 @pytest.mark.parametrize("shift", [[1.0, 2.0, 3e-9], [1.0], 1.0])
@@ -295,8 +296,8 @@ def test_what_kvae_json_says_of_small_numbers_is_held(tmp_path, shift):
         assert ("kvae.json: model" in differing(audited(version, made))) == faulty
 
 
-def test_a_cache_alone_names_no_data(version_of_images, tmp_path):
-    subject = run.Subject(version_of_images, read_metadata(version_of_images))
+def test_a_cache_alone_names_no_data(in_short, tmp_path):
+    subject = run.Subject(in_short, read_metadata(in_short))
     with mock.patch("kvae.evaluation.evaluate.prepare", side_effect=DataError("no data")):
         assert "generates" in subject.rows({"cache_dir": str(tmp_path), "data_dir": None}).origin
         with pytest.raises(DataError):
