@@ -8,7 +8,7 @@ import tensorflow as tf
 from kvae_testing import metadata
 
 from kvae.audit import run
-from kvae.audit.verdicts import DIFFERS
+from kvae.audit.verdicts import AGREES, DIFFERS
 from kvae.serving.signatures import endpoints
 from kvae.serving.versions import KERAS_MODEL, METADATA, Version
 
@@ -74,6 +74,10 @@ def audited(version, vae, directions=None):
     """Line by what it is about, of a version that the model answers for."""
     _, lines = run.audit(version, {}, asks(vae, directions))
     return {line.what: line for line in lines}
+
+
+def agreeing(lines):
+    return {what for what, line in lines.items() if line.verdict == AGREES}
 
 
 def differing(lines):

@@ -16,9 +16,9 @@ from kvae.evaluation.evaluate import Job
 
 MAX_ROWS = 256
 #: Numbers in all rows of an input together, and in those of signatures of many draws.
-_NUMBERS, _LEAST = 2**18, 8
+_NUMBERS, _LEAST = 2**18, 16
 _MANY_DRAWS = ("score", "log_likelihood")
-_FEWER = 4  # times, of images
+_FEWER, _LEAST_OF_MANY_DRAWS = 4, 4  # times, of images
 IMAGE_BYTES = "image_bytes"
 _WEYL = 0x9E3779B97F4A7C15  # odd, so that its multiples reach every 64-bit word
 
@@ -113,7 +113,7 @@ def inputs_of(
     """
     count = len(rows.x)
     if signature in _MANY_DRAWS and rows.x.ndim == 4:
-        count = max(_LEAST // 2, count // _FEWER)
+        count = max(_LEAST_OF_MANY_DRAWS, count // _FEWER)
     x, condition = rows.x[:count], rows.condition
     condition = None if condition is None else condition[:count]
     noise = model.noise(seeds(count))

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,14 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from kvae import __version__
+from kvae import __version__, files
 from kvae.audit import served
 from kvae.audit.independent import archive
 from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.model import OF_SAMPLER, Model
 from kvae.audit.rows import Rows, as_received, as_sent, generated, inputs_of, of_test
 from kvae.audit.served import Arrays
-from kvae.audit.verdicts import Line, compared, compared_bits, count, not_checked, stated
+from kvae.audit.verdicts import (
+    DIFFERS,
+    Line,
+    compared,
+    compared_bits,
+    count,
+    noise_of,
+    not_checked,
+    stated,
+)
 from kvae.errors import DataError, KvaeError, one_line
 from kvae.evaluation import evaluate
 from kvae.keras_files import check_model
@@ -28,7 +38,12 @@ REPORT = "audit.json"
 _SHORT_SUM = 3e-3
 #: What a configuration or weights of an unknown form make formulas fail of.
 _NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError)
+#: What reading a damaged file may raise; encrypted ones are RuntimeErrors.
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, *_NOT_UNDERSTOOD)
 _FEW = 3  # rows that are asked for once more, in another order
+#: Share of its largest number by which rounding may move an output that no formula is known of.
+_NO_FORMULA = 1e-5
+_DIFFERENCE = "sampler less prior"
 _ROWS, _AGAIN, _PROBE = "rows", "again", "probe"
 
 Ask = Callable[[Path, dict[str, Arrays]], dict[str, Arrays]]
@@ -39,14 +54,15 @@ class Subject:
 
     Args:
         version: the published version.
+        metadata: what its kvae.json says.
 
     Raises:
-        DataError: kvae.json or the model's file cannot be read.
+        DataError: the model's file cannot be read.
         Beyond: the file holds no model that the audit has formulas for.
     """
 
-    def __init__(self, version: Version):
-        self.version, self.metadata = version, read_metadata(version)
+    def __init__(self, version: Version, metadata: dict[str, Any]):
+        self.version, self.metadata = version, metadata
         path = version.path / KERAS_MODEL
         if not path.is_file() or not zipfile.is_zipfile(path):
             raise DataError(f"{path} is missing, or no .keras file")
@@ -58,12 +74,16 @@ class Subject:
         }
         try:
             config, weights = archive.read(path)
+        except _UNREADABLE as error:
+            why = one_line(f"{type(error).__name__}: {error}", 200)
+            raise DataError(f"{path} cannot be read: {why}") from error
+        try:
+            self.config: dict[str, Any] = config["config"]
             self.own, self.rounded = (
                 Model(config, weights, dtype=dtype, **made) for dtype in (np.float64, np.float32)
             )
         except _NOT_UNDERSTOOD as error:
             raise Beyond(f"what the file says: {type(error).__name__}: {error}") from error
-        self.config: dict[str, Any] = config["config"]
 
     def rows(self, moved: Mapping[str, Any]) -> Rows:
         """Test rows where the data are at hand, else rows that the model generates.
@@ -77,7 +97,7 @@ class Subject:
         try:
             found = of_test(evaluate.prepare(str(self.version.path), writes=False, **moved))
         except KvaeError as error:
-            if any(moved.values()):
+            if moved.get("data_dir") or moved.get("labels_file"):
                 raise
             found = generated(self.own, self.config.get("value_range") is not None
                               and len(self.own.element_shape) == 3)  # fmt: skip
@@ -100,12 +120,14 @@ def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> 
     Raises:
         UsageError, DataError: the version or data that were named cannot be read.
     """
+    metadata = read_metadata(version)
+    lines = [_files(version, metadata)]  # whatever else can be said of it
     try:
-        subject = Subject(version)
+        subject = Subject(version, metadata)
         rows = subject.rows(moved)
     except Beyond as error:
-        return "none", [not_checked("the model", f"beyond the audit: {error}")]
-    lines = [_files(subject), stated("kvae.json: model", _statements(subject))]
+        return "none", [*lines, not_checked("the model", f"beyond the audit: {error}")]
+    lines.append(stated("kvae.json: model", _statements(subject)))
     asked: Arrays = {}
     for name, described in subject.metadata["signatures"].items():
         try:
@@ -121,19 +143,19 @@ def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> 
         for name, one in ((_ROWS, asked), (_AGAIN, again))
     }
     found = ask(version.path, sent)
-    noise: dict[str, float] = {}
+    noise: dict[str, np.ndarray] = {}
     for name, inputs in asked.items():
         lines += _of_signature(subject, name, inputs, found[_ROWS][name], noise=noise)
     if asked:
-        lines.append(_alone(found[_ROWS], found[_AGAIN]))
+        lines.append(_alone(subject, found[_ROWS], found[_AGAIN], noise))
     lines += _of_probe(subject, found.get(_PROBE, {}), noise)
-    return rows.origin, lines
+    return one_line(rows.origin), lines
 
 
 @np.errstate(all="ignore")  # what is not finite is judged, not warned of
 def _of_signature(
     subject: Subject, name: str, inputs: Mapping[str, np.ndarray], found: dict[str, np.ndarray],
-    *, noise: dict[str, float], place: str = "",
+    *, noise: dict[str, np.ndarray], place: str = "",
 ) -> list[Line]:  # fmt: skip
     """Lines of a signature's outputs.
 
@@ -165,28 +187,23 @@ def _of_signature(
         else:
             short = key == "decoded_variance" and _likelihood(subject) == "DiscretizedLogistic"
             output = f"{name}/{key}"
-            noise[output] = max(noise.get(output, 0.0), _noise(own[key], rounded[key]))
+            noise[output] = np.maximum(noise.get(output, 0.0), noise_of(own[key], rounded[key]))
             lines.append(
                 compared(
                     what, found[key], own[key], rounded[key],
                     extra=_SHORT_SUM if short else 0.0, noise_of_more=noise[output],
+                    is_sum=key == _DIFFERENCE,
                 )
             )  # fmt: skip
     return lines
 
 
 def _with_difference(name: str, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outputs, and log r(z) - log p(z): what both weights share is gone, and what it rounds to."""
+    """Outputs, and log r(z) - log p(z): what both weights share is gone but for its rounding."""
     pair = f"{name}{OF_SAMPLER}", name
     if not outputs.keys() >= {*pair}:
         return outputs
-    return {**outputs, "sampler less prior": outputs[pair[0]] - outputs[pair[1]]}
-
-
-def _noise(own: np.ndarray, rounded: np.ndarray) -> float:
-    """The most that rounding does to a number."""
-    found = np.abs(rounded - own)
-    return float(found[np.isfinite(found)].max(initial=0.0))
+    return {**outputs, _DIFFERENCE: outputs[pair[0]] - outputs[pair[1]]}
 
 
 def _likelihood(subject: Subject) -> str:
@@ -197,19 +214,26 @@ def _is_bits(subject: Subject) -> bool:
     return _likelihood(subject) == "Bernoulli" and len(subject.own.element_shape) == 1
 
 
-def _alone(found: Arrays, again: Arrays) -> Line:
-    """Whether rows answer the same in another batch."""
+def _alone(subject: Subject, found: Arrays, again: Arrays, noise: Mapping[str, np.ndarray]) -> Line:
+    """Whether rows answer the same in another batch, which float32 adds up in another order."""
     faults = []
     for name, outputs in found.items():
         for key, array in outputs.items():
-            first = array[:_FEW][::-1]
-            # Float32 adds up in another order for another number of rows.
-            if not np.allclose(again[name][key], first, rtol=1e-4, atol=1e-4, equal_nan=True):
-                faults.append(f"{name}/{key} of a row depends on the batch around it")
+            first, other = array[:_FEW], again[name][key][::-1]
+            what = f"{name}/{key}"
+            if key == "sample" and _is_bits(subject):
+                line = compared_bits(what, other, first)
+            else:
+                rounding = noise.get(what)
+                if rounding is None:  # no formula says how it rounds
+                    rounding = noise_of(first, first * np.float32(1 + _NO_FORMULA))
+                line = compared(what, other, first, first, noise_of_more=rounding)
+            if line.verdict == DIFFERS:
+                faults.append(f"{what} of a row depends on the batch around it")
     return stated("rows alone, as in a batch", faults)
 
 
-def _of_probe(subject: Subject, requests: Arrays, noise: dict[str, float]) -> list[Line]:
+def _of_probe(subject: Subject, requests: Arrays, noise: dict[str, np.ndarray]) -> list[Line]:
     """The answers that were kept when the version was published, against the audit's."""
     path = subject.version.path / PROBE
     if not path.is_file():
@@ -234,11 +258,11 @@ def _of_probe(subject: Subject, requests: Arrays, noise: dict[str, float]) -> li
     return lines
 
 
-def _files(subject: Subject) -> Line:
-    sums = subject.metadata.get("files")
+def _files(version: Version, metadata: dict[str, Any]) -> Line:
+    sums = metadata.get("files")
     if sums is None:
         return not_checked("files", "kvae.json holds no checksums")
-    return stated("files", file_faults(subject.version, sums))
+    return stated("files", file_faults(version, sums))
 
 
 def _statements(subject: Subject) -> list[str]:
@@ -252,12 +276,17 @@ def _statements(subject: Subject) -> list[str]:
         if said[name] != here:
             faults.append(f"{name} is {here}, kvae.json says {said[name]}")
     for name in ("shift", "scale"):
-        if name in said and not np.allclose(said[name], subject.config[name], rtol=1e-6):
+        if name in said and not _same(said[name], subject.config[name]):
             faults.append(f"{name} is another in kvae.json")
     names = len(subject.metadata.get("condition", {}).get("names", ()))
     if "condition" in subject.metadata and names != own.condition_dim:
         faults.append(f"a condition has {own.condition_dim} numbers, {names} in kvae.json")
     return faults
+
+
+def _same(said: Any, here: Any) -> bool:
+    """Whether numbers are the same but for float32, small ones too."""
+    return np.shape(said) == np.shape(here) and np.allclose(said, here, rtol=1e-6, atol=0)
 
 
 def report(version: Version, origin: str, lines: list[Line]) -> dict[str, Any]:
@@ -274,7 +303,6 @@ def report(version: Version, origin: str, lines: list[Line]) -> dict[str, Any]:
 
 def write(folder: Path, found: dict[str, Any]) -> Path:
     """Write audit.json, whole or not at all; its path."""
-    path, part = folder / REPORT, folder / f".{REPORT}"
-    part.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
-    part.replace(path)
+    path = folder / REPORT
+    files.replace_text(path, json.dumps(found, indent=1, allow_nan=False))
     return path

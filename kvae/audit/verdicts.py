@@ -26,7 +26,7 @@ class Line:
     """One thing that the audit looked at.
 
     Args:
-        what: signature and output, or what else it was.
+        what: signature and output, or what else it was; one line.
         verdict: of three.
         rows: how many were compared.
         largest: difference found; None: nothing was compared.
@@ -40,6 +40,9 @@ class Line:
     largest: float | None = None
     tolerance: float | None = None
     note: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", one_line(self.what))  # kvae.json names signatures
 
     def to_json(self) -> dict[str, Any]:
         """As audit.json has it."""
@@ -58,9 +61,9 @@ def stated(what: str, faults: Sequence[str]) -> Line:
 
 def compared(
     what: str, found: np.ndarray, own: np.ndarray, rounded: np.ndarray, *,
-    extra: float = 0.0, noise_of_more: float = 0.0,
+    extra: float = 0.0, noise_of_more: float | np.ndarray = 0.0, is_sum: bool = False,
 ) -> Line:  # fmt: skip
-    """Hold served numbers against the audit's.
+    """Hold served numbers against the audit's, each column to what rounding does to it.
 
     Args:
         what: which they are.
@@ -68,36 +71,80 @@ def compared(
         own: the audit's, in float64.
         rounded: the audit's, by the same formulas in float32.
         extra: share of itself by which a number may be off, where it is an approximation.
-        noise_of_more: what rounding does to more rows of the kind; of few it may seem less.
+        noise_of_more: what rounding does to more rows of the kind, a number or `(columns,)`; of few
+            it may seem less.
+        is_sum: whether rounding errs apart in each row, so that less of it is left in their mean.
     """
     if found.shape != own.shape:
         note = f"of shape {found.shape}, the audit's is of {own.shape}"
         return Line(what, DIFFERS, len(own), note=note)
+    rows = len(own)
     lost = ~np.isfinite(found)
     if (lost != ~np.isfinite(own)).any() or (found[lost & ~np.isnan(found)]
                                              != own[lost & ~np.isnan(found)]).any():  # fmt: skip
-        return Line(what, DIFFERS, len(own), note="numbers that are not finite, in other places")
-    found, own, rounded = (part[~lost].astype(np.float64) for part in (found, own, rounded))
-    if not own.size:
-        return Line(what, AGREES, len(lost), 0.0, 0.0)
-    size, noise = np.abs(own), np.abs(rounded - own)
-    if not np.isfinite(noise).all():
+        return Line(what, DIFFERS, rows, note="numbers that are not finite, in other places")
+    if lost.all():
+        return Line(what, AGREES, rows, 0.0, 0.0)
+    judged = ~lost & np.isfinite(rounded)
+    if not judged.any():
         return not_checked(what, "float32 does not hold what the formulas need")
-    difference, typical = np.abs(found - own), float(np.median(size))
-    most = max(float(noise.max()), noise_of_more)
+    found, own, rounded = (
+        _columns(np.where(judged, part, np.nan).astype(np.float64))
+        for part in (found, own, rounded)
+    )
+    kept = np.isfinite(own).any(axis=0)
+    found, own, rounded = (part[:, kept] for part in (found, own, rounded))
+    more = np.asarray(noise_of_more)
+    size, noise, difference = np.abs(own), np.abs(rounded - own), np.abs(found - own)
+    typical = np.nanmedian(size, axis=0)
+    most = np.maximum(np.nanmax(noise, axis=0), more[kept] if more.ndim else more)
     slack = TIMES_ROUNDING * most + OF_ITSELF * np.maximum(size, typical) + extra * size
-    place = int(np.argmax(difference - slack))
+    place = np.unravel_index(np.nanargmax(difference - slack), slack.shape)
     largest, tolerance = float(difference[place]), float(slack[place])
     if largest > tolerance:
-        return Line(what, DIFFERS, len(lost), largest, tolerance)
+        return Line(what, DIFFERS, rows, largest, tolerance)
     # One row that float32 does not hold must not hide what moves all of them.
-    middle = float(np.median(difference))
-    bound = TIMES_ROUNDING * float(np.median(noise)) + (OF_ITSELF + extra) * typical
-    if len(lost) >= _MANY and middle > bound:
-        return Line(what, DIFFERS, len(lost), middle, bound, "in the median of all rows")
-    if TIMES_ROUNDING * most > _MOST_OF_ITSELF * float(size.max()):
-        return not_checked(what, f"rounding alone may move it by {most:.2g}")
-    return Line(what, AGREES, len(lost), largest, tolerance)
+    held = [("median", np.nanmedian(difference, axis=0), np.nanmedian(noise, axis=0))]
+    if is_sum:
+        counted = np.isfinite(own).sum(axis=0)
+        left = np.sqrt(np.nanmean(noise**2, axis=0) / counted)
+        left += np.abs(np.nanmean(rounded - own, axis=0))
+        held.append(("mean", np.abs(np.nanmean(found - own, axis=0)), left))
+    for of_all, middle, rounding in held if rows >= _MANY else ():
+        bound = TIMES_ROUNDING * rounding + (OF_ITSELF + extra) * typical
+        worst = int(np.argmax(middle - bound))
+        if middle[worst] > bound[worst]:
+            note = f"in the {of_all} of all rows"
+            return Line(what, DIFFERS, rows, float(middle[worst]), float(bound[worst]), note)
+    vague = TIMES_ROUNDING * most > _MOST_OF_ITSELF * np.nanmax(size, axis=0)
+    if vague.all():
+        return not_checked(what, f"rounding alone may move it by {most.max():.2g}")
+    return Line(what, AGREES, rows, largest, tolerance, _left_out(lost | judged, vague))
+
+
+def _columns(array: np.ndarray) -> np.ndarray:
+    """Numbers of a kind below each other: a number of vectors, a channel of images."""
+    return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
+
+
+def noise_of(own: np.ndarray, rounded: np.ndarray) -> np.ndarray:
+    """The most that rounding does to a number of each column: `(columns,)`.
+
+    Args:
+        own: `(rows, ...)`, in float64.
+        rounded: the same in float32.
+    """
+    found = _columns(np.abs(rounded - own))
+    return np.max(found, axis=0, where=np.isfinite(found), initial=0.0)
+
+
+def _left_out(looked_at: np.ndarray, vague: np.ndarray) -> str:
+    notes = []
+    if not looked_at.all():
+        notes.append(f"{np.sum(~looked_at)} of {looked_at.size} numbers are beyond float32")
+    if vague.any():
+        notes.append(f"rounding alone may move {vague.sum()} of {len(vague)} columns by over 2%")
+    return "; ".join(notes)
 
 
 def compared_bits(what: str, found: np.ndarray, own: np.ndarray) -> Line:

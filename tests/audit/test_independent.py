@@ -12,7 +12,14 @@ from kvae.audit import independent
 from kvae.audit.independent.distributions import Full, Levels, Precision
 from kvae.audit.independent.flow import Flow
 from kvae.audit.independent.noise import threefry
-from kvae.audit.verdicts import AGREES, DIFFERS, NOT_CHECKED, compared, compared_bits
+from kvae.audit.verdicts import (
+    AGREES,
+    DIFFERS,
+    NOT_CHECKED,
+    compared,
+    compared_bits,
+    noise_of,
+)
 
 _MAY_IMPORT = {"numpy", "scipy", "h5py"}
 _STANDARD = {"collections", "dataclasses", "io", "json", "math", "pathlib", "typing", "zipfile"}
@@ -117,6 +124,47 @@ def test_what_is_lost_or_of_another_shape_differs(rng):
 def test_what_rounding_destroys_is_not_checked(rng):
     own = rng.normal(size=8)
     assert compared("w", own, own, own + 0.5).verdict == NOT_CHECKED
+
+
+def test_each_column_is_held_to_its_own_rounding(rng):
+    scales = np.array([1e-6, 1.0, 1e6])
+    for shape in ((32, 3), (2, 4, 4, 3)):
+        own = scales * rng.uniform(1, 2, size=shape)
+        rounded = own.astype(np.float32).astype(np.float64)
+        assert compared("w", rounded, own, rounded).verdict == AGREES
+        off = rounded * np.array([1.5, 1.0, 1.0])
+        assert compared("w", off, own, rounded).verdict == DIFFERS
+        more = noise_of(own, rounded)
+        assert more.shape == (3,)
+        assert compared("w", off, own, rounded, noise_of_more=more).verdict == DIFFERS
+
+
+def test_a_row_beyond_float32_hides_no_other(rng):
+    own = rng.normal(size=(32, 2)) + 10
+    rounded = own.copy()
+    rounded[0, 0] = np.inf
+    found = compared("w", own, own, rounded)
+    assert (found.verdict, found.note) == (AGREES, "1 of 64 numbers are beyond float32")
+    assert compared("w", own + 0.01, own, rounded).verdict == DIFFERS
+    assert compared("w", own, own, np.full_like(own, np.inf)).verdict == NOT_CHECKED
+
+
+def test_a_column_that_rounding_destroys_is_named_and_hides_no_other(rng):
+    own = rng.normal(size=(32, 2)) + 10
+    rounded = own + np.array([0.0, 0.5])
+    found = compared("w", own, own, rounded)
+    assert found.verdict == AGREES
+    assert found.note == "rounding alone may move 1 of 2 columns by over 2%"
+    assert compared("w", own + np.array([0.01, 0.0]), own, rounded).verdict == DIFFERS
+
+
+def test_the_mean_of_sums_is_held_closer_than_each_of_them(rng):
+    own = rng.normal(size=256)
+    rounded, found = (own + 1e-3 * rng.normal(size=256) for _ in range(2))
+    assert compared("w", found, own, rounded, is_sum=True).verdict == AGREES
+    off = compared("w", found + 2e-3, own, rounded, is_sum=True)
+    assert (off.verdict, off.note) == (DIFFERS, "in the mean of all rows")
+    assert compared("w", found + 2e-3, own, rounded).verdict == AGREES
 
 
 def test_the_rounding_of_few_rows_is_taken_from_more():
