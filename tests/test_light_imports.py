@@ -119,5 +119,5 @@ def test_help_answers(found, program):
 def test_help_shows_zero_and_one_as_numbers(found):
     text = " ".join(found["train.py"]["text"].split())
     assert "(1: the ELBO); of the objective 'elbo' (default: 1.0)" in text
-    assert "rises from 0; of the objective 'elbo' (default: 0)" in text
+    assert "rises from 0; of the objective 'elbo' (default: the preset's, or 0)" in text
     assert "make all levels 0 or 1: 'threshold' at one half" in text

@@ -10,8 +10,9 @@ from kvae.inputs import as_float
 
 ROOT = Path(__file__).parents[3]
 SCALES = {"kvae/data/images/pixels.py", "kvae/inputs.py"}
-# Densities of levels are in units of one; colours of a palette are no pixels.
-OTHERS = ("kvae/probability/", "kvae/data/faces/canvas.py")
+# Densities of levels are in units of one; colours of a palette are no pixels; what judges the rest
+# has its own.
+OTHERS = ("kvae/probability/", "kvae/data/faces/canvas.py", "kvae/audit/")
 LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
 
