@@ -248,6 +248,11 @@ class Config:
                 raise
             raise UsageError(f"{text}{_NOT_GIVEN}{told}") from error
 
+    def younger_than(self, then: Mapping[str, Any]) -> dict[str, Any]:
+        """What was done, by name, before there were the options that a recorded run lacks."""
+        before = {name: self.option(name).before for name in self._values if name not in then}
+        return {name: value for name, value in before.items() if value is not None}
+
     def option(self, name: str) -> Option:
         """The declaration of an option that applies."""
         return {**_BASE, **options_of(_members(_chosen(self._values)))}[name]
@@ -423,8 +428,9 @@ def resolve(
     )  # fmt: skip
     own = options_of(_members(chosen))
     values |= _values(own, wanted, given, shown)
-    if "edge_weight" not in given and not likelihoods.takes_edge_weight(values.get("variance")):
-        values = {name: 0.0 if name == "edge_weight" else values[name] for name in values}
+    is_presets = "edge_weight" in own and "edge_weight" not in given
+    if is_presets and not likelihoods.takes_edge_weight(values["variance"]):
+        values["edge_weight"] = 0.0
     untyped = {
         name: f"of the preset {preset}" if name in wanted else "the default"
         for name in values

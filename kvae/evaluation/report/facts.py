@@ -203,9 +203,7 @@ def commands(metadata: Mapping[str, Any], whole: Mapping[str, Any]) -> list[Fact
 
 def _resolved(recorded):
     """The options of a version; those younger than it do what was done without them."""
-    younger = resolve(recorded)
-    of = {name: younger.option(name).before for name in younger.to_dict()}
-    return resolve({name: value for name, value in of.items() if value is not None} | recorded)
+    return resolve(resolve(recorded).younger_than(recorded) | recorded)
 
 
 def _read(value):

@@ -149,14 +149,10 @@ def _differences(config: Config, then: dict[str, Any]) -> list[str]:
 
 def _as_now(config: Config, then: dict[str, Any]) -> dict[str, Any]:
     """The options of a run, which an older release may have written, as this one writes them."""
-    found = dict(then)
-    for name in config.to_dict():
-        option = config.option(name)
-        if name not in then and option.before is not None:
-            found[name] = option.before
-        elif name in then:
-            with suppress(UsageError):  # a value that is no more: it differs
-                found[name] = json.loads(json.dumps(option.read(then[name], name)))
+    found = {**then, **config.younger_than(then)}
+    for name in config.to_dict().keys() & then.keys():
+        with suppress(UsageError):  # a value that is no more: it differs
+            found[name] = json.loads(json.dumps(config.option(name).read(then[name], name)))
     return found
 
 
