@@ -20,6 +20,7 @@ HOMES = {
     "Elbo": "kvae.objectives.elbo",
     "Flow": "kvae.priors.flow",
     "Gaussian": "kvae.likelihoods.gaussian",
+    "GroupNormalization": "kvae.networks.normalisation",
     "Head": "kvae.networks.head",
     "Iwae": "kvae.objectives.iwae",
     "LinearWarmup": "kvae.probability.schedules",

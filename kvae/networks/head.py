@@ -49,7 +49,7 @@ class Head(keras.layers.Conv2DTranspose):
 
     def call(self, inputs, training=False):
         """`(batch, height, width, channels)` -> `(batch, 2 height, 2 width, filters)`."""
-        if self.filters > _FEW or not _on_cpu_of_tensorflow():
+        if self.filters > _FEW or not on_cpu_of_tensorflow():
             return super().call(inputs)
         import tensorflow as tf
 
@@ -59,7 +59,8 @@ class Head(keras.layers.Conv2DTranspose):
         return self.activation(tf.nn.bias_add(outputs, bias))
 
 
-def _on_cpu_of_tensorflow():
+def on_cpu_of_tensorflow():
+    """Whether TensorFlow computes, and sees no GPU."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

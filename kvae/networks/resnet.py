@@ -16,6 +16,7 @@ import keras
 
 from kvae.networks import GROUPS
 from kvae.networks.head import Head
+from kvae.networks.normalisation import GroupNormalization
 from kvae.networks.sizes import cropped, num_halvings, small_size
 
 _MOST_DOUBLINGS = 3
@@ -28,7 +29,7 @@ def _channels(element_shape, width):
 
 def _normalised(x, dtype):
     # In float32: a mean of many half-precision numbers is not one.
-    x = keras.layers.GroupNormalization(GROUPS, dtype="float32")(x)
+    x = GroupNormalization(GROUPS, dtype="float32")(x)
     return keras.layers.Activation("swish", dtype=dtype)(x)
 
 

@@ -160,6 +160,7 @@ FORMULAS: dict[str, Formula] = {
     "kvae>Head": _transposed,
     "BatchNormalization": _normalised_by_batch,
     "GroupNormalization": _normalised_by_groups,
+    "kvae>GroupNormalization": _normalised_by_groups,
     "Activation": lambda config, weights, x: _activated(config, x),
     "ReLU": lambda config, weights, x: _plain_relu(config, x),
     "Flatten": _flattened,
