@@ -1,8 +1,8 @@
 """The picture of the README: drawn faces and a mixture, by versions that were trained before.
 
-    kvae train --dataset faces --epochs 8
-    kvae train --dataset gmm
-    python benchmarks/picture.py --faces saved/faces --gmm saved/gmm --output docs/picture.png
+kvae train --dataset faces --epochs 8
+kvae train --dataset gmm
+python benchmarks/picture.py --faces saved/faces --gmm saved/gmm --output docs/picture.png
 """
 
 import argparse

@@ -12,7 +12,7 @@ import kvae
 
 ROOT = Path(__file__).parents[1]
 PATTERNS = (
-    "*.py", "*.cfg", "*.toml", "*.md", "docs/*.md", "kvae/**/*.py", "serving/*", "benchmarks/*.py",
+    "*.py", "*.cfg", "*.toml", "*.md", "docs/**/*.md", "kvae/**/*.py", "serving/*", "benchmarks/*.py",
 )  # fmt: skip
 #: An install to the end of the quoted command, or of the line; lists of arguments too.
 INSTALL = re.compile(r"""(`)?[^`\n]*\bpip3?\b["',\s]+install\b((?(1)[^`]*|[^\n]*))""")
@@ -78,7 +78,7 @@ def test_the_version_is_that_of_the_distribution(setup):
 def test_what_is_cited_is_this_version(setup):
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     version, title = setup["metadata"]["version"], cited["title"]
-    entry = (ROOT / "README.md").read_text().partition("@software{")[2].partition("\n\n")[0]
+    entry = (ROOT / "README.md").read_text().partition("@software{")[2].partition("```")[0]
     assert cited["version"] == version
     assert cited["license"] == setup["metadata"]["license"]
     assert [author["name"] for author in cited["authors"]] == [setup["metadata"]["author"]]
