@@ -12,7 +12,8 @@ import kvae
 
 ROOT = Path(__file__).parents[1]
 PATTERNS = (
-    "*.py", "*.cfg", "*.toml", "*.md", "docs/**/*.md", "kvae/**/*.py", "serving/*", "benchmarks/*.py",
+    "*.py", "*.cfg", "*.toml", "*.md", "docs/**/*.md", "kvae/**/*.py", "serving/*",
+    "benchmarks/*.py",
 )  # fmt: skip
 #: An install to the end of the quoted command, or of the line; lists of arguments too.
 INSTALL = re.compile(r"""(`)?[^`\n]*\bpip3?\b["',\s]+install\b((?(1)[^`]*|[^\n]*))""")
