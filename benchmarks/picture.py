@@ -27,9 +27,9 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("docs/picture.png"))
     given = parser.parse_args()
     rows = faces_of(given.faces)
-    figure = Figure(figsize=(9, 5.2), dpi=100)
+    figure = Figure(figsize=(9, 6), dpi=100)
     FigureCanvasAgg(figure)
-    parts = figure.add_gridspec(2, 1, height_ratios=(1.15, 1), hspace=0.12, left=0.01, right=0.99,
+    parts = figure.add_gridspec(2, 1, height_ratios=(1.6, 1), hspace=0.12, left=0.01, right=0.99,
                                 top=0.95, bottom=0.02)  # fmt: skip
     upper = parts[0].subgridspec(len(rows), 1, hspace=0.28)
     for place, (name, images) in zip(upper, rows.items(), strict=True):

@@ -17,5 +17,9 @@ def on_page_markdown(markdown, page, **_):
 def _mathml(match):
     displayed, inline = match.groups()
     if inline:
-        return convert(inline.strip())
-    return f'<div style="overflow-x: auto">{convert(displayed.strip(), display="block")}</div>'
+        return f"<span>{convert(_spaced(inline))}</span>"  # a line may begin with one
+    return f'<div style="overflow: auto hidden">{convert(_spaced(displayed), display="block")}</div>'
+
+
+def _spaced(formula):
+    return formula.strip().replace(r"\log ", r"\log\, ")
