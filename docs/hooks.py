@@ -18,7 +18,9 @@ def _mathml(match):
     displayed, inline = match.groups()
     if inline:
         return f"<span>{convert(_spaced(inline))}</span>"  # a line may begin with one
-    return f'<div style="overflow: auto hidden">{convert(_spaced(displayed), display="block")}</div>'
+    return (
+        f'<div style="overflow: auto hidden">{convert(_spaced(displayed), display="block")}</div>'
+    )
 
 
 def _spaced(formula):
