@@ -155,6 +155,21 @@ def test_other_data_are_refused(evaluated):
     compare([places[0], evaluated("c", data_card={**PROTOCOL["data_card"], "source": "x"})[0]])
 
 
+def test_rows_that_were_drawn_once_are_the_same_whatever_training_drew(evaluated):
+    cards = [
+        {**PROTOCOL["data_card"], "binarize": how, "binarize_seed": seed}
+        for how, seed in (("static", 0), ("dynamic", 0), ("dynamic", 1), (True, 0))
+    ]
+    static, dynamic, other, threshold = (
+        evaluated(name, data_card=card)[0] for name, card in zip("abcd", cards, strict=True)
+    )
+    assert all(pair.mean is not None for pair in compare([static, dynamic]).pairs)
+    with pytest.raises(UsageError, match="'binarize_seed' of the data card is 0 and 1"):
+        compare([static, other])
+    with pytest.raises(UsageError, match="'binarize' of the data card is 'dynamic' and True"):
+        compare([dynamic, threshold])
+
+
 def test_one_model_or_one_twice_is_refused(evaluated):
     place, _ = evaluated("a")
     with pytest.raises(UsageError, match="at least 2 models"):
