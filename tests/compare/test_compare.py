@@ -184,6 +184,16 @@ def test_without_values_of_rows_the_means_are_compared_alone(evaluated):
     assert {pair.why for pair in found.pairs} == {"no rows.npz with it: measure b/1 again"}
 
 
+def test_of_one_row_there_is_no_difference_with_an_error(evaluated):
+    places = [evaluated("a")[0], evaluated("b", 0.2)[0]]
+    for place in map(Path, places):
+        metrics = json.loads((place / "metrics.json").read_text())
+        each = {name: [metrics[name]] for name in (BOUND, "elbo_nats_prior")}
+        write_rows(place / "rows.npz", {**each, "rows": [0]})
+    pairs = compare(places).pairs
+    assert {pair.why for pair in pairs} == {"one row alone, of which no error is known"}
+
+
 def test_rows_of_another_evaluation_are_refused(evaluated, tmp_path):
     places = [evaluated("a")[0], evaluated("b", 0.2)[0]]
     (tmp_path / "a" / "rows.npz").rename(tmp_path / "b" / "rows.npz")
@@ -239,5 +249,8 @@ def test_the_command_writes_csv_and_a_page(evaluated, tmp_path, capsys):
     assert "<script" not in text
     assert "&lt;script&gt;/1" in text
     assert "http://" not in text.replace("http-equiv", "")
+    with pytest.raises(UsageError, match=r"--csv and --html are two files; received .*t\.csv"):
+        main(["compare", *places, "--csv", str(csv_file), "--html", f"{tmp_path}/./t.csv"])
+    assert csv_file.read_text().startswith("kind,")
     with pytest.raises(UsageError, match="--csv: cannot write"):
         main(["compare", *places, "--csv", str(tmp_path / "gone" / "t.csv")])
