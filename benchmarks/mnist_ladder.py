@@ -49,11 +49,14 @@ PUBLISHED = {
 }
 
 
+def name_of(seed):
+    """What a model is called."""
+    return f"seed-{seed}"
+
+
 def train(given, seed, save):
     """Train by the command; the version's folder and the seconds of the command."""
-    name = f"seed-{seed}"
-    if (Path(save) / name).exists():
-        raise SystemExit(f"--save {save}: {name} is there; give another folder, or --versions")
+    name = name_of(seed)
     words = [
         "--dataset", given.dataset, "--data-dir", str(given.data_dir), "--save", save,
         "--name", name, "--seed", str(seed), *given.options,
@@ -75,11 +78,11 @@ def measure(path, given):
     served = ServedModel(find_version(str(path)))
     config = served.metadata["config"]
     wanted = {"dataset": given.dataset, "binarize_seed": BINARIZE_SEED}
-    if {name: config.get(name) for name in wanted} != wanted or config["binarize"] not in DRAWN:
+    if {name: config.get(name) for name in wanted} != wanted or config.get("binarize") not in DRAWN:
         raise SystemExit(
             f"{path}: the ladder is of {given.dataset}, drawn (--binarize dynamic or static) with "
             f"--binarize-seed {BINARIZE_SEED}; this model was trained with --dataset "
-            f"{config['dataset']} --binarize {config.get('binarize')} "
+            f"{config.get('dataset')} --binarize {config.get('binarize')} "
             f"--binarize-seed {config.get('binarize_seed')}"
         )
     x = test_images(given).astype("float32")
@@ -288,6 +291,11 @@ def main():
             parser.error("--minutes says how long pythae trains beside --versions")
         if subprocess.run([given.peers, "-c", "import torch, pythae"], check=False).returncode:
             parser.error(f"--peers {given.peers}: torch and pythae are not there")
+    there = [
+        name_of(seed) for seed in given.seeds if (Path(given.save or "") / name_of(seed)).exists()
+    ]
+    if given.save and not given.versions and there:
+        parser.error(f"--save {given.save}: {there[0]} is there; another folder, or --versions")
     sys.path.insert(0, str(HERE.parents[1]))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     rows = {}

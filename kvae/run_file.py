@@ -190,9 +190,11 @@ def _nodes(path: str) -> Any:
 
 def _content(path: str) -> str:
     place = Path(path)
-    if not place.is_file():
-        raise UsageError(f"{FLAG}: no such file: {path}")
     try:
+        if not place.exists():
+            raise UsageError(f"{FLAG}: no such file: {path}")
+        if not place.is_file():  # a pipe might never end
+            raise UsageError(f"{FLAG}: no file, but a folder or a pipe: {path}")
         with place.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -242,6 +244,6 @@ def _value(told: str, node: Any, options: list[Option]) -> Any:
     if node.style is None and text.lower() in _NOTHING:
         if any(option.default is None for option in options):
             return None
-        wanted = options[0].kind.wanted if options else one_of(PRESETS, text)
-        raise UsageError(f"{told} takes {wanted}; received nothing")
+        if options:
+            raise UsageError(f"{told} takes {options[0].kind.wanted}; received nothing")
     return text

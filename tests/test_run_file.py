@@ -66,6 +66,7 @@ def test_a_refusal_of_a_whole_run_names_the_file(tmp_path):
         ("latent-dim:", "latent-dim takes a whole number .* received nothing"),
         ("flip: 3", "flip takes true or false; received '3'"),
         ("seed: !!int 3", "without a tag"),
+        ("preset:", r"line 1: preset: choose one of gmm, [^;]*; received ''$"),
         ("preset: gm", "line 1: preset: choose one of .*; did you mean gmm"),
         ("resume: true", "resume is for the command line alone"),
         ("- seed: 3", "such as 'latent-dim: 32' is wanted; received a list"),
@@ -84,3 +85,7 @@ def test_what_is_no_file_of_options_is_refused(tmp_path, text, said):
     assert "run.yaml" in str(error.value)
     with pytest.raises(UsageError, match="no such file: "):
         program.arguments(["--config", str(tmp_path / "gone.yaml")])
+    with pytest.raises(UsageError, match="--config: no file, but a folder or a pipe: "):
+        program.arguments(["--config", str(tmp_path)])
+    with pytest.raises(UsageError, match="--config: cannot read aaa"):
+        program.arguments(["--config", "a" * 300])

@@ -13,6 +13,8 @@ from kvae.evaluation.report.values import NORMAL_95
 from kvae.evaluation.rows import BOUNDS, VALUES
 from kvae.metrics.likelihood import is_heavy_tailed, mean_and_stderr
 
+_LEAST_ROWS = 2  # for a standard error
+
 
 class Paired(NamedTuple):
     """One model less another, of the rows that both were measured on.
@@ -97,6 +99,8 @@ def _difference(key: str, own: Evaluation, other: Evaluation) -> Paired:
     ):
         return Paired(**told, why="other rows of the test split")
     values = own.rows[key] - other.rows[key]
+    if len(values) < _LEAST_ROWS:
+        return Paired(**told, why="one row alone, of which no error is known")
     mean, stderr = mean_and_stderr(values, f"the difference of {key}")
     return Paired(
         **told, mean=mean, stderr=stderr, rows=len(values), is_heavy_tailed=is_heavy_tailed(values)

@@ -1,5 +1,6 @@
 """kvae compare and its options."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.compare") -> dict
         `models`, and the files `csv` and `html`, None where they are not wanted.
 
     Raises:
-        UsageError: an unknown option or a value that is not allowed.
+        UsageError: an unknown option, a value that is not allowed, or one file for both.
     """
     parser = cli.Parser(
         prog=prog,
@@ -51,7 +52,11 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.compare") -> dict
         "--html", type=cli.of_kind(TEXT), metavar="FILE", help="also write a page, as report.html"
     )
     cli.add_debug(parser)
-    return cli.parsed(parser, argv)
+    given = cli.parsed(parser, argv)
+    places = [given[name] for name in ("csv", "html") if given[name] is not None]
+    if len({*map(os.path.realpath, places)}) < len(places):
+        raise UsageError(f"--csv and --html are two files; received {' and '.join(places)}")
+    return given
 
 
 def _write(path: Path, text: str, option: str) -> None:

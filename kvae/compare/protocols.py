@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kvae.compare.evaluations import Evaluation
+from kvae.data import BINARIZE, DRAWN, STATIC
 from kvae.data.classes import LEFT_OUT
 from kvae.errors import UsageError, brief, one_line
 from kvae.evaluation.report.card import Metric
@@ -28,12 +29,17 @@ def check_data(evaluations: Sequence[Evaluation]) -> None:
         cards = [one.whole["protocol"].get("data_card", {}) for one in (first, other)]
         for key in sorted({*cards[0], *cards[1]} - _MAY_DIFFER):
             then, now = (card.get(key) for card in cards)
-            if then != now:
+            if _of_rows(key, then) != _of_rows(key, now):
                 raise UsageError(
                     f"{first.name} and {other.name} were measured on other data, so that none of "
                     f"their numbers compares: {key!r} of the data card is {brief(then)} and "
                     f"{brief(now)}"
                 )
+
+
+def _of_rows(key, value):
+    """A value of the data card as rows are measured: "dynamic" has the draws of "static"."""
+    return STATIC if key == BINARIZE.name and value in DRAWN else value
 
 
 def difference(

@@ -155,6 +155,21 @@ def test_other_data_are_refused(evaluated):
     compare([places[0], evaluated("c", data_card={**PROTOCOL["data_card"], "source": "x"})[0]])
 
 
+def test_rows_that_were_drawn_once_are_the_same_whatever_training_drew(evaluated):
+    cards = [
+        {**PROTOCOL["data_card"], "binarize": how, "binarize_seed": seed}
+        for how, seed in (("static", 0), ("dynamic", 0), ("dynamic", 1), (True, 0))
+    ]
+    static, dynamic, other, threshold = (
+        evaluated(name, data_card=card)[0] for name, card in zip("abcd", cards, strict=True)
+    )
+    assert all(pair.mean is not None for pair in compare([static, dynamic]).pairs)
+    with pytest.raises(UsageError, match="'binarize_seed' of the data card is 0 and 1"):
+        compare([static, other])
+    with pytest.raises(UsageError, match="'binarize' of the data card is 'dynamic' and True"):
+        compare([dynamic, threshold])
+
+
 def test_one_model_or_one_twice_is_refused(evaluated):
     place, _ = evaluated("a")
     with pytest.raises(UsageError, match="at least 2 models"):
@@ -167,6 +182,16 @@ def test_without_values_of_rows_the_means_are_compared_alone(evaluated):
     found = compare([evaluated("a")[0], evaluated("b", has_rows=False)[0]])
     assert all(cell.value for cell in _cells(found, BOUND))
     assert {pair.why for pair in found.pairs} == {"no rows.npz with it: measure b/1 again"}
+
+
+def test_of_one_row_there_is_no_difference_with_an_error(evaluated):
+    places = [evaluated("a")[0], evaluated("b", 0.2)[0]]
+    for place in map(Path, places):
+        metrics = json.loads((place / "metrics.json").read_text())
+        each = {name: [metrics[name]] for name in (BOUND, "elbo_nats_prior")}
+        write_rows(place / "rows.npz", {**each, "rows": [0]})
+    pairs = compare(places).pairs
+    assert {pair.why for pair in pairs} == {"one row alone, of which no error is known"}
 
 
 def test_rows_of_another_evaluation_are_refused(evaluated, tmp_path):
@@ -224,5 +249,8 @@ def test_the_command_writes_csv_and_a_page(evaluated, tmp_path, capsys):
     assert "<script" not in text
     assert "&lt;script&gt;/1" in text
     assert "http://" not in text.replace("http-equiv", "")
+    with pytest.raises(UsageError, match=r"--csv and --html are two files; received .*t\.csv"):
+        main(["compare", *places, "--csv", str(csv_file), "--html", f"{tmp_path}/./t.csv"])
+    assert csv_file.read_text().startswith("kind,")
     with pytest.raises(UsageError, match="--csv: cannot write"):
         main(["compare", *places, "--csv", str(tmp_path / "gone" / "t.csv")])

@@ -196,6 +196,17 @@ def test_an_archive_of_other_arrays_is_refused(change, words, found, tmp_path):
         data.load("mnist", data_dir=str(tmp_path))
 
 
+def test_an_archive_whose_first_axis_is_the_fastest_holds_the_same_images(found, tmp_path):
+    path = write_npz(tmp_path / "m.npz", found)
+    wanted = data.load("mnist", data_dir=str(path))
+    with np.load(path) as arrays:
+        np.savez(path, **{name: np.asfortranarray(array) for name, array in arrays.items()})
+    assert b"'fortran_order': True" in path.read_bytes()
+    again = data.load("mnist", data_dir=str(path))
+    assert again.card == wanted.card
+    np.testing.assert_array_equal(again.test.x, wanted.test.x)
+
+
 def test_an_archive_that_claims_too_many_images_is_refused(found, tmp_path):
     path = write_npz(tmp_path / "m.npz", found)
     content = path.read_bytes()

@@ -51,6 +51,25 @@ def test_what_was_not_measured_is_said(tmp_path, whole):
     assert titles == images - (measured if whole else set())
 
 
+@pytest.mark.parametrize(
+    ("likelihood", "of"),
+    [
+        ("gaussian", ", of a density in the unit of the data:"),
+        ("bernoulli", ", of probabilities:"),
+        ("discretized-logistic", ", of probabilities:"),
+        ("somebody's", ":"),
+    ],
+)
+def test_nats_are_of_what_the_likelihood_is(tmp_path, likelihood, of):
+    card = _card(tmp_path, config={"likelihood": likelihood})
+    assert f"- Log-likelihoods are lower bounds in nats{of} numbers" in card
+
+
+def test_channels_that_are_no_colours_are_counted(tmp_path):
+    card = _card(tmp_path, model={"element_shape": [8, 6, 5], "latent_dim": 2})
+    assert "an image of 8 by 6 pixels, of 5 channels" in card
+
+
 def test_a_finding_is_never_nothing_wrong(tmp_path):
     finding = {"problem": "collapse", "sure": "certain", "evidence": "0 nats", "advice": "--beta 1"}
     card = _card(tmp_path, {**WHOLE, "findings": [finding]})

@@ -153,7 +153,7 @@ def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], place: s
         read: Any = {(1, 0): np.lib.format.read_array_header_1_0}
         found, is_fortran, dtype = read.get(version, np.lib.format.read_array_header_2_0)(file)
         is_whole = dtype.kind in "iu" and not (shape and dtype != np.uint8)
-        if found[1:] != shape or len(found) != 1 + len(shape) or not is_whole or is_fortran:
+        if found[1:] != shape or len(found) != 1 + len(shape) or not is_whole:
             wanted = "whole numbers (images,)" if not shape else "uint8 (images, 28, 28)"
             raise DataError(f"{place}, {name}: wanted {wanted}; received {dtype} {found}")
         if not 0 < found[0] <= MAX_IMAGES:
@@ -165,9 +165,9 @@ def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], place: s
         values = file.read(size + 1)
     if len(values) != size:
         raise DataError(f"{place}, {name} is damaged, or cut short: {size:,} bytes are wanted")
-    array = np.frombuffer(values, dtype).reshape(found)
+    array = np.frombuffer(values, dtype).reshape(found, order="F" if is_fortran else "C")
     if not shape and (array.min() < 0 or array.max() > np.iinfo(np.uint8).max):
         raise DataError(
             f"{place}, {name}: labels are 0 to 9; received {array.min()} to {array.max()}"
         )
-    return array.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(array, np.uint8)

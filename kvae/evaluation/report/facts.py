@@ -87,7 +87,9 @@ def _data(metadata, whole):
     if len(shape) == 1:
         return f"{name}{drawn}; one x is {_count(shape[0], 'number')}"
     height, width, channels = shape
-    colours = "grey" if channels == 1 else "in colour" if channels == 3 else f"of {channels}"
+    colours = (
+        "grey" if channels == 1 else "in colour" if channels == 3 else f"of {channels} channels"
+    )
     return f"{name}; one x is an image of {height} by {width} pixels, {colours}"
 
 

@@ -12,6 +12,8 @@ from kvae.evaluation.report import basis, facts, tables
 from kvae.evaluation.report.card import DATA, GROUPS, shown
 from kvae.evaluation.report.values import notes, value_of
 from kvae.files import command_line, replace_text
+from kvae.likelihoods import LIKELIHOODS
+from kvae.likelihoods import facts as facts_of_likelihood
 from kvae.serving.versions import METADATA, RUN_FILE, TRAIN_ROWS, Version
 
 #: Stands for the number of a version that has none yet.
@@ -276,6 +278,15 @@ def _cell(value):
     return _text(f"{value.text} ({value.spread})" if value.spread else value.text)
 
 
+def _of(metadata):
+    """What likelihoods are of, as far as that is known."""
+    name = metadata["config"].get("likelihood")
+    if name not in LIKELIHOODS:
+        return ""
+    is_mass = facts_of_likelihood(name).has_probabilities
+    return ", of probabilities" if is_mass else ", of a density in the unit of the data"
+
+
 def _limits(version, metadata, whole):
     images = _is_image(metadata)
     foreign = _OF_VECTORS if images else _OF_IMAGES
@@ -290,8 +301,8 @@ def _limits(version, metadata, whole):
         f"Not measured: {', '.join(lacking)}." if lacking else "",
         "Not measured, ever: other data than those above, how groups of people fare, whether "
         "samples are fit for any use.",
-        "Log-likelihoods are lower bounds in nats, of a density in the unit of the data: numbers "
-        "of other data, splits or protocols do not compare.",
+        f"Log-likelihoods are lower bounds in nats{_of(metadata)}: numbers of other data, splits "
+        "or protocols do not compare.",
         f"x is {_text(x)}, as in training. Other x are answered too, and the answers mean nothing.",
         f"`generate` draws from {_text(density)}; whether samples are like the data is what the "
         "metrics say, where there are any.",
