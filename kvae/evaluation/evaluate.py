@@ -1,6 +1,7 @@
 """Everything evaluate.py writes about a published version: metrics.json, figures, a report."""
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset, seen
 from kvae.data.classes import LEFT_OUT
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
-from kvae.errors import DataError, UsageError, brief
+from kvae.errors import DataError, UsageError, brief, one_line
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
@@ -201,11 +202,16 @@ def evaluate(
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
         print("\ndrawing    figures", flush=True)
-        drawing.draw(figures, observation, metrics=metrics, paint=painters)
+        with painters.attempt("some figures"):
+            drawing.draw(figures, observation, metrics=metrics, paint=painters)
         painters.finish()
+        failed = _told(painters.failed)
+        for name in painters.failed:  # what is left of it, and what an earlier evaluation left
+            for place in (figures, folder):
+                (place / name).unlink(missing_ok=True)
         drawn = _move_all(figures, folder)
     written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]
-    written += _pages(folder, job.version, metadata, whole, drawn)
+    written += _pages(folder, job.version, metadata, whole, drawn, failed)
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return whole
 
@@ -216,6 +222,7 @@ def _pages(
     metadata: dict[str, Any],
     whole: dict[str, Any],
     drawn: list[str],
+    failed: dict[str, str],
 ) -> list[str]:
     """Write what people read; the names of the files, without one that failed."""
     from kvae.evaluation import report  # Jinja2 is for this alone
@@ -223,12 +230,22 @@ def _pages(
 
     found = []
     with or_note(REPORT_FILE):
-        report.write(folder / REPORT_FILE, version, metadata, whole, drawn)
+        report.write(folder / REPORT_FILE, version, metadata, whole, drawn, failed)
         found.append(REPORT_FILE)
     with or_note(MODEL_CARD.name):
         model_card.write(folder / MODEL_CARD, version, metadata, whole)
         found.append(MODEL_CARD.name)
     return found
+
+
+def _told(failed: dict[str, Exception]) -> dict[str, str]:
+    """Say which figures could not be drawn; the name of each, and why."""
+    told = {
+        name: one_line(f"{type(error).__name__}: {error}", 500) for name, error in failed.items()
+    }
+    for name, why in told.items():
+        print(f"note: {name} could not be drawn, all else is: {why}", file=sys.stderr)
+    return told
 
 
 def _move_all(workshop: Path, folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the explorer shows, computed through the signatures of a version; nothing of how it looks."""
+"""What the explorer shows, computed through the signatures of a version."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""The map of the explorer: rows laid out by t-SNE, later ones placed among them if openTSNE is there."""
+"""The map of the explorer: rows laid out by t-SNE, later ones placed among them by openTSNE."""
 
 from collections.abc import Callable
 from importlib.util import find_spec

@@ -1,8 +1,10 @@
 """The explorer's page: how it looks, with Gradio; `kvae.explore.answers` computes."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -20,19 +22,32 @@ from kvae.figures import style
 from kvae.figures.vectors import draw_generation
 from kvae.metrics import require_finite
 
-_SLIDERS, _ATTRIBUTES, _NEIGHBOURS, _STEPS = 8, 8, 5, 8
+_SLIDERS, _ATTRIBUTES, _NEIGHBOURS, _STEPS = 8, 8, 4, 8
 _SHOWN = 256  # pixels of an image's longer side, at least
 _MOST_POINTS = 3_000
 _MAP = 6.0, 100  # inches, pixels an inch
 # Fonts of the machine: nothing is fetched.
 _FONT = ["ui-sans-serif", "system-ui", "sans-serif"]
-CSS = ".gradio-container {max-width: 1100px !important; margin: auto} footer {display: none}"
+# What is made stands above the sliders on a phone, and is seen while they are moved.
+CSS = """
+.gradio-container {max-width: 1100px !important; margin: auto; min-width: 0 !important}
+footer {display: none}
+.gradio-container :is(.block, .form, .column) {min-width: 0 !important}
+.min_value, .max_value {color: var(--body-text-color) !important}
+@media (max-width: 700px) {
+  .gradio-container .row {flex-wrap: wrap}
+  .made {order: -1}
+}
+"""
 
 
 def theme() -> gr.themes.Base:
     """The page's look; no font of it comes from a network."""
     return gr.themes.Default(
         primary_hue="blue", font=_FONT, font_mono=["ui-monospace", "monospace"]
+    ).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
     )
 
 
@@ -96,26 +111,29 @@ class Page:
                     draw = gr.Button("Draw", variant="primary")
                 given, encode = self._upload()
                 gr.Markdown(
-                    "### Latents that carry most\nIn standard deviations from the middle of the data."
+                    "### Latents that carry most\n"
+                    "In standard deviations from the middle of the data."
                 )
                 sliders = [
                     gr.Slider(
-                        -3, 3, float(np.clip(positions[dim], -3, 3)), step=0.05,
+                        -3, 3, round(float(np.clip(positions[dim], -3, 3)), 2), step=0.01,
                         label=f"z{dim + 1}: {self._carried(place)}",
                     )
                     for place, dim in enumerate(dims)
                 ]  # fmt: skip
                 if names:
-                    gr.Markdown("### Attributes\n1 adds the whole of one, −1 takes it away.")
+                    gr.Markdown(
+                        "### Attributes\n1 adds the whole of one, \N{MINUS SIGN}1 takes it away. Accuracy: how often "
+                        "latents tell it on the valid split, balanced; 50% is chance."
+                    )
                 strengths = [
                     gr.Slider(
-                        -3, 3, 0, step=0.05,
-                        label=f"{name.replace('_', ' ')}: told from latents in "
-                        f"{answers.attributes[name]:.0%}, chance 50%",
+                        -3, 3, 0, step=0.01,
+                        label=f"{name.replace('_', ' ')}: accuracy {answers.attributes[name]:.0%}",
                     )
                     for name in names
                 ]  # fmt: skip
-            with gr.Column():
+            with gr.Column(elem_classes="made"):
                 shown = self._output("What the decoder makes of it")
                 file = gr.DownloadButton("Download")
                 near = self._neighbours_output()
@@ -134,7 +152,8 @@ class Page:
             return self._shown(latent_of(base, values), chosen)
 
         def started(latent):
-            values = [float(np.clip(answers.positions(latent)[dim], -3, 3)) for dim in dims]
+            places = answers.positions(latent).clip(-3, 3)
+            values = [round(float(places[dim]), 2) for dim in dims]
             return [[latent.tolist(), values], *values, *[0.0] * len(names)]
 
         def drawn(seed, *chosen):
@@ -148,7 +167,6 @@ class Page:
             return [*started(latent), *self._shown(latent, chosen)]
 
         base.value = started(start)[0]
-        shown.value, file.value, near.value = None, None, None
         every, outputs = [*sliders, *strengths], [shown, file, near]
         refreshed = [base, *every, *outputs]
         draw.click(drawn, [seed, *condition], refreshed, show_progress="hidden", api_name="draw")
@@ -191,9 +209,10 @@ class Page:
     def _map_tab(self, condition: list[Any]) -> None:
         label = self.answers.rows.label_name
         coloured = f", coloured by {label}" if label else ""
+        how = "t-SNE" if self.answers.latent_dim > 2 else "their latents as they are"
         gr.Markdown(
             f"Posterior means of {len(self.answers.rows.x):,} {self.answers.rows.split} rows by "
-            f"t-SNE{coloured}. A click decodes the point, from its three nearest rows."
+            f"{how}{coloured}. A click decodes the point, from its three nearest rows."
         )
         with gr.Row():
             with gr.Column():
@@ -304,7 +323,7 @@ class Page:
     def _neighbours_output(self) -> Any:
         label = f"Nearest of {len(self.answers.rows.x):,} {self.answers.rows.split} rows"
         if self.answers.of_images:
-            return gr.Gallery(label=label, columns=_NEIGHBOURS, height=170, object_fit="contain")
+            return gr.Gallery(label=label, columns=_NEIGHBOURS, object_fit="contain")
         return gr.Dataframe(
             headers=[*self.answers.columns, "distance"], label=label, interactive=False
         )
@@ -354,14 +373,10 @@ def _pixels(figure: Figure) -> np.ndarray:
 
 def _file(name: str, write: Callable[[str], None]) -> str:
     """A file to download, in the page's own folder of this process."""
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="kvae-explore-")
-    path = os.path.join(folder, name)
+    path = str(Path(tempfile.mkdtemp(prefix="kvae-explore-")) / name)
     write(path)
     return path
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    Path(path).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the explorer computes is what the signatures say, of images, vectors and conditional models."""
+"""What the explorer computes is what the signatures say."""
 
 import numpy as np
 import pytest
