@@ -2,8 +2,8 @@
 
     python benchmarks/explorer.py --model saved/faces
 
-Each is asked 30 times after 3 to warm up; the median and the 95th percentile in milliseconds, of what
-the explorer computes, PNG of the shown image included; the browser's share is not.
+Each is asked 30 times after 3 to warm up; the median and the 95th percentile in milliseconds,
+of what the explorer computes, PNG of the shown image included; the browser's share is not.
 """
 
 import argparse

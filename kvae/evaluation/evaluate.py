@@ -18,14 +18,14 @@ from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
 from kvae.evaluation.judging import train_features
-from kvae.evaluation.naming import METRICS_FILE, REPORT_FILE, ROWS_FILE
+from kvae.evaluation.naming import CAPTIONS_FILE, METRICS_FILE, REPORT_FILE, ROWS_FILE
 from kvae.evaluation.observation import Observation
 from kvae.evaluation.origin import origin
 from kvae.evaluation.rows import write_rows
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.figures.processes import Painters, num_processes
-from kvae.files import or_note, writable_folder
+from kvae.files import or_note, replace_text, writable_folder
 from kvae.options import one_of
 from kvae.serving.versions import (
     MODEL_CARD,
@@ -194,7 +194,7 @@ def evaluate(
         numbers.write_text(text, encoding="utf-8")
         # Of an earlier evaluation these say other numbers than the new metrics.json: they go before
         # it comes, so that at no time they stand beside it.
-        for name in (ROWS_FILE, REPORT_FILE, MODEL_CARD):
+        for name in (ROWS_FILE, REPORT_FILE, CAPTIONS_FILE, MODEL_CARD):
             (folder / name).unlink(missing_ok=True)
         numbers.replace(folder / METRICS_FILE)
         if each_row:
@@ -211,7 +211,7 @@ def evaluate(
                 (place / name).unlink(missing_ok=True)
         drawn = _move_all(figures, folder)
     written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]
-    written += _pages(folder, job.version, metadata, whole, drawn, failed)
+    written += _pages(folder, job.version, metadata, whole, drawn, failed, observation.heading)
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return whole
 
@@ -223,15 +223,24 @@ def _pages(
     whole: dict[str, Any],
     drawn: list[str],
     failed: dict[str, str],
+    heading: str,
 ) -> list[str]:
     """Write what people read; the names of the files, without one that failed."""
     from kvae.evaluation import report  # Jinja2 is for this alone
     from kvae.evaluation.report import model_card
+    from kvae.evaluation.report.captions import captions_text
 
     found = []
     with or_note(REPORT_FILE):
         report.write(folder / REPORT_FILE, version, metadata, whole, drawn, failed)
         found.append(REPORT_FILE)
+    with or_note(CAPTIONS_FILE):
+        text = captions_text(
+            drawn, whole, heading,
+            images=len(metadata["model"]["element_shape"]) == 3, history=metadata["history"],
+        )  # fmt: skip
+        replace_text(folder / CAPTIONS_FILE, text)
+        found.append(CAPTIONS_FILE)
     with or_note(MODEL_CARD.name):
         model_card.write(folder / MODEL_CARD, version, metadata, whole)
         found.append(MODEL_CARD.name)

@@ -189,9 +189,9 @@ class Answers:
         The distance is the root mean square over pixels; of vectors over columns, each in its
         standard deviation over the rows.
         """
-        flat, unit = self._flat
+        flat, unit, squares = self._flat
         wanted = np.ravel(x).astype(np.float32) / unit
-        squared = np.square(flat).sum(1) - 2 * flat @ wanted + wanted @ wanted
+        squared = squares - 2 * (flat @ wanted) + wanted @ wanted
         order = np.argsort(squared, kind="stable")[:count]
         distances = np.sqrt(np.maximum(squared[order], 0) / flat.shape[1])
         return self.rows.x[order], distances
@@ -248,11 +248,13 @@ class Answers:
         return (weights / weights.sum()) @ self.posterior[0][near]
 
     @cached_property
-    def _flat(self) -> tuple[np.ndarray, np.ndarray]:
+    def _flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows in their unit, the unit, and the squared length of each row."""
         x = as_unit_interval(self.rows.x)
         flat = np.asarray(x, np.float32).reshape(len(x), -1)
         unit = np.ones(1, np.float32) if self.of_images else np.maximum(flat.std(axis=0), 1e-12)
-        return flat / unit, unit
+        flat = flat / unit
+        return flat, unit, np.square(flat).sum(axis=1)
 
     def _call(self, signature: str, condition: np.ndarray | None, **rows: Any) -> Any:
         given = {}

@@ -123,7 +123,8 @@ class Page:
                 ]  # fmt: skip
                 if names:
                     gr.Markdown(
-                        "### Attributes\n1 adds the whole of one, \N{MINUS SIGN}1 takes it away. Accuracy: how often "
+                        "### Attributes\n1 adds the whole of one, \N{MINUS SIGN}1 takes it away. "
+                        "Accuracy: how often "
                         "latents tell it on the valid split, balanced; 50% is chance."
                     )
                 strengths = [

@@ -36,7 +36,7 @@ FIGURES = {
     "generation.png", "reconstruction.png", "interpolation.png", "latent_tsne.png", "rates.png",
     "rate_distortion.png", "curves.png",
 }  # fmt: skip
-BESIDE = {"metrics.json", "rows.npz", "report.html", "MODEL_CARD.md"}
+BESIDE = {"metrics.json", "rows.npz", "report.html", "captions.txt", "MODEL_CARD.md"}
 OF_MIXTURES = FIGURES | {"bound.png", "density.png", "recall.png"}
 OF_IMAGES = FIGURES | {
     "worst.png", "calibration.png", "traversals.png", "traversals.gif", "neighbours.png",
@@ -601,7 +601,7 @@ def test_a_process_of_figures_that_dies_does_not_cost_the_numbers(
     told = "_exit: the process that drew it ended with status 9"
     assert told in capsys.readouterr().err and told in (tmp_path / "report.html").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {
-        "metrics.json", "report.html", "MODEL_CARD.md"
+        "metrics.json", "report.html", "captions.txt", "MODEL_CARD.md"
     }  # fmt: skip
 
 
