@@ -13,6 +13,7 @@ COMMANDS = {
     "tune": ("kvae.tune.program", "search over options of train, by validation ELBO"),
     "evaluate": ("kvae.evaluation.program", "measure a published model and draw its figures"),
     "compare": ("kvae.compare.program", "put evaluations of models side by side"),
+    "explore": ("kvae.explore.program", "play with the latent space of a published model"),
     "data": ("kvae.data.program", "look at a source of images before training"),
     "publish": ("kvae.publish.program", "look after published versions"),
     "audit": ("kvae.audit.program", "compute a published model a second time, and compare"),

@@ -26,7 +26,7 @@ ORDER = (
     ("serving", "command"),
     ("run_file",),
     ("build", "evaluation", "client", "encode"),
-    ("callbacks", "publish", "compare"),
+    ("callbacks", "publish", "compare", "explore"),
     ("audit",),
     ("training",),
     ("workflow",),

@@ -1,6 +1,7 @@
 """Everything evaluate.py writes about a published version: metrics.json, figures, a report."""
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,19 +13,19 @@ from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset, seen
 from kvae.data.classes import LEFT_OUT
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
-from kvae.errors import DataError, UsageError, brief
+from kvae.errors import DataError, UsageError, brief, one_line
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
 from kvae.evaluation.judging import train_features
-from kvae.evaluation.naming import METRICS_FILE, REPORT_FILE, ROWS_FILE
+from kvae.evaluation.naming import CAPTIONS_FILE, METRICS_FILE, REPORT_FILE, ROWS_FILE
 from kvae.evaluation.observation import Observation
 from kvae.evaluation.origin import origin
 from kvae.evaluation.rows import write_rows
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
 from kvae.figures.processes import Painters, num_processes
-from kvae.files import or_note, writable_folder
+from kvae.files import or_note, replace_text, writable_folder
 from kvae.options import one_of
 from kvae.serving.versions import (
     MODEL_CARD,
@@ -193,7 +194,7 @@ def evaluate(
         numbers.write_text(text, encoding="utf-8")
         # Of an earlier evaluation these say other numbers than the new metrics.json: they go before
         # it comes, so that at no time they stand beside it.
-        for name in (ROWS_FILE, REPORT_FILE, MODEL_CARD):
+        for name in (ROWS_FILE, REPORT_FILE, CAPTIONS_FILE, MODEL_CARD):
             (folder / name).unlink(missing_ok=True)
         numbers.replace(folder / METRICS_FILE)
         if each_row:
@@ -201,11 +202,16 @@ def evaluate(
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
         print("\ndrawing    figures", flush=True)
-        drawing.draw(figures, observation, metrics=metrics, paint=painters)
+        with painters.attempt("some figures"):
+            drawing.draw(figures, observation, metrics=metrics, paint=painters)
         painters.finish()
+        failed = _told(painters.failed)
+        for name in painters.failed:  # what is left of it, and what an earlier evaluation left
+            for place in (figures, folder):
+                (place / name).unlink(missing_ok=True)
         drawn = _move_all(figures, folder)
     written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]
-    written += _pages(folder, job.version, metadata, whole, drawn)
+    written += _pages(folder, job.version, metadata, whole, drawn, failed, observation.heading)
     print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
     return whole
 
@@ -216,19 +222,39 @@ def _pages(
     metadata: dict[str, Any],
     whole: dict[str, Any],
     drawn: list[str],
+    failed: dict[str, str],
+    heading: str,
 ) -> list[str]:
     """Write what people read; the names of the files, without one that failed."""
     from kvae.evaluation import report  # Jinja2 is for this alone
     from kvae.evaluation.report import model_card
+    from kvae.evaluation.report.captions import captions_text
 
     found = []
     with or_note(REPORT_FILE):
-        report.write(folder / REPORT_FILE, version, metadata, whole, drawn)
+        report.write(folder / REPORT_FILE, version, metadata, whole, drawn, failed)
         found.append(REPORT_FILE)
+    with or_note(CAPTIONS_FILE):
+        text = captions_text(
+            drawn, whole, heading,
+            images=len(metadata["model"]["element_shape"]) == 3, history=metadata["history"],
+        )  # fmt: skip
+        replace_text(folder / CAPTIONS_FILE, text)
+        found.append(CAPTIONS_FILE)
     with or_note(MODEL_CARD.name):
         model_card.write(folder / MODEL_CARD, version, metadata, whole)
         found.append(MODEL_CARD.name)
     return found
+
+
+def _told(failed: dict[str, Exception]) -> dict[str, str]:
+    """Say which figures could not be drawn; the name of each, and why."""
+    told = {
+        name: one_line(f"{type(error).__name__}: {error}", 500) for name, error in failed.items()
+    }
+    for name, why in told.items():
+        print(f"note: {name} could not be drawn, all else is: {why}", file=sys.stderr)
+    return told
 
 
 def _move_all(workshop: Path, folder: Path) -> list[str]:

@@ -51,13 +51,14 @@ def draw_images(
         rng: of what is drawn beside that.
         paint: what draws.
     """
-    name, x = observation.name, observation.dataset.test.x
+    name, x = observation.heading, observation.dataset.test.x
     seen, (low, high) = observation.as_shown, observation.grey
     _generation(folder, observation, paint)
     shown, worst = observation.reconstruction.shown, observation.reconstruction.worst
     paint(
         figures.draw_reconstruction,
-        seen(x[shown.rows]), seen(shown.reconstruction), f"{name}: test images",
+        seen(x[shown.rows]), seen(shown.reconstruction),
+        f"{name}: test images and their reconstructions",
         path=folder / "reconstruction.png",
     )  # fmt: skip
     paint(
@@ -92,7 +93,7 @@ def _generation(folder, observation, paint):
     paint(
         figures.draw_generations,
         images,
-        f"{observation.name}: generated",
+        f"{observation.heading}: generated images",
         path=folder / "generation.png",
     )
 
@@ -102,8 +103,8 @@ def _calibration(folder, observation, paint):
     paint(
         draw_calibration,
         np.sqrt(variance), np.sqrt(squared_error),
-        f"{observation.name}: the likelihood's standard deviation, and the root mean squared error "
-        "of each test image",
+        f"{observation.heading}: the likelihood's standard deviation, and the root mean squared "
+        "error of each test image",
         path=folder / "calibration.png",
     )  # fmt: skip
 
@@ -128,7 +129,7 @@ def _traversals(folder, observation, paint):
         draw_traversals,
         observation.as_shown(decoded).reshape(*latents.shape[:2], *decoded.shape[1:]),
         [f"z{dim + 1}  {unit.format(used[dim])}" for dim in order], list(_TRAVERSAL_VALUES),
-        f"{observation.name}: the latent dimensions that carry most, each moved alone",
+        f"{observation.heading}: the latent dimensions that carry most, each moved alone",
         path=folder / "traversals.png", gif_path=folder / "traversals.gif",
     )  # fmt: skip
 
@@ -142,7 +143,7 @@ def _neighbours(folder, observation, paint):
     paint(
         figures.draw_neighbours,
         samples, images, distances,
-        f"{observation.name}: samples of the {source} and their nearest of {len(train.rows):,} "
+        f"{observation.heading}: samples of the {source} and their nearest of {len(train.rows):,} "
         "train images, with their distance in features",
         path=folder / "neighbours.png",
     )  # fmt: skip
@@ -152,6 +153,7 @@ def _attributes(folder, observation, rng, paint):
     """The attributes that are told best, each on an image of its own that has not got it."""
     x, labels = observation.dataset.test.x, observation.dataset.test.labels
     names = observation.served.metadata["directions"]["names"]  # the best told first
+    accuracy = observation.served.metadata["directions"]["accuracy"]
     chosen = range(min(_EDITED, len(names)))
     images = []
     for place in chosen:
@@ -169,9 +171,11 @@ def _attributes(folder, observation, rng, paint):
     paint(
         draw_attributes,
         observation.as_shown(edited).reshape(len(chosen), -1, *edited.shape[1:]),
-        f"{observation.name}: attributes moved in latent space, by what each adds to the mean "
-        "latent, times these strengths",
-        [names[place] for place in chosen], list(_STRENGTHS), observation.as_shown(originals),
+        f"{observation.heading}: attributes moved in latent space, by what each adds to the mean "
+        "latent, times these strengths; beside each how well latents of the valid split tell it "
+        "(balanced accuracy, chance 50%)",
+        [f"{names[place]} {accuracy[place]:.0%}" for place in chosen], list(_STRENGTHS),
+        observation.as_shown(originals),
         path=folder / "attributes.png",
     )  # fmt: skip
 
@@ -202,7 +206,7 @@ def _conditions(folder, observation, rng, paint):
     paint(
         draw_conditions,
         images.reshape(len(rows), _CONDITION_LATENTS, *images.shape[1:]), labels,
-        f"{observation.name}: the same latents in each row, one condition after the other{some}",
+        f"{observation.heading}: the same latents in each row, one condition after the other{some}",
         path=folder / "conditions.png",
     )  # fmt: skip
 

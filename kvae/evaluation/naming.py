@@ -8,6 +8,8 @@ from typing import Any
 
 #: What an evaluation writes beside its figures: numbers, those of each row, a page with all of it.
 METRICS_FILE, ROWS_FILE, REPORT_FILE = "metrics.json", "rows.npz", "report.html"
+#: Of its figures, to paste.
+CAPTIONS_FILE = "captions.txt"
 #: What latents are drawn from, and densities are of: the training prior, and what was fitted after.
 PRIOR, SAMPLER = DENSITIES = ("prior", "sampler")
 #: What metrics.json says of its keys.

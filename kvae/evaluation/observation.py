@@ -139,6 +139,16 @@ class Observation:
         return f"{self.served.version.name} version {self.served.version.number}"
 
     @property
+    def heading(self) -> str:
+        """The version in words, what it was trained on and for how long: how a title begins."""
+        metadata = self.served.metadata
+        data = self.dataset.card.get("name") or metadata.get("config", {}).get("dataset")
+        epochs = max((len(values) for values in metadata.get("history", {}).values()), default=0)
+        told = [str(data)] if data else []
+        told += [f"{epochs:,} epoch{'' if epochs == 1 else 's'}"] if epochs else []
+        return f"{self.name} ({', '.join(told)})" if told else self.name
+
+    @property
     def sampler(self) -> str:
         """The sampler that was fitted after training, "none" without one."""
         return self.served.metadata.get("sampler", "none")

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -49,9 +50,8 @@ class Painters:
         count: of processes, which start with the first figures; 0: `finish` draws them, in this
             process.
 
-    Raises:
-        Exception: by `finish`, what the first figure that failed raised.
-        KvaeError: by `finish`, a process has died.
+    A figure that fails costs no other: `failed` has the name of its file and what it raised, after
+    `finish`. Under --debug it is raised.
     """
 
     def __init__(self, count: int):
@@ -59,8 +59,9 @@ class Painters:
         self._own = threading.local()  # each thread has a process
         self._lock = threading.Lock()
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._figures: list[Future[None]] = []
-        self._waiting: list[Callable[[], Any]] = []
+        self._figures: list[tuple[str, Future[None]]] = []
+        self._waiting: list[tuple[str, Callable[[], Any]]] = []
+        self.failed: dict[str, Exception] = {}
         self._is_over = False
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -71,17 +72,32 @@ class Painters:
             *args: its arguments, which stay as they are until `finish`.
             **kwargs: likewise; `path` names the figure where its process dies.
         """
+        name = _name(function, kwargs)
         if self._pool is None:
-            self._waiting.append(partial(function, *args, **kwargs))
+            self._waiting.append((name, partial(function, *args, **kwargs)))
         else:
-            self._figures.append(self._pool.submit(self._asked, function, args, kwargs))
+            self._figures.append((name, self._pool.submit(self._asked, function, args, kwargs)))
 
     def finish(self) -> None:
         """Wait until all figures are drawn."""
         while self._waiting:
-            self._waiting.pop(0)()
+            name, draw = self._waiting.pop(0)
+            with self.attempt(name):
+                draw()
         while self._figures:
-            self._figures.pop(0).result()
+            name, figure = self._figures.pop(0)
+            with self.attempt(name):
+                figure.result()
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """Do what a figure needs; what it raises is kept under the figure's name."""
+        try:
+            yield
+        except Exception as error:
+            if DEBUGGING.is_on:
+                raise
+            self.failed[name] = error
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +120,7 @@ class Painters:
             error = pickle.load(process.stdout)
         except (OSError, EOFError) as broken:
             self._own.process = None
-            name = Path(kwargs.get("path") or function.__name__).name
+            name = _name(function, kwargs)
             raise KvaeError(
                 f"{name}: the process that drew it ended {children.how_ended(process.wait())}; the "
                 "numbers are written"
@@ -124,6 +140,11 @@ class Painters:
                 )  # fmt: skip
                 self._processes.append(self._own.process)
         return self._own.process
+
+
+def _name(function: Callable[..., Any], kwargs: dict[str, Any]) -> str:
+    """Of the file that a figure is written to."""
+    return Path(kwargs.get("path") or function.__name__).name
 
 
 def _serve() -> None:

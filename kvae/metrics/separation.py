@@ -16,6 +16,7 @@ MAX_SILHOUETTE_ROWS = 2_000
 MAX_NEIGHBOUR_ROWS = 10_000
 MAX_FIT_ROWS = 5_000
 NUM_INITS = 3
+NUM_FOLDS = 5
 
 
 def can_be_separated(labels: np.ndarray) -> bool:
@@ -74,6 +75,48 @@ def separation_metrics(points: np.ndarray, labels: np.ndarray, *, seed: int) -> 
         "silhouette": _silhouette(points, labels),
         "ari": _ari(points, labels, seed),
     }
+
+
+def held_out_auc(points: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
+    """Say how well a linear classifier tells labels from points that it was not fitted to.
+
+    A logistic regression of each label against the others, on standardised points, is fitted to
+    four fifths of at most 10,000 random points and asked about the other fifth, in turn, so that
+    each point is asked about once. Of these answers the area under the ROC curve is taken; of more
+    than two labels the mean over them.
+
+    Args:
+        points: `(n, D)`.
+        labels: `(n,)`, such that `can_be_separated`, 5 or more of each.
+        seed: of the choice of points and of the folds, in [0, 2^32).
+
+    Returns:
+        0.5 is chance, 1 separates all.
+
+    Raises:
+        ValueError: a point is not finite, or a label has fewer points than folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    points, labels = np.asarray(points, np.float64), np.asarray(labels)
+    require_finite("points", points)
+    rows = generator(seed, "separation rows").permutation(len(points))[:MAX_NEIGHBOUR_ROWS]
+    points, labels = points[rows], labels[rows]
+    values, counts = np.unique(labels, return_counts=True)
+    if counts.min() < NUM_FOLDS or len(values) < 2:
+        raise ValueError(f"{NUM_FOLDS} points or more of each of two labels are needed")
+    probe = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky"))
+    areas = []
+    for value in values[1:] if len(values) == 2 else values:
+        own = labels == value
+        folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
+        told = cross_val_predict(probe, points, own, cv=folds, method="decision_function")
+        areas.append(roc_auc_score(own, told))
+    return float(np.mean(areas))
 
 
 def bayes_metrics(x: np.ndarray, component: np.ndarray, mixture: Mixture) -> dict[str, float]:

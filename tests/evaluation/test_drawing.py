@@ -150,7 +150,7 @@ def test_every_title_names_the_model_and_its_version(tmp_path, mixture, asked):
     draw(tmp_path, Served(mixture), dataset(mixture), metrics_of(mixture))
     for name, (arguments, _) in asked.items():
         title = arguments[-2 if name == "rates.png" else -1]
-        assert title.startswith("bent version 7: ")
+        assert title.startswith("bent version 7 (")
 
 
 def test_the_generated_points_are_said_to_come_from_where_they_do(tmp_path, mixture, asked):
@@ -196,11 +196,11 @@ def test_the_map_is_coloured_by_the_label_with_the_names_of_its_classes(tmp_path
     np.testing.assert_array_equal(latents, data.test.x[:, :1])
     np.testing.assert_array_equal(labels, data.test.labels["component"])
     assert (label, options["class_names"]) == ("component", names)
-    assert title.endswith("coloured by component")
+    assert "coloured by component, which a linear classifier tells with AUC" in title
     draw(tmp_path, Served(mixture), data, LATENT, label="")
     (_, labels, label, title), options = asked["latent_tsne.png"]
     assert (label, options["class_names"], labels.any()) == ("", (), False)
-    assert title == "bent version 7: the latent space"
+    assert title == "bent version 7 (arrays, 2 epochs): the latent space"
 
 
 def test_the_dimensions_are_drawn_by_rate_where_that_is_known(tmp_path, mixture, asked):

@@ -4,7 +4,12 @@ from threadpoolctl import threadpool_limits
 
 from kvae.data.gmm import Mixture, random_mixture
 from kvae.metrics import separation
-from kvae.metrics.separation import bayes_metrics, can_be_separated, separation_metrics
+from kvae.metrics.separation import (
+    bayes_metrics,
+    can_be_separated,
+    held_out_auc,
+    separation_metrics,
+)
 
 FAR = random_mixture(4, 3, 12.0, seed=0)
 
@@ -122,3 +127,13 @@ def test_neighbours_are_sought_among_a_number_of_random_rows(monkeypatch):
     found = separation_metrics(points, labels, seed=0)["knn_accuracy"]
     assert found < 0.8
     assert found * 20 == pytest.approx(round(found * 20))
+
+
+def test_the_auc_is_that_of_a_shift_and_of_nothing_for_noise(rng):
+    labels = np.arange(2000) % 2 == 0
+    noise = rng.normal(size=(2000, 3))
+    # The distance of two unit normals is 1: P(a < b) = Phi(1 / sqrt 2) = 0.760.
+    shifted = noise + np.array([1.0, 0, 0]) * labels[:, None]
+    assert held_out_auc(shifted, labels, seed=0) == pytest.approx(0.760, abs=0.03)
+    # 200 dimensions of noise are told in fitting, not on points held out.
+    assert held_out_auc(rng.normal(size=(400, 200)), labels[:400], seed=0) < 0.6

@@ -74,6 +74,7 @@ def write(
     metadata: Mapping[str, Any],
     whole: Mapping[str, Any],
     figures: Sequence[str],
+    failed: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page beside the figures, whole or as it was before.
 
@@ -83,11 +84,12 @@ def write(
         metadata: of its kvae.json.
         whole: of metrics.json.
         figures: names of the figures' files.
+        failed: names of figures that could not be drawn -> why.
 
     Raises:
         OSError: a figure cannot be read, or the page not be written.
     """
-    replace_text(path, page(path.parent, version, metadata, whole, figures))
+    replace_text(path, page(path.parent, version, metadata, whole, figures, failed))
 
 
 def page(
@@ -96,6 +98,7 @@ def page(
     metadata: Mapping[str, Any],
     whole: Mapping[str, Any],
     figures: Sequence[str],
+    failed: Mapping[str, str] | None = None,
 ) -> str:
     """The page that `write` writes."""
     pictures = [
@@ -120,6 +123,7 @@ def page(
         curves=[one for one in pictures if one.name == CURVES],
         no_curves=_NO_CURVES,
         pictures=[one for one in pictures if one.name != CURVES],
+        failed=failed or {},
         files=sorted(name for name in figures if Path(name).suffix not in SHOWN),
         commands=facts.commands(metadata, whole),
     )

@@ -154,6 +154,24 @@ _READ_OFF: dict[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 
 
+def captions_text(
+    files: Sequence[str], metrics: Mapping[str, Any], heading: str, *,
+    images: bool, history: Mapping[str, Sequence[float]],
+) -> str:  # fmt: skip
+    """Captions to paste: of each figure its file, and what it shows with the numbers read off it.
+
+    Args:
+        files: names of the figures' files.
+        metrics: of metrics.json.
+        heading: the version, its data and epochs in words.
+        images: whether x are images.
+        history: figure -> value of each epoch.
+    """
+    shown = [one for one in sorted(files, key=order_of) if Path(one).suffix in SHOWN]
+    words = ((one, caption_of(one, metrics, images=images, history=history)) for one in shown)
+    return "\n".join(f"{one}\n{word.alt} Model: {heading}.\n" for one, word in words)
+
+
 def caption_of(
     file: str,
     metrics: Mapping[str, Any],
