@@ -156,6 +156,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             text(FOLDER_NAME, is_folder_name),
         ),
         Option(
+            "audit", False,
+            "audit what is to be published (see kvae audit); what differs is not published", SWITCH,
+        ),
+        Option(
             "log_json", None, "file that a line of JSON of each epoch is added to, for programs",
             PLACE, metavar="FILE",
         ),

@@ -139,6 +139,8 @@ def train(
                     f"latent_dim: the decoder takes {dim}, received {given['latent_dim']}"
                 )
         config = resolve(given, preset)
+        if config.audit and output is None:
+            raise UsageError("audit is of what is published: give output too, received None")
         found = None if isinstance(dataset, str) else dataset
         vae = run(
             config, found, model=model, publishes=output is not None, callbacks=callbacks,

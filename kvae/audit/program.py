@@ -9,8 +9,6 @@ from kvae import cli, files, own_files
 from kvae.errors import DataError
 from kvae.serving.versions import find_version
 
-_MOST_NAMED = 5
-
 
 def main(argv: Sequence[str], prog: str = "python -m kvae.audit") -> None:
     """Audit the version that the arguments name.
@@ -25,7 +23,7 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.audit") -> None:
     folder = Path(output) if output else version.evaluation
     files.writable_folder(folder, "--output")
     from kvae.audit import run
-    from kvae.audit.verdicts import DIFFERS, table
+    from kvae.audit.verdicts import table
 
     origin, lines = run.audit(version, given)
     found = run.report(version, origin, lines)
@@ -33,13 +31,9 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.audit") -> None:
     counts = ", ".join(f"{number} {verdict}" for verdict, number in found["verdicts"].items())
     print(f"rows       {origin}\n\n{table(lines)}\n")
     print(f"{counts}, in {time.monotonic() - start:.0f} s\nwrote {path}")
-    wrong = [line.what for line in lines if line.verdict == DIFFERS]
+    wrong = run.differing(lines)
     if wrong:
-        more = ", ..." if len(wrong) > _MOST_NAMED else ""
-        raise DataError(
-            f"{version.path}: {len(wrong)} of {len(lines)} lines differ from the audit's: "
-            f"{', '.join(wrong[:_MOST_NAMED])}{more}"
-        )
+        raise DataError(f"{version.path}: {wrong}")
 
 
 def arguments(argv: Sequence[str], prog: str = "python -m kvae.audit") -> dict[str, Any]:

@@ -12,7 +12,8 @@ from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.distributions import Levels, Moved
 from kvae.audit.independent.model import Model
 from kvae.audit.independent.noise import Noise
-from kvae.evaluation.evaluate import Job
+from kvae.data import Dataset
+from kvae.data.conditions import Conditioned
 
 MAX_ROWS = 256
 #: Numbers in all rows of an input together, and in those of signatures of many draws.
@@ -42,19 +43,19 @@ def count_for(element_shape: tuple[int, ...]) -> int:
     return max(_LEAST, min(MAX_ROWS, _NUMBERS // math.prod(element_shape)))
 
 
-def of_test(job: Job) -> Rows:
+def of_test(dataset: Dataset) -> Rows:
     """Rows of the test split, evenly from its first to its last.
 
     Args:
-        job: from `kvae.evaluation.evaluate.prepare`.
+        dataset: its rows as the model takes them, `Conditioned` ones of a conditional model.
     """
-    x = job.dataset.test.x
+    x = dataset.test.x
     count = min(len(x), count_for(x.shape[1:]))
-    places = np.linspace(0, len(x) - 1, count).astype(int)
-    found = np.asarray(x[places])
+    some = x[np.linspace(0, len(x) - 1, count).astype(int)]
+    found = np.asarray(some)
     found = found / np.float32(255) if found.dtype == np.uint8 else found.astype(np.float32)
-    condition = job.conditions.of(job.dataset.test.labels)[places] if job.conditions.dim else None
-    name = job.dataset.card.get("name", "the data")
+    condition = some.condition if isinstance(some, Conditioned) else None
+    name = dataset.card.get("name", "the data")
     return Rows(found, condition, f"{count} of the {len(x):,} test rows of {name}")
 
 

@@ -27,19 +27,21 @@ from kvae.audit.verdicts import (
     not_checked,
     stated,
 )
+from kvae.data import Dataset
+from kvae.data.conditions import conditioned
 from kvae.errors import DataError, KvaeError, one_line
 from kvae.evaluation import evaluate
 from kvae.keras_files import check_model
 from kvae.publish.repository import file_faults
-from kvae.serving.versions import KERAS_MODEL, PROBE, Version, read_metadata
+from kvae.serving.versions import AUDIT, KERAS_MODEL, PROBE, Version, read_metadata
 
-REPORT = "audit.json"
 #: The variance of discretised logistics is served as a short sum, right to so much of itself.
 _SHORT_SUM = 3e-3
 #: What a configuration or weights of an unknown form make formulas fail of.
 _NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError)
 #: What reading a damaged file may raise; encrypted ones are RuntimeErrors.
 _UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, *_NOT_UNDERSTOOD)
+_MOST_NAMED = 5
 _FEW = 3  # rows that are asked for once more, in another order
 #: Share of its largest number by which rounding may move an output that no formula is known of.
 _NO_FORMULA = 1e-5
@@ -63,6 +65,7 @@ class Subject:
 
     def __init__(self, version: Version, metadata: dict[str, Any]):
         self.version, self.metadata = version, metadata
+        self.dataset: Dataset | None = None  # where the data are at hand
         path = version.path / KERAS_MODEL
         if not path.is_file() or not zipfile.is_zipfile(path):
             raise DataError(f"{path} is missing, or no .keras file")
@@ -85,17 +88,22 @@ class Subject:
         except _NOT_UNDERSTOOD as error:
             raise Beyond(f"what the file says: {type(error).__name__}: {error}") from error
 
-    def rows(self, moved: Mapping[str, Any]) -> Rows:
+    def rows(self, moved: Mapping[str, Any], dataset: Dataset | None = None) -> Rows:
         """Test rows where the data are at hand, else rows that the model generates.
 
         Args:
             moved: where the data are now, see `kvae.evaluation.evaluate.prepare`.
+            dataset: the data, if they are loaded already, as the model takes them.
 
         Raises:
             UsageError, DataError: data were named, and are not there or others.
         """
         try:
-            found = of_test(evaluate.prepare(str(self.version.path), writes=False, **moved))
+            if dataset is None:
+                job = evaluate.prepare(str(self.version.path), writes=False, **moved)
+                dataset = conditioned(job.dataset, job.conditions)
+            self.dataset = dataset
+            return of_test(dataset)
         except KvaeError as error:
             if moved.get("data_dir") or moved.get("labels_file"):
                 raise
@@ -103,16 +111,19 @@ class Subject:
                               and len(self.own.element_shape) == 3)  # fmt: skip
             why = one_line(str(error), 200)
             return found._replace(origin=f"{found.origin} (no test rows: {why})")
-        return found
 
 
-def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> Any:
+def audit(
+    version: Version, moved: Mapping[str, Any], ask: Ask | None = None,
+    dataset: Dataset | None = None,
+) -> Any:  # fmt: skip
     """Audit a version.
 
     Args:
         version: the published version.
         moved: where its data are now, options of `kvae.evaluation.evaluate.prepare`.
-        ask: how the version is asked, see `kvae.audit.served.ask`.
+        ask: how the version is asked; None: by `kvae.audit.served.ask`.
+        dataset: its data, if they are loaded already, as the model takes them.
 
     Returns:
         Where the rows come from, and a `kvae.audit.verdicts.Line` for each thing looked at.
@@ -124,7 +135,7 @@ def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> 
     lines = [_files(version, metadata)]  # whatever else can be said of it
     try:
         subject = Subject(version, metadata)
-        rows = subject.rows(moved)
+        rows = subject.rows(moved, dataset)
     except Beyond as error:
         return "none", [*lines, not_checked("the model", f"beyond the audit: {error}")]
     lines.append(stated("kvae.json: model", _statements(subject)))
@@ -142,7 +153,7 @@ def audit(version: Version, moved: Mapping[str, Any], ask: Ask = served.ask) -> 
         name: {signature: as_sent(inputs) for signature, inputs in one.items()}
         for name, one in ((_ROWS, asked), (_AGAIN, again))
     }
-    found = ask(version.path, sent)
+    found = (ask or served.ask)(version.path, sent)
     noise: dict[str, np.ndarray] = {}
     for name, inputs in asked.items():
         lines += _of_signature(subject, name, inputs, found[_ROWS][name], noise=noise)
@@ -303,6 +314,16 @@ def report(version: Version, origin: str, lines: list[Line]) -> dict[str, Any]:
 
 def write(folder: Path, found: dict[str, Any]) -> Path:
     """Write audit.json, whole or not at all; its path."""
-    path = folder / REPORT
+    path = folder / AUDIT
     files.replace_text(path, json.dumps(found, indent=1, allow_nan=False))
     return path
+
+
+def differing(lines: list[Line]) -> str:
+    """Which lines differ, for an error: a few by name; "" where none does."""
+    wrong = [line.what for line in lines if line.verdict == DIFFERS]
+    more = ", ..." if len(wrong) > _MOST_NAMED else ""
+    named = ", ".join(wrong[:_MOST_NAMED])
+    if not wrong:
+        return ""
+    return f"{len(wrong)} of {len(lines)} lines differ from the audit's: {named}{more}"

@@ -6,6 +6,7 @@ model is published.
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +41,7 @@ def publish(
     course: dict[str, Any] | None = None,
     train_rows: "np.ndarray | None" = None,
     run: str | None = None,
+    check: Callable[[versions.Version], None] | None = None,
 ) -> versions.Version:
     """Export a model and give it the next version number.
 
@@ -64,11 +66,14 @@ def publish(
             `left_out`, rows of valid and test split that the weights had been trained on before.
         train_rows: what the rows that it was trained on are known by, see `kvae.data.seen`.
         run: the text of run.yaml, see `kvae.run_file`; None: no options make this model again.
+        check: is given the version when it is whole and has no number yet; what it raises keeps it
+            from being published. None: nothing is asked.
 
     Raises:
         UsageError: kvae.json cannot say what was given, before anything is written; or the folder
             cannot be written.
         DataError: the SavedModel does not answer its own warm-up requests.
+        Exception: what `check` raises.
     """
     import keras
 
@@ -96,11 +101,21 @@ def publish(
     if keras.backend.backend() != backend.TENSORFLOW:
         from kvae.publish.handover import publish_in_child
 
-        return publish_in_child(
-            vae, save, name, config=config, card=card, history=history,
-            directions=directions, condition=condition, course=course,
-            train_rows=train_rows, run=run,
-        )  # fmt: skip
+        def in_child(place: Path) -> versions.Version:
+            return publish_in_child(
+                vae, place, name, config=config, card=card, history=history,
+                directions=directions, condition=condition, course=course,
+                train_rows=train_rows, run=run,
+            )  # fmt: skip
+
+        if check is None:
+            return in_child(save)
+        with workshop(save / name) as folder:
+            handed = in_child(folder)
+            check(handed._replace(number=0))
+            published = claim(handed.path, save / name)
+        tell_server(published)
+        return published
     from kvae.data import seen
     from kvae.evaluation.report import model_card
     from kvae.publish import warmup
@@ -144,6 +159,8 @@ def publish(
         metadata["files"] = checksums(built)
         text = json.dumps(metadata, indent=1, allow_nan=False)
         (built / versions.METADATA).write_text(text, encoding="utf-8")
+        if check is not None:
+            check(versions.Version(built, name, 0))
         published = claim(built, save / name)
     tell_server(published)
     return published

@@ -17,6 +17,8 @@ TRAIN_ROWS = Path("assets.extra") / "train_rows.npy"
 MODEL_CARD = Path("MODEL_CARD.md")
 #: The options of its run, as train.py --config takes them; of runs that options alone describe.
 RUN_FILE = Path("run.yaml")
+#: What kvae audit writes of a version, in its folder of evaluations.
+AUDIT = "audit.json"
 _GRAPH = Path("saved_model.pb")
 #: Of a version; TF Serving passes over larger ones.
 MAX_NUMBER = 2**63 - 1

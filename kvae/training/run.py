@@ -26,6 +26,7 @@ from kvae.saying import clear, say
 from kvae.serving import versions
 from kvae.steps import DEVICE_ERRORS
 from kvae.training.attributes import attribute_directions
+from kvae.training.auditing import Auditor
 from kvae.training.fitting import Parts, TrainingError, fitted
 from kvae.training.init_from import check_conditions, record_of, seen_before, without_seen
 from kvae.training.keeping import checkpoints, leftovers, resume
@@ -149,14 +150,17 @@ def train_and_publish(
             _told_of_numbers(folder),
         ):
             tell_findings = consulting(fitted.config, fitted)
+            auditor = Auditor(folder, fitted.dataset) if config.audit else None
             version = publish.publish(
                 fitted.vae, config.save, config.name,
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
                 directions=fitted.directions, course=fitted.course, train_rows=fitted.train_rows,
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
-                run=run,
+                run=run, check=auditor and auditor.check,
             )  # fmt: skip
         say(f"published {version.path}", flush=True)
+        if auditor is not None:
+            auditor.tell(version)
         leftovers.tell(folder, fitted.record)
         tell_findings()
         words = [*program("evaluate"), "--model", str(version.path), *own_files.words()]

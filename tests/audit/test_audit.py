@@ -223,7 +223,7 @@ def copied(version_of_images, tmp_path):
 
 
 def test_a_published_version_agrees_with_its_probe(version_of_images, answers, tmp_path, capsys):
-    with mock.patch.object(run.audit, "__defaults__", (answers,)):
+    with mock.patch.object(served, "ask", answers):
         program.main([str(version_of_images.path), "--output", str(tmp_path)])
     found = json.loads((tmp_path / "audit.json").read_text())
     assert found["verdicts"]["differs"] == 0
@@ -242,7 +242,7 @@ def test_another_file_than_the_one_served_is_found(copied, answers):
         if "gaussian" in name else raw,
     )  # fmt: skip
     with (
-        mock.patch.object(run.audit, "__defaults__", (answers,)),
+        mock.patch.object(served, "ask", answers),
         pytest.raises(DataError, match="lines differ"),
     ):
         program.main([str(copied.path)])

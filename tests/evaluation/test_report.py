@@ -1,3 +1,4 @@
+import json
 from html.parser import HTMLParser
 
 import numpy as np
@@ -84,6 +85,26 @@ def test_the_verdict_is_first_and_what_was_found_is_never_nothing(tmp_path):
     assert "0.1 nats" in told.words
     assert "not found: 1" in told.words
     assert "Nothing wrong found" in Page(page(tmp_path, whole())).words
+
+
+def test_the_audit_of_this_version_stands_first(tmp_path):
+    version = Version(tmp_path / "gmm" / "1", "gmm", 1)
+    version.evaluation.mkdir(parents=True)
+
+    def told(**changes):
+        line = {"what": "decode/<decoded>", "verdict": "differs"}
+        found = {"version": "gmm/1", "audited": "2026-11-29T06:00:00+00:00", "lines": [line],
+                 "verdicts": {"agrees": 9, "differs": 1, "not checked": 2}, **changes}  # fmt: skip
+        (version.evaluation / "audit.json").write_text(json.dumps(found))
+        return Page(report.page(tmp_path, version, metadata(), whole(), [])).words
+
+    words = told()
+    said = "kvae audit, 2026-11-29: 1 of its lines differ, among them"
+    assert said in words and "decode/<decoded>" in words
+    assert words.index(said) < words.index("Nothing wrong found")
+    assert "nothing differs (9 agrees" in told(lines=[])
+    for changes in ({"version": "gmm/2"}, {"audited": "?"}, {"verdicts": []}):
+        assert "kvae audit," not in told(**changes)
 
 
 def test_what_others_wrote_stays_text(tmp_path):

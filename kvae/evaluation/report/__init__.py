@@ -110,6 +110,7 @@ def page(
     return rendered(
         "report.html",
         name=f"{version.name} version {version.number}",
+        audit=facts.audit(version),
         findings=whole["findings"],
         problems=PROBLEMS,
         looked_for=_not_found(whole),

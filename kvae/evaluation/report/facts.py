@@ -1,16 +1,18 @@
 """What was trained on what, and what to type for it, from a version's kvae.json."""
 
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae import own_files
 from kvae.command import training_command
 from kvae.config import resolve
-from kvae.errors import KvaeError
+from kvae.errors import KvaeError, brief
 from kvae.evaluation.report.values import written
 from kvae.files import command_line
-from kvae.serving.versions import Version
+from kvae.serving.versions import AUDIT, Version
 
 _UNKNOWN = "not recorded"
 _DIGITS = 12  # of a commit and of a checksum, as they are shown
@@ -227,3 +229,26 @@ def _shown(value):
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value in (None, "") else str(value)
+
+
+def audit(version: Version) -> str:
+    """What an audit of this version said, in a sentence; "" where there was none.
+
+    Args:
+        version: that was evaluated.
+    """
+    path = version.evaluation / AUDIT
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["version"] != f"{version.name}/{version.number}":
+            return ""
+        counts, wrong = found["verdicts"], [
+            line["what"] for line in found["lines"] if line["verdict"] == "differs"
+        ]  # fmt: skip
+        numbers = ", ".join(f"{int(number)} {verdict}" for verdict, number in counts.items())
+        day = datetime.fromisoformat(found["audited"]).date()
+        named = f", among them {brief(wrong[0])}" if wrong else ""
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or damaged
+        return ""
+    verdict = f"{len(wrong)} of its lines differ{named}" if wrong else "nothing differs"
+    return f"kvae audit, {day}: {verdict} ({numbers})."
