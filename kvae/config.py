@@ -362,7 +362,9 @@ _PHOTOS = {
 }  # fmt: skip
 
 _MNIST = {
-    **_IMAGES, "latent_dim": 32, "likelihood": "bernoulli", "binarize": "dynamic", "epochs": 20,
+    **_IMAGES, "latent_dim": 32, "likelihood": "bernoulli", "binarize": "dynamic",
+    "network": "resnet", "width": 24, "prior": "flow", "epochs": 8, "kl_warmup_epochs": 1,
+    "ema_momentum": 0.999,
 }  # fmt: skip
 
 # Where a run is wider than what `kvae.build.build_vae` makes unless told.
@@ -373,10 +375,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "arrays": {"dataset": "arrays", **_VECTORS, "hidden_units": (128,) * 3},
     "digits": {"dataset": "digits", **_IMAGES, "latent_dim": 16, "epochs": 100},
     "mnist": {"dataset": "mnist", **_MNIST},
-    "mnist-long": {
-        "dataset": "mnist", **_MNIST, "network": "resnet", "width": 24, "prior": "flow",
-        "epochs": 36, "kl_warmup_epochs": 1, "ema_momentum": 0.999,
-    },
+    "mnist-long": {"dataset": "mnist", **_MNIST, "epochs": 36},
     "fashion-mnist": {"dataset": "fashion-mnist", **_MNIST},
     "faces": {
         "dataset": "faces", **_CALIBRATED, "prior": "standard_normal", "sampler": "mixture",
