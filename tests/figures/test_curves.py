@@ -1,7 +1,6 @@
 """How a training went: what is drawn, and what is left out."""
 
 import csv
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -106,12 +105,12 @@ def test_figures_of_other_epochs_are_refused(change):
 
 def test_the_documented_lines_draw_a_run_that_is_not_over(tmp_path, monkeypatch):
     text = (Path(__file__).parents[2] / "docs" / "watching.md").read_text(encoding="utf-8")
-    lines = text[text.index("    import csv\n") :].split("\n\n## ")[0]
+    lines = text[text.index("import csv\n") :].split("```")[0]
     folder = tmp_path / "saved" / "gmm" / "training"
     folder.mkdir(parents=True)
     ours = {"epoch": [0.0, 1.0], **history(2)}
     with (folder / "history.csv").open("w", newline="") as file:
         csv.writer(file).writerows([ours, *zip(*ours.values(), strict=True)])
     monkeypatch.chdir(tmp_path)
-    exec(textwrap.dedent(lines), {})
+    exec(lines, {})
     assert (tmp_path / "curves.png").exists()
