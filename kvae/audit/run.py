@@ -15,6 +15,7 @@ from kvae.audit import served
 from kvae.audit.independent import archive
 from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.model import OF_SAMPLER, Model
+from kvae.audit.of_data import of_data, of_metrics
 from kvae.audit.rows import Rows, as_received, as_sent, generated, inputs_of, of_test
 from kvae.audit.served import Arrays
 from kvae.audit.verdicts import (
@@ -160,6 +161,11 @@ def audit(
     if asked:
         lines.append(_alone(subject, found[_ROWS], found[_AGAIN], noise))
     lines += _of_probe(subject, found.get(_PROBE, {}), noise)
+    if subject.dataset is None:
+        lines.append(not_checked("data and metrics.json", "the data are not at hand"))
+    else:
+        lines += of_data(subject.dataset, version, metadata)
+        lines += of_metrics(subject.dataset, version, subject.own, subject.rounded)
     return one_line(rows.origin), lines
 
 

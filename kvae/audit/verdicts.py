@@ -17,6 +17,8 @@ NOT_CHECKED: Verdict = "not checked"
 TIMES_ROUNDING, OF_ITSELF = 8.0, 2e-6
 #: Where rounding alone may move numbers by more of their size, nothing is held against anything.
 _MOST_OF_ITSELF = 0.02
+#: Standard errors by which what chance moves may be off: one line in two million, by chance.
+ERRORS = 5.0
 _MANY = 16  # rows, of whose median rounding something can be said
 _BITS_OFF = 1e-5  # share of drawn bits that rounding may turn
 
@@ -155,6 +157,24 @@ def compared_bits(what: str, found: np.ndarray, own: np.ndarray) -> Line:
     tolerance = max(_BITS_OFF, 1.0 / max(1, own.size))
     verdict = DIFFERS if share > tolerance else AGREES
     return Line(what, verdict, len(own), share, tolerance, "share of bits")
+
+
+def compared_with_chance(
+    what: str, said: float, here: float, error: float, rows: int, rounding: float = 0.0
+) -> Line:
+    """Hold a number against one that chance moves too: 5 of its standard errors, and rounding.
+
+    Args:
+        what: which number.
+        said: that is looked at.
+        here: the audit's.
+        error: standard error of the difference.
+        rows: that the audit's is of.
+        rounding: what it may be off by besides.
+    """
+    difference, tolerance = abs(said - here), ERRORS * error + rounding
+    verdict = AGREES if difference <= tolerance else DIFFERS  # NaN differs
+    return Line(what, verdict, rows, difference, tolerance, f"{here:.4g} here")
 
 
 def count(lines: Sequence[Line]) -> dict[str, int]:
