@@ -26,7 +26,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 OTHERS = {
     "pip", "python3", "docker", "kubectl", "curl", "tensorboard", "tensorflow_model_server",
-    "KERAS_BACKEND=jax",
+    "KERAS_BACKEND=jax", ".",
 }  # fmt: skip
 LANGUAGES = {"sh", "python", "text", "json", "bibtex"}
 #: What a page expects to be there: rows that its first lines stand for.
