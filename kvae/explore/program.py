@@ -18,7 +18,7 @@ def main(argv: Sequence[str], prog: str = "kvae explore") -> None:
     """Read the arguments, and serve the page until the program is interrupted."""
     given = arguments(own_files.taken(argv), prog)
     if find_spec("gradio") is None:
-        raise UsageError('the page is made with Gradio: pip install gradio openTSNE')
+        raise UsageError("the page is made with Gradio: pip install gradio openTSNE")
     _check_port(given["port"])
     page, name = prepared(given["model"], given.get("served_as"), given.get("like"))
     from kvae.explore.page import CSS, theme
