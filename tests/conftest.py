@@ -54,6 +54,14 @@ def _figures_in_this_process():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _collector():
+    """What one module leaves for good, its graphs above all, is not looked at from the next on."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)

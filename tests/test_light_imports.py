@@ -11,6 +11,7 @@ import pytest
 from kvae_testing import make_vae
 
 import kvae
+from kvae.priors.second_stage import SecondStage
 
 ROOT = Path(__file__).parents[1]
 FRESH = """
@@ -51,7 +52,8 @@ kvae.priors.Flow
 import keras
 found["keras"] = {"modules": [name for name in sys.modules if name.startswith("kvae.")]}
 loaded = keras.saving.load_model(saved)
-found["loaded"] = [type(part).__name__ for part in (loaded, loaded.prior, loaded.optimizer)]
+parts = loaded, loaded.prior, loaded.sampler, loaded.optimizer
+found["loaded"] = [type(part).__name__ for part in parts]
 kvae.build_vae((3,)).generate(1)
 print(json.dumps(found))
 """
@@ -71,6 +73,7 @@ HEAVY = {
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     vae = make_vae((2,), prior="mixture", prior_components=2)
+    vae = vae.with_sampler(SecondStage(make_vae((2,))))
     vae.compile("adam")
     vae.optimizer.build(vae.trainable_variables)
     saved = tmp_path_factory.mktemp("saved") / "vae.keras"
@@ -107,7 +110,8 @@ def test_nothing_is_printed_about_the_machine(found):
 def test_keras_loads_a_model_of_which_nothing_was_imported(found):
     assert "kvae.model" not in found["keras"]["modules"]
     assert "kvae.priors.mixture" not in found["keras"]["modules"]
-    assert found["loaded"] == ["VAE", "Mixture", "Adam"]
+    assert "kvae.priors.second_stage" not in found["keras"]["modules"]
+    assert found["loaded"] == ["VAE", "Mixture", "SecondStage", "Adam"]
 
 
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
