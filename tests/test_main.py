@@ -24,7 +24,7 @@ def test_every_command_has_a_help_of_its_own_name(command, capsys):
 def test_a_command_that_there_is_not_is_refused_with_those_that_there_are():
     with pytest.raises(
         UsageError,
-        match=r"train, .*evaluate, compare, data, publish.*'trian'; did you mean train\?",
+        match=r"train, .*evaluate, compare, explore, data, publish.*'trian'; did you mean train\?",
     ):
         main(["trian"])
     with pytest.raises(UsageError, match="COMMAND"):

@@ -20,8 +20,8 @@ from kvae.data import CACHE_FOLDERS
 from kvae.data.cache import default_cache_dir
 
 ROOT = Path(__file__).parents[1]
-#: Files that are not imported: programs that run where they stand, and other backends' steps.
-RUN = {"kvae.encode.beam", "kvae.steps.jax", "kvae.steps.torch"}
+#: Files that are not imported: programs that run where they stand, what needs other packages.
+RUN = {"kvae.encode.beam", "kvae.explore.page", "kvae.steps.jax", "kvae.steps.torch"}
 
 IMPORTS = """
 import pkgutil, sys

@@ -1,6 +1,7 @@
 """Everything evaluate.py writes about a published version: metrics.json, figures, a report."""
 
 import json
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -321,6 +322,7 @@ def _check_data(dataset: Dataset, metadata: dict[str, Any]) -> None:
         raise UsageError(f"the model takes x of {wanted}, the data have {shape}")
 
 
+_ROUNDING = 1e-9  # of numbers in data cards, by another processor
 # Of the data card: a fuller or damaged copy of the same data.
 _MAY_CHANGE = ("counts", "missing", "not_listed", "unreadable")
 
@@ -331,7 +333,7 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
         return
     now = json.loads(json.dumps(now))
     for key in sorted({*now, *then} - {"source", LEFT_OUT}):
-        if now.get(key) == then.get(key):
+        if _are_same(now.get(key), then.get(key)):
             continue
         if key == "split_of" and key in now and key in then:
             raise UsageError(
@@ -347,6 +349,17 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
             f"note: {key} of the data was {brief(then.get(key))} in training, is "
             f"{brief(now.get(key))}"
         )
+
+
+def _are_same(now: Any, then: Any) -> bool:
+    """Whether entries of data cards are equal; numbers up to what another processor rounds."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return now.keys() == then.keys() and all(_are_same(now[key], then[key]) for key in now)
+    if isinstance(now, list) and isinstance(then, list):
+        return len(now) == len(then) and all(map(_are_same, now, then))
+    if isinstance(now, float) and isinstance(then, float):
+        return math.isclose(now, then, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    return bool(now == then)
 
 
 def _conditions(dataset: Dataset, metadata: dict[str, Any]) -> Conditions:

@@ -10,6 +10,7 @@ from kvae.client import Client
 from kvae.data.images.pixels import as_levels, as_unit_interval
 from kvae.errors import UsageError
 from kvae.metrics.latents import active_fraction, rate_per_dim
+from kvae.probability.streams import generator
 
 #: Rows that stand for the data: on the map, among neighbours, for what latents carry.
 NUM_ROWS = 1_000
@@ -180,7 +181,7 @@ class Answers:
 
     def samples(self, count: int, seed: int, condition: np.ndarray | None = None) -> np.ndarray:
         """Samples as the signature `generate` makes them: `(count, ...)`."""
-        seeds = np.random.default_rng(seed).integers(2**63, size=count)
+        seeds = generator(seed, "explored samples").integers(2**63, size=count)
         return self._call("generate", condition, seed=seeds)["sample"]
 
     def neighbours(self, x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kvae.data.gmm import mixture_of
+from kvae.data.images.pixels import as_unit_interval
 from kvae.explore.answers import Answers
 from kvae.explore.maps import NO_PLACING, map_of
 from kvae.figures import style
@@ -356,14 +357,9 @@ class Page:
 
     def _picture(self, x: np.ndarray) -> Image.Image:
         """An image in whole multiples of its pixels, as large as is seen well."""
-        image = Image.fromarray(self.answers.as_image(_in_levels(x)))
+        image = Image.fromarray(self.answers.as_image(as_unit_interval(x)))
         factor = max(1, _SHOWN // max(image.size))
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-
-
-def _in_levels(x: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1] of what may be uint8."""
-    return np.asarray(x, np.float32) / 255 if x.dtype == np.uint8 else x
 
 
 def _pixels(figure: Figure) -> np.ndarray:

@@ -116,7 +116,7 @@ def _rows(model: str) -> Any:
 
     job = prepare(str(Path(model)), writes=False)
     train = job.dataset.train
-    chosen = generator(0, "points shown").permutation(len(train.x))[:NUM_ROWS]
+    chosen = generator(0, "explored rows").permutation(len(train.x))[:NUM_ROWS]
     chosen.sort()
     label = train.labels[job.label][chosen] if job.label else None
     every = {name: values[chosen] for name, values in train.labels.items()}

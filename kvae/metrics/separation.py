@@ -104,7 +104,7 @@ def held_out_auc(points: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
 
     points, labels = np.asarray(points, np.float64), np.asarray(labels)
     require_finite("points", points)
-    rows = generator(seed, "separation rows").permutation(len(points))[:MAX_NEIGHBOUR_ROWS]
+    rows = generator(seed, "auc rows").permutation(len(points))[:MAX_NEIGHBOUR_ROWS]
     points, labels = points[rows], labels[rows]
     values, counts = np.unique(labels, return_counts=True)
     if counts.min() < NUM_FOLDS or len(values) < 2:

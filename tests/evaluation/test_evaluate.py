@@ -145,7 +145,11 @@ def test_a_report_that_fails_costs_nothing_else(
     assert "note: report.html could not be written, all else is: ValueError: no ink" in (
         capsys.readouterr().err
     )
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "MODEL_CARD.md"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "metrics.json",
+        "captions.txt",
+        "MODEL_CARD.md",
+    }
     assert not beside  # an old report never stands beside new numbers
 
 

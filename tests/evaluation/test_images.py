@@ -295,7 +295,7 @@ def test_what_the_figures_show(tmp_path, asked):
     assert (np.diff(distances, axis=1) >= 0).all()
     assert "sampler" in title
     rows, _, names, strengths, originals = asked["attributes.png"]
-    assert names == ["Bright", "Dim"]  # the best told first
+    assert names == ["Bright 90%", "Dim 60%"]  # the best told first
     np.testing.assert_allclose(rows[:, strengths.index(0)], originals, atol=1e-6)
     np.testing.assert_allclose(rows[:, -1] - rows[:, -2], 0.1, atol=1e-5)
     stddev, error, _ = asked["calibration.png"]

@@ -15,7 +15,7 @@ needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is
 
 def test_without_gradio_the_command_is_said(monkeypatch):
     monkeypatch.setattr(program, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r'pip install "keras-vae-kit\[explore\]"'):
+    with pytest.raises(UsageError, match="pip install gradio openTSNE"):
         program.main(["--model", "saved"])
 
 
