@@ -645,3 +645,13 @@ def test_a_random_split_of_other_files_is_refused(tmp_path, monkeypatch, capsys)
     now = {**then, "split_of": "b", "counts": {"test": 6}}
     with pytest.raises(UsageError, match="the set of files has changed since training"):
         _prepare_with_cards(tmp_path / "b", monkeypatch, then, now)
+
+
+def test_numbers_of_a_card_may_be_rounded_otherwise(tmp_path, monkeypatch):
+    """Another processor draws the same mixture to other last bits."""
+    then = {"mixture": {"weights": [0.25, 0.75], "names": ["a", "b"]}}
+    near = {"mixture": {"weights": [0.25 + 1e-16, 0.75 - 2e-16], "names": ["a", "b"]}}
+    _prepare_with_cards(tmp_path / "a", monkeypatch, then, near)
+    far = {"mixture": {"weights": [0.2501, 0.7499], "names": ["a", "b"]}}
+    with pytest.raises(UsageError, match="'mixture' of the data card"):
+        _prepare_with_cards(tmp_path / "b", monkeypatch, then, far)
