@@ -30,7 +30,8 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.encode") -> dict[
     cli.add_model(parser)
     parser.add_argument(
         "--input", dest="source", required=True, metavar="PATH",
-        help="a folder or zip of images; or .parquet, .tfrecord or .npy, a file or a folder",
+        help="a folder or zip of images; or .csv, .tsv, .parquet, .tfrecord or .npy, a file or a "
+        "folder",
     )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="FILE", help="to write, .parquet")
     add_signature(parser)

@@ -1,7 +1,7 @@
-"""Rows to encode: images of a folder or zip, or of parquet, TFRecord and .npy files, one by one.
+"""Rows to encode: images of a folder or zip, or of parquet, TFRecord, .npy and CSV files, in turn.
 
-Nothing is held but the row that is being made. Every row has a key by which it is found again: the
-path below the folder, or "FILE#ROW" with rows counted from 0.
+Nothing is held but the row that is being made, of a CSV all of its numbers. Every row has a key by
+which it is found again: the path below the folder, or "FILE#ROW" with rows counted from 0.
 """
 
 import re
@@ -18,12 +18,14 @@ import numpy as np
 from kvae.data.images.decoding import SUFFIXES, Unreadable
 from kvae.data.images.files import FileRefused, about_not_read, given_path, open_files
 from kvae.data.splits import content_key
+from kvae.data.tables.bounds import bound_of
+from kvae.data.tables.csv import read_csv
 from kvae.data.tables.parquet import is_number
 from kvae.encode.wanted import Wanted, checked
 from kvae.errors import DataError, UsageError, brief
 
 #: How the names of the files end that hold many rows.
-TABLES = (".parquet", ".tfrecord", ".tfrecords", ".npy")
+TABLES = (".parquet", ".tfrecord", ".tfrecords", ".npy", ".csv", ".tsv")
 _SHARD = re.compile(r"-\d+-of-\d+$")
 _IMAGE_FEATURES = ("image/encoded", "image", "image_raw", "image_bytes")
 _PARQUET_ROWS, _PARQUET_BYTES = 256, 2**20
@@ -115,7 +117,8 @@ def _decoded(wanted: Wanted, content: Callable[[], bytes]) -> np.ndarray:
 
 
 def _of_tables(paths: list[Path], root: Path, wanted: Wanted) -> Source:
-    open_one = {".parquet": _parquet, ".npy": _npy}.get(kind_of(paths[0].name), _tfrecord)
+    openers = {".parquet": _parquet, ".npy": _npy, ".csv": _text, ".tsv": _text}
+    open_one = openers.get(kind_of(paths[0].name), _tfrecord)
     names = [path.relative_to(root).as_posix() for path in paths]
     opened = [open_one(path, wanted) for path in paths]
     if not sum(count for count, _ in opened):
@@ -155,6 +158,47 @@ def _npy(path: Path, wanted: Wanted) -> _Opened:
             yield partial(checked, np.array(array[index]), wanted)
 
     return len(array), rows
+
+
+def _text(path: Path, wanted: Wanted) -> _Opened:
+    """A table of text, whose numbers are read as training reads them; other columns are ignored."""
+    if wanted.images:
+        raise UsageError(
+            f"{path} holds rows of numbers, but the model takes images of shape {wanted.shape}"
+        )
+    try:
+        table = read_csv(path, "", bound_of(path, None))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    names = [str(name) for name in table.columns]
+    if wanted.columns:
+        if {*wanted.columns} - {*names}:
+            raise _lacking(path, wanted, names, names)
+        x = table.x[:, [names.index(name) for name in wanted.columns]]
+    elif len(names) == wanted.shape[0]:
+        x = table.x
+    else:
+        raise UsageError(
+            f"{path} must have {wanted.shape[0]} columns, as many as the model takes: found "
+            f"{len(names)}, {_some(names)}"
+        )
+
+    def rows(start: int) -> Iterator[Callable[[], np.ndarray]]:
+        for index in range(start, len(x)):
+            yield partial(checked, x[index], wanted)
+
+    return len(x), rows
+
+
+def _lacking(
+    path: Path, wanted: Wanted, numbers: Sequence[str], found: Sequence[str]
+) -> UsageError:
+    """Say which columns of the model a table has not."""
+    lacking = [name for name in wanted.columns if name not in numbers]
+    return UsageError(
+        f"{path} must have the columns of numbers that the model was trained on, "
+        f"{_some(wanted.columns)}: it has no {_some(lacking)}; found {_some(found)}"
+    )
 
 
 def _parquet(path: Path, wanted: Wanted) -> _Opened:
@@ -234,11 +278,7 @@ def _columns(path: Path, table: Any, wanted: Wanted) -> tuple[list[str], Callabl
         named = _alone(path, schema, wanted.columns)
         return named, lambda values: checked(_numbers(values), wanted)
     if wanted.columns and len(fitting) != 1:
-        lacking = [name for name in wanted.columns if name not in numbers]
-        raise UsageError(
-            f"{path} must have the columns of numbers that the model was trained on, "
-            f"{_some(wanted.columns)}: it has no {_some(lacking)}; found {_some(schema.names)}"
-        )
+        raise _lacking(path, wanted, numbers, schema.names)
     if len(fitting) != 1 and len(numbers) == wanted.shape[0]:
         return numbers, lambda values: checked(_numbers(values), wanted)
     if len(fitting) != 1 and len(lists) == 1:

@@ -59,6 +59,35 @@ def test_numbers_that_no_table_may_have_are_refused(tmp_path):
         second.x()
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_columns_of_text_are_found_by_their_names_and_read_as_in_training(ending, tmp_path):
+    path, mark = tmp_path / f"t.{ending}", "," if ending == "csv" else "\t"
+    lines = ["id b kind a", "7 0.5 red no", "8 1.5 green yes", "9 oops blue no"]
+    path.write_text("\n".join(lines).replace(" ", mark))
+    first, second, third = open_source(path, OWN).rows(0)
+    np.testing.assert_array_equal([first.x(), second.x()], [[0, 0.5], [1, 1.5]])
+    with pytest.raises(Unreadable, match="not finite"):
+        third.x()
+    assert [row.key for row in open_source(path, OWN).rows(1)] == [f"t.{ending}#1", f"t.{ending}#2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "message"),
+    [("a,c\n0,1\n", OWN, "trained on, a, b: it has no b; found a, c"),
+     ("a,b,c\n0,1,2\n", Wanted((2,)), "must have 2 columns, .* found 3, a, b, c"),
+     ("a,b\n0,1\n", Wanted((8, 8, 1)), "rows of numbers, but the model takes images of shape")],
+)  # fmt: skip
+def test_text_that_does_not_fit_the_model_is_refused(text, wanted, message, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        open_source(tmp_path / "t.csv", wanted)
+
+
+def test_text_without_names_goes_by_its_places(tmp_path):
+    (tmp_path / "t.csv").write_text("0,0.5\n1,1.5\n")
+    np.testing.assert_array_equal(_rows(tmp_path / "t.csv", Wanted((2,))), [[0, 0.5], [1, 1.5]])
+
+
 @pytest.mark.parametrize(
     ("card", "columns", "binarize"),
     [({}, (), False), ({"columns": ["a", "b"]}, ("a", "b"), False),
