@@ -166,10 +166,11 @@ def _vector_figures(folder, observation, rng, paint):
         path=folder / "generation.png",
     )  # fmt: skip
     shown = observation.reconstruction.shown
+    columns = dataset.card.get("columns", ())
     paint(
         vector_figures.draw_reconstruction,
         x[shown.rows], shown.reconstruction, component[shown.rows],
-        f"{name}: test points and their reconstructions",
+        f"{name}: test points and their reconstructions", names=list(map(str, columns)),
         path=folder / "reconstruction.png",
     )  # fmt: skip
     _, between = interpolations(observation.served, dataset.test.x, rng)

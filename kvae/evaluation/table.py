@@ -67,6 +67,7 @@ _SHOWN = {
 # Of a bound that rests on one draw, no decimals are known.
 _OF_THE_BOUND = ("log_likelihood_nats", "bits_per_dim_bound", "gap_nats", "bound_nats")
 _WHOLE = "{:.0f}"
+_TENS, _LARGE = 10, 10_000
 _NO_RECALL, _SOME_PRECISION = 0.05, 0.2
 #: Where every draw tells its row, the one is a lower and the other an upper bound.
 SATURATING = {
@@ -159,14 +160,23 @@ def _of(density, key):
 def _cell(metrics, key, form, whole=None):
     if key not in metrics:
         return ""
-    value = metrics[key]
+    value, stderr = metrics[key], metrics.get(f"{key}_stderr")
+    form = _in_known_digits(form, value, stderr)
     text = f"{form.format(value):>12}"
     if whole:
         return f"{text} of {metrics[whole]}"
     if key in SATURATING and metrics.get("mutual_information_saturated_posterior"):
         return f"{SATURATING[key]}{form.format(value).strip()}".rjust(12)
-    stderr = metrics.get(f"{key}_stderr")
     return text if stderr is None else f"{text} ± {form.format(stderr)}"
+
+
+def _in_known_digits(form, value, stderr):
+    """A form without the decimals that an error of 1 and more, or a large number, makes idle."""
+    if not form.endswith("f}"):
+        return form
+    if stderr is None:
+        return "{:,.0f}" if abs(value) >= _LARGE else form
+    return form if stderr < 1 else "{:.1f}" if stderr < _TENS and form != _WHOLE else _WHOLE
 
 
 def _curve(metrics, columns):

@@ -1,5 +1,6 @@
 """Pictures of vectors: as they are up to three dimensions, else along their principal axes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from kvae.probability.streams import generator
 
 MAX_POINTS, MAX_DIMENSIONS, MAX_PATHS = 3000, 6, 8
 _BINS = 120
+_LONGEST_NAME, _TICKS = 24, 5
 
 
 def draw_generation(
@@ -77,6 +79,7 @@ def draw_reconstruction(
     component: np.ndarray,
     title: str,
     *,
+    names: Sequence[str] = (),
     path: str | Path | None = None,
 ) -> Figure:
     """Draw every dimension of the reconstruction against the same dimension of x.
@@ -87,6 +90,7 @@ def draw_reconstruction(
         x: `(n, D)`.
         reconstruction: `(n, D)`.
         component: `(n,)` integers from 0 to 49.
+        names: of the dimensions, such as those of a table's columns; () numbers them.
         title: above the panels.
         path: where the PNG is written; None: nowhere.
 
@@ -103,7 +107,8 @@ def draw_reconstruction(
     count = min(dim, MAX_DIMENSIONS)
     columns = min(count, 3)
     rows = -(-count // columns)
-    title += f" (the first {count} of {dim} dimensions)" if count < dim else ""
+    what = "columns" if names else "dimensions"
+    title += f" (the first {count} of {dim} {what})" if count < dim else ""
     figure = style.new_figure(max(5.0, 3.8 * columns), 3.9 * rows + 0.9, title)
     chosen = style.sparse(len(x), MAX_POINTS)
     for index in range(count):
@@ -111,7 +116,9 @@ def draw_reconstruction(
         pairs = np.stack([x[:, index], reconstruction[:, index]], axis=1)
         _against(axes, pairs[chosen], component[chosen])
         rmse = np.sqrt(np.square(pairs[:, 0] - pairs[:, 1]).mean())
-        style.caption(axes, f"dimension {index + 1}: root mean squared error {rmse:.3g}")
+        name = style.plain(names[index], _LONGEST_NAME) if names else f"dimension {index + 1}"
+        error = f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.3g}"
+        style.caption(axes, f"{name}: root mean squared error {error}")
     _legend(figure, np.unique(component), [])
     return style.finished(figure, path)
 
@@ -254,6 +261,7 @@ def _against(axes: Axes, pairs: np.ndarray, component: np.ndarray) -> None:
     style.scatter(axes, pairs, component)
     axes.set(xlim=view.limits[0], ylim=view.limits[0], aspect="equal")
     axes.set(xlabel="x", ylabel="reconstruction")
+    axes.locator_params(nbins=_TICKS)  # long numbers would run into one another
     style.clean(axes)
 
 

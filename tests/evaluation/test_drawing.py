@@ -46,10 +46,13 @@ class Served:
         return {"interpolated": start * (1 - fraction) + end * fraction}
 
 
+_TABLE = {"name": "arrays", "columns": ["left", "right"]}
+
+
 def dataset(mixture, *, known=True, label_names=None):
     x, component = mixture.sample(60, np.random.default_rng(0))
     split = Split(x.astype(np.float32), {"component": component})
-    card = {"mixture": mixture.to_card()} if known else {"name": "arrays"}
+    card = {"mixture": mixture.to_card()} if known else {**_TABLE}
     if label_names:
         card["label_names"] = {"component": label_names}
     return Dataset("vectors", split, split, split, card=card, color_by="component")
@@ -144,6 +147,7 @@ def test_data_without_a_truth_get_no_figures_of_one(tmp_path, mixture, asked):
     assert not component.any()
     assert not likeliest.any()
     assert len(true_x) == len(generated)
+    assert asked["reconstruction.png"][1]["names"] == ["left", "right"]
 
 
 def test_every_title_names_the_model_and_its_version(tmp_path, mixture, asked):

@@ -284,12 +284,23 @@ def test_without_a_sampler_and_a_truth_the_table_has_one_column_and_bounds(capsy
     assert not [line for line in words if "sampler" in line or "gap" in line or "modes" in line]
 
 
+def test_digits_that_an_error_leaves_unknown_are_not_printed(capsys):
+    words = _words(capsys, {
+        "elbo_nats_prior": 15735.1661, "elbo_nats_prior_stderr": 95.4647,
+        "rate_nats_prior": 129.4269, "rate_nats_prior_stderr": 1.6772,
+        "distortion_nats_posterior": 0.43162, "distortion_nats_posterior_stderr": 0.0068,
+        "mse_reconstruction": 161403.021049,
+    })  # fmt: skip
+    assert {"ELBO 15735 ± 95", "rate 129.4 ± 1.7", "distortion 0.4316 ± 0.0068"} <= {*words}
+    assert "reconstruction MSE 161,403" in words
+
+
 def _words(capsys, metrics):
     print_table({"active_units_posterior": 1, "latent_dim": 1, **metrics})
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
 
-@pytest.mark.parametrize(("effective", "shown"), [(1.1, "-1235 ± 2"), (3.0, "-1234.5670 ± 1.5000")])
+@pytest.mark.parametrize(("effective", "shown"), [(1.1, "-1235 ± 2"), (3.0, "-1234.6 ± 1.5")])
 def test_a_bound_that_rests_on_one_draw_has_no_decimals(capsys, effective, shown):
     point = {"num_draws": 500, "rows": 10, "bound_nats": -1234.567, "bound_nats_stderr": 1.5}
     metrics = {

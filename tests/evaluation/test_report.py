@@ -77,6 +77,18 @@ def test_a_page_needs_nothing_beside_itself_and_can_be_heard(tmp_path):
     assert len(ids) == len(set(ids))
 
 
+def test_a_table_is_told_by_its_file_and_columns_and_a_sampler_is_counted(tmp_path):
+    card = {"name": "arrays", "source": "plants.csv", "columns": [f"c{i}" for i in range(22)]}
+    model = {"element_shape": [22], "latent_dim": 2, "num_params": 1234}
+    known = {"data_card": card, "model": model, "sampler": "mixture"}
+    words = Page(page(tmp_path, whole(), **known)).words
+    assert "arrays, plants.csv; one x is 22 numbers: c0, c1" in words
+    assert "c19 and 2 more" in words
+    assert "1,234 parameters, those of the sampler included" in words
+    words = Page(page(tmp_path, whole(), **known | {"sampler": "none"})).words
+    assert "those of the sampler" not in words
+
+
 def test_the_verdict_is_first_and_what_was_found_is_never_nothing(tmp_path):
     told = Page(page(tmp_path, whole([FINDING], looked_for=["posterior collapse", "diverged"])))
     sections = [one["id"] for one in told.all("section")]

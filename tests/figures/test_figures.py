@@ -224,6 +224,16 @@ def test_reconstructions_lie_on_the_diagonal_when_they_are_exact(tmp_path):
     assert pixels["lost"].mean() < pixels["exact"].mean() - 100
 
 
+def test_reconstructions_of_a_table_are_told_by_the_names_of_its_columns():
+    x, groups = blobs(50, 2)
+    again = x + np.array([3000, 0.5])
+    figure = vectors.draw_reconstruction(x, again, groups, "t", names=["cost_$", "b"])
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [r"cost_\$: root mean squared error 3,000", "b: root mean squared error 0.5"]
+    figure = vectors.draw_reconstruction(x, x, groups, "t")
+    assert figure.axes[1].get_title(loc="left").startswith("dimension 2: ")
+
+
 @pytest.mark.parametrize("dim", [2, 5])
 def test_every_way_has_a_colour_of_its_own_over_grey_data(tmp_path, dim):
     x, _ = blobs(300, dim)

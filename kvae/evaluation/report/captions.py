@@ -51,7 +51,8 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     ),
     "reconstruction": (
         "Reconstructions",
-        "Test points and what encoder and decoder make of them; a line joins the two.",
+        "Test points against what encoder and decoder make of them: on the diagonal the two are "
+        "equal.",
         "Test images above what encoder and decoder make of them.",
     ),
     "worst": (
@@ -63,7 +64,7 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "interpolation": (
         "Between two rows",
         "Straight lines in latent space between two test rows, decoded: they should pass through "
-        "where data are.",
+        "where data are, but between clusters there are none.",
         "Straight lines in latent space between two test images, decoded: what lies between should "
         "look like data too.",
     ),

@@ -136,7 +136,8 @@ GROUPS = (
         (
             Metric(
                 "Mean squared error",
-                "How far rows are from what encoder and decoder make of them.",
+                "How far rows are from what encoder and decoder make of them, in the data's own "
+                "units: of a table columns of large numbers decide.",
                 LOWER, {"test": "mse_reconstruction", "train": "mse_reconstruction_train"},
                 ("elbo_nats_prior_train",),
             ),
@@ -255,7 +256,9 @@ GROUPS = (
                 ONE, _of("energy_distance_ratio", *_BOTH), **_ENERGY,
             ),
             Metric(
-                "Sliced Wasserstein distance", "The distance itself, in the data's unit.",
+                "Sliced Wasserstein distance",
+                "The distance itself, in the data's unit; of a table in standard deviations of its "
+                "columns.",
                 LOWER, _of("sliced_wasserstein", *_BOTH), **_PAIRED,
             ),
             Metric(

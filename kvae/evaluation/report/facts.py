@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from kvae import own_files
 from kvae.command import training_command
-from kvae.config import resolve
-from kvae.errors import KvaeError, brief
+from kvae.config import NO_SAMPLER, resolve
+from kvae.errors import KvaeError, brief, one_line
 from kvae.evaluation.report.values import written
 from kvae.files import command_line
 from kvae.serving.versions import AUDIT, Version
 
 _UNKNOWN = "not recorded"
+_TABLE, _COLUMNS, _LONGEST = "arrays", 20, 40  # columns that are named, and letters of a name
 _DIGITS = 12  # of a commit and of a checksum, as they are shown
 
 
@@ -87,7 +88,11 @@ def _data(metadata, whole):
     drawn = f", a mixture of {mixture['components']} Gaussians" if "components" in mixture else ""
     shape = metadata["model"]["element_shape"]
     if len(shape) == 1:
-        return f"{name}{drawn}; one x is {_count(shape[0], 'number')}"
+        file = f", {one_line(str(card['source']))}" if name == _TABLE else ""
+        columns = [one_line(str(column), _LONGEST) for column in card.get("columns", ())]
+        named = f": {', '.join(columns[:_COLUMNS])}" if columns else ""
+        more = f" and {len(columns) - _COLUMNS:,} more" if len(columns) > _COLUMNS else ""
+        return f"{name}{drawn}{file}; one x is {_count(shape[0], 'number')}{named}{more}"
     height, width, channels = shape
     colours = (
         "grey" if channels == 1 else "in colour" if channels == 3 else f"of {channels} channels"
@@ -109,7 +114,9 @@ def _network(metadata):
     told = [f"{name} networks"] if name else []
     told.append(_count(model["latent_dim"], "latent dimension"))
     if "num_params" in model:
-        told.append(f"{model['num_params']:,} parameters")
+        sampler = metadata.get("sampler", NO_SAMPLER)
+        of_it = "" if sampler == NO_SAMPLER else ", those of the sampler included"
+        told.append(f"{model['num_params']:,} parameters{of_it}")
     return ", ".join(told)
 
 
