@@ -285,6 +285,18 @@ def test_one_change_of_a_healthy_model_is_one_finding(case):
     assert found[0].sure == sure
 
 
+def test_training_is_not_too_short_where_the_curve_has_bent_or_the_truth_is_near():
+    rising = {"history": _history(LINE, LINE)}
+    assert _names(_changed(**rising)) == ["training too short"]
+    # A fifth more epochs would add 1,429 nats by the line; the truth is 100 above.
+    near = {"true_log_density_nats_test": METRICS["elbo_nats_prior"] + 100.0}
+    assert _names(_changed(**rising, metrics=near)) == []
+    far = {"true_log_density_nats_test": METRICS["elbo_nats_prior"] + 1_000.0}
+    assert _names(_changed(**rising, metrics=far)) == ["training too short"]
+    bent = LINE[:-5] + [LINE[-6] + i for i in range(5)]
+    assert _names(_changed(history=_history(bent, bent))) == []
+
+
 @pytest.mark.parametrize(("sampler", "is_dead"), [(2.1, False), (4.9, False), (5.1, True)])
 def test_a_sampler_is_of_use_where_it_is_far_nearer_than_the_prior(sampler, is_dead):
     """Twice the reconstructions' distance is far, but not if the prior's is ten times theirs."""

@@ -212,12 +212,13 @@ def _still_rising(case):
     count = len(goal)
     window = max(3, math.ceil(count / 5))
     tail = goal[-window:]
-    steps = np.arange(window)
-    slope, start = np.polyfit(steps, tail, 1)
-    rise, noise = slope * (window - 1), (tail - (start + slope * steps)).std()
-    ahead, gained = slope * count / 5, goal.max() - goal[0]
-    least = max(RISING_NOISE * noise, LEAST_PART * _size(goal))
     is_new = tail[-1] > goal[:-window].max()
+    slope, noise = _line(tail)
+    rise, gained = slope * (window - 1), goal.max() - goal[0]
+    # Where the learning rate has fallen the curve bends: what is ahead is told by its end.
+    last = _line(tail[-max(3, math.ceil(window / 2)) :])[0]
+    ahead = min(min(slope, last) * count / 5, _left(case))
+    least = max(RISING_NOISE * noise, LEAST_PART * _size(goal))
     if not is_new or rise <= least or ahead <= RISING_PART * gained:
         return None
     evidence = (
@@ -229,6 +230,21 @@ def _still_rising(case):
     if rate and rate <= SLOW_LEARNING_RATE:
         options.append(f"--learning-rate {10 * rate:.1g} ({rate:g} is little)")
     return Told("likely", evidence, try_one_of(options))
+
+
+def _line(values):
+    """The slope of the line through values, and their standard deviation about it."""
+    steps = np.arange(len(values))
+    slope, start = np.polyfit(steps, values, 1)
+    return slope, (values - (start + slope * steps)).std()
+
+
+def _left(case):
+    """How far the ELBO can rise at most, nats: up to the truth, where that is known."""
+    try:
+        return case.number("true_log_density_nats_test") - case.number("elbo_nats_prior")
+    except MissingError:
+        return math.inf
 
 
 def _goes_on(case):
