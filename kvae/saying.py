@@ -9,6 +9,7 @@ from typing import Any
 
 _IS_SILENT = ContextVar("_IS_SILENT", default=False)
 _WIDTH = 79
+_SECONDS = 15.0  # between two lines of progress in a log
 _drawn = 0  # characters of what stands in the last line of the terminal
 _goes_on: Callable[[], bool] = bool  # without a reader
 
@@ -66,6 +67,40 @@ def clear() -> None:
 def is_silent() -> bool:
     """Whether nothing is said here."""
     return _IS_SILENT.get()
+
+
+def progress_bar(total: int, what: str, unit: str, *, done: int = 0) -> Any:
+    """A bar of tqdm on standard error; where that is no terminal a line every 15 s.
+
+    Args:
+        total: units of the whole work.
+        what: stands before the bar.
+        unit: in the plural.
+        done: units that are done already.
+    """
+    from tqdm import tqdm
+
+    options: dict[str, Any] = {}
+    if sys.stderr is None or not sys.stderr.isatty():
+        options = {"file": _Lines(sys.stderr), "mininterval": _SECONDS, "delay": _SECONDS}
+    return tqdm(
+        total=total, initial=done, desc=what, unit=f" {unit}", disable=is_silent(), **options
+    )
+
+
+class _Lines:
+    """A stream for tqdm, which writes over its line, in which each state is a line of its own."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if self._stream is not None and (text := text.strip()):
+            self._stream.write(f"{text}\n")
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            self._stream.flush()
 
 
 @contextmanager

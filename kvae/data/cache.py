@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
-from tqdm import tqdm
 
 from kvae.errors import DataError
 from kvae.files import sync
-from kvae.saying import is_silent
+from kvae.saying import progress_bar
 
 _ORPHAN_SECONDS = 24 * 3600
 _PARTIAL = re.compile(r"\..+\.npy\.[0-9a-f]{32}\.tmp")
@@ -117,7 +115,7 @@ def _in_memory(
 ) -> Cached:
     array, rows = np.empty(shape, np.uint8), 0
     left_out: dict[int, str] = {}
-    with _progress(shape[0], describe) as progress:
+    with progress_bar(shape[0], describe, "images") as progress:
         for batch in _checked(batches(left_out), shape, left_out):
             array[rows : rows + len(batch)] = batch
             rows += len(batch)
@@ -139,7 +137,7 @@ def _build(
             _remove_orphans(path.parent)
             _write_header(partial, shape, "xb")
         rows = 0
-        with _progress(shape[0], describe) as progress:
+        with progress_bar(shape[0], describe, "images") as progress:
             for batch in _checked(batches(left_out), shape, left_out):
                 with _blaming(path.parent):
                     _append(partial, batch.data)
@@ -175,14 +173,6 @@ def _remove_orphans(folder: Path) -> None:
                 and time.time() - file.stat().st_mtime > _ORPHAN_SECONDS
             ):
                 file.unlink()
-
-
-def _progress(rows: int, describe: str) -> tqdm:
-    # In a log file a bar that moves ten times a second is a wall of text.
-    interval = 0.1 if sys.stderr.isatty() else 15.0
-    return tqdm(
-        total=rows, desc=describe, unit=" images", mininterval=interval, disable=is_silent()
-    )
 
 
 def _write_header(path: Path, shape: tuple[int, ...], mode: str) -> None:

@@ -25,6 +25,7 @@ from kvae.encode.parts import Parts
 from kvae.encode.sources import Row, Source, Wanted, open_source
 from kvae.errors import DataError, UsageError, brief, did_you_mean
 from kvae.options import read, whole_range
+from kvae.saying import progress_bar
 from kvae.serving.versions import Version, find_version, read_metadata
 
 #: What can be asked of every row.
@@ -194,11 +195,9 @@ def _do(opened: Opened, processes: int) -> None:
     missing = opened.parts.missing
     if not missing:
         return
-    from tqdm import tqdm
-
     count, left = opened.source.count, sum(stop - start for start, stop in missing)
     name = opened.work.signature
-    with tqdm(total=count, initial=count - left, unit=" rows", desc=name) as bar:
+    with progress_bar(count, name, "rows", done=count - left) as bar:
         if processes > 1 and len(missing) > 1:
             from kvae.encode.processes import run
 
