@@ -24,6 +24,7 @@ from kvae.options import TEXT, Kind, one_of, whole_range
 from kvae.saying import let_reader_go
 
 DEBUG = "--debug"
+_UNRECOGNIZED = "unrecognized arguments"  # as argparse begins a message of words of no option
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +45,12 @@ class Parser(argparse.ArgumentParser):
             if word[:2] == "--" and word not in known:
                 mark = "; " if word in message else f"; {word}: "
                 message += did_you_mean(word, known, mark=mark)
+        start, _, words = message.partition(": ")
+        if start == _UNRECOGNIZED and words[:1] != "-":
+            word = words.split(" ")[0]
+            of_data = "--data-dir" if {*"./\\"} & {*word} else "--dataset"
+            meant = next((name for name in ("--model", of_data) if name in known), None)
+            message += f"; did you mean {meant} {word}?" if meant else ""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -427,7 +427,7 @@ def resolve(
     chosen = _chosen(values)
     refuse_others(
         given, PARTS, chosen, others=_BASE, name_of=lambda option: option.name,
-        shown=lambda name: flag(name) if name in PARTS else shown(name),
+        shown=lambda name: flag(name) if name in PARTS else shown(name), typed=given,
     )  # fmt: skip
     own = options_of(_members(chosen))
     values |= _values(own, wanted, given, shown)

@@ -94,6 +94,7 @@ def refuse_others(
     others: Collection[str] = (),
     name_of: Callable[[Option], str],
     shown: Callable[[str], str],
+    typed: Collection[str] | None = None,
 ) -> None:
     """Refuse options that no chosen member would read.
 
@@ -104,6 +105,7 @@ def refuse_others(
         others: names of options that are no member's.
         name_of: the name that an option is given by.
         shown: a name of an option or a kind as the user writes it.
+        typed: the kinds whose members the user chose, not a preset or a default; None: all.
 
     Raises:
         UsageError: an option is that of other members, or of none.
@@ -127,10 +129,16 @@ def refuse_others(
         kinds = owners[name]
         wanted = " or ".join(f"{shown(kind)} {_listed([*kinds[kind]])}" for kind in kinds)
         received = " and ".join(
-            f"{shown(kind)} {_listed([*chosen[kind]]) or 'none'}{_having(map(shown, own(kind)))}"
+            f"{_received(shown(kind), chosen[kind], typed is None or kind in typed)}"
+            f"{_having(map(shown, own(kind)))}"
             for kind in kinds
         )
         raise UsageError(f"{shown(name)} applies to {wanted} alone, received {received}")
+
+
+def _received(kind: str, chosen: Collection[str], is_typed: bool) -> str:
+    names = _listed([*chosen]) or "none"
+    return f"{kind} {names}" if is_typed else f"no {kind}, which makes it {names}"
 
 
 def _having(options: Iterable[str]) -> str:

@@ -27,6 +27,8 @@ READERS = {
 }  # fmt: skip
 _HALF, _LEVELS = 0.5, 255  # of which 128 is the first beyond one half
 _FEATURE = "leave the column among the features, or out of the table"
+_FILL_IN = "fill it in, or take the row or the column out"
+_SHOWN = 5  # columns in a message
 _MISSING = ("", "?", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", ".", "..")
 
 
@@ -145,38 +147,50 @@ def float32(table: Table) -> np.ndarray:
             return x.astype(np.float32, copy=False)
         usable = fits(x)
         row, column = divmod(int(np.argmin(usable)), x.shape[1])
-        wrong = Wrong(row, column, usable.size - int(np.count_nonzero(usable)))
+        counts = len(x) - np.count_nonzero(usable, axis=0)
+        wrong = Wrong(row, column, int(counts.sum()), tuple(counts.tolist()))
+    text, value = table.cell(wrong.row, wrong.column), float(x[wrong.row, wrong.column])
+    fault = _fault(text, value, is_of_text=wrong.by_column[wrong.column] == len(x))
     raise DataError(
-        f"{_place(table, wrong.row, wrong.column)}: "
-        f"{_fault(table.cell(wrong.row, wrong.column), float(x[wrong.row, wrong.column]))} "
-        f"({wrong.cells:,} cells of {x.size:,} hold no number that can be used)"
+        f"{_place(table, wrong.row, wrong.column)}: {fault} ({wrong.cells:,} cells of {x.size:,} "
+        f"hold no number that can be used{_by_column(table, wrong)})"
     )
+
+
+def _by_column(table: Table, wrong: Wrong) -> str:
+    """Which columns such cells are of, where they are of several: most first."""
+    order = np.argsort(np.negative(wrong.by_column), kind="stable")
+    some = [(table.columns[i], wrong.by_column[i]) for i in order if wrong.by_column[i]]
+    if len(some) < 2:
+        return ""
+    told = ", ".join(f"{count:,} of {name!r}" for name, count in some[:_SHOWN])
+    more = len(some) - _SHOWN
+    return f": {told}" + (f", and those of {more:,} more columns" if more > 0 else "")
 
 
 def _place(table: Table, row: int, column: int) -> str:
     return f"{table.file}, {table.place(row)}, column {table.columns[column]!r}"
 
 
-def _fault(text: str | None, value: float) -> str:
+def _fault(text: str | None, value: float, *, is_of_text: bool) -> str:
     """What is wrong with a cell.
 
     Args:
         text: what the file has there; None: the number itself.
         value: as which it was read; NaN of text.
+        is_of_text: whether no cell of its column is a number.
     """
     if text is not None:
         text = text.strip()
         if not text:
-            return "an empty cell"
+            return f"an empty cell: {_FILL_IN}"
         number = to_number(text, commas=True)
         if number is None or np.isnan(number) != np.isnan(value):
-            missing = text.lower() in _MISSING
-            remedy = (
-                "it stands for a missing value: fill it in, or take the row or the column out"
-                if missing
-                else "--label-column names a column of labels"
-            )
-            return f"{text[:40]!r} is not a number; {remedy}"
+            fault = f"{text[:40]!r} is not a number"
+            if text.lower() in _MISSING:
+                return f"{fault}; it stands for a missing value: {_FILL_IN}"
+            of_text = "take such a column out, code it as numbers, or name it with --label-column"
+            return f"{fault}; {of_text}" if is_of_text else fault
         value = number
     if np.isfinite(value):
         shown = f"{value:g}" if abs(float(f"{value:g}")) > LARGEST else f"{value:.17g}"
@@ -184,7 +198,7 @@ def _fault(text: str | None, value: float) -> str:
             f"{shown} is too large for float32, in which its square must be finite: numbers up "
             f"to {LARGEST:g} are allowed; scale the column"
         )
-    return f"{value:g} is not finite"
+    return f"{value:g} is not finite" + (f": {_FILL_IN}" if np.isnan(value) else "")
 
 
 def counting(table: Table) -> list[str]:

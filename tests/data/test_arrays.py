@@ -312,11 +312,23 @@ BAD_CSV = {
     "empty": ("", "t.csv is empty"),
     "blank lines": ("\n \n", "t.csv has no rows"),
     "header only": ("a,b\n", "no rows below its header"),
-    "nan": (bad_csv(7, 2, "nan"), r"t\.csv, line 7, column 'b': nan is not finite \(1 cell"),
+    "nan": (
+        bad_csv(7, 2, "nan"),
+        r"t\.csv, line 7, column 'b': nan is not finite: fill.* \(1 cell",
+    ),
     "inf": (bad_csv(2, 1, "-inf"), r"line 2, column 'a': -inf is not finite"),
     "text": (bad_csv(31, 3, "x1"), r"line 31, column 'c': 'x1' is not a number"),
     "no header": (bad_csv(7, 2, "?", header=""), r"line 7, column 2: '\?' is not a number"),
-    "gap": (bad_csv(5, 1, ""), "line 5, column 'a': an empty cell"),
+    "gap": (bad_csv(5, 1, ""), "line 5, column 'a': an empty cell: fill it in, or take the row"),
+    "one odd cell": (bad_csv(31, 3, "x1"), r"'x1' is not a number \(1 cells of"),
+    "text column": (
+        "a,b\n" + "1,red\n" * 30,
+        "'red' is not a number; take such a column out, code",
+    ),
+    "several columns": (
+        "a,b,c\n" + "1,red,nan\n,red,inf\n2,red,0\n" * 10,
+        r"\(60 cells of 90 .* used: 30 of 'b', 20 of 'c', 10 of 'a'\)$",
+    ),
     "too large": (bad_csv(5, 3, "1e39"), r"line 5, column 'c': 1e\+39 is too large for float32"),
     "underscore": (bad_csv(5, 3, "1_0"), "line 5, column 'c': '1_0' is not a number"),
     "other digits": (bad_csv(5, 3, "\u0661"), "line 5, column 'c': '\u0661' is not a number"),
@@ -435,7 +447,10 @@ def changed(row, column, value):
 
 
 BAD_NPY = {
-    "nan": (changed(6, 1, np.nan), r"t\.npy, row 7, column 2: nan is not finite \(1 cells of 150"),
+    "nan": (
+        changed(6, 1, np.nan),
+        r"t\.npy, row 7, column 2: nan is not finite: .* \(1 cells of 150",
+    ),
     "inf": (changed(0, 0, np.inf), r"row 1, column 1: inf is not finite"),
     "too large": (changed(49, 2, -1e39), r"row 50, column 3: -1e\+39 is too large for float32"),
     "one dimension": (ROWS[:, 0], r"wanted shape \(rows, features\), found \(50,\)"),

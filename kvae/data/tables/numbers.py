@@ -26,11 +26,13 @@ class Wrong(NamedTuple):
         row: index of the first one.
         column: index of its feature.
         cells: how many there are.
+        by_column: how many there are of each feature.
     """
 
     row: int
     column: int
     cells: int
+    by_column: tuple[int, ...]
 
 
 class Commas(NamedTuple):
@@ -95,7 +97,8 @@ class Numbers:
         kinds = len(WORDS) + 1  # the last one is text
         self._counts = np.zeros((kinds, width), np.int64)
         self._firsts = np.full((kinds, width), -1, np.int64)
-        self._unfit: Wrong | None = None
+        self._unfit = np.zeros(width, np.int64)
+        self._first_unfit: tuple[int, int] | None = None
         self._comma: tuple[int, int] | None = None
         self._point: tuple[int, int] | None = None
         self._sure = False
@@ -127,8 +130,8 @@ class Numbers:
         self._point = self._point or self._first(points & ~commas & is_number)
         unfit = ~fits(x) & is_number
         if first := self._first(unfit):
-            before = self._unfit or Wrong(*first, 0)
-            self._unfit = before._replace(cells=before.cells + int(np.count_nonzero(unfit)))
+            self._first_unfit = self._first_unfit or first
+            self._unfit += np.count_nonzero(unfit, axis=0)
         with np.errstate(over="ignore"):
             self._parts.append(np.ascontiguousarray(x, np.float32))
         self.rows += rows
@@ -158,19 +161,17 @@ class Numbers:
 
     def wrong(self) -> Wrong | None:
         """The cells that hold no number, or one that cannot be used; None without."""
-        found = [self._unfit] if self._unfit else []
-        of_words = self._of_words()
+        found = [self._first_unfit] if self._first_unfit else []
+        of_words, total = self._of_words(), self._unfit.copy()
         for kind, counts in enumerate(self._counts):
             # Words are numbers where all cells of a column but missing ones are of one pair.
             columns = np.flatnonzero((counts > 0) & ~(of_words & (kind < len(WORDS))))
             if columns.size:
                 firsts = self._firsts[kind, columns]
                 at = int(np.argmin(firsts))
-                found.append(Wrong(int(firsts[at]), int(columns[at]), int(counts[columns].sum())))
-        if not found:
-            return None
-        first = min(found)
-        return first._replace(cells=sum(one.cells for one in found))
+                found.append((int(firsts[at]), int(columns[at])))
+                total[columns] += counts[columns]
+        return Wrong(*min(found), int(total.sum()), tuple(total.tolist())) if found else None
 
     def _of_words(self) -> np.ndarray:
         """Of each feature whether its cells are of one pair of words, but for cells of no kind."""

@@ -130,7 +130,11 @@ def _table(name: str, file: Any, columns: _Roles) -> Table:
     kinds = file.schema_arrow.types
     for i in columns.features:
         if not is_number(kinds[i]):
-            hint = "; --label-column names a column of labels" if _is_text(kinds[i]) else ""
+            hint = (
+                "; take such a column out, code it as numbers, or name it with --label-column"
+                if _is_text(kinds[i])
+                else ""
+            )
             raise DataError(
                 f"{name}, column {columns.names[i]!r}: wanted numbers or true and false, it is of "
                 f"type {str(kinds[i])[:60]}{hint}"
