@@ -193,6 +193,7 @@ def plot(found, path):
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     for source, cells in found.items():
@@ -201,6 +202,8 @@ def plot(found, path):
         axes[1].loglog(rows, [one["peak"] / 1e9 for one in cells], "o-", label=source)
     for axis, name in zip(axes, ("processor time, s", "peak of memory, GB"), strict=True):
         axis.set_xlabel("rows")
+        for one in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            one(ticker.FormatStrFormatter("%g"))
         axis.set_ylabel(name)
         axis.legend()
     figure.tight_layout()
