@@ -44,8 +44,8 @@ def _convolution(x, filters, dtype, start="he_normal"):
 def _blocks(x, depth, dtype):
     filters = x.shape[-1]
     for _ in range(depth):
-        branch = _convolution(_normalised(x), filters, dtype)
-        x = keras.layers.Add(dtype=dtype)([x, _convolution(_swish(branch), filters, dtype, "zeros")])
+        branch = _swish(_convolution(_normalised(x), filters, dtype))
+        x = keras.layers.Add(dtype=dtype)([x, _convolution(branch, filters, dtype, "zeros")])
     return x
 
 
