@@ -117,8 +117,12 @@ def main():
         "--shape", type=int, nargs=3, default=[64, 64, 3], help="speed: of an image"
     )
     parser.add_argument("--rounds", type=int, default=5, help="speed: timings of each")
-    parser.add_argument("options", nargs="*", help="quality: options of train.py, after --")
-    arguments = parser.parse_args()
+    words, options = sys.argv[1:], []
+    if "--" in words:
+        place = words.index("--")
+        words, options = words[:place], words[place + 1 :]
+    arguments = parser.parse_args(words)
+    arguments.options = options
     {"quality": quality, "speed": speed}[arguments.part](arguments)
 
 
