@@ -27,6 +27,14 @@ def setup():
     return parser
 
 
+def test_an_editable_install_is_a_path(setup):
+    """Beside the clone, a folder kvae without __init__.py, Python would take that for the package.
+
+    setuptools' finder comes behind it; a path, which has the package itself, before.
+    """
+    assert setup["editable_wheel"]["mode"] == "compat"
+
+
 def _faults(text, setup):
     """Words of install lines that ask an index for this package, and extras that there are not."""
     ours = {"kvae", setup["metadata"]["name"]}
