@@ -101,8 +101,9 @@ def _read(words, tmp_path, monkeypatch):
     module.arguments(kept)
 
 
-_OWN = {"laplace", "laplace-noise", "waves", "rings", "student"}
-_OWN_OPTIONS = {"--laplace-scale", "--wave-units"}
+_OWN = {"laplace", "laplace-noise", "waves", "capacity", "rings", "student"}
+_PARTS = {"--prior", "--likelihood", "--network", "--objective", "--dataset"}
+_OWN_OPTIONS = {"--laplace-scale", "--wave-units", "--capacity"}
 
 
 def _without_own(words):
@@ -110,8 +111,7 @@ def _without_own(words):
     while at < len(words):
         of_file = words[at] in _OWN_OPTIONS
         value = words[at + 1] if at + 1 < len(words) else ""
-        if of_file or (words[at] in ("--prior", "--likelihood", "--network", "--dataset")
-                       and value in _OWN):  # fmt: skip
+        if of_file or (words[at] in _PARTS and value in _OWN):
             at += 2
         else:
             found.append(words[at])
