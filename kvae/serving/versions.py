@@ -22,6 +22,7 @@ AUDIT = "audit.json"
 _GRAPH = Path("saved_model.pb")
 #: Of a version; TF Serving passes over larger ones.
 MAX_NUMBER = 2**63 - 1
+_SHOWN = 5  # versions in a message
 
 
 class Version(NamedTuple):
@@ -155,6 +156,8 @@ def find_version(path: str | Path) -> Version:
     if not path.is_dir():
         beside = [one.name for one in _inside(path.parent) if one.is_dir()]
         nearest = did_you_mean(path.name, beside)
+        if is_number(path.name) and (numbers := sorted(filter(is_number, beside), key=int)):
+            nearest = f"; versions there: {', '.join(numbers[-_SHOWN:])}"
         raise UsageError(f"no such folder: {path} (train.py publishes models in saved/){nearest}")
     lost = _lost(path)
     if not lost:

@@ -46,7 +46,8 @@ def dry_run(config: Config, dataset: Dataset | None = None) -> None:
     steps = steps_of(config, dataset)
     print(f"an epoch of {steps} steps takes about {seconds:.1f} s on this machine")
     print(end=_memory(vae, dataset, steps * config.batch_size))
-    print(f"{config.epochs} epochs: about {duration(seconds * config.epochs)}, without validation")
+    total = duration(seconds * config.epochs)
+    print(f"{config.epochs} epoch{'s' * (config.epochs != 1)}: about {total}, without validation")
 
 
 def _memory(vae, dataset, rows):

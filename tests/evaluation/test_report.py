@@ -89,6 +89,13 @@ def test_a_table_is_told_by_its_file_and_columns_and_a_sampler_is_counted(tmp_pa
     assert "those of the sampler" not in words
 
 
+@pytest.mark.parametrize(("value", "shown"), [(15645.921, "15,646"), (-5.4182, "\u22125.418")])
+def test_a_best_figure_has_the_decimals_that_say_something(value, shown, tmp_path):
+    course = {"best": {"epoch": 2, "figure": "elbo", "value": value}}
+    words = Page(page(tmp_path, whole(), course=course, history={"elbo": [1.0, 2.0]})).words
+    assert f"of the valid split was {shown}" in " ".join(words.split())
+
+
 def test_the_verdict_is_first_and_what_was_found_is_never_nothing(tmp_path):
     told = Page(page(tmp_path, whole([FINDING], looked_for=["posterior collapse", "diverged"])))
     sections = [one["id"] for one in told.all("section")]

@@ -52,6 +52,12 @@ def test_a_number_is_never_given_twice(tmp_path):
 def test_nothing_there_is_said(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         versions.find_version(tmp_path / "none")
+    for number in range(4, 12):
+        _version(tmp_path, "a", number)
+    with pytest.raises(UsageError, match=r"versions there: 7, 8, 9, 10, 11$"):
+        versions.find_version(tmp_path / "a" / "3")
+    tmp_path = tmp_path / "empty"
+    tmp_path.mkdir()
     with pytest.raises(UsageError, match="no published model"):
         versions.find_version(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"")

@@ -16,6 +16,7 @@ from kvae.serving.versions import AUDIT, Version
 
 _UNKNOWN = "not recorded"
 _TABLE, _COLUMNS, _LONGEST = "arrays", 20, 40  # columns that are named, and letters of a name
+_LARGE = 1000  # nats, of which no decimals are shown
 _DIGITS = 12  # of a commit and of a checksum, as they are shown
 
 
@@ -148,7 +149,7 @@ def _epochs(metadata):
         where = f"epoch {best['epoch']:,}" if best["epoch"] else "the start"
         told.append(
             f"the weights of {where} were kept, whose {best['figure']} of the valid split was "
-            f"{written(best['value'], 3)}"
+            f"{written(best['value'], 3 if abs(best['value']) < _LARGE else 0)}"
         )
     if course.get("ended"):
         told.append(f"ended early: {course['ended']}")
