@@ -80,10 +80,11 @@ def run(main: Callable[[list[str]], None]) -> int:
         main: takes the arguments.
 
     Returns:
-        The exit status: 0; 1 for a failure, 2 for wrong usage, 3 for a version that was published
-        without its sampler or its directions because they failed, 130 for an interruption, 141 for
-        a reader that has gone, 143 for SIGTERM. An error is one line on standard error; with
-        --debug it is raised instead, and so is one that would cost a part alone.
+        The exit status: 0; 1 for a failure, 2 for wrong usage, 3 for what was made without a part
+        that failed (a version without its sampler, an evaluation without a figure), 130 for an
+        interruption, 141 for a reader that has gone, 143 for SIGTERM. An error is one line on
+        standard error; with --debug it is raised instead, and so is one that would cost a part
+        alone.
     """
     argv = sys.argv[1:]
     DEBUGGING.is_on = DEBUG in argv

@@ -21,7 +21,8 @@ def main(argv: Sequence[str], prog: str = "train.py") -> None:
     if not dry_only:
         vae = workflow.run(config, resume=resume)
         if vae is not None and vae.trained.missing:
-            raise IncompleteError(vae.trained.version, vae.trained.missing)
+            version = vae.trained.version
+            raise IncompleteError(f"{version.path} is published", vae.trained.missing, version)
         return
     backend.use(config.backend)
     from kvae.training import preflight

@@ -99,7 +99,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
     """
     fitted, version = train_and_publish(config, dataset)
     if fitted is not None and fitted.missing:
-        raise IncompleteError(version, fitted.missing)
+        raise IncompleteError(f"{version.path} is published", fitted.missing, version)
     return version
 
 

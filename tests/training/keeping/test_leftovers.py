@@ -120,9 +120,9 @@ def test_a_run_that_ends_says_what_to_type(folder, capsys):
     with pytest.raises(MemoryError), leftovers.telling_of(folder, config):
         raise MemoryError
     told = capsys.readouterr().err
-    (line,) = re.findall(r"go on: +python train\.py (.*)", told)
+    (line,) = re.findall(r"go on: +kvae train (.*)", told)
     assert program.arguments(shlex.split(line)) == (config, False, True)
-    found = re.findall(r"or publish: python -m kvae\.publish from-checkpoint (.*)", told)
+    found = re.findall(r"or publish: kvae publish from-checkpoint (.*)", told)
     assert found == [str(folder / "checkpoint-000000000003.npz"), str(folder / "earlier-1.npz")]
 
 
