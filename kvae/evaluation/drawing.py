@@ -22,28 +22,28 @@ from kvae.figures.rates import draw_rate_distortion, draw_rates
 from kvae.figures.recall import draw_recall
 from kvae.figures.slices import slices_of
 from kvae.metrics.latents import ACTIVE_FRACTION
-from kvae.metrics.separation import can_be_separated, held_out_auc
 from kvae.probability.streams import generator
 
 _MOST_GENERATED = 5_000
 
 
-def draw_map(folder: Path, observation: Observation, *, label: str, paint: Draw = at_once) -> None:
+def draw_map(folder: Path, observation: Observation, *, paint: Draw = at_once) -> None:
     """Write latent_tsne.png, which takes longer than any other figure and needs no metrics.
 
     Args:
         folder: where to write.
         observation: of a version.
-        label: what colours the latent map; "" for nothing.
         paint: what draws.
     """
-    latents, test = observation.posterior.mean, observation.dataset.test
+    latents, test, label = observation.posterior.mean, observation.dataset.test, observation.label
     labels = test.labels[label] if label else np.zeros(len(latents), int)
     class_names = observation.dataset.card.get("label_names", {}).get(label, ())
     words = f"{observation.heading}: the latent space" + (f", coloured by {label}" if label else "")
-    if label and can_be_separated(labels) and np.unique(labels, return_counts=True)[1].min() >= 10:
-        auc = held_out_auc(latents, labels, seed=observation.seed % 2**32)
-        words += f", which a linear classifier tells with AUC {auc:.3f} (5-fold cross-validated)"
+    if observation.auc is not None:
+        words += (
+            f", which a linear classifier tells with AUC {observation.auc:.3f} (5-fold "
+            "cross-validated)"
+        )
     paint(
         latent_figures.draw_tsne, latents, labels, label, words,
         seed=observation.seed, class_names=class_names, path=folder / "latent_tsne.png",

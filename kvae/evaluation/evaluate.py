@@ -164,7 +164,9 @@ def evaluate(
     print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
     # Before the numbers: the checkout may be another when they are done.
     made_by = origin(served.metadata["versions"], seed=seed, command=command)
-    observation = Observation(served, dataset, seed=seed, train=train, num_samples=num_samples)
+    observation = Observation(
+        served, dataset, seed=seed, train=train, num_samples=num_samples, label=job.label
+    )
 
     metadata = served.metadata
     each_row: dict[str, np.ndarray] = {}
@@ -198,7 +200,7 @@ def evaluate(
         numbers, figures = Path(workshop) / METRICS_FILE, Path(workshop) / "figures"
         figures.mkdir()
         with painters.attempt("latent_tsne.png"):
-            drawing.draw_map(figures, observation, label=job.label, paint=painters)
+            drawing.draw_map(figures, observation, paint=painters)
         metrics, diagnosis, whole, text = measured()
         numbers.write_text(text, encoding="utf-8")
         # Of an earlier evaluation these say other numbers than the new metrics.json: they go before

@@ -66,6 +66,8 @@ def measure(
         each_row = {} if each_row is None else each_row
         metrics, num_rows = _densities(observation, num_draws, each_row)
         metrics |= _latents(observation)
+        if observation.auc is not None:
+            metrics["auc_latent"] = observation.auc
         metrics |= _train_side(observation)
         metrics |= mean_errors(observation.reconstruction.errors, seed=observation.seed)
         if observation.dataset.kind == "vectors":
@@ -257,6 +259,7 @@ def _protocol(observation, metrics, num_rows):
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
         **references,
+        **({"auc_label": f"of the label {observation.label}"} if "auc_latent" in metrics else {}),
         **({"bits_per_dim_bound_prior": _BITS} if "bits_per_dim_bound_prior" in metrics else {}),
         **descriptions(
             metrics,

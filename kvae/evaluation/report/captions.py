@@ -153,7 +153,10 @@ _READ_OFF: dict[str, tuple[tuple[str, str], ...]] = {
         ("modes_captured_prior", "components captured by the prior"),
         ("modes_captured_sampler", "by the sampler"), ("num_modes", "components"),
     ),
-    "latent_tsne": (("knn_accuracy_latent", "accuracy of the nearest neighbours in latent space"),),
+    "latent_tsne": (
+        ("auc_latent", "AUC of a linear classifier of the label"),
+        ("knn_accuracy_latent", "accuracy of the nearest neighbours in latent space"),
+    ),
 }  # fmt: skip
 
 
