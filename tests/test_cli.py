@@ -132,7 +132,7 @@ def test_sigterm_ends_a_program_with_its_last_words(monkeypatch, capsys):
 def test_the_command_of_a_run_gives_its_options_again(preset, given):
     config = resolve(given, preset)
     python, script, *words = shlex.split(training_command(config))
-    assert (python, script) == ("python", "train.py")
+    assert (python, script) == ("kvae", "train")
     again, dry_run, resume = program.arguments(words)
     assert again.to_dict() == config.to_dict()
     assert (dry_run, resume) == (False, None)

@@ -30,6 +30,7 @@ from kvae.figures import FORMATS, MOVING, PRINTED
 from kvae.figures.processes import Painters, num_processes
 from kvae.files import or_note, replace_text, writable_folder
 from kvae.options import one_of
+from kvae.saying import say
 from kvae.serving.versions import (
     MODEL_CARD,
     TRAIN_ROWS,
@@ -87,7 +88,7 @@ def prepare(
         DataError: the dataset cannot be read.
     """
     version = find_version(model)
-    print(f"model      {version.path}")
+    say(f"model      {version.path}")
     folder = Path(output) if output else version.evaluation
     if writes:
         writable_folder(folder, "--output")
@@ -158,10 +159,10 @@ def evaluate(
         net = feature_net(
             features, dataset, inception_weights=inception_weights, cache_dir=job.cache_dir
         )
-        print(f"features   {net.description}", flush=True)
+        say(f"features   {net.description}", flush=True)
         train = train_features(net, dataset, seed)
     dataset = conditioned(dataset, job.conditions)
-    print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
+    say(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
     # Before the numbers: the checkout may be another when they are done.
     made_by = origin(served.metadata["versions"], seed=seed, command=command)
     observation = Observation(
@@ -212,7 +213,7 @@ def evaluate(
             write_rows(folder / ROWS_FILE, each_row)
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
-        print("\ndrawing    figures", flush=True)
+        say(flush=True)
         drawing.draw(
             figures, observation, metrics=metrics, paint=painters, attempt=painters.attempt
         )
@@ -224,7 +225,7 @@ def evaluate(
         drawn = _move_all(figures, folder)
     written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]
     pages = _pages(folder, job.version, metadata, whole, drawn, failed, observation.heading)
-    print(f"wrote {', '.join(sorted([*written, *pages]))}\nto    {folder}")
+    say(f"wrote {', '.join(sorted([*written, *pages]))}\nto    {folder}", is_result=True)
     missing = [*failed, *sorted({REPORT_FILE, CAPTIONS_FILE, MODEL_CARD.name} - {*pages})]
     if missing:
         raise IncompleteError(f"the evaluation in {folder} is written", [", ".join(missing)], whole)
@@ -328,7 +329,7 @@ def _unseen(dataset: Dataset, version: Version, metadata: dict[str, Any]) -> Dat
         return dataset
     dataset, left_out = seen.without(dataset, seen.read(version.path / TRAIN_ROWS))
     for name, count in left_out.items():
-        print(f"left out   {count:,} {name} rows: the model was trained on them, in an earlier run")
+        say(f"left out   {count:,} {name} rows: the model was trained on them, in an earlier run")
     return dataset
 
 
@@ -368,7 +369,7 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
                 f"these are not the data that the model was trained on: {key!r} of the data card "
                 f"was {brief(then.get(key))}, is {brief(now.get(key))}"
             )
-        print(
+        say(
             f"note: {key} of the data was {brief(then.get(key))} in training, is "
             f"{brief(now.get(key))}"
         )

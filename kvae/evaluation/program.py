@@ -94,6 +94,7 @@ def arguments(
         "selected (default: png)",
     )  # fmt: skip
     cli.add_import(parser)
+    cli.add_quiet(parser)
     cli.add_debug(parser)
     given = cli.parsed(parser, argv)
     weights = given["inception_weights"]

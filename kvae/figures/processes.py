@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Self
 from kvae import children
 from kvae.data.cores import num_cores
 from kvae.errors import DEBUGGING, KvaeError
+from kvae.saying import progress
 
 MAX_PROCESSES = 4
 #: What draws, or has it drawn: a function of `kvae.figures` with its arguments, `path` among them.
@@ -85,14 +86,18 @@ class Painters:
 
     def finish(self) -> None:
         """Wait until all figures are drawn."""
-        while self._waiting:
-            name, draw = self._waiting.pop(0)
-            with self.attempt(name):
-                draw()
-        while self._figures:
-            for name, error in self._figures.pop(0).result().items():
+        with progress("drawing", len(self._waiting) + len(self._figures), "figures") as advance:
+            while self._waiting:
+                name, draw = self._waiting.pop(0)
                 with self.attempt(name):
-                    raise error
+                    draw()
+                advance(1)
+            figures, self._figures = self._figures, []
+            for figure in as_completed(figures):
+                advance(1)
+                for name, error in figure.result().items():
+                    with self.attempt(name):
+                        raise error
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:

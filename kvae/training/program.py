@@ -69,6 +69,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         help="print the configuration, the model and the time of an epoch, and stop",
     )  # fmt: skip
     cli.add_import(other)
+    cli.add_quiet(other)
     cli.add_debug(other)
     given = cli.parsed(parser, argv)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)

@@ -96,7 +96,7 @@ def test_what_is_better_than_what_was_published_stays_and_is_said(folder, capsys
     aside = folder / "earlier-1.npz"
     text = capsys.readouterr().out
     assert f"{aside} of an earlier run (best: epoch 1, validation elbo -3): better than" in text
-    assert f"publish: python -m kvae.publish from-checkpoint {aside}" in text
+    assert f"publish: kvae publish from-checkpoint {aside}" in text
     _, best = _killed_run(folder, -2.0)
     leftovers.tell(folder, best)
     assert not checkpoints.earlier(folder)
