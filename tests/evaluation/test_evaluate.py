@@ -29,6 +29,7 @@ from kvae.evaluation.rows import read_rows
 from kvae.evaluation.table import print_table
 from kvae.figures import latent, style
 from kvae.samplers import mixture
+from kvae.saying import quiet
 from kvae.serving import versions
 from kvae.training import preflight, run
 
@@ -669,12 +670,15 @@ def test_what_fails_before_a_figure_is_drawn_costs_no_other(
     monkeypatch.setattr(
         "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
     )
-    job = evaluate.prepare(str(mixture_model.path), output=str(tmp_path))
+    with quiet():
+        job = evaluate.prepare(str(mixture_model.path), output=str(tmp_path))
     (tmp_path / "curves.svg").write_bytes(b"of an earlier evaluation")
-    with pytest.raises(IncompleteError) as raised:
+    with quiet(), pytest.raises(IncompleteError) as raised:
         evaluate.evaluate(job, num_draws=5, figure_format="pdf")
     assert all(name in str(raised.value) for name in fails)
-    told = capsys.readouterr().err
+    results, told = capsys.readouterr()
+    assert "gap, true minus bound" in results and f"to    {tmp_path}" in results
+    assert "measuring" not in results and str(mixture_model.path) not in results
     assert all(f"note: {name} could not be drawn" in told for name in fails)
     found = {path.name for path in tmp_path.iterdir()}
     drawn = OF_MIXTURES - fails
