@@ -170,8 +170,9 @@ def test_quiet_programs_say_their_results_alone(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("program", "words"),
     [
-        ("training", []), ("evaluation", []), ("audit", ["saved/gmm"]), ("data", ["--data-dir", "x"]),
-        ("tune", ["--search", "latent-dim=2,3"]), ("encode", ["--input", "rows.npy", "--output", "o.parquet"]),
+        ("training", []), ("evaluation", []), ("audit", ["saved/gmm"]),
+        ("data", ["--data-dir", "x"]), ("tune", ["--search", "latent-dim=2,3"]),
+        ("encode", ["--input", "rows.npy", "--output", "o.parquet"]),
     ],
 )  # fmt: skip
 def test_programs_that_say_how_far_they_are_can_be_quiet(program, words):
