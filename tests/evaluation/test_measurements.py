@@ -159,7 +159,7 @@ def test_latents_that_are_the_data_separate_labels_as_well_as_the_data(truth_and
     for name in ("knn_accuracy", "silhouette", "ari"):
         assert metrics[f"{name}_latent"] == metrics[f"{name}_x"]
     assert metrics["knn_accuracy_latent"] > 0.99
-    assert metrics["auc_latent"] > 0.99
+    assert metrics["auc_latent"] > 0.9  # one label lies between others: no straight cut tells it
     assert metrics["accuracy_bayes"] > 0.999
     assert metrics["ari_bayes"] > 0.999
 
