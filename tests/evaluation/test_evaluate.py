@@ -653,7 +653,7 @@ def test_a_figure_that_fails_does_not_cost_the_numbers(
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {**mixture_metrics, "protocol": {"seed": 3}}
     printed = capsys.readouterr().out
-    assert printed.index("gap, true minus bound") < printed.index("drawing")
+    assert printed.index("gap, true minus bound") < printed.index("wrote")
 
 
 def test_what_fails_before_a_figure_is_drawn_costs_no_other(
