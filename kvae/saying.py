@@ -12,7 +12,7 @@ ALL, RESULTS, NOTHING = 2, 1, 0
 _LOUDNESS = ContextVar("_LOUDNESS", default=ALL)
 _WIDTH, _HEIGHT = 79, 24  # of terminals that do not say theirs
 _LONG = 2.0  # seconds of work after which is said how long it took
-_BAR = "{desc:10} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}]"
+_BAR = "{desc:10} {percentage:3.0f}%|{bar}| {n:,}/{total:,}{unit} [{elapsed}<{remaining}]"
 _SECONDS = 15.0  # between two lines of progress in a log
 _drawn = 0  # characters of what stands in the last line of the terminal
 _bar: Any = None  # what `progress` draws
