@@ -21,9 +21,9 @@ from kvae.errors import (
     terminate,
 )
 from kvae.options import TEXT, Kind, one_of, whole_range
-from kvae.saying import let_reader_go
+from kvae.saying import let_reader_go, quiet
 
-DEBUG = "--debug"
+DEBUG, QUIET = "--debug", "--quiet"
 _UNRECOGNIZED = "unrecognized arguments"  # as argparse begins a message of words of no option
 
 
@@ -80,10 +80,11 @@ def run(main: Callable[[list[str]], None]) -> int:
         main: takes the arguments.
 
     Returns:
-        The exit status: 0; 1 for a failure, 2 for wrong usage, 3 for a version that was published
-        without its sampler or its directions because they failed, 130 for an interruption, 141 for
-        a reader that has gone, 143 for SIGTERM. An error is one line on standard error; with
-        --debug it is raised instead, and so is one that would cost a part alone.
+        The exit status: 0; 1 for a failure, 2 for wrong usage, 3 for what was made without a part
+        that failed (a version without its sampler, an evaluation without a figure), 130 for an
+        interruption, 141 for a reader that has gone, 143 for SIGTERM. An error is one line on
+        standard error; with --debug it is raised instead, and so is one that would cost a part
+        alone.
     """
     argv = sys.argv[1:]
     DEBUGGING.is_on = DEBUG in argv
@@ -97,7 +98,8 @@ def run(main: Callable[[list[str]], None]) -> int:
     if is_ours:
         signal.signal(signal.SIGTERM, terminate)
     try:
-        main(argv)
+        with quiet(QUIET in argv):
+            main(argv)
         return 0
     except KeyboardInterrupt as error:
         if DEBUG in argv:
@@ -130,10 +132,18 @@ def add_debug(parser: Any) -> None:
     parser.add_argument(DEBUG, action="store_true", help="raise errors with their traceback")
 
 
+def add_quiet(parser: Any) -> None:
+    """Add --quiet to a parser or a group of one: `run` looks at it."""
+    parser.add_argument(
+        QUIET, action="store_true", help="print results alone, no progress; notes and errors stay"
+    )
+
+
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
-    """What a program is told, by name, but for --debug and --import, which are looked at before."""
+    """What a program is told, by name, but for options that are looked at before: --debug, ..."""
     given = vars(parser.parse_args(argv))
     given.pop("debug", None)
+    given.pop("quiet", None)
     given.pop("import", None)
     return given
 

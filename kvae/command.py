@@ -11,16 +11,19 @@ from kvae.registry import GIVEN
 
 
 def program(name: str) -> list[str]:
-    """How the program `train`, `evaluate` or `publish` is called here, in words."""
+    """How a program is called by whoever called this one, in words.
+
+    Args:
+        name: "train", "evaluate" or "publish".
+    """
     called = Path(sys.argv[0])
-    if called.stem == "kvae":
-        return ["kvae", name]
     if called.name == "__main__.py" and called.parent.name == "kvae":
         return ["python", "-m", "kvae", name]
+    if called.name not in ("train.py", "evaluate.py"):  # also of a script or notebook
+        return ["kvae", name]
     if name == "publish":
         return ["python", "-m", "kvae.publish"]
-    is_program = called.name in ("train.py", "evaluate.py")  # which may lie elsewhere
-    return ["python", str((called.parent if is_program else Path()) / f"{name}.py")]
+    return ["python", str(called.parent / f"{name}.py")]  # which may lie elsewhere
 
 
 def publish_command(checkpoint: Path) -> str:

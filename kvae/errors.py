@@ -27,18 +27,19 @@ class DataError(KvaeError):
 
 
 class IncompleteError(KvaeError):
-    """A version was published without a part that could not be made.
+    """What was asked for is made, without a part that could not be made.
 
     Args:
-        version: the published `kvae.serving.versions.Version`.
+        told: what is made, as in "saved/gmm/1 is published".
         missing: which parts, and why.
+        made: the published `kvae.serving.versions.Version`, or what metrics.json holds.
     """
 
     exit_status = 3
 
-    def __init__(self, version: Any, missing: Iterable[str]):
-        super().__init__(f"{version.path} is published without {'; '.join(missing)}")
-        self.version = version
+    def __init__(self, told: str, missing: Iterable[str], made: Any):
+        super().__init__(f"{told} without {'; '.join(missing)}")
+        self.made = made
 
 
 class Terminated(KeyboardInterrupt):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kvae import backend, data
 from kvae.config import AUTO_SAMPLER, Config, resolve
-from kvae.errors import KvaeError, UsageError, brief
+from kvae.errors import IncompleteError, KvaeError, UsageError, brief
+from kvae.figures import FORMATS
 from kvae.files import FOLDER_NAME, is_folder_name
 from kvae.likelihoods import LIKELIHOODS
 from kvae.options import NAMES, Option, one_of, read, read_seed, whole_range
@@ -254,6 +255,7 @@ def evaluate(
     color_by: str | None = None,
     condition: Sequence[str] = (),
     seed: int = 0,
+    figure_format: Literal["png", "pdf", "svg"] = "png",
 ) -> dict[str, Any]:
     """Measure a model on the test split, as evaluate.py does: through its served signatures.
 
@@ -270,22 +272,29 @@ def evaluate(
         condition: of a conditional VAE that `train` did not make, the labels that it is given;
             not of a version, which says so itself.
         seed: of all draws.
+        figure_format: what each figure is written as beside its PNG, for print.
 
     Images of any numbers (`value_range=None`) have no SSIM, no PSNR and nothing that judges their
     samples; figures show them from the least to the greatest test value.
 
     Returns:
         What metrics.json holds: quantity, unit, subject, statistic -> number, beside `protocol`
-        and the doctor's `findings`.
+        and the doctor's `findings`. A figure that could not be drawn is missing; a warning says so.
 
     Raises:
-        UsageError: no such model or label, data of another shape or other than those of training,
-            or a VAE without data.
+        UsageError: no such model, format or label, data of another shape or other than those of
+            training, or a VAE without data.
         DataError: the dataset cannot be read, or has too few test rows.
     """
     num_draws = _NUM_DRAWS.read(num_draws, "num_draws")
     num_samples = _NUM_SAMPLES.read(num_samples, "num_samples")
     seed = read_seed(seed)
+    if figure_format not in FORMATS:
+        raise UsageError(f"figure_format: {one_of(FORMATS, figure_format)}")
+    asked: dict[str, Any] = {
+        "num_draws": num_draws, "features": features, "inception_weights": inception_weights,
+        "num_samples": num_samples, "seed": seed, "figure_format": figure_format,
+    }  # fmt: skip
     if dataset is not None:
         _check_dataset(dataset)
     if isinstance(model, str | Path | Version):
@@ -295,19 +304,14 @@ def evaluate(
                 f"received {condition!r}"
             )
         return _evaluated(
-            model.path if isinstance(model, Version) else model, dataset, output, color_by,
-            num_draws=num_draws, features=features, inception_weights=inception_weights,
-            num_samples=num_samples, seed=seed,
-        )  # fmt: skip
+            model.path if isinstance(model, Version) else model, dataset, output, color_by, **asked
+        )
     _check_vae(model)
     if dataset is None:
         raise UsageError("a dataset is needed to evaluate a VAE: kvae.evaluate(vae, dataset)")
     with tempfile.TemporaryDirectory(prefix="kvae-") as folder:
         version = publish_version(model, folder, "vae", dataset=dataset, condition=condition)
-        return _evaluated(
-            version.path, dataset, output, color_by, num_draws=num_draws, features=features,
-            inception_weights=inception_weights, num_samples=num_samples, seed=seed,
-        )  # fmt: skip
+        return _evaluated(version.path, dataset, output, color_by, **asked)
 
 
 def publish_version(
@@ -489,7 +493,11 @@ def _evaluated(
         dataset=dataset, writes=output is not None,
     )  # fmt: skip
     backend.quiet_import("kvae.serving.served")
-    return evaluation.evaluate(job, **draws)
+    try:
+        return evaluation.evaluate(job, **draws)
+    except IncompleteError as error:
+        warnings.warn(str(error), stacklevel=3)
+        return error.made
 
 
 def _labels(condition: Sequence[str] | str) -> tuple[str, ...]:

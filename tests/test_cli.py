@@ -1,3 +1,4 @@
+import importlib
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from kvae import backend, cli
 from kvae.command import training_command
 from kvae.config import PRESETS, resolve
 from kvae.errors import DataError, UsageError
+from kvae.saying import say
 from kvae.training import program
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +134,7 @@ def test_sigterm_ends_a_program_with_its_last_words(monkeypatch, capsys):
 def test_the_command_of_a_run_gives_its_options_again(preset, given):
     config = resolve(given, preset)
     python, script, *words = shlex.split(training_command(config))
-    assert (python, script) == ("python", "train.py")
+    assert (python, script) == ("kvae", "train")
     again, dry_run, resume = program.arguments(words)
     assert again.to_dict() == config.to_dict()
     assert (dry_run, resume) == (False, None)
@@ -151,3 +153,28 @@ def test_debug_raises(monkeypatch, capsys):
 def test_a_failing_import_shows_what_it_printed(capfd):
     with pytest.raises(ModuleNotFoundError):
         backend.quiet_import("kvae.no_such_module")
+
+
+def test_quiet_programs_say_their_results_alone(monkeypatch, capsys):
+    def main(argv):
+        say("on the way")
+        say("made", is_result=True)
+        print("note", file=sys.stderr)
+
+    for words, told in ((["--quiet"], "made\n"), ([], "on the way\nmade\n")):
+        monkeypatch.setattr(sys, "argv", ["kvae", *words])
+        assert cli.run(main) == 0
+        assert capsys.readouterr() == (told, "note\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("training", []), ("evaluation", []), ("audit", ["saved/gmm"]),
+        ("data", ["--data-dir", "x"]), ("tune", ["--search", "latent-dim=2,3"]),
+        ("encode", ["--input", "rows.npy", "--output", "o.parquet"]),
+    ],
+)  # fmt: skip
+def test_programs_that_say_how_far_they_are_can_be_quiet(program, words):
+    module = importlib.import_module(f"kvae.{program}.program")
+    assert str(module.arguments([*words, "--quiet"])) == str(module.arguments(words))

@@ -67,5 +67,6 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.audit") -> dict[s
         help="folder to write audit.json to, instead of saved/NAME/evaluation/NUMBER",
     )  # fmt: skip
     cli.add_import(parser)
+    cli.add_quiet(parser)
     cli.add_debug(parser)
     return cli.parsed(parser, argv)

@@ -34,6 +34,7 @@ from kvae.errors import DataError, KvaeError, one_line
 from kvae.evaluation import evaluate
 from kvae.keras_files import check_model
 from kvae.publish.repository import file_faults
+from kvae.saying import progress
 from kvae.serving.versions import AUDIT, KERAS_MODEL, PROBE, Version, read_metadata
 
 #: The variance of discretised logistics is served as a short sum, right to so much of itself.
@@ -154,18 +155,22 @@ def audit(
         name: {signature: as_sent(inputs) for signature, inputs in one.items()}
         for name, one in ((_ROWS, asked), (_AGAIN, again))
     }
-    found = (ask or served.ask)(version.path, sent)
     noise: dict[str, np.ndarray] = {}
-    for name, inputs in asked.items():
-        lines += _of_signature(subject, name, inputs, found[_ROWS][name], noise=noise)
-    if asked:
-        lines.append(_alone(subject, found[_ROWS], found[_AGAIN], noise))
-    lines += _of_probe(subject, found.get(_PROBE, {}), noise)
-    if subject.dataset is None:
-        lines.append(not_checked("data and metrics.json", "the data are not at hand"))
-    else:
-        lines += of_data(subject.dataset, version, metadata)
-        lines += of_metrics(subject.dataset, version, subject.own, subject.rounded)
+    with progress("auditing", len(asked) + 2, "parts") as advance:
+        found = (ask or served.ask)(version.path, sent)
+        advance(1)
+        for name, inputs in asked.items():
+            lines += _of_signature(subject, name, inputs, found[_ROWS][name], noise=noise)
+            advance(1)
+        if asked:
+            lines.append(_alone(subject, found[_ROWS], found[_AGAIN], noise))
+        lines += _of_probe(subject, found.get(_PROBE, {}), noise)
+        if subject.dataset is None:
+            lines.append(not_checked("data and metrics.json", "the data are not at hand"))
+        else:
+            lines += of_data(subject.dataset, version, metadata)
+            lines += of_metrics(subject.dataset, version, subject.own, subject.rounded)
+        advance(1)
     return one_line(rows.origin), lines
 
 

@@ -16,7 +16,7 @@ import platformdirs
 
 from kvae.errors import DataError
 from kvae.files import sync
-from kvae.saying import progress_bar
+from kvae.saying import progress
 
 _ORPHAN_SECONDS = 24 * 3600
 _PARTIAL = re.compile(r"\..+\.npy\.[0-9a-f]{32}\.tmp")
@@ -65,7 +65,7 @@ def cached_array(
         shape: `(rows, ...)` of the whole array, at least one row.
         batches: called only when the array must be built; yields uint8 `(any, ...)` in row order,
             and puts the rows that it leaves out, and why, into the dict that it is given.
-        describe: text beside the progress bar on stderr.
+        describe: the work in a word, beside the progress bar.
         use_cache: False: build it in memory, and neither read nor write the folder.
 
     Returns:
@@ -115,11 +115,11 @@ def _in_memory(
 ) -> Cached:
     array, rows = np.empty(shape, np.uint8), 0
     left_out: dict[int, str] = {}
-    with progress_bar(shape[0], describe, "images") as progress:
+    with progress(describe, shape[0], "images") as advance:
         for batch in _checked(batches(left_out), shape, left_out):
             array[rows : rows + len(batch)] = batch
             rows += len(batch)
-            progress.update(rows + len(left_out) - progress.n)
+            advance(len(batch))
     return Cached(array[:rows], left_out)
 
 
@@ -137,12 +137,12 @@ def _build(
             _remove_orphans(path.parent)
             _write_header(partial, shape, "xb")
         rows = 0
-        with progress_bar(shape[0], describe, "images") as progress:
+        with progress(describe, shape[0], "images") as advance:
             for batch in _checked(batches(left_out), shape, left_out):
                 with _blaming(path.parent):
                     _append(partial, batch.data)
                 rows += len(batch)
-                progress.update(rows + len(left_out) - progress.n)
+                advance(len(batch))
         with _blaming(path.parent):
             _write_header(partial, (shape[0] - len(left_out), *shape[1:]), "r+b")
             # Behind the array, so that both are one file. Its end shows that nothing is missing.

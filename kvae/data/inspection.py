@@ -19,7 +19,7 @@ from kvae.data.rows import random_rows
 from kvae.data.splits import SPLITS
 from kvae.errors import DataError, KvaeError, UsageError
 from kvae.probability.streams import generator
-from kvae.saying import progress_bar
+from kvae.saying import progress
 
 SHEET_PIXELS = 64
 _SHEET_IMAGES, _SHEET_SEED = 60, 0
@@ -217,9 +217,9 @@ def _look(source: Source, chosen: set[int]) -> Iterator[_Seen | Unreadable]:
             return _Seen(image.size, mode, str(error), None)
         return _Seen(image.size, mode, "", small if index in chosen else None)
 
-    with progress_bar(source.count, "looking", "images") as progress:
+    with progress("looking", source.count, "images") as advance:
         for found in in_order(source.contents(), work, 3 * options.image_size**2):
-            progress.update(len(found))
+            advance(len(found))
             yield from found
 
 

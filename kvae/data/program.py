@@ -125,6 +125,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
         "--json", dest="json_file", metavar="FILE",
         help="write the report there (.json), with every unreadable image",
     )  # fmt: skip
+    cli.add_quiet(parser)
     cli.add_debug(parser)
     return cli.parsed(parser, argv)
 

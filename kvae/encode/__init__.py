@@ -25,7 +25,7 @@ from kvae.encode.parts import Parts
 from kvae.encode.sources import Row, Source, Wanted, open_source
 from kvae.errors import DataError, UsageError, brief, did_you_mean
 from kvae.options import read, whole_range
-from kvae.saying import progress_bar
+from kvae.saying import progress, say
 from kvae.serving.versions import Version, find_version, read_metadata
 
 #: What can be asked of every row.
@@ -172,11 +172,11 @@ def encode(
             _do(opened, processes)
         except KeyboardInterrupt:
             left = sum(stop - start for start, stop in parts.missing)
-            print(f"\n{rows.count - left:,} of {rows.count:,} rows are kept; the same call goes on")
+            say(f"{rows.count - left:,} of {rows.count:,} rows are kept; the same call goes on")
             raise
         faults = parts.merge()
     without = f", {faults:,} of them without an answer (see `error`)" if faults else ""
-    print(f"wrote {output}: {rows.count:,} rows{without}, by {version.path}")
+    say(f"wrote {output}: {rows.count:,} rows{without}, by {version.path}", is_result=True)
     if faults == rows.count:
         raise DataError(f"no row could be read; {_first_error(output)}")
     if signature == "score":
@@ -196,15 +196,14 @@ def _do(opened: Opened, processes: int) -> None:
     if not missing:
         return
     count, left = opened.source.count, sum(stop - start for start, stop in missing)
-    name = opened.work.signature
-    with progress_bar(count, name, "rows", done=count - left) as bar:
+    with progress("encoding", count, "rows", done=count - left) as advance:
         if processes > 1 and len(missing) > 1:
             from kvae.encode.processes import run
 
-            run(opened.work, missing, min(processes, len(missing)), bar.update)
+            run(opened.work, missing, min(processes, len(missing)), advance)
             return
         for rows in opened.make(missing):
-            bar.update(rows)
+            advance(rows)
 
 
 def batches(

@@ -43,6 +43,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.encode") -> dict[
         "--processes", type=cli.of_kind(PROCESSES), default=1, metavar="N",
         help="that share the work, each with a copy of the model (default: 1)",
     )  # fmt: skip
+    cli.add_quiet(parser)
     cli.add_debug(parser)
     return cli.parsed(parser, argv)
 

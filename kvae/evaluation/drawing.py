@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,33 @@ from kvae.figures import vectors as vector_figures
 from kvae.figures.bound import draw_bound
 from kvae.figures.curves import draw_curves
 from kvae.figures.density import draw_density
-from kvae.figures.processes import Draw, at_once
+from kvae.figures.processes import Attempt, Draw, at_once
 from kvae.figures.rates import draw_rate_distortion, draw_rates
 from kvae.figures.recall import draw_recall
 from kvae.figures.slices import slices_of
 from kvae.metrics.latents import ACTIVE_FRACTION
-from kvae.metrics.separation import can_be_separated, held_out_auc
 from kvae.probability.streams import generator
 
 _MOST_GENERATED = 5_000
 
 
-def draw_map(folder: Path, observation: Observation, *, label: str, paint: Draw = at_once) -> None:
+def draw_map(folder: Path, observation: Observation, *, paint: Draw = at_once) -> None:
     """Write latent_tsne.png, which takes longer than any other figure and needs no metrics.
 
     Args:
         folder: where to write.
         observation: of a version.
-        label: what colours the latent map; "" for nothing.
         paint: what draws.
     """
-    latents, test = observation.posterior.mean, observation.dataset.test
+    latents, test, label = observation.posterior.mean, observation.dataset.test, observation.label
     labels = test.labels[label] if label else np.zeros(len(latents), int)
     class_names = observation.dataset.card.get("label_names", {}).get(label, ())
     words = f"{observation.heading}: the latent space" + (f", coloured by {label}" if label else "")
-    if label and can_be_separated(labels) and np.unique(labels, return_counts=True)[1].min() >= 10:
-        auc = held_out_auc(latents, labels, seed=observation.seed % 2**32)
-        words += f", which a linear classifier tells with AUC {auc:.3f} (5-fold cross-validated)"
+    if observation.auc is not None:
+        words += (
+            f", which a linear classifier tells with AUC {observation.auc:.3f} (5-fold "
+            "cross-validated)"
+        )
     paint(
         latent_figures.draw_tsne, latents, labels, label, words,
         seed=observation.seed, class_names=class_names, path=folder / "latent_tsne.png",
@@ -50,7 +51,12 @@ def draw_map(folder: Path, observation: Observation, *, label: str, paint: Draw 
 
 
 def draw(
-    folder: Path, observation: Observation, *, metrics: Mapping[str, Any], paint: Draw = at_once
+    folder: Path,
+    observation: Observation,
+    *,
+    metrics: Mapping[str, Any],
+    paint: Draw = at_once,
+    attempt: Attempt = nullcontext,
 ) -> None:
     """Write generation.png, reconstruction.png and interpolation.png.
 
@@ -63,23 +69,38 @@ def draw(
         observation: that the numbers were taken from.
         metrics: from `kvae.evaluation.measurements.measure`, of the same observation.
         paint: what draws.
+        attempt: what a figure's file is named to, around all that it needs.
     """
-    name = observation.heading
     rng = generator(observation.seed, "figures")
     if observation.dataset.kind == "images":
-        draw_images(folder, observation, rng, paint)
+        draw_images(folder, observation, rng, paint, attempt)
     else:
-        _vector_figures(folder, observation, rng, paint)
+        _vector_figures(folder, observation, rng, paint, attempt)
         if "bound_curve_prior" in metrics:
-            title = f"{name}: the bound on log p(x) rises with the number of importance draws"
-            curves = _by_model(observation, metrics, "bound_curve")
-            paint(draw_bound, curves, title, path=folder / "bound.png")
-    _rates(folder, observation, metrics, paint)
-    _curves(folder, observation, paint)
+            with attempt("bound.png"):
+                _bound(folder, observation, metrics, paint)
+    with attempt("rates.png"):
+        _rates(folder, observation, metrics, paint)
+    with attempt("rate_distortion.png"):
+        _rate_distortion(folder, observation, metrics, paint)
+    with attempt("curves.png"):
+        _curves(folder, observation, paint)
     if observation.mixture is not None:
         if not observation.is_conditioned:  # the density is another under each condition
-            _density(folder, observation, paint)
-        _recall(folder, observation, metrics, paint)
+            with attempt("density.png"):
+                _density(folder, observation, paint)
+        with attempt("recall.png"):
+            _recall(folder, observation, metrics, paint)
+
+
+def _bound(folder, observation, metrics, paint):
+    name = observation.heading
+    paint(
+        draw_bound,
+        _by_model(observation, metrics, "bound_curve"),
+        f"{name}: the bound on log p(x) rises with the number of importance draws",
+        path=folder / "bound.png",
+    )
 
 
 def _source(observation):
@@ -97,7 +118,7 @@ def _by_model(observation, metrics, key, first="_prior"):
 
 
 def _rates(folder, observation, metrics, paint):
-    """What each latent dimension carries, and where rate and distortion went."""
+    """What each latent dimension carries."""
     name, active = observation.heading, np.array(metrics["active_fraction_per_dim_posterior"])
     shown, unit = metrics.get("rate_per_dim_nats_prior"), "rate, nats"
     if shown is None:
@@ -108,12 +129,16 @@ def _rates(folder, observation, metrics, paint):
         f"{name}: what each latent dimension carries", unit,
         path=folder / "rates.png",
     )  # fmt: skip
+
+
+def _rate_distortion(folder, observation, metrics, paint):
+    """Where rate and distortion went."""
     history = observation.served.metadata["history"]
     paint(
         draw_rate_distortion,
         {"test": (metrics["rate_nats_prior"], metrics["distortion_nats_posterior"])},
         {key: history[key] for key in ("val_rate", "val_distortion") if key in history},
-        f"{name}: rate and distortion over training, on the valid split",
+        f"{observation.heading}: rate and distortion over training, on the valid split",
         path=folder / "rate_distortion.png",
     )
 
@@ -145,18 +170,42 @@ def _rising(config, epochs):
     return [(1, min(warmup, epochs))] if warmup else []
 
 
-def _vector_figures(folder, observation, rng, paint):
-    name, dataset, mixture = observation.heading, observation.dataset, observation.mixture
+def _vector_figures(folder, observation, rng, paint, attempt):
+    dataset, mixture = observation.dataset, observation.mixture
     x = np.asarray(dataset.test.x)
-    alone = np.zeros(len(x), int)
-    component = dataset.test.labels[dataset.color_by] if mixture else alone
-    generated = list(observation.samples.values())[-1][: min(_MOST_GENERATED, len(x))]
-    generated_component = (
-        mixture.responsibilities(generated).argmax(axis=1) if mixture else alone[: len(generated)]
-    )
+    component = dataset.test.labels[dataset.color_by] if mixture else np.zeros(len(x), int)
     # Columns of a table have units of their own; in those, one column would be all that is seen.
     unit = 1.0 if mixture else unit_of(np.asarray(dataset.train.x))
     scaled = "" if mixture else "; columns over their standard deviation"
+    with attempt("generation.png"):
+        _generation(folder, observation, x, component, unit, scaled, paint)
+    with attempt("reconstruction.png"):
+        shown = observation.reconstruction.shown
+        paint(
+            vector_figures.draw_reconstruction,
+            x[shown.rows], shown.reconstruction, component[shown.rows],
+            f"{observation.heading}: test points and their reconstructions",
+            names=list(map(str, dataset.card.get("columns", ()))),
+            path=folder / "reconstruction.png",
+        )  # fmt: skip
+    with attempt("interpolation.png"):
+        _, between = interpolations(observation.served, dataset.test.x, rng)
+        paint(
+            vector_figures.draw_interpolation,
+            between / unit, x / unit,
+            f"{observation.heading}: between test points, a straight line in latent space{scaled}",
+            path=folder / "interpolation.png",
+        )  # fmt: skip
+
+
+def _generation(folder, observation, x, component, unit, scaled, paint):
+    name, mixture = observation.heading, observation.mixture
+    generated = list(observation.samples.values())[-1][: min(_MOST_GENERATED, len(x))]
+    generated_component = (
+        mixture.responsibilities(generated).argmax(axis=1)
+        if mixture
+        else np.zeros(len(generated), int)
+    )
     words = "true points, and ones generated " if mixture else "test points, and ones generated "
     likeliest = ", in the colour of the likeliest component" if mixture else ""
     paint(
@@ -164,21 +213,6 @@ def _vector_figures(folder, observation, rng, paint):
         x / unit, component, generated / unit, generated_component,
         f"{name}: {words}{_source(observation)}{likeliest}{scaled}",
         path=folder / "generation.png",
-    )  # fmt: skip
-    shown = observation.reconstruction.shown
-    columns = dataset.card.get("columns", ())
-    paint(
-        vector_figures.draw_reconstruction,
-        x[shown.rows], shown.reconstruction, component[shown.rows],
-        f"{name}: test points and their reconstructions", names=list(map(str, columns)),
-        path=folder / "reconstruction.png",
-    )  # fmt: skip
-    _, between = interpolations(observation.served, dataset.test.x, rng)
-    paint(
-        vector_figures.draw_interpolation,
-        between / unit, x / unit,
-        f"{name}: between test points, a straight line in latent space{scaled}",
-        path=folder / "interpolation.png",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from kvae.data import GIVEN_ARRAYS, MIN_SPLIT_ROWS, Dataset, seen
 from kvae.data.classes import LEFT_OUT
 from kvae.data.conditions import Conditions, conditioned, conditions_of
 from kvae.data.rows import rows_at_once
-from kvae.errors import DataError, UsageError, brief, one_line
+from kvae.errors import DataError, IncompleteError, UsageError, brief, one_line
 from kvae.evaluation import drawing, measurements
 from kvae.evaluation.doctor import diagnose
 from kvae.evaluation.doctor import report as doctors_report
@@ -25,9 +26,11 @@ from kvae.evaluation.origin import origin
 from kvae.evaluation.rows import write_rows
 from kvae.evaluation.table import print_table
 from kvae.features import AUTO, feature_net
+from kvae.figures import FORMATS, MOVING, PRINTED
 from kvae.figures.processes import Painters, num_processes
 from kvae.files import or_note, replace_text, writable_folder
 from kvae.options import one_of
+from kvae.saying import say
 from kvae.serving.versions import (
     MODEL_CARD,
     TRAIN_ROWS,
@@ -85,7 +88,7 @@ def prepare(
         DataError: the dataset cannot be read.
     """
     version = find_version(model)
-    print(f"model      {version.path}")
+    say(f"model      {version.path}")
     folder = Path(output) if output else version.evaluation
     if writes:
         writable_folder(folder, "--output")
@@ -107,14 +110,16 @@ def evaluate(
     inception_weights: str | None = None,
     num_samples: int | None = None,
     seed: int = 0,
+    figure_format: str = FORMATS[0],
     command: str | None = None,
 ) -> dict[str, Any]:
     """Measure a published version on the test split and draw its figures.
 
     Only the SavedModel's signatures are used: what is measured is what is served. Figures are drawn
     meanwhile, by other processes; the numbers are written before it is known whether all could be
-    drawn, so that one that fails does not cost them. Beside metrics.json stand rows.npz, what
-    likelihoods are of each row, report.html, a page with all of it, and MODEL_CARD.md.
+    drawn, so that one that fails costs neither them nor another figure. Beside metrics.json stand
+    rows.npz, what likelihoods are of each row, report.html, a page with all of it, and
+    MODEL_CARD.md.
 
     Args:
         job: from `prepare`.
@@ -124,6 +129,8 @@ def evaluate(
         num_samples: images in a set of samples, at most as many as there are test images; None:
             10,000.
         seed: of all draws.
+        figure_format: one of `kvae.figures.FORMATS`, which each figure is written as beside its
+            PNG.
         command: what was typed, for the record; None: nothing was.
 
     Returns:
@@ -131,6 +138,7 @@ def evaluate(
 
     Raises:
         UsageError: the features cannot be had.
+        IncompleteError: a figure or a page could not be made; all else is written.
     """
     # It imports TensorFlow: not before `prepare` has passed.
     from kvae.serving.served import ServedModel
@@ -151,13 +159,15 @@ def evaluate(
         net = feature_net(
             features, dataset, inception_weights=inception_weights, cache_dir=job.cache_dir
         )
-        print(f"features   {net.description}", flush=True)
+        say(f"features   {net.description}", flush=True)
         train = train_features(net, dataset, seed)
     dataset = conditioned(dataset, job.conditions)
-    print(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
+    say(f"measuring  {len(dataset.test.x):,} test rows, {num_draws} importance draws", flush=True)
     # Before the numbers: the checkout may be another when they are done.
     made_by = origin(served.metadata["versions"], seed=seed, command=command)
-    observation = Observation(served, dataset, seed=seed, train=train, num_samples=num_samples)
+    observation = Observation(
+        served, dataset, seed=seed, train=train, num_samples=num_samples, label=job.label
+    )
 
     metadata = served.metadata
     each_row: dict[str, np.ndarray] = {}
@@ -186,11 +196,12 @@ def evaluate(
         return whole
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=".evaluation-") as workshop,
-        Painters(num_processes()) as painters,
+        Painters(num_processes(), [figure_format] if figure_format in PRINTED else []) as painters,
     ):
         numbers, figures = Path(workshop) / METRICS_FILE, Path(workshop) / "figures"
         figures.mkdir()
-        drawing.draw_map(figures, observation, label=job.label, paint=painters)
+        with painters.attempt("latent_tsne.png"):
+            drawing.draw_map(figures, observation, paint=painters)
         metrics, diagnosis, whole, text = measured()
         numbers.write_text(text, encoding="utf-8")
         # Of an earlier evaluation these say other numbers than the new metrics.json: they go before
@@ -202,18 +213,22 @@ def evaluate(
             write_rows(folder / ROWS_FILE, each_row)
         print_table(metrics)
         print(f"\n{doctors_report(diagnosis)}")
-        print("\ndrawing    figures", flush=True)
-        with painters.attempt("some figures"):
-            drawing.draw(figures, observation, metrics=metrics, paint=painters)
+        say(flush=True)
+        drawing.draw(
+            figures, observation, metrics=metrics, paint=painters, attempt=painters.attempt
+        )
         painters.finish()
         failed = _told(painters.failed)
-        for name in painters.failed:  # what is left of it, and what an earlier evaluation left
-            for place in (figures, folder):
-                (place / name).unlink(missing_ok=True)
+        for name in failed:
+            (figures / name).unlink(missing_ok=True)
+        _remove_older(folder, failed, figures)
         drawn = _move_all(figures, folder)
     written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]
-    written += _pages(folder, job.version, metadata, whole, drawn, failed, observation.heading)
-    print(f"wrote {', '.join(sorted(written))}\nto    {folder}")
+    pages = _pages(folder, job.version, metadata, whole, drawn, failed, observation.heading)
+    say(f"wrote {', '.join(sorted([*written, *pages]))}\nto    {folder}", is_result=True)
+    missing = [*failed, *sorted({REPORT_FILE, CAPTIONS_FILE, MODEL_CARD.name} - {*pages})]
+    if missing:
+        raise IncompleteError(f"the evaluation in {folder} is written", [", ".join(missing)], whole)
     return whole
 
 
@@ -256,6 +271,15 @@ def _told(failed: dict[str, Exception]) -> dict[str, str]:
     for name, why in told.items():
         print(f"note: {name} could not be drawn, all else is: {why}", file=sys.stderr)
     return told
+
+
+def _remove_older(folder: Path, failed: Iterable[str], workshop: Path) -> None:
+    """Remove the figures of an earlier evaluation that no new one takes the place of."""
+    new = {path.name for path in workshop.iterdir()}
+    for stem in {Path(name).stem for name in [*failed, *new]}:
+        for ending in (*FORMATS, MOVING):
+            if (name := f"{stem}.{ending}") not in new:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _move_all(workshop: Path, folder: Path) -> list[str]:
@@ -305,7 +329,7 @@ def _unseen(dataset: Dataset, version: Version, metadata: dict[str, Any]) -> Dat
         return dataset
     dataset, left_out = seen.without(dataset, seen.read(version.path / TRAIN_ROWS))
     for name, count in left_out.items():
-        print(f"left out   {count:,} {name} rows: the model was trained on them, in an earlier run")
+        say(f"left out   {count:,} {name} rows: the model was trained on them, in an earlier run")
     return dataset
 
 
@@ -345,7 +369,7 @@ def _check_card(now: dict[str, Any], then: dict[str, Any]) -> None:
                 f"these are not the data that the model was trained on: {key!r} of the data card "
                 f"was {brief(then.get(key))}, is {brief(now.get(key))}"
             )
-        print(
+        say(
             f"note: {key} of the data was {brief(then.get(key))} in training, is "
             f"{brief(now.get(key))}"
         )

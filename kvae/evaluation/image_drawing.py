@@ -1,5 +1,6 @@
 """The figures that only images have, from the signatures and the data."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from kvae.evaluation.observation import Observation
 from kvae.figures import images as figures
 from kvae.figures.calibration import draw_calibration
 from kvae.figures.conditions import draw_conditions
-from kvae.figures.processes import Draw, at_once
+from kvae.figures.processes import Attempt, Draw, at_once
 from kvae.figures.traversals import draw_attributes, draw_traversals
 from kvae.metrics.latents import active_fraction, rate_per_dim
 from kvae.metrics.neighbours import nearest
@@ -38,7 +39,11 @@ def interpolations(
 
 
 def draw_images(
-    folder: Path, observation: Observation, rng: np.random.Generator, paint: Draw = at_once
+    folder: Path,
+    observation: Observation,
+    rng: np.random.Generator,
+    paint: Draw = at_once,
+    attempt: Attempt = nullcontext,
 ) -> None:
     """Write generation, reconstruction, worst, interpolation, traversals, calibration (PNG).
 
@@ -50,38 +55,64 @@ def draw_images(
         observation: of images; what its numbers are of is what is drawn.
         rng: of what is drawn beside that.
         paint: what draws.
+        attempt: what a figure's file is named to, around all that it needs.
     """
-    name, x = observation.heading, observation.dataset.test.x
-    seen, (low, high) = observation.as_shown, observation.grey
-    _generation(folder, observation, paint)
-    shown, worst = observation.reconstruction.shown, observation.reconstruction.worst
+    with attempt("generation.png"):
+        _generation(folder, observation, paint)
+    with attempt("reconstruction.png"):
+        _reconstruction(folder, observation, paint)
+    with attempt("worst.png"):
+        _worst(folder, observation, paint)
+    with attempt("interpolation.png"):
+        _interpolation(folder, observation, rng, paint)
+    with attempt("calibration.png"):
+        _calibration(folder, observation, paint)
+    with attempt("traversals.png"):
+        _traversals(folder, observation, paint)
+    if observation.train is not None:
+        with attempt("neighbours.png"):
+            _neighbours(folder, observation, paint)
+    if "directions" in observation.served.metadata:
+        with attempt("attributes.png"):
+            _attributes(folder, observation, rng, paint)
+    if observation.is_conditioned:
+        with attempt("conditions.png"):
+            _conditions(folder, observation, rng, paint)
+
+
+def _reconstruction(folder, observation, paint):
+    x, shown = observation.dataset.test.x, observation.reconstruction.shown
+    seen = observation.as_shown
     paint(
         figures.draw_reconstruction,
         seen(x[shown.rows]), seen(shown.reconstruction),
-        f"{name}: test images and their reconstructions",
+        f"{observation.heading}: test images and their reconstructions",
         path=folder / "reconstruction.png",
     )  # fmt: skip
+
+
+def _worst(folder, observation, paint):
+    x, worst = observation.dataset.test.x, observation.reconstruction.worst
+    seen, (low, high) = observation.as_shown, observation.grey
     paint(
         figures.draw_worst,
         seen(x[worst.rows]), seen(worst.reconstruction),
         psnr_of(observation.reconstruction.errors["mse"][worst.rows] / (high - low) ** 2),
-        f"{name}: the worst reconstructions of {len(x):,} test images",
+        f"{observation.heading}: the worst reconstructions of {len(x):,} test images",
         path=folder / "worst.png",
     )  # fmt: skip
-    ends, between = interpolations(observation.served, x, rng)
+
+
+def _interpolation(folder, observation, rng, paint):
+    ends, between = interpolations(observation.served, observation.dataset.test.x, rng)
+    seen = observation.as_shown
     paint(
         figures.draw_interpolation,
-        seen(between), f"{name}: between test images, a straight line in latent space", seen(ends),
+        seen(between),
+        f"{observation.heading}: between test images, a straight line in latent space",
+        seen(ends),
         path=folder / "interpolation.png",
-    )  # fmt: skip
-    _calibration(folder, observation, paint)
-    _traversals(folder, observation, paint)
-    if observation.train is not None:
-        _neighbours(folder, observation, paint)
-    if "directions" in observation.served.metadata:
-        _attributes(folder, observation, rng, paint)
-    if observation.is_conditioned:
-        _conditions(folder, observation, rng, paint)
+    )
 
 
 def _generation(folder, observation, paint):

@@ -24,6 +24,7 @@ from kvae.metrics.bootstrap import bootstrap_interval
 from kvae.metrics.frechet import frechet_distance
 from kvae.metrics.neighbours import NUM_NEIGHBOURS, Manifold
 from kvae.metrics.reconstruction import psnr_of, row_errors
+from kvae.saying import progress
 
 MIN_MEMORISATION_ROWS = 200  # the 1% quantile of fewer is chance
 _CONSTANT_ROWS = 10_000
@@ -106,23 +107,26 @@ def judge_sets(observation: Observation) -> tuple[dict[str, Any], dict[str, Any]
         metrics["memorised_fraction_stderr"] = math.sqrt(
             expected * (1 - expected) / len(fresh.distances)
         )
-    for name in observation.sources:
-        judged: list[dict[str, float]] = []
-        wrong: list[int] = []
-        for parts in observation.image_sets(name):
-            features = judge.features_of(_finite(parts, wrong))
-            judged.append(judge.compare(name, features))
+    with progress("judging", NUM_SETS * len(observation.sources), "sets of samples") as advance:
+        for name in observation.sources:
+            judged: list[dict[str, float]] = []
+            wrong: list[int] = []
+            for parts in observation.image_sets(name):
+                features = judge.features_of(_finite(parts, wrong))
+                judged.append(judge.compare(name, features))
+                if any(wrong):
+                    break
+                if fresh is not None:
+                    found = memorisation.compared(_near(features, train), fresh)
+                    # Of the test rows, whatever the source.
+                    of_test = "nearest_train_distance_test"
+                    metrics[of_test] = found.pop(of_test)
+                    judged[-1] |= of(name, found)
+                advance(1)
+            metrics[f"not_finite_samples_{name}"] = sum(wrong)
             if any(wrong):
-                break
-            if fresh is not None:
-                found = memorisation.compared(_near(features, train), fresh)
-                # Of the test rows, whatever the source.
-                metrics["nearest_train_distance_test"] = found.pop("nearest_train_distance_test")
-                judged[-1] |= of(name, found)
-        metrics[f"not_finite_samples_{name}"] = sum(wrong)
-        if any(wrong):
-            continue
-        metrics |= _over_sets(judged)
+                continue
+            metrics |= _over_sets(judged)
     protocol = {
         "features": net.description,
         "rows_against_test": count,

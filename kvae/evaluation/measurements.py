@@ -14,7 +14,7 @@ from kvae.evaluation.rows import checksum
 from kvae.evaluation.vectors import measure_vectors
 from kvae.evaluation.yardstick import reference_sizes
 from kvae.likelihoods import LIKELIHOODS, facts
-from kvae.metrics.curve import bound_curves
+from kvae.metrics.curve import bound_curves, num_draws_of_curves
 from kvae.metrics.latents import (
     active_fraction,
     active_units,
@@ -33,6 +33,7 @@ from kvae.metrics.likelihood import (
 from kvae.metrics.protocol import descriptions
 from kvae.metrics.reconstruction import mean_errors, row_errors
 from kvae.probability.streams import generator
+from kvae.saying import progress
 
 # Hundreds of draws of a row cost a decoder's pass each: some rows stand for all.
 _MAX_LIKELIHOOD_ROWS = {"vectors": 20_000, "images": 256}
@@ -66,6 +67,8 @@ def measure(
         each_row = {} if each_row is None else each_row
         metrics, num_rows = _densities(observation, num_draws, each_row)
         metrics |= _latents(observation)
+        if observation.auc is not None:
+            metrics["auc_latent"] = observation.auc
         metrics |= _train_side(observation)
         metrics |= mean_errors(observation.reconstruction.errors, seed=observation.seed)
         if observation.dataset.kind == "vectors":
@@ -163,11 +166,12 @@ def _train_side(observation):
     }
 
 
-def _asker(served, signature):
+def _asker(served, signature, advance=lambda _: None, draws=1):
     """The log densities that a signature answers, `(1, n)`, or `(2, n)` with the sampler's."""
 
     def ask(x, seed):
         found = served.call(signature, x=x, seed=seed)
+        advance(draws * len(x))
         return np.stack([found[signature + s] for s in _OUTPUTS if signature + s in found])
 
     return ask
@@ -180,11 +184,15 @@ def _likelihood(served, x, truth, num_draws, curve, seed, each_row):
         named = zip(DENSITIES, bounds, strict=False)
         each_row.update({f"log_likelihood_nats_{density}": bound for density, bound in named})
 
-    curves = bound_curves(
-        _asker(served, "log_weight"), _asker(served, "log_likelihood"), x, truth,
-        num_draws=num_draws, draws_per_call=served.metadata["num_draws"], seed=seed,
-        only_last=not curve, names=DENSITIES, keep=keep,
-    )  # fmt: skip
+    per_call = served.metadata["num_draws"]
+    total = num_draws_of_curves(len(x), num_draws, only_last=not curve)
+    with progress("measuring", total, "draws") as advance:
+        curves = bound_curves(
+            _asker(served, "log_weight", advance),
+            _asker(served, "log_likelihood", advance, per_call),
+            x, truth, num_draws=num_draws, draws_per_call=per_call, seed=seed,
+            only_last=not curve, names=DENSITIES, keep=keep,
+        )  # fmt: skip
     metrics = {"num_draws": num_draws}
     for density, points in zip(DENSITIES, curves, strict=False):
         last = next(point for point in points if point["num_draws"] == num_draws)
@@ -257,6 +265,7 @@ def _protocol(observation, metrics, num_rows):
         "elbo_distortion_rate": f"{_ELBO_DRAWS} draws a row, own seeds; the rate at those draws",
         "log_likelihood": f"importance-weighted bound of {metrics['num_draws']} draws, own seeds",
         **references,
+        **({"auc_label": f"of the label {observation.label}"} if "auc_latent" in metrics else {}),
         **({"bits_per_dim_bound_prior": _BITS} if "bits_per_dim_bound_prior" in metrics else {}),
         **descriptions(
             metrics,

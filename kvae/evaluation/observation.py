@@ -21,6 +21,7 @@ from kvae.evaluation.judging import (
 )
 from kvae.evaluation.yardstick import Yardstick, unit_of, yardstick
 from kvae.metrics.reconstruction import row_errors
+from kvae.metrics.separation import can_be_told, held_out_auc
 from kvae.probability.streams import generator
 
 NUM_SAMPLES = 10_000
@@ -117,6 +118,7 @@ class Observation:
         train: what judges samples of images; None: they are not judged.
         num_samples: images in a set of samples, at most as many as there are test images; None:
             10,000.
+        label: of the dataset, which the map of the latents is of; "" for none.
     """
 
     def __init__(
@@ -127,8 +129,10 @@ class Observation:
         seed: int,
         train: TrainFeatures | None = None,
         num_samples: int | None = None,
+        label: str = "",
     ):
         self.served, self.dataset, self.seed, self.train = served, dataset, seed, train
+        self.label = label
         self._num_samples = NUM_SAMPLES if num_samples is None else num_samples
         self._first_images: dict[str, np.ndarray] = {}
         self.seeds = Seeds(*generator(seed, "measurements").integers(2**31, size=9).tolist())
@@ -186,6 +190,14 @@ class Observation:
         """Of every test row."""
         found = self.served.call("encode", x=self.dataset.test.x)
         return Posterior(found["mean"], found["variance"])
+
+    @cached_property
+    def auc(self) -> float | None:
+        """How well a linear classifier tells the label from posterior means; None: it cannot."""
+        labels, seed = self.dataset.test.labels.get(self.label), self.seed % 2**32
+        if labels is None or not can_be_told(labels, seed=seed):
+            return None
+        return held_out_auc(self.posterior.mean, labels, seed=seed)
 
     @cached_property
     def draws(self) -> Draws:

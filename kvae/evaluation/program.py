@@ -8,6 +8,7 @@ from kvae import backend, cli, files, own_files
 from kvae.data import CACHE_FOLDERS
 from kvae.errors import UsageError
 from kvae.features import AUTO, FEATURES
+from kvae.figures import FORMATS
 from kvae.options import MAX_SEED, NAME
 
 
@@ -87,7 +88,13 @@ def arguments(
         metavar="N",
         help="of all draws (default: 0)",
     )
+    parser.add_argument(
+        "--figure-format", choices=FORMATS, default=FORMATS[0], metavar="FORMAT",
+        help="png, or beside that for print pdf or svg: 160 mm wide, with text that can be "
+        "selected (default: png)",
+    )  # fmt: skip
     cli.add_import(parser)
+    cli.add_quiet(parser)
     cli.add_debug(parser)
     given = cli.parsed(parser, argv)
     weights = given["inception_weights"]
@@ -97,5 +104,5 @@ def arguments(
         )
     if weights and not Path(weights).is_file():
         raise UsageError(f"--inception-weights: no such file: {weights}")
-    names = ("num_draws", "features", "inception_weights", "num_samples", "seed")
+    names = ("num_draws", "features", "inception_weights", "num_samples", "seed", "figure_format")
     return given, {name: given.pop(name) for name in names}

@@ -76,6 +76,7 @@ SATURATING = {
 }
 _SEPARATION = (
     ("k-NN accuracy", ("knn_accuracy_latent", "knn_accuracy_x", "accuracy_bayes")),
+    ("AUC of a linear classifier", ("auc_latent", "", "")),
     ("silhouette", ("silhouette_latent", "silhouette_x", "")),
     ("adjusted Rand index of a fit", ("ari_latent", "ari_x", "ari_bayes")),
 )
@@ -202,11 +203,12 @@ def _print_rows(group, rows):
 
 
 def _print_separation(metrics):
-    if "knn_accuracy_latent" not in metrics:
+    shown = [row for row in _SEPARATION if row[1][0] in metrics]
+    if not shown:
         return
     truth = "true posterior" if "accuracy_bayes" in metrics else ""
     print(f"\n  {'labels apart':38}{'latent':>12}{'data':>12}{truth:>16}".rstrip())
-    for title, keys in _SEPARATION:
+    for title, keys in shown:
         latent, data_, best = (_cell(metrics, key, "{:.4f}") for key in keys)
         print(f"    {title:36}{latent:>12}{data_:>12}{best:>16}".rstrip())
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvae.errors import UsageError
 from kvae.options import one_of
 from kvae.registry import Member, find
+from kvae.saying import say
 
 if TYPE_CHECKING:  # the command line's --help lists the features, and needs no NumPy for it
     import numpy as np
@@ -110,7 +111,7 @@ def feature_net(
     net = made(_best(dataset, inception_weights))
     if net.skill is None or net.skill >= _LEAST_SKILL:
         return net
-    print(f"features   pca: a network did not learn the labels ({net.skill:.0%} of what there is)")
+    say(f"features   pca: a network did not learn the labels ({net.skill:.0%} of what there is)")
     return made("pca")
 
 

@@ -22,6 +22,7 @@ from kvae.data.rows import chosen_rows, rows_at_once, slices
 from kvae.errors import KvaeError, UsageError
 from kvae.features import FeatureNet, extractor
 from kvae.probability.streams import generator
+from kvae.saying import progress, say
 
 NUM_FEATURES = 128
 MAX_CLASSES = 50
@@ -116,7 +117,7 @@ def make(
     found = _load(path, shape)
     if found is None:
         asked = sum(head.kind != "number" for head in heads)
-        print(
+        say(
             f"features   attributes: training a network on {len(train.rows):,} images to name "
             f"their labels ({asked}), once (kept as {path})",
             flush=True,
@@ -259,15 +260,18 @@ def _train(train: _Rows, valid: _Rows, heads: list[Head], seed: int) -> Trained:
     model.compile(keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY), loss, jit_compile=False)
     rng = generator(seed, "feature order")
     best: tuple[float, list[np.ndarray], np.ndarray] | None = None
-    for _ in range(epochs):
-        order = rng.permutation(count)
-        for start in range(0, steps * batch, batch):
-            places = np.sort(order[start : start + batch])
-            model.train_on_batch(train.images(places), train.y[places])
-        outputs = np.concatenate([_forward(model)(valid.images(rows)) for rows in valid.batches()])
-        held_out = float(loss(valid.y, outputs))
-        if math.isfinite(held_out) and (best is None or held_out < best[0]):
-            best = held_out, model.get_weights(), outputs
+    with progress("features", epochs * steps, "steps") as advance:
+        for _ in range(epochs):
+            order = rng.permutation(count)
+            for start in range(0, steps * batch, batch):
+                places = np.sort(order[start : start + batch])
+                model.train_on_batch(train.images(places), train.y[places])
+                advance(1)
+            answers = [_forward(model)(valid.images(rows)) for rows in valid.batches()]
+            outputs = np.concatenate(answers)
+            held_out = float(loss(valid.y, outputs))
+            if math.isfinite(held_out) and (best is None or held_out < best[0]):
+                best = held_out, model.get_weights(), outputs
     if best is None:
         raise KvaeError(f"--features attributes: its held-out loss is {held_out}")
     model.set_weights(best[1])

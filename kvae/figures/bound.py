@@ -32,7 +32,7 @@ def draw_bound(
         curves: one or two models -> points, each with the keys `num_draws`, `rows`, `bound_nats`,
             `bound_nats_stderr`, and with a truth `gap_nats`, `gap_nats_stderr`; nats.
         title: above the panel.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -50,7 +50,7 @@ def draw_bound(
         for name, part in points.items()
         for rows in np.unique(part[:, 1])[::-1]
     ]
-    figure = style.new_figure(7.6, 5.2 + 0.18 * len(numbers), title)
+    figure = style.new_figure(7.6, 5.2 + 0.18 * len(numbers), title, path)
     grid = figure.add_gridspec(2, 1, height_ratios=(4, 0.18 * len(numbers)))
     axes, table = grid.subplots(sharex=True)
     if has_truth:

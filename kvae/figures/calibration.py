@@ -35,7 +35,7 @@ def draw_calibration(
         error: `(n,)`, of the same ones: differences, or root mean squared differences, between x
             and the mean of the likelihood at draws of the posterior.
         title: above the panel; says of what the errors are.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -52,7 +52,7 @@ def draw_calibration(
     require_finite("error", error)
     if stddev.min() <= 0:
         raise ValueError(f"stddev must be positive: received {stddev.min():g}")
-    figure = style.new_figure(7.0, 6.2, title)
+    figure = style.new_figure(7.0, 6.2, title, path)
     axes = figure.add_subplot()
     if np.ptp(stddev) <= 1e-6 * stddev.max():
         handles = _one_value(axes, float(stddev.mean()), error)

@@ -23,7 +23,7 @@ def draw_conditions(
             clipped), of 1 or 3 channels.
         names: of the conditions; underscores become spaces.
         title: above the grid.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -36,4 +36,5 @@ def draw_conditions(
         raise ValueError(f"{len(cells)} rows have a name each: received {list(names)}")
     labels = [style.plain(name.replace("_", " "), _LONGEST_LABEL) for name in names]
     gaps = [NARROW] * len(cells), [NARROW] * cells.shape[1]
-    return style.finished(draw_grid(title, cells, gaps, cell_size=96, row_labels=labels), path)
+    figure = draw_grid(title, cells, gaps, cell_size=96, row_labels=labels, path=path)
+    return style.finished(figure, path)

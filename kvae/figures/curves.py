@@ -55,7 +55,7 @@ def draw_curves(
         chosen_by: "elbo" or "loss": the figure of the valid split that says which is best.
         start: figure -> value on the valid split of the weights that training started from.
         rising: first and last epoch, from 1, of each time in which beta is not at its full value.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -65,7 +65,7 @@ def draw_curves(
     """
     names = ["elbo", "distortion", "rate"] if chosen_by == "elbo" else [*_NAMES]
     epochs = _check(history, names)
-    figure = style.new_figure(8.4, 6.0, title)
+    figure = style.new_figure(8.4, 6.0, title, path)
     grid = figure.add_gridspec(2, 2, height_ratios=(1.35, 1))
     places = {
         "elbo": grid[0, :] if chosen_by == "elbo" else grid[0, 0], "loss": grid[0, 1],

@@ -41,7 +41,7 @@ def draw_density(
         truth: for each slice `(points,)` nats, at `Slice.points()`.
         models: one or two names -> likewise.
         title: above the panels.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -66,7 +66,7 @@ def draw_density(
         for name, parts in checked.items()
     }
     draw = _curves if len(slices[0].limits) == 1 else _maps
-    return style.finished(draw(slices, checked, top, title), path)
+    return style.finished(draw(slices, checked, top, title, path), path)
 
 
 def _checked(name: str, values: Sequence[np.ndarray], slices: Sequence[Slice]) -> list[np.ndarray]:
@@ -105,11 +105,15 @@ def _panels(
 
 
 def _maps(
-    slices: Sequence[Slice], densities: dict[str, list[np.ndarray]], top: float, title: str
+    slices: Sequence[Slice],
+    densities: dict[str, list[np.ndarray]],
+    top: float,
+    title: str,
+    path: str | Path | None,
 ) -> Figure:
     """Draw rectangles: one slice's panels side by side, several slices as the columns."""
-    panels = _panels(densities, top)
-    figure, cells = _layout(len(slices), len(panels), title)
+    panels, is_printed = _panels(densities, top), style.is_printed(path)
+    figure, cells = _layout(len(slices), len(panels), title, path)
     scales = {
         False: {"cmap": "viridis", "norm": Normalize(top - NATS_SHOWN, top)},
         True: {"cmap": "RdBu_r", "norm": Normalize(-DIFFERENCE_NATS, DIFFERENCE_NATS)},
@@ -128,7 +132,9 @@ def _maps(
                 continue
             style.caption(axes, one.caption if row == 0 else "")
             if column == 0:
-                _name_row(axes, name)
+                # Two lines in print, where panels are lower than it is long.
+                words = name.replace(f" {_MINUS}", f"\n{_MINUS}") if is_printed else name
+                _name_row(axes, words)
             if row < len(panels) - 1:
                 axes.set(xlabel="", xticklabels=[])
     words = {False: "log density, nats", True: "difference, nats"}
@@ -140,19 +146,21 @@ def _maps(
     return figure
 
 
-def _layout(num_slices: int, num_panels: int, title: str) -> tuple[Figure, list[list[SubplotSpec]]]:
+def _layout(
+    num_slices: int, num_panels: int, title: str, path: str | Path | None
+) -> tuple[Figure, list[list[SubplotSpec]]]:
     """Give the figure, and for each panel of `_panels` the cells of its slices."""
     if num_slices > 1:
         side = 2.7 if num_panels == 3 else 2.35
         figure = style.new_figure(
-            (side + 0.5) * num_slices + 1.6, (side + 0.1) * num_panels + 1.4, title
+            (side + 0.5) * num_slices + 1.6, (side + 0.1) * num_panels + 1.4, title, path
         )
         grid = figure.add_gridspec(num_panels, num_slices)
         return figure, [
             [grid[row, column] for column in range(num_slices)] for row in range(num_panels)
         ]
     rows = 1 if num_panels == 3 else 2
-    figure = style.new_figure(12.2, 3.85 * rows + 0.75, title)
+    figure = style.new_figure(12.2, 3.85 * rows + 0.75, title, path)
     grid = figure.add_gridspec(rows, 3)
     places = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]  # a difference is under its model
     return figure, [[grid[place]] for place in places[:num_panels]]
@@ -191,7 +199,11 @@ def _name_row(axes: Axes, name: str) -> None:
 
 
 def _curves(
-    slices: Sequence[Slice], densities: dict[str, list[np.ndarray]], top: float, title: str
+    slices: Sequence[Slice],
+    densities: dict[str, list[np.ndarray]],
+    top: float,
+    title: str,
+    path: str | Path | None,
 ) -> Figure:
     """Draw segments, the columns: the density, its log, and the differences of the logs."""
     truth, *models = densities
@@ -199,7 +211,8 @@ def _curves(
     look = {truth: {"color": style.INK, "linewidth": 2.4, "alpha": 0.4}}
     look |= {name: {"color": colours[name], "linewidth": 1.1} for name in models}
     looks = [*look.values(), *(look[name] for name in models)]
-    figure = style.new_figure(9.0 if len(slices) == 1 else 4.0 * len(slices) + 0.5, 8.0, title)
+    width = 9.0 if len(slices) == 1 else 4.0 * len(slices) + 0.5
+    figure = style.new_figure(width, 8.0, title, path)
     grid = figure.add_gridspec(3, len(slices), height_ratios=(3, 3, 2))
     rows = [[figure.add_subplot(grid[row, i]) for i in range(len(slices))] for row in range(3)]
     for (_, values, is_difference), line in zip(_panels(densities, top), looks, strict=True):

@@ -26,7 +26,7 @@ def draw_generations(
         images: source, as "from the prior" -> `(n, height, width, channels)` floats in [0, 1]
             (what is outside is clipped), of 1 or 3 channels; two sources have images of one size.
         title: above all.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -50,7 +50,8 @@ def draw_generations(
     column_gaps = ([GAP] * (GENERATED_COLUMNS - 1) + [_BETWEEN_BLOCKS]) * len(blocks)
     captions = {index * GENERATED_COLUMNS: name for index, name in enumerate(images)}
     gaps = [GAP] * len(cells), column_gaps
-    return style.finished(draw_grid(title, cells, gaps, cell_size=160, captions=captions), path)
+    figure = draw_grid(title, cells, gaps, cell_size=160, captions=captions, path=path)
+    return style.finished(figure, path)
 
 
 def draw_sheet(images: np.ndarray, title: str, *, path: str | Path | None = None) -> Figure:
@@ -60,7 +61,7 @@ def draw_sheet(images: np.ndarray, title: str, *, path: str | Path | None = None
         images: `(n, height, width, channels)` floats in [0, 1] (what is outside is clipped), of 1
             or 3 channels.
         title: above the grid.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -70,7 +71,7 @@ def draw_sheet(images: np.ndarray, title: str, *, path: str | Path | None = None
     """
     cells = in_rows(as_colours("images", images), SHEET_COLUMNS)
     gaps = [GAP] * len(cells), [GAP] * SHEET_COLUMNS
-    return style.finished(draw_grid(title, cells, gaps, cell_size=96), path)
+    return style.finished(draw_grid(title, cells, gaps, cell_size=96, path=path), path)
 
 
 def draw_reconstruction(
@@ -87,7 +88,7 @@ def draw_reconstruction(
             1 or 3 channels.
         reconstructions: of the same shape.
         title: above the grid.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -116,7 +117,7 @@ def draw_worst(
         reconstructions: of the same shape.
         scores_db: `(n,)`, the peak signal-to-noise ratio of each, decibels; written below it.
         title: above the grid.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -152,7 +153,7 @@ def draw_interpolation(
         title: above the grid.
         originals: `(pairs, 2, height, width, channels)`, the real images that the ends stand for;
             they are set apart at both sides. Without them only the steps are drawn.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -178,7 +179,8 @@ def draw_interpolation(
         labels = ["real", *labels, "real"]
         column_gaps = [WIDE, *column_gaps[:-1], WIDE, GAP]
     gaps = [GAP] * len(cells), column_gaps
-    return style.finished(draw_grid(title, cells, gaps, cell_size=96, column_labels=labels), path)
+    figure = draw_grid(title, cells, gaps, cell_size=96, column_labels=labels, path=path)
+    return style.finished(figure, path)
 
 
 def draw_neighbours(
@@ -197,7 +199,7 @@ def draw_neighbours(
         neighbours: `(n, 5, height, width, channels)`, the nearest first.
         distances: `(n, 5)`, written below each; what they are, the title says.
         title: above the grid.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -217,7 +219,7 @@ def draw_neighbours(
     notes = np.array([["", *(f"{distance:.3g}" for distance in row)] for row in distances])
     figure = draw_grid(
         title, cells, ([GAP] * len(cells), [WIDE] + [GAP] * NUM_NEIGHBOURS), cell_size=128,
-        column_labels=["sample", "nearest", "2nd", "3rd", "4th", "5th"], notes=notes,
+        column_labels=["sample", "nearest", "2nd", "3rd", "4th", "5th"], notes=notes, path=path,
     )  # fmt: skip
     return style.finished(figure, path)
 
@@ -250,6 +252,6 @@ def _pairs(
         notes = notes.reshape(2 * pairs, PAIR_COLUMNS)
     figure = draw_grid(
         title, cells, ([NARROW, WIDE] * pairs, [GAP] * PAIR_COLUMNS), cell_size=96,
-        row_labels=["original", "reconstruction"] * pairs, notes=notes,
+        row_labels=["original", "reconstruction"] * pairs, notes=notes, path=path,
     )  # fmt: skip
     return style.finished(figure, path)

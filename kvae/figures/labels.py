@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import Stroke
 
 from kvae.figures import style
 
@@ -56,10 +56,9 @@ def _spread(pixels: np.ndarray) -> float:
 
 
 def _look() -> dict:
-    outline = [withStroke(linewidth=2, foreground="white")]
     return {
         "fontsize": style.LABEL_SIZE, "fontweight": "bold", "color": style.INK, "ha": "center",
-        "va": "center", "path_effects": outline, "in_layout": False, "zorder": 6,
+        "va": "center", "in_layout": False, "zorder": 6,
     }  # fmt: skip
 
 
@@ -111,4 +110,7 @@ def _write(axes: Axes, name: str, place: np.ndarray, own: np.ndarray, half: np.n
     if _distances(place[None], half, own)[0] > _LEAST_LEADER:
         line = inverse.transform(np.stack([place, nearest]))
         axes.plot(*line.T, color=style.MUTED, linewidth=0.6, zorder=5, scalex=False, scaley=False)
+    # The outline apart: with one, letters would be shapes, which nobody can select in a PDF.
+    outline = {"path_effects": [Stroke(linewidth=2, foreground="white")], "zorder": 5.9}
+    axes.text(*inverse.transform(place), name, **_look() | outline)
     axes.text(*inverse.transform(place), name, **_look())

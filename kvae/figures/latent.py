@@ -1,6 +1,7 @@
 """Maps of the latent space: by t-SNE (van der Maaten & Hinton 2008), and straight ones."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def draw_tsne(
         title: above the maps.
         seed: of the choice of rows and of t-SNE.
         class_names: of the labels 0, 1, ..., if they are whole numbers with names.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -77,12 +78,12 @@ def draw_tsne(
     places, method = coordinates(shown, seed)
     count = f"{len(rows):,} of {len(latents):,} points"
     if latents.shape[1] == 1:
-        figure = style.new_figure(7.6, 7.4, title)
+        figure = style.new_figure(7.6, 7.4, title, path)
         panels, points = [figure.add_subplot()], [places]
         style.caption(panels[0], f"{count}; {method}; seed {seed}")
         panels[0].spines["left"].set_visible(False)
     else:
-        figure = style.new_figure(13.0, 7.2, title)
+        figure = style.new_figure(13.0, 7.2, title, path)
         panels = list(figure.subplots(1, 2))
         straight, words, names = _straight(shown)
         points = [places, straight]
@@ -101,7 +102,7 @@ def draw_tsne(
 
 
 def coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
-    """Give where the map by t-SNE, or the only one, has its rows.
+    """Give where the map by t-SNE, or the only one, has its rows; the last answer is kept.
 
     Args:
         latents: `(n, latent_dim)` float64.
@@ -110,6 +111,16 @@ def coordinates(latents: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     Returns:
         `(n, 2)` float64, and the words for how that was found.
     """
+    rows = np.ascontiguousarray(latents)
+    places, words = _coordinates(rows.tobytes(), rows.dtype.str, rows.shape, seed)
+    return places.copy(), words
+
+
+@lru_cache(maxsize=1)  # a figure that is written twice is a map that takes long once
+def _coordinates(
+    content: bytes, dtype: str, shape: tuple[int, ...], seed: int
+) -> tuple[np.ndarray, str]:
+    latents = np.frombuffer(content, dtype).reshape(shape)
     if latents.shape[1] == 1:
         upwards = generator(seed, "map heights").uniform(0, 1, len(latents))
         words = "the only latent dimension to the right, chance upwards"

@@ -80,13 +80,13 @@ def panels(cells: list[SubplotSpec], view: View) -> dict[tuple[int, ...], Axes]:
     """Make the axes that show a view: one panel, or a solid and its three projections.
 
     Args:
-        cells: where they go: one for two shown axes, four for three.
+        cells: where they go: one for two shown axes, four for three; three without the solid.
         view: of two or three shown axes.
 
     Returns:
         The shown axes of a panel, as (0, 1), -> the panel.
     """
-    kinds = [(0, 1)] if view.shown == 2 else [(0, 1, 2), (0, 1), (0, 2), (1, 2)]
+    kinds = [(0, 1)] if view.shown == 2 else [(0, 1, 2), (0, 1), (0, 2), (1, 2)][-len(cells) :]
     made = {}
     for cell, kind in zip(cells, kinds, strict=True):
         figure = cell.get_gridspec().figure

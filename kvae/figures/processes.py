@@ -10,9 +10,9 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +20,13 @@ from typing import Any, Self
 from kvae import children
 from kvae.data.cores import num_cores
 from kvae.errors import DEBUGGING, KvaeError
+from kvae.saying import progress
 
 MAX_PROCESSES = 4
 #: What draws, or has it drawn: a function of `kvae.figures` with its arguments, `path` among them.
 Draw = Callable[..., Any]
+#: What keeps an error of preparing a figure under the name of its file, which it is given.
+Attempt = Callable[[str], AbstractContextManager[Any]]
 
 
 def at_once(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -49,17 +52,19 @@ class Painters:
     Args:
         count: of processes, which start with the first figures; 0: `finish` draws them, in this
             process.
+        beside: endings that each figure is written with too, as "pdf".
 
     A figure that fails costs no other: `failed` has the name of its file and what it raised, after
     `finish`. Under --debug it is raised.
     """
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, beside: Sequence[str] = ()):
+        self._beside = beside
         self._pool = ThreadPoolExecutor(count) if count else None
         self._own = threading.local()  # each thread has a process
         self._lock = threading.Lock()
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._figures: list[tuple[str, Future[None]]] = []
+        self._figures: list[Future[dict[str, Exception]]] = []
         self._waiting: list[tuple[str, Callable[[], Any]]] = []
         self.failed: dict[str, Exception] = {}
         self._is_over = False
@@ -72,22 +77,27 @@ class Painters:
             *args: its arguments, which stay as they are until `finish`.
             **kwargs: likewise; `path` names the figure where its process dies.
         """
-        name = _name(function, kwargs)
+        every = [kwargs, *(_with_ending(kwargs, ending) for ending in self._beside)]
         if self._pool is None:
-            self._waiting.append((name, partial(function, *args, **kwargs)))
+            for one in every:
+                self._waiting.append((_name(function, one), partial(function, *args, **one)))
         else:
-            self._figures.append((name, self._pool.submit(self._asked, function, args, kwargs)))
+            self._figures.append(self._pool.submit(self._all_asked, function, args, every))
 
     def finish(self) -> None:
         """Wait until all figures are drawn."""
-        while self._waiting:
-            name, draw = self._waiting.pop(0)
-            with self.attempt(name):
-                draw()
-        while self._figures:
-            name, figure = self._figures.pop(0)
-            with self.attempt(name):
-                figure.result()
+        with progress("drawing", len(self._waiting) + len(self._figures), "figures") as advance:
+            while self._waiting:
+                name, draw = self._waiting.pop(0)
+                with self.attempt(name):
+                    draw()
+                advance(1)
+            figures, self._figures = self._figures, []
+            for figure in as_completed(figures):
+                advance(1)
+                for name, error in figure.result().items():
+                    with self.attempt(name):
+                        raise error
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
@@ -111,6 +121,16 @@ class Painters:
             self._pool.shutdown(cancel_futures=True)
         for process in self._processes:
             process.communicate()
+
+    def _all_asked(self, function, args, every):
+        """Have all files of a figure drawn, one after another; the name of each that fails."""
+        failed = {}
+        for kwargs in every:
+            try:
+                self._asked(function, args, kwargs)
+            except Exception as error:
+                failed[_name(function, kwargs)] = error
+        return failed
 
     def _asked(self, function, args, kwargs):
         process = self._process()
@@ -145,6 +165,12 @@ class Painters:
 def _name(function: Callable[..., Any], kwargs: dict[str, Any]) -> str:
     """Of the file that a figure is written to."""
     return Path(kwargs.get("path") or function.__name__).name
+
+
+def _with_ending(kwargs: dict[str, Any], ending: str) -> dict[str, Any]:
+    """The same figure as another file; what moves is no figure of print."""
+    other = {"path": Path(kwargs["path"]).with_suffix(f".{ending}")}
+    return kwargs | other | ({"gif_path": None} if "gif_path" in kwargs else {})
 
 
 def _serve() -> None:

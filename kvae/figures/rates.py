@@ -29,7 +29,7 @@ def draw_rates(
         active: `(latent_dim,)` bool.
         title: above the bars.
         unit: what a bar's height is, as "rate, nats".
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -46,7 +46,7 @@ def draw_rates(
     require_finite("rates", rates)
     order = np.argsort(-rates, kind="stable")
     count, used = len(rates), int(active.sum())
-    figure = style.new_figure(8.4, 4.4, title)
+    figure = style.new_figure(8.4, 4.4, title, path)
     axes = figure.add_subplot()
     colours = np.where(active[order], style.SERIES[0], _PASSIVE)
     places, width = np.arange(count), 0.8 if count <= _MOST_NUMBERED else 1.0
@@ -98,7 +98,7 @@ def draw_rate_distortion(
         history: "val_rate" and "val_distortion" of each epoch, nats per example; empty if it is
             not known.
         title: above the panels.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -118,7 +118,7 @@ def draw_rate_distortion(
     views = [_limits(every)]
     if len(way) > 1 and np.prod(np.ptp(_limits(near), 1) / np.ptp(views[0], 1)) < _ZOOM_BELOW:
         views.append(_limits(near))
-    figure = style.new_figure(6.4 * len(views) if len(views) > 1 else 7.6, 5.6, title)
+    figure = style.new_figure(6.4 * len(views) if len(views) > 1 else 7.6, 5.6, title, path)
     panels = np.ravel(figure.subplots(1, len(views)))
     for axes, view in zip(panels, views, strict=True):
         axes.set(xlim=view[0], ylim=view[1])

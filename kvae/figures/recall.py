@@ -37,7 +37,7 @@ def draw_recall(
         shares: one or two models -> `(K,)`, from 0 to 1.
         captured: the same models -> `(K,)` bool.
         title: above the panels.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -49,7 +49,7 @@ def draw_recall(
     checked = _checked(weights, shares, captured)
     order = np.argsort(-weights, kind="stable")
     count = len(weights)
-    figure = style.new_figure(min(13.0, max(6.0, 2.4 + 0.42 * count)), 6.2, title)
+    figure = style.new_figure(min(13.0, max(6.0, 2.4 + 0.42 * count)), 6.2, title, path)
     upper, lower = figure.add_gridspec(2, 1, height_ratios=(3, 2)).subplots(sharex=True)
     _bars(upper, weights[order], {name: part[order] for name, part in checked.items()})
     ones = np.ones(count)

@@ -111,7 +111,8 @@ def _window(mixture: Mixture, component: int, name: str) -> Slice:
     caption = f"component {component}"
     caption += f" ({name} weight: {mixture.weights[component]:.2g})" if name else ""
     if mixture.dim == 3:
-        caption += f"\nthrough its centre: dimension 2 at {origin[1]:.3g}"
+        place = f"{origin[1]:.3g}".replace("-", "\N{MINUS SIGN}")
+        caption += f"\nthrough its centre: dimension 2 at {place}"
     elif mixture.dim > 3:
         caption += "\nthrough its centre, other dimensions fixed"
     return Slice(origin, directions, limits, labels, caption, _size(len(shown), 3))

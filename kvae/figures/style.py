@@ -4,8 +4,10 @@ import math
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -14,11 +16,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kvae.data.rows import chosen_rows
+from kvae.figures import PRINTED
 from kvae.probability.streams import generator
 
 DPI = 150
 INK, MUTED, FAINT = "#20252b", "#5f6975", "#d9dee4"
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 11, 9, 7.5
+# Of what is printed: the text of an A4 page with margins of 25 mm, and its height with a caption.
+PRINT_WIDTH, PRINT_HEIGHT = 160 / 25.4, 230 / 25.4
+_PRINT_TITLE_SIZE, _PRINT_DPI, _TYPE_SHARE = 9, 300, 0.85
+_BESIDE_AXES = 0.45  # inches, of ticks and their label
 # Petroff 2021, "Accessible Color Sequences for Data Visualization", its second grey replaced by a
 # dark green and greys and browns put last: any two differ by 18 or more in CIELAB, with normal
 # colour vision and with protanopia, deuteranopia and tritanopia as Machado 2009 simulates them.
@@ -32,30 +39,47 @@ MARKERS = "o^sDv"
 MAX_GROUPS = len(COLOURS) * len(MARKERS)
 
 
-def new_figure(width: float, height: float, title: str) -> Figure:
+def new_figure(width: float, height: float, title: str, path: str | Path | None = None) -> Figure:
     """Start a figure whose parts find their own places.
 
     Args:
-        width: inches.
-        height: inches.
+        width: inches, on a screen; in print those of a column, with type of the same size.
+        height: inches, on a screen.
         title: above everything, at the left; wrapped to the width.
+        path: where the figure will be written.
     """
+    pad = 0.12
+    if is_printed(path):
+        pad = 0.03
+        if width > PRINT_WIDTH:
+            # Type does not shrink with the panels, and takes its share of the height.
+            height = min(height * (PRINT_WIDTH / width) ** _TYPE_SHARE, PRINT_HEIGHT)
+            width = PRINT_WIDTH
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    figure.suptitle(wrapped(title, width - 0.24), x=0.12 / width, ha="left", **title_type())
+    figure.get_layout_engine().set(w_pad=pad, h_pad=min(pad, 0.1))
+    look = title_type(path)
+    words = wrapped(title, width - 2 * pad, look["fontsize"])
+    figure.suptitle(words, x=pad / width, ha="left", **look)
+    figure.set_label(title)
     return figure
 
 
-def title_type() -> dict[str, object]:
+def is_printed(path: str | Path | None) -> bool:
+    """Whether a figure will be a PDF or SVG, which are as wide as a column; all else is a PNG."""
+    return path is not None and Path(path).suffix.removeprefix(".") in PRINTED
+
+
+def title_type(path: str | Path | None = None) -> dict[str, Any]:
     """Give the text properties of a figure's title."""
-    return {"fontsize": TITLE_SIZE, "color": INK, "fontweight": "bold"}
+    size = _PRINT_TITLE_SIZE if is_printed(path) else TITLE_SIZE
+    return {"fontsize": size, "color": INK, "fontweight": "bold"}
 
 
-def wrapped(title: str, width: float) -> str:
-    """Break a title into lines that fit into `width` inches."""
+def wrapped(title: str, width: float, size: float = TITLE_SIZE) -> str:
+    """Break a title into lines that fit into `width` inches, of bold letters of `size` points."""
     # A bold letter of DejaVu Sans is 0.67 of its size wide on average; an inch has 72 points.
-    return textwrap.fill(plain(title), max(10, int(72 * width / (0.67 * TITLE_SIZE))))
+    return textwrap.fill(plain(title), max(10, int(72 * width / (0.67 * size))))
 
 
 def plain(text: str, limit: int = 1000) -> str:
@@ -65,7 +89,14 @@ def plain(text: str, limit: int = 1000) -> str:
 
 
 def caption(axes: Axes, text: str) -> None:
-    """Put a line over axes, at the left."""
+    """Put a line over axes, at the left; of narrow axes several."""
+    place = axes.get_subplotspec()
+    share = len(place.colspan) / place.get_gridspec().ncols if place else 1.0
+    # A letter is 0.55 of its size wide on average.
+    width = share * axes.get_figure().get_figwidth() - _BESIDE_AXES
+    letters = int(72 * width / (0.55 * LABEL_SIZE))
+    if max(map(len, text.split("\n"))) > letters:
+        text = textwrap.fill(text, max(10, letters))
     axes.set_title(text, loc="left", fontsize=LABEL_SIZE, color=INK)
 
 
@@ -163,7 +194,21 @@ def sparse(count: int, limit: int) -> np.ndarray:
 
 
 def finished(figure: Figure, path: str | Path | None) -> Figure:
-    """The figure, written as a PNG where there is a path; the same figure gives the same bytes."""
-    if path is not None:
+    """The figure, written where there is a path: as PDF or SVG by its ending, else as PNG.
+
+    The same figure gives the same bytes. Words stay words in a PDF, with their font, and in an SVG.
+    """
+    if path is None:
+        return figure
+    if not is_printed(path):
         figure.savefig(path, format="png", dpi=figure.dpi, metadata={"Software": None})
+        return figure
+    ending = Path(path).suffix.removeprefix(".")
+    unsaid = ("Creator", "Producer", "CreationDate") if ending == "pdf" else ("Creator", "Date")
+    fonts = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kvae"}
+    with rc_context(fonts):
+        figure.savefig(
+            path, format=ending, dpi=_PRINT_DPI,
+            metadata={"Title": figure.get_label(), **dict.fromkeys(unsaid)},
+        )  # fmt: skip
     return figure

@@ -37,7 +37,7 @@ def draw_traversals(
         row_labels: of each dimension, as "z7  4.1 nats".
         values: of the latent at each step, in standard deviations, rising.
         title: above both.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
         gif_path: where the moving pictures are written; None: they are not made.
 
     Returns:
@@ -54,7 +54,7 @@ def draw_traversals(
     words = [signed(value) + ("\N{GREEK SMALL LETTER SIGMA}" if value else "") for value in values]
     gaps = [GAP] * len(cells), [NARROW] * len(words)
     figure = draw_grid(
-        title, cells, gaps, cell_size=96, row_labels=labels, column_labels=words
+        title, cells, gaps, cell_size=96, row_labels=labels, column_labels=words, path=path
     )  # fmt: skip
     if gif_path is not None:
         _write_moving(_frames(cells, labels, words, title), gif_path)
@@ -96,7 +96,7 @@ def draw_attributes(
             one are a block, and named once.
         strengths: of each step, rising; they head the columns.
         originals: `(rows, height, width, channels)`, set apart at the left.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -121,7 +121,7 @@ def draw_attributes(
     figure = draw_grid(
         title, np.concatenate([real[:, None], cells], axis=1),
         (row_gaps, [WIDE] + [NARROW] * len(strengths)), cell_size=96, row_labels=labels,
-        column_labels=["original", *(signed(strength) for strength in strengths)],
+        column_labels=["original", *(signed(strength) for strength in strengths)], path=path,
     )  # fmt: skip
     return style.finished(figure, path)
 

@@ -40,7 +40,7 @@ def draw_generation(
         generated_x: `(m, D)`.
         generated_component: `(m,)` integers from 0 to 49, the likeliest component for instance.
         title: above the panels.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -53,8 +53,11 @@ def draw_generation(
     _require_same_width("generated_x", generated_x, "true_x", true_x)
     view = view_of(true_x, generated_x)
     solid = view.shown == 3
-    figure = style.new_figure(*((13.0, 7.6) if solid else (10.0, 5.4)), title + view.note)
-    grid = figure.add_gridspec(2, 4) if solid else figure.add_gridspec(1, 2)
+    # In print there is no room for the solid, whose numbers the projections carry.
+    columns = 3 if style.is_printed(path) else 4
+    size = (3.25 * columns, 7.6) if solid else (10.0, 5.4)
+    figure = style.new_figure(*size, title + view.note, path)
+    grid = figure.add_gridspec(2, columns) if solid else figure.add_gridspec(1, 2)
     sides = ("true", true_x, true_component), ("generated", generated_x, generated_component)
     shared = None
     for side, (name, x, component) in enumerate(sides):
@@ -63,7 +66,7 @@ def draw_generation(
             _histogram(shared, view, x, component, outline=true_x)
             style.caption(shared, _caption(name, len(x), view.inside(x)))
         else:
-            cells = [grid[side, column] for column in range(4)] if solid else [grid[side]]
+            cells = [grid[side, column] for column in range(columns)] if solid else [grid[side]]
             _cloud(list(panels(cells, view).items()), name, view, x, component)
     _legend(
         figure,
@@ -92,7 +95,7 @@ def draw_reconstruction(
         component: `(n,)` integers from 0 to 49.
         names: of the dimensions, such as those of a table's columns; () numbers them.
         title: above the panels.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -109,7 +112,7 @@ def draw_reconstruction(
     rows = -(-count // columns)
     what = "columns" if names else "dimensions"
     title += f" (the first {count} of {dim} {what})" if count < dim else ""
-    figure = style.new_figure(max(5.0, 3.8 * columns), 3.9 * rows + 0.9, title)
+    figure = style.new_figure(max(5.0, 3.8 * columns), 3.9 * rows + 0.9, title, path)
     chosen = style.sparse(len(x), MAX_POINTS)
     for index in range(count):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -135,7 +138,7 @@ def draw_interpolation(
         paths: `(pairs, steps, D)`, the steps at equal fractions from 0 to 1.
         background_x: `(n, D)`, data.
         title: above the panels.
-        path: where the PNG is written; None: nowhere.
+        path: where it is written, as `style.finished` does; None: nowhere.
 
     Returns:
         The figure.
@@ -151,7 +154,7 @@ def draw_interpolation(
     _require_same_width("paths", ways, "background_x", background_x)
     view = view_of(background_x, ways.reshape(-1, ways.shape[2]))
     solid = view.shown == 3
-    figure = style.new_figure(*((9.0, 9.2) if solid else (8.0, 6.4)), title + view.note)
+    figure = style.new_figure(*((9.0, 9.2) if solid else (8.0, 6.4)), title + view.note, path)
     ways = view.project(ways)
     shown = view.project(background_x[style.sparse(len(background_x), MAX_POINTS)])
     if view.shown == 1:
@@ -164,6 +167,8 @@ def draw_interpolation(
         _ways(axes, ways, np.stack([strewn, shown[:, 0]], axis=1))
     else:
         grid = figure.add_gridspec(2, 2) if solid else figure.add_gridspec(1, 1)
+        if solid and style.is_printed(path):  # of a solid's labels the layout knows nothing
+            figure.get_layout_engine().set(wspace=0.08)
         for kind, axes in panels(list(grid), view).items():
             _ways(axes, ways[..., kind], shown[:, kind])
     lines = [

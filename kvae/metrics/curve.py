@@ -13,6 +13,18 @@ CURVE_DRAWS = (1, 10, 100, 500)
 LONG_DRAWS, LONG_ROWS = 5_000, 1_000
 
 
+def num_draws_of_curves(rows: int, num_draws: int, *, only_last: bool) -> int:
+    """How many draws of one row each `bound_curves` takes.
+
+    Args:
+        rows: of x.
+        num_draws: of the bound to report.
+        only_last: see `bound_curves`.
+    """
+    goes_on = not only_last and CURVE_DRAWS[-1] <= num_draws < LONG_DRAWS
+    return num_draws * rows + (LONG_DRAWS * min(rows, LONG_ROWS) if goes_on else 0)
+
+
 def bound_curves(
     log_weight: PerRow,
     log_likelihood: PerRow,

@@ -15,6 +15,7 @@ from kvae.metrics.separation import (
     MAX_FIT_ROWS,
     MAX_NEIGHBOUR_ROWS,
     MAX_SILHOUETTE_ROWS,
+    NUM_FOLDS,
     NUM_INITS,
     NUM_NEIGHBOURS,
 )
@@ -103,6 +104,11 @@ _HOW = {
         f"{MAX_NEIGHBOUR_ROWS:,} random ones), on the other half; *_latent at the posterior means, "
         "*_x at the points; accuracy_bayes, ari_bayes: of the truly likeliest component, the limit "
         "of accuracy"
+    ),
+    "auc_latent": (
+        "the area under the ROC curve of a logistic regression on standardised posterior means, "
+        f"{NUM_FOLDS}-fold cross-validated over at most {MAX_NEIGHBOUR_ROWS:,} random test points; "
+        "of more than two labels each against the others, and their mean"
     ),
     "silhouette_latent": f"mean over at most {MAX_SILHOUETTE_ROWS:,} random test points",
     "ari_latent": (

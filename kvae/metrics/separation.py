@@ -37,6 +37,19 @@ def can_be_separated(labels: np.ndarray) -> bool:
     return bool(enough and counts.max() <= LARGEST_SHARE * len(labels))
 
 
+def can_be_told(labels: np.ndarray, *, seed: int) -> bool:
+    """Whether `held_out_auc` means anything: labels that separate, two or more of each in a fold.
+
+    Args:
+        labels: `(n,)`.
+        seed: that `held_out_auc` will be given.
+    """
+    if not can_be_separated(labels):
+        return False
+    chosen = np.asarray(labels)[_auc_rows(len(labels), seed)]
+    return bool(np.unique(chosen, return_counts=True)[1].min() >= 2 * NUM_FOLDS)
+
+
 def separation_metrics(points: np.ndarray, labels: np.ndarray, *, seed: int) -> dict[str, float]:
     """Compare where points lie with their labels, in three ways.
 
@@ -87,7 +100,7 @@ def held_out_auc(points: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
 
     Args:
         points: `(n, D)`.
-        labels: `(n,)`, such that `can_be_separated`, 5 or more of each.
+        labels: `(n,)`, such that `can_be_told`.
         seed: of the choice of points and of the folds, in [0, 2^32).
 
     Returns:
@@ -104,7 +117,7 @@ def held_out_auc(points: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
 
     points, labels = np.asarray(points, np.float64), np.asarray(labels)
     require_finite("points", points)
-    rows = generator(seed, "auc rows").permutation(len(points))[:MAX_NEIGHBOUR_ROWS]
+    rows = _auc_rows(len(points), seed)
     points, labels = points[rows], labels[rows]
     values, counts = np.unique(labels, return_counts=True)
     if counts.min() < NUM_FOLDS or len(values) < 2:
@@ -117,6 +130,10 @@ def held_out_auc(points: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
         told = cross_val_predict(probe, points, own, cv=folds, method="decision_function")
         areas.append(roc_auc_score(own, told))
     return float(np.mean(areas))
+
+
+def _auc_rows(count: int, seed: int) -> np.ndarray:
+    return generator(seed, "auc rows").permutation(count)[:MAX_NEIGHBOUR_ROWS]
 
 
 def bayes_metrics(x: np.ndarray, component: np.ndarray, mixture: Mixture) -> dict[str, float]:

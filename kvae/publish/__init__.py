@@ -16,6 +16,7 @@ from kvae import __version__, backend
 from kvae.config import NO_SAMPLER
 from kvae.files import or_note
 from kvae.publish.repository import checksums, claim, tell_server, workshop
+from kvae.saying import progress
 from kvae.serving import versions
 from kvae.serving.metadata import check_given
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from kvae.model import VAE
 
 FORMAT = 3
+_STEPS = 4
 
 
 def publish(
@@ -122,18 +124,22 @@ def publish(
     from kvae.serving import export
     from kvae.serving.signatures import NUM_DRAWS, endpoints
 
-    with workshop(save / name) as folder:
+    with workshop(save / name) as folder, progress("publishing", _STEPS, "steps") as advance:
         twin = export.float32_twin(vae)
         crop = card.get("crop", "center")
         signatures = endpoints(twin, directions, crop, binarize=bool(card.get("binarize")))
         # A child of the workshop has the usual permissions; the workshop itself is private.
         built = folder / "m"
         binary = _is_binary(twin, card)
+        advance(1)
         outputs = export.write_saved_model(twin, built, signatures, binary=binary)
+        advance(1)
         (built / versions.KERAS_MODEL.parent).mkdir()
         twin.save(built / versions.KERAS_MODEL)
         warmup.write_records(built, name, twin, signatures, crop, binary=binary)
+        advance(1)
         warmup.write_probe(built)
+        advance(1)
         if train_rows is not None:
             seen.write(built / versions.TRAIN_ROWS, train_rows)
         if run is not None:

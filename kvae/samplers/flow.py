@@ -6,7 +6,7 @@ import keras
 
 from kvae.errors import KvaeError
 from kvae.priors.flow import Flow
-from kvae.saying import say
+from kvae.saying import progress, say
 from kvae.steps import compiling
 
 _STEPS, _BATCH, _LEARNING_RATE = 4000, 500, 2e-3
@@ -42,10 +42,12 @@ def fit(train, valid, *, prior, seed, **own):
         monitor="val_loss", patience=epochs, restore_best_weights=True
     )
     keras.utils.set_random_seed(seed)
-    history = model.fit(
-        train, epochs=epochs, batch_size=_BATCH, verbose=0,
-        validation_data=(valid, None), validation_batch_size=5000, callbacks=[keep_best],
-    ).history  # fmt: skip
+    with progress("flow", epochs, "epochs") as advance:
+        counting = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: advance(1))
+        history = model.fit(
+            train, epochs=epochs, batch_size=_BATCH, verbose=0, validation_data=(valid, None),
+            validation_batch_size=5000, callbacks=[keep_best, counting],
+        ).history  # fmt: skip
     held_out = -min(history["val_loss"])
     if not math.isfinite(held_out):
         raise KvaeError(f"--sampler flow: its held-out log density is {held_out}")

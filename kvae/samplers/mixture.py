@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from kvae.errors import KvaeError
 from kvae.priors.base import mean_log_prob
 from kvae.priors.mixture import Mixture
-from kvae.saying import say
+from kvae.saying import progress, say
 
 _COUNTS = (1, 2, 5, 10, 20, 40, 80)
 _ROWS_TO_CHOOSE = 10_000
@@ -64,17 +64,18 @@ def fit(train, valid, *, prior, seed):
 
 def _best_of_sizes(part, valid, seed):
     tried, best, worse = {}, None, 0
-    for count in _COUNTS:
-        if count > len(part) // 2:
-            break
-        found = _mixture(count, part, seed).fit(part)
-        score = tried[count] = float(found.score(valid))
-        if best is None or score > best[0]:
-            best, worse = (score, found), 0
-        else:
-            worse += 1
-        if worse == _PATIENCE:
-            break
+    counts = [count for count in _COUNTS if count <= len(part) // 2]
+    with progress("mixture", sum(counts), "components") as advance:
+        for count in counts:
+            found = _mixture(count, part, seed).fit(part)
+            score = tried[count] = float(found.score(valid))
+            advance(count)
+            if best is None or score > best[0]:
+                best, worse = (score, found), 0
+            else:
+                worse += 1
+            if worse == _PATIENCE:
+                break
     return best[1], tried
 
 

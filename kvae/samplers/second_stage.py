@@ -14,7 +14,7 @@ from kvae.priors.standard_normal import StandardNormal
 from kvae.probability.distributions import DiagonalNormal
 from kvae.probability.schedules import LinearWarmup
 from kvae.probability.streams import generator
-from kvae.saying import say
+from kvae.saying import progress, say
 from kvae.steps import compiling
 
 _STEPS, _BATCH, _LEARNING_RATE = 6000, 500, 1e-3
@@ -52,10 +52,12 @@ def fit(train, valid, *, prior, seed):
         ),
         **compiling(steps),
     )
-    history = vae.fit(
-        train, epochs=epochs, batch_size=_BATCH, verbose=0, validation_data=(valid, None),
-        validation_batch_size=5000, validation_freq=epochs,
-    ).history  # fmt: skip
+    with progress("second-stage", epochs, "epochs") as advance:
+        counting = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: advance(1))
+        history = vae.fit(
+            train, epochs=epochs, batch_size=_BATCH, verbose=0, validation_data=(valid, None),
+            validation_batch_size=5000, validation_freq=epochs, callbacks=[counting],
+        ).history  # fmt: skip
     elbo = history["val_elbo"][-1]
     if not math.isfinite(elbo):
         raise KvaeError(f"--sampler second-stage: its ELBO is {elbo}")

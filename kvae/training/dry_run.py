@@ -13,11 +13,11 @@ from kvae.data import Dataset
 from kvae.data.conditions import conditioned, conditions_of
 from kvae.data.rows import MOST_NUMBERS
 from kvae.inputs import as_float
+from kvae.saying import duration
 from kvae.training.machines import devices
 from kvae.training.precision import choose_policy
 from kvae.training.preflight import outline
 from kvae.training.start import build, compile_for, replicas_of, steps_of
-from kvae.training.watching.progress import duration
 
 _ORDER_BYTES, _BLOCKS = 40, 4
 

@@ -21,7 +21,8 @@ def main(argv: Sequence[str], prog: str = "train.py") -> None:
     if not dry_only:
         vae = workflow.run(config, resume=resume)
         if vae is not None and vae.trained.missing:
-            raise IncompleteError(vae.trained.version, vae.trained.missing)
+            version = vae.trained.version
+            raise IncompleteError(f"{version.path} is published", vae.trained.missing, version)
         return
     backend.use(config.backend)
     from kvae.training import preflight
@@ -68,6 +69,7 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         help="print the configuration, the model and the time of an epoch, and stop",
     )  # fmt: skip
     cli.add_import(other)
+    cli.add_quiet(other)
     cli.add_debug(other)
     given = cli.parsed(parser, argv)
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)

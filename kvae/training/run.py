@@ -99,7 +99,7 @@ def train(config: Config, dataset: data.Dataset | None = None) -> versions.Versi
     """
     fitted, version = train_and_publish(config, dataset)
     if fitted is not None and fitted.missing:
-        raise IncompleteError(version, fitted.missing)
+        raise IncompleteError(f"{version.path} is published", fitted.missing, version)
     return version
 
 
@@ -158,7 +158,7 @@ def train_and_publish(
                 condition=fitted.conditions.to_json() if fitted.conditions.dim else None,
                 run=run, check=auditor and auditor.check,
             )  # fmt: skip
-        say(f"published {version.path}", flush=True)
+        say(f"published {version.path}", is_result=True, flush=True)
         if auditor is not None:
             auditor.tell(version)
         leftovers.tell(folder, fitted.record)

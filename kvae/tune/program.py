@@ -106,6 +106,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.tune") -> Job:
         help="end trials early that are worse than the median of the others (default: yes)",
     )  # fmt: skip
     cli.add_import(own)
+    cli.add_quiet(own)
     cli.add_debug(own)
     given = cli.parsed(parser, argv)
     searched, preset = given.pop("search", ()), given.pop("preset", None)

@@ -12,6 +12,7 @@ from kvae import backend, workflow
 from kvae.config import Config
 from kvae.data import Dataset
 from kvae.errors import DEBUGGING, KvaeError, UsageError, one_line
+from kvae.saying import say
 from kvae.tune import report
 from kvae.tune.plan import Plan
 from kvae.tune.study import FAILED, PRUNED, REFUSED, RUNNING, Row, Study
@@ -64,7 +65,7 @@ def search(
     prunes = prunes and "epochs" not in {one.name for one in plan.space}
     study = Study(folder, plan, plan.described(dataset))
     try:
-        print(report.head(plan, folder, wanted, len(study.rows(wanted)), prunes=prunes), flush=True)
+        say(report.head(plan, folder, wanted, len(study.rows(wanted)), prunes=prunes), flush=True)
         _make_all(plan, dataset, study, folder, wanted, prunes=prunes, trainer=trainer)
     except BaseException:
         with suppress(Exception):  # the first error is the one to tell
@@ -96,7 +97,7 @@ def _make_all(plan, dataset, study, folder, wanted, *, prunes, trainer):
             raise
         rows = study.rows()
         report.write(folder, plan, rows)
-        print(report.line(plan, rows, place), flush=True)
+        say(report.line(plan, rows, place), flush=True)
 
 
 def _make(plan, dataset, study, folder, place, trial, *, prunes, trainer):

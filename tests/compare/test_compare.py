@@ -38,6 +38,7 @@ def evaluated(tmp_path, rng):
             BOUND: float(bound.mean()), f"{BOUND}_stderr": float(bound.std() / COUNT**0.5),
             "elbo_nats_prior": float(bound.mean() - 1), "num_draws": num_draws,
             "active_units_posterior": 2, "latent_dim": 3, "findings": [], "origin": {"seed": 0},
+            "auc_latent": 0.9,
             "protocol": {**PROTOCOL, "model": f"{name}/1", **protocol},
         }  # fmt: skip
         (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -64,6 +65,17 @@ def test_differences_are_of_the_same_rows_and_sharper_than_means(evaluated):
     assert pair.stderr < (mean.high - mean.low) / 20
     back = compare([b, a]).pairs
     assert next(one.mean for one in back if one.key == BOUND) == pytest.approx(-pair.mean)
+
+
+def test_how_latents_tell_a_label_compares_for_the_same_label_alone(evaluated):
+    label = {"auc_label": "of the label Smiling"}
+    same = compare([evaluated("a", **label)[0], evaluated("b", **label)[0]])
+    assert [cell.value.number for cell in _cells(same, "auc_latent")] == [0.9, 0.9]
+    other = evaluated("c", auc_label="of the label Male")[0]
+    first, second = _cells(compare([evaluated("d", **label)[0], other]), "auc_latent")
+    assert first.value is not None
+    why = "auc label: of the label Male, not of the label Smiling"
+    assert (second.value, second.why) == (None, why)
 
 
 def test_what_chance_explains_is_no_difference(evaluated):

@@ -113,8 +113,8 @@ def asked(monkeypatch):
 
 def draw(folder, served, data, metrics, seed=0, label=None):
     label = data.color_by if label is None else label
-    observation = Observation(served, data, seed=seed)
-    drawing.draw_map(folder, observation, label=label)
+    observation = Observation(served, data, seed=seed, label=label)
+    drawing.draw_map(folder, observation)
     drawing.draw(folder, observation, metrics=metrics)
 
 

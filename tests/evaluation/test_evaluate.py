@@ -21,7 +21,7 @@ from PIL import Image
 from kvae import publish
 from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
-from kvae.errors import DataError, UsageError
+from kvae.errors import DataError, IncompleteError, UsageError
 from kvae.evaluation import drawing, evaluate, factors
 from kvae.evaluation.report import card
 from kvae.evaluation.report.values import value_of
@@ -29,6 +29,7 @@ from kvae.evaluation.rows import read_rows
 from kvae.evaluation.table import print_table
 from kvae.figures import latent, style
 from kvae.samplers import mixture
+from kvae.saying import quiet
 from kvae.serving import versions
 from kvae.training import preflight, run
 
@@ -141,7 +142,9 @@ def test_a_report_that_fails_costs_nothing_else(
 
     monkeypatch.setattr(Path, "replace", watched)
     monkeypatch.setattr("kvae.evaluation.report.page", mock.Mock(side_effect=ValueError("no ink")))
-    assert _evaluate(mixture_model.path, output=str(tmp_path))["protocol"] == {"seed": 3}
+    with pytest.raises(IncompleteError, match=r"is written without report\.html$") as raised:
+        _evaluate(mixture_model.path, output=str(tmp_path))
+    assert raised.value.made["protocol"] == {"seed": 3}
     assert "note: report.html could not be written, all else is: ValueError: no ink" in (
         capsys.readouterr().err
     )
@@ -612,7 +615,8 @@ def test_a_process_of_figures_that_dies_does_not_cost_the_numbers(
     monkeypatch.setattr(
         "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
     )
-    _evaluate(mixture_model.path, output=str(tmp_path))
+    with pytest.raises(IncompleteError, match=r"is written without _exit$"):
+        _evaluate(mixture_model.path, output=str(tmp_path))
     told = "_exit: the process that drew it ended with status 9"
     assert told in capsys.readouterr().err and told in (tmp_path / "report.html").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -635,17 +639,57 @@ def test_a_figure_that_fails_does_not_cost_the_numbers(
     monkeypatch.setattr(
         "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
     )
-    (tmp_path / "rates.png").write_bytes(b"of an earlier evaluation")
-    _evaluate(mixture_model.path, output=str(tmp_path))
+    for ending in ("png", "svg"):
+        (tmp_path / f"rates.{ending}").write_bytes(b"of an earlier evaluation")
+    with pytest.raises(IncompleteError, match=r"is written without rates\.png$") as raised:
+        _evaluate(mixture_model.path, output=str(tmp_path))
+    assert raised.value.exit_status == 3
+    assert raised.value.made["protocol"] == {"seed": 3}
     assert (
         "rates.png could not be drawn: ValueError: cannot draw"
         in (tmp_path / "report.html").read_text()
     )
-    assert not (tmp_path / "rates.png").exists()
+    assert not [*tmp_path.glob("rates.*")]
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {**mixture_metrics, "protocol": {"seed": 3}}
     printed = capsys.readouterr().out
-    assert printed.index("gap, true minus bound") < printed.index("drawing")
+    assert printed.index("gap, true minus bound") < printed.index("wrote")
+
+
+def test_what_fails_before_a_figure_is_drawn_costs_no_other(
+    mixture_model, mixture_metrics, tmp_path, monkeypatch, capsys
+):
+    """Of each figure: the first ones, one in the middle, and one that asks the model."""
+    fails = {"generation.png", "rates.png", "density.png"}
+
+    def fail(*_):
+        raise ValueError("cannot be prepared")
+
+    for name in ("_generation", "_rates", "_density"):
+        monkeypatch.setattr(drawing, name, fail)
+    monkeypatch.setattr(
+        "kvae.evaluation.measurements.measure", lambda *_, **__: ({**mixture_metrics}, {"seed": 3})
+    )
+    with quiet():
+        job = evaluate.prepare(str(mixture_model.path), output=str(tmp_path))
+    (tmp_path / "curves.svg").write_bytes(b"of an earlier evaluation")
+    with quiet(), pytest.raises(IncompleteError) as raised:
+        evaluate.evaluate(job, num_draws=5, figure_format="pdf")
+    assert all(name in str(raised.value) for name in fails)
+    results, told = capsys.readouterr()
+    assert "gap, true minus bound" in results and f"to    {tmp_path}" in results
+    assert "measuring" not in results and str(mixture_model.path) not in results
+    assert all(f"note: {name} could not be drawn" in told for name in fails)
+    found = {path.name for path in tmp_path.iterdir()}
+    drawn = OF_MIXTURES - fails
+    printed = {name.replace(".png", ".pdf") for name in drawn}
+    assert found == drawn | printed | (BESIDE - {"rows.npz"})
+    captions = (tmp_path / "captions.txt").read_text()
+    assert "recall.png, recall.pdf\n" in captions
+    page = (tmp_path / "report.html").read_text()
+    assert "density.png could not be drawn: ValueError: cannot be prepared" in page
+    assert page.count("data:image/png") == len(drawn)
+    assert "recall.pdf" in page
 
 
 def test_a_random_split_of_other_files_is_refused(tmp_path, monkeypatch, capsys):

@@ -72,7 +72,8 @@ class Fake:
 
 
 def measured(fake, dataset=None, num_draws=500, seed=0):
-    observation = Observation(fake, dataset or mixture_data(), seed=seed)
+    dataset = dataset or mixture_data()
+    observation = Observation(fake, dataset, seed=seed, label=dataset.color_by)
     metrics, protocol = measurements.measure(observation, num_draws=num_draws)
     json.dumps({**metrics, "protocol": protocol}, allow_nan=False)
     return metrics, protocol
@@ -158,6 +159,7 @@ def test_latents_that_are_the_data_separate_labels_as_well_as_the_data(truth_and
     for name in ("knn_accuracy", "silhouette", "ari"):
         assert metrics[f"{name}_latent"] == metrics[f"{name}_x"]
     assert metrics["knn_accuracy_latent"] > 0.99
+    assert metrics["auc_latent"] > 0.9  # one label lies between others: no straight cut tells it
     assert metrics["accuracy_bayes"] > 0.999
     assert metrics["ari_bayes"] > 0.999
 
@@ -173,6 +175,7 @@ def test_a_latent_that_forgets_the_label_is_seen():
 
     metrics, _ = measured(Forgetful(TRUTH), num_draws=2)
     assert metrics["knn_accuracy_latent"] < 0.6 < metrics["knn_accuracy_x"]
+    assert metrics["auc_latent"] == pytest.approx(0.5, abs=0.06)
     assert abs(metrics["ari_latent"]) < 0.05 < metrics["ari_x"]
 
 
@@ -238,9 +241,10 @@ def test_every_number_is_explained(truth_and_less):
         "active_units_posterior", "modes_captured_prior",
         "outlier_fraction_prior", "true_log_density_nats_prior", "sliced_wasserstein_prior",
         "energy_distance_prior", "two_sample_ratio", "knn_accuracy_latent", "silhouette_latent",
-        "ari_latent", "names", "elbo_distortion_rate", "log_likelihood",
+        "ari_latent", "auc_latent", "names", "elbo_distortion_rate", "log_likelihood",
     ):  # fmt: skip
         assert len(protocol[name]) > 20
+    assert protocol["auc_label"] == "of the label component"
     assert "fresh true points" in protocol["two_sample_ratio"]
     assert protocol["data_card"]["mixture"] == {"components": 4, "dim": 2, "warp": 0.0}
     assert protocol["num_references"] == 10
@@ -270,6 +274,8 @@ def test_images_have_one_bound_and_no_distances():
     assert "log_likelihood_nats_sampler_stderr" in metrics
     assert not [name for name in metrics if "curve" in name or "wasserstein" in name]
     assert not [name for name in metrics if "knn" in name or name.startswith("gap")]
+    assert 0 < metrics["auc_latent"] < 1
+    assert protocol["auc_label"] == "of the label digit"
     assert metrics["psnr_db_reconstruction"] == 100
     # The likelihood believes its squared error twice as large as it is.
     assert metrics["mse_draw"] == pytest.approx(0.04, rel=1e-4)

@@ -1,23 +1,12 @@
 import numpy as np
 import pytest
+from grids_testing import distinct, flat, require_legible
 from matplotlib.image import imread
 from PIL import Image
 
 from kvae.figures import conditions, grids, images, style, traversals
 
 MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
-
-
-def flat(colours, size=16):
-    """Flat images `(..., size, size, 3)`, one of each colour in bytes."""
-    colours = np.asarray(colours, np.float32) / 255
-    return np.broadcast_to(colours[..., None, None, :], (*colours.shape[:-1], size, size, 3)).copy()
-
-
-def distinct(*shape):
-    """Colours `(*shape, 3)` in bytes that the rest of a figure does not have."""
-    index = np.arange(np.prod(shape)).reshape(shape)
-    return np.stack([3 * index % 250, 250 - 2 * index, 77 + 0 * index], axis=-1)
 
 
 def boxes(path, colours):
@@ -45,28 +34,6 @@ def figures(monkeypatch):
 def texts(figure):
     """text -> its box in pixels, as (left, bottom, right, top)."""
     return {text.get_text(): text.get_window_extent().extents for text in figure.texts}
-
-
-_LEAST_MARGIN = 10
-
-
-def require_legible(figure):
-    """No text comes near the figure's edge, covers an image or another text."""
-    every = [text.get_window_extent() for text in figure.texts]
-    image = figure.images[0]
-    assert image.oy >= 0
-    covered = np.zeros(figure.canvas.get_width_height()[::-1], bool)
-    own = image.get_array()
-    top = len(covered) - int(image.oy) - len(own)
-    left = int(image.ox)
-    covered[top : top + len(own), left : left + own.shape[1]] = (own < 255).any(-1)
-    for index, box in enumerate(every):
-        assert (box.min > _LEAST_MARGIN).all(), figure.texts[index]
-        assert (box.max < figure.bbox.max - _LEAST_MARGIN).all(), figure.texts[index]
-        rows = slice(int(len(covered) - box.y1), int(np.ceil(len(covered) - box.y0)))
-        assert not covered[rows, int(box.x0) : int(np.ceil(box.x1))].any(), figure.texts[index]
-        for other in every[:index]:
-            assert not box.overlaps(other), figure.texts[index]
 
 
 def test_two_sources_stand_side_by_side_each_under_its_name(tmp_path, figures, monkeypatch):

@@ -7,6 +7,7 @@ from kvae.metrics import separation
 from kvae.metrics.separation import (
     bayes_metrics,
     can_be_separated,
+    can_be_told,
     held_out_auc,
     separation_metrics,
 )
@@ -137,3 +138,12 @@ def test_the_auc_is_that_of_a_shift_and_of_nothing_for_noise(rng):
     assert held_out_auc(shifted, labels, seed=0) == pytest.approx(0.760, abs=0.03)
     # 200 dimensions of noise are told in fitting, not on points held out.
     assert held_out_auc(rng.normal(size=(400, 200)), labels[:400], seed=0) < 0.6
+
+
+def test_a_label_of_which_few_rows_are_chosen_is_not_told(monkeypatch):
+    labels = np.arange(1000) < 40
+    assert can_be_told(labels, seed=0)
+    monkeypatch.setattr(separation, "MAX_NEIGHBOUR_ROWS", 50)
+    assert not can_be_told(labels, seed=0)
+    assert can_be_told(np.arange(1000) % 2, seed=0)
+    assert not can_be_told(np.arange(1000) / 3, seed=0)

@@ -111,7 +111,7 @@ def test_it_says_what_it_does_and_what_to_type_next(told):
     version, text = told
     assert "5,000 train, 1,000 valid, 1,000 test" in text
     assert f"published {version.path}" in text
-    assert text.rstrip().endswith(f"python evaluate.py --model {version.path}")
+    assert text.rstrip().endswith(f"kvae evaluate --model {version.path}")
 
 
 def test_two_runs_with_one_seed_agree_to_the_bit(first, tmp_path):
@@ -406,7 +406,7 @@ def test_a_sampler_that_fails_does_not_lose_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(sampler_fitting, "find", lambda *_: fail)
     with pytest.raises(IncompleteError, match=r"without its sampler \(no such luck\)") as error:
         _train(tmp_path, sampler="flow", epochs=1)
-    assert versions.read_metadata(error.value.version)["sampler"] == "none"
+    assert versions.read_metadata(error.value.made)["sampler"] == "none"
 
 
 def test_weights_that_mean_something_else_are_refused(ppca, tmp_path):

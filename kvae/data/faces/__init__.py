@@ -206,7 +206,7 @@ def load(
         key,
         shape,
         lambda _: draw_batches(rows, image_size),
-        describe=f"Drawing faces of {image_size} pixels",
+        describe="drawing",
         use_cache=cache,
     ).array
     return _dataset(x, factors, image_size, faces_seed)

@@ -137,7 +137,7 @@ class Source:
         found = cached_array(
             options.cache_dir, key, shape,
             lambda left_out: decoded(self.contents(), left_out, options, places, allowed),
-            describe=f"{self.name} {options.crop} {options.image_size}x{options.image_size}",
+            describe="decoding",
             use_cache=options.cache,
         )  # fmt: skip
         _check_left_out(found.left_out, places, allowed)
@@ -157,7 +157,7 @@ class Source:
                 for name, split in splits.items()
                 for part in fixed_draws(split.x, how.seed, name)
             ),
-            describe=f"{self.name} drawn in black and white", use_cache=self.options.cache,
+            describe="binarizing", use_cache=self.options.cache,
         )  # fmt: skip
         fixed = dict(zip(splits, np.split(found.array, np.cumsum(counts)[:-1]), strict=True))
         made: dict[str, Any] = how.of_draws(splits, fixed)

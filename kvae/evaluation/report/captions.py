@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae.evaluation.report.values import value_of, written
+from kvae.figures import MOVING as _MOVING
+from kvae.figures import PRINTED
 
 #: Of how training went: it stands above the others.
 CURVES = "curves"
-#: What a page can show; other files beside them are named.
-SHOWN = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
-MOVING = ".gif"
+#: What a page shows; other files beside them, as the same figures for print, are named.
+SHOWN = {".png": "image/png", ".gif": "image/gif"}
+MOVING = f".{_MOVING}"
 
 
 def order_of(file: str) -> tuple[int, str]:
@@ -151,7 +153,10 @@ _READ_OFF: dict[str, tuple[tuple[str, str], ...]] = {
         ("modes_captured_prior", "components captured by the prior"),
         ("modes_captured_sampler", "by the sampler"), ("num_modes", "components"),
     ),
-    "latent_tsne": (("knn_accuracy_latent", "accuracy of the nearest neighbours in latent space"),),
+    "latent_tsne": (
+        ("auc_latent", "AUC of a linear classifier of the label"),
+        ("knn_accuracy_latent", "accuracy of the nearest neighbours in latent space"),
+    ),
 }  # fmt: skip
 
 
@@ -159,7 +164,7 @@ def captions_text(
     files: Sequence[str], metrics: Mapping[str, Any], heading: str, *,
     images: bool, history: Mapping[str, Sequence[float]],
 ) -> str:  # fmt: skip
-    """Captions to paste: of each figure its file, and what it shows with the numbers read off it.
+    """Captions to paste: of each figure its files, and what it shows with the numbers read off it.
 
     Args:
         files: names of the figures' files.
@@ -170,7 +175,16 @@ def captions_text(
     """
     shown = [one for one in sorted(files, key=order_of) if Path(one).suffix in SHOWN]
     words = ((one, caption_of(one, metrics, images=images, history=history)) for one in shown)
-    return "\n".join(f"{one}\n{word.alt} Model: {heading}.\n" for one, word in words)
+    return "\n".join(
+        f"{', '.join([one, *_printed(one, files)])}\n{word.alt} Model: {heading}.\n"
+        for one, word in words
+    )
+
+
+def _printed(file: str, files: Sequence[str]) -> list[str]:
+    """The same figure for print."""
+    others = [str(Path(file).with_suffix(f".{ending}")) for ending in PRINTED]
+    return [one for one in others if one in files and Path(file).suffix != MOVING]
 
 
 def caption_of(

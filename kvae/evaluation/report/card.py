@@ -326,6 +326,11 @@ GROUPS = (
                 ("knn_accuracy_latent",),
             ),
             Metric(
+                "AUC of a linear classifier",
+                "Whether a straight cut of latent space tells the label; 0.5 is chance, 1 always.",
+                HIGHER, _of("auc", "latent"), ("auc_latent", "auc_label"),
+            ),
+            Metric(
                 "Silhouette", "How tight and far apart the labels are; 1 is best, 0 is none.",
                 HIGHER, _of("silhouette", *_SEPARATION), ("silhouette_latent",),
             ),

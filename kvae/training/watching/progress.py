@@ -6,7 +6,7 @@ from collections import deque
 
 import keras
 
-from kvae.saying import clear, draw, say
+from kvae.saying import clear, draw, duration, say
 from kvae.training.keeping.comparing import chosen_by
 
 _FIGURES = ("elbo", "distortion", "rate")
@@ -220,13 +220,3 @@ def figure(value):
         if abs(value) < limit:
             return f"{value:.{decimals}f}"
     return f"{value:.2e}" if math.isfinite(value) else str(value)
-
-
-def duration(seconds):
-    """Seconds in words: "12 s", "3 min", "1.7 h", "5 d"."""
-    if seconds < 90:
-        return f"{max(0.0, seconds):.0f} s"
-    minutes, days = seconds / 60, seconds / 86400
-    if days >= 4:
-        return f"{days:.0f} d"
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -96,7 +96,7 @@ def test_what_is_better_than_what_was_published_stays_and_is_said(folder, capsys
     aside = folder / "earlier-1.npz"
     text = capsys.readouterr().out
     assert f"{aside} of an earlier run (best: epoch 1, validation elbo -3): better than" in text
-    assert f"publish: python -m kvae.publish from-checkpoint {aside}" in text
+    assert f"publish: kvae publish from-checkpoint {aside}" in text
     _, best = _killed_run(folder, -2.0)
     leftovers.tell(folder, best)
     assert not checkpoints.earlier(folder)
@@ -120,9 +120,9 @@ def test_a_run_that_ends_says_what_to_type(folder, capsys):
     with pytest.raises(MemoryError), leftovers.telling_of(folder, config):
         raise MemoryError
     told = capsys.readouterr().err
-    (line,) = re.findall(r"go on: +python train\.py (.*)", told)
+    (line,) = re.findall(r"go on: +kvae train (.*)", told)
     assert program.arguments(shlex.split(line)) == (config, False, True)
-    found = re.findall(r"or publish: python -m kvae\.publish from-checkpoint (.*)", told)
+    found = re.findall(r"or publish: kvae publish from-checkpoint (.*)", told)
     assert found == [str(folder / "checkpoint-000000000003.npz"), str(folder / "earlier-1.npz")]
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import saying
 from kvae.config import resolve
 from kvae.errors import UsageError
-from kvae.saying import clear, progress_bar, say, silence
-from kvae.training.watching.progress import Progress, duration, figure
+from kvae.saying import clear, duration, say, silence
+from kvae.training.watching.progress import Progress, figure
 
 FIGURES = {"elbo": -3.0, "distortion": 2.0, "rate": 1.0, "loss": 3.0}
 LOGS = FIGURES | {f"val_{name}": value - 0.5 for name, value in FIGURES.items()}
@@ -242,30 +241,3 @@ def test_a_silent_training_prints_nothing_and_a_loud_one_a_table(capsys):
 def test_another_verbosity_is_refused(verbose):
     with pytest.raises(UsageError, match=r"verbose: 0 .* or 1 .* received"):
         kvae.train("gmm", verbose=verbose)
-
-
-@pytest.mark.parametrize(("seconds", "lines"), [(15.0, 0), (0.0, 3)])
-def test_in_a_log_progress_is_lines_and_short_work_says_nothing(seconds, lines, monkeypatch):
-    log = io.StringIO()
-    monkeypatch.setattr("sys.stderr", log)
-    monkeypatch.setattr(saying, "_SECONDS", seconds)
-    with progress_bar(10, "looking", "images", done=4) as bar:
-        for _ in range(2):
-            bar.update(3)
-    said = log.getvalue()
-    assert "\r" not in said
-    assert len(said.splitlines()) >= lines
-    assert bool(said) == bool(lines)
-    if lines:
-        assert said.splitlines()[-1].startswith("looking: 100%")
-
-
-def test_in_a_terminal_a_bar_is_written_over(monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    with progress_bar(10, "looking", "images") as bar:
-        bar.update(10)
-    assert next(line for line in terminal.seen() if line).startswith("looking: 100%")
-    with silence(), progress_bar(10, "nothing", "images"):
-        pass
-    assert "nothing" not in terminal.getvalue()
