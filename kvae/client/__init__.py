@@ -35,7 +35,7 @@ from kvae.client.answers import (
     listed,
 )
 from kvae.client.grpc import Grpc
-from kvae.client.inputs import Misfit, checked, requests
+from kvae.client.inputs import Misfit, checked, damaged_files, requests
 from kvae.client.rest import Rest
 from kvae.client.transports import Folder, Transport
 from kvae.data.images.pixels import UNIT, read_range
@@ -245,7 +245,12 @@ class Client:
         parts = []
         for part in slices:
             batch = {name: values[part] for name, values in rows.items()}
-            parts.append(self._way.call(Call(signature, batch, wanted, version)))
+            try:
+                parts.append(self._way.call(Call(signature, batch, wanted, version)))
+            except ServingError as error:
+                if not (why := damaged_files(batch, part.start)):
+                    raise
+                raise type(error)(f"{why}: {error}") from error
         return joined(parts)
 
     def _newest(self) -> int:

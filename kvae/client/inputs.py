@@ -9,7 +9,12 @@ import numpy as np
 from PIL import Image
 
 from kvae.client.answers import Tensor, listed, named
-from kvae.data.images.decoding import MAX_REQUEST_PIXELS, MAX_SERVED_PIXELS, Unreadable
+from kvae.data.images.decoding import (
+    MAX_REQUEST_PIXELS,
+    MAX_SERVED_PIXELS,
+    Unreadable,
+    read,
+)
 from kvae.data.images.metadata import bare, format_of
 from kvae.data.images.opened import read_opened
 from kvae.data.images.pixels import ROUNDING, UNIT, as_unit_interval
@@ -79,6 +84,23 @@ def requests(rows: dict[str, np.ndarray], most: int) -> Iterator[slice]:
             start, held = row, 0
         held += pixels
     yield slice(start, count)
+
+
+def damaged_files(rows: dict[str, np.ndarray], first: int) -> str:
+    """Which image files of a request are damaged; "" where there are none, or no files.
+
+    Args:
+        rows: of the request.
+        first: the number of its first row among all.
+    """
+    found = []
+    for name, values in rows.items():
+        for row, content in enumerate(values if values.dtype == object else ()):
+            try:
+                read(content)
+            except Unreadable as error:
+                found.append(f"{named(name)}, row {first + row}, {error}")
+    return listed(found)
 
 
 def _as_floats(
@@ -228,8 +250,10 @@ def _check_shape(name: str, tensor: Tensor, array: np.ndarray) -> None:
         size is None or size == own for size, own in zip(wanted[1:], array.shape[1:], strict=True)
     )
     if not fits:
-        shown = ", ".join(["rows", *("any" if size is None else str(size) for size in wanted[1:])])
-        raise Misfit(f"{name} must be of shape ({shown}), received {array.shape}")
+        sizes = ["rows", *("any" if size is None else str(size) for size in wanted[1:])]
+        shown = ", ".join(sizes) + ("," if len(sizes) == 1 else "")
+        one = "; one row is given as a list of one" if array.ndim == len(wanted) - 1 else ""
+        raise Misfit(f"{name} must be of shape ({shown}), received {array.shape}{one}")
     _check_rows(name, array)
 
 

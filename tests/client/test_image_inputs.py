@@ -52,6 +52,14 @@ def test_one_that_proves_damaged_is_named():
         sent(wide)
 
 
+def test_damaged_files_of_a_request_are_named():
+    whole = odd_images.written(LEVELS, "JPEG")
+    files = np.array([whole, whole[:-60], whole], object)
+    rows = {"image_bytes": files, "condition": np.zeros((3, 1), "float32")}
+    assert inputs.damaged_files(rows, 64).startswith("image_bytes, row 65, is damaged: ")
+    assert not inputs.damaged_files({"image_bytes": files[::2]}, 0)
+
+
 def test_a_pil_image_is_sent_as_its_file_was_trained_on():
     levels = np.arange(4096, dtype="<u2").reshape(64, 64) * 16
     content = tiff(levels.tobytes(), tags_of(64, 64, WHITE_0, 16))
