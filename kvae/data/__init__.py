@@ -237,7 +237,7 @@ _CACHE_DIR = Option(
 _CACHE = Option(
     "cache", True, "keep decoded or drawn images there; --no-cache: in memory instead", SWITCH
 )
-_MAX_UNREADABLE = Option(
+MAX_UNREADABLE = Option(
     "max_unreadable", 0.001, "largest part of the images that may be unreadable and is left out",
     number_range(0, 1), metavar="X",
 )  # fmt: skip
@@ -279,7 +279,7 @@ BINARIZE_SEED = Option(
     "test rows, with static train rows too", SEED, metavar="N", before=0,
 )  # fmt: skip
 _BINARY = (BINARIZE, BINARIZE_SEED)
-_DECODED = (_IMAGE_SIZE, _CHANNELS, *_BINARY, _CACHE_DIR, _CACHE, _MAX_UNREADABLE, _SPLIT_SEED)
+_DECODED = (_IMAGE_SIZE, _CHANNELS, *_BINARY, _CACHE_DIR, _CACHE, MAX_UNREADABLE, _SPLIT_SEED)
 
 #: Datasets whose images are of one size and kind: none of the options of pictures is theirs.
 OF_ONE_SIZE = ("mnist", "fashion-mnist")

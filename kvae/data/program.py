@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kvae import cli
-from kvae.data import BINARIZE, BINARIZE_SEED, CROP, OF_ONE_SIZE
+from kvae.data import BINARIZE, BINARIZE_SEED, CROP, MAX_UNREADABLE, OF_ONE_SIZE
 from kvae.errors import UsageError, escaped
 from kvae.options import MAX_SEED
 from kvae.options import text as text_kind
@@ -92,7 +93,7 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     )  # fmt: skip
     parser.add_argument(
         "--crop", type=cli.of_kind(CROP.kind), default=argparse.SUPPRESS, metavar="CROP",
-        help="as for train.py",
+        help="as for kvae train",
     )  # fmt: skip
     parser.add_argument(
         "--image-size", type=cli.whole(8, 512), default=argparse.SUPPRESS, metavar="PIXELS",
@@ -100,22 +101,22 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
     )  # fmt: skip
     parser.add_argument(
         "--channels", type=int, choices=(1, 3), default=argparse.SUPPRESS, metavar="N",
-        help="as for train.py (default: 3)",
+        help="as for kvae train (default: 3)",
     )  # fmt: skip
     parser.add_argument(
         "--binarize", choices=BINARIZE.choices, nargs="?", const=BINARIZE.bare,
-        default=BINARIZE.default, metavar=BINARIZE.metavar, help="as for train.py",
+        default=BINARIZE.default, metavar=BINARIZE.metavar, help="as for kvae train",
     )  # fmt: skip
     parser.add_argument(
         "--binarize-seed", type=cli.of_kind(BINARIZE_SEED.kind), default=0, metavar="N",
-        help="as for train.py",
+        help="as for kvae train",
     )  # fmt: skip
     parser.add_argument(
-        "--labels-file", default=argparse.SUPPRESS, metavar="FILE", help="as for train.py"
+        "--labels-file", default=argparse.SUPPRESS, metavar="FILE", help="as for kvae train"
     )
     parser.add_argument(
         "--split-seed", type=cli.whole(0, MAX_SEED), default=argparse.SUPPRESS, metavar="N",
-        help="as for train.py",
+        help="as for kvae train",
     )  # fmt: skip
     parser.add_argument(
         "--sheet", default="contact_sheet.png", metavar="FILE",
@@ -169,6 +170,13 @@ def _print(report: dict[str, Any]) -> None:
     faults, labels = report["unreadable"], report["labels"]
     _say(f"{'unreadable':12}{len(faults):,}{':' if faults else ''}")
     _print_lines([f"  {escaped(place)} {why}" for place, why in faults.items()], _MAX_FAULTS)
+    allowed = int(MAX_UNREADABLE.default * report["images"])
+    if len(faults) > allowed:
+        part = math.ceil(1e4 * len(faults) / report["images"]) / 1e4
+        _say(
+            f"{'note':12}kvae train lets {allowed:,} of {report['images']:,} be unreadable: remove "
+            f"these, or give it --max-unreadable {part:g}"
+        )
     _say(f"{'labels':12}{len(labels):,}{':' if labels else ''}")
     rates = {label: rate for label, rate in labels.items() if not isinstance(rate, dict)}
     _print_lines(_table(rates, "{:.1%}"), _MAX_RATES)

@@ -135,6 +135,10 @@ def test_the_faults_are_those_that_a_training_would_find(photos, look):
     for name, why in report["unreadable"].items():
         assert f"  {name} {why}" in printed.splitlines()
     assert "more" not in printed
+    told = "kvae train lets 0 of 47 be unreadable: remove these, or give it --max-unreadable 0.0426"
+    assert f"note        {told}" in printed.splitlines()
+    loaded = data.load("folder", data_dir=str(photos), max_unreadable=0.0426)
+    assert loaded.card["unreadable"] == 2
 
 
 def test_the_sheet_shows_every_readable_image_in_the_order_of_training(photos, look, cache):

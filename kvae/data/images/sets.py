@@ -300,7 +300,7 @@ def _check_left_out(left_out: dict[int, str], places: list[str], allowed: int) -
     raise DataError(
         f"{escaped(places[row])} {why}; of {len(places):,} images {allowed:,} may be unreadable, "
         f"and more are: replace or remove them{crop}, or let more be left out with "
-        "--max-unreadable (python -m kvae.data lists them)"
+        "--max-unreadable (kvae data lists them, and says how large it must be)"
     )
 
 
