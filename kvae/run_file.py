@@ -219,7 +219,7 @@ def _name(path: str, key: Any, line: int, known: Mapping[str, Any]) -> str:
         raise UsageError(f"{_told(path, line, text)} is for the command line alone")
     choices = [_key(one) for one in (*known, PRESET)]
     raise UsageError(
-        f"{_told(path, line, brief(text))} is no option; those of train.py --help are allowed, "
+        f"{_told(path, line, brief(text))} is no option; those of kvae train --help are allowed, "
         f"without '--'{did_you_mean(text, choices)}"
     )
 

@@ -517,7 +517,7 @@ def test_what_is_too_little_to_be_looked_at_is_said(ppca, capsys):
     dataset = Dataset("vectors", split, split, split)
     glance.consult(resolve({}), run.Fitted(resolve({}), ppca.vae(), {}, {}, dataset=dataset))
     assert "NO report: 9 validation rows are too few" in capsys.readouterr().out
-    assert "9 test rows are too few for evaluate.py" in _announced(capsys, dataset)
+    assert "9 test rows are too few for kvae evaluate" in _announced(capsys, dataset)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _few_steps(config, dataset):
         ]
     if len(dataset.test.x) < MIN_SPLIT_ROWS:
         rows = f"{len(dataset.test.x)} test rows"
-        notes.append(f"{rows} are too few for evaluate.py, which wants {MIN_SPLIT_ROWS}")
+        notes.append(f"{rows} are too few for kvae evaluate, which wants {MIN_SPLIT_ROWS}")
     return {"note": f"\n{'':11}".join(notes)} if notes else {}
 
 

@@ -52,7 +52,7 @@ def _report(config, fitted):
         if DEBUGGING.is_on:
             raise
         return f"doctor    NO report: {error}"
-    words = f"doctor    on {rows} validation rows (evaluate.py measures more)"
+    words = f"doctor    on {rows} validation rows (kvae evaluate measures more)"
     return f"{words}\n{doctor.report(findings)}\n"
 
 
