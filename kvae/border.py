@@ -16,6 +16,7 @@ from kvae.data.tables.numbers import LARGEST, fits
 from kvae.errors import UsageError
 from kvae.inputs import is_pair
 from kvae.likelihoods import LIKELIHOODS, accepts
+from kvae.probability.rows import shape_of
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _OF_IMAGES = (*_FLOATS, "uint8", "bool")
@@ -79,7 +80,7 @@ class Border(NamedTuple):
         Raises:
             UsageError: another shape, one that the graph does not know, or another dtype.
         """
-        shape = _shape(x)
+        shape = shape_of(x)
         wanted = f"(rows, {', '.join(map(str, self.element_shape))})"
         if shape is None or (
             len(shape) > len(self.element_shape) and None in shape[-len(self.element_shape) :]
@@ -180,7 +181,7 @@ class Border(NamedTuple):
             self._check_condition(x, condition)
 
     def _check_condition(self, x, condition):
-        shape, wanted = _shape(condition), (_shape(x)[0], self.condition_dim)
+        shape, wanted = shape_of(condition), (shape_of(x)[0], self.condition_dim)
         # A graph may know the rows of one and not of the other.
         same = shape is not None and len(shape) == len(wanted) and all(
             None in pair or pair[0] == pair[1] for pair in zip(shape, wanted, strict=True)
@@ -222,25 +223,6 @@ def as_broadcast(name: str, given: Any, element_shape: tuple[int, ...]) -> np.nd
             f"{found}"
         )
     return array
-
-
-def check_of_rows(name: str, value: Any, rows: Any) -> Any:
-    """One number a row, as a part of one's own must give it: the value.
-
-    Args:
-        name: of what gave it.
-        value: a tensor.
-        rows: how many, an int where that is known; None: not known.
-
-    Raises:
-        UsageError: another shape; broadcasting would let it pass.
-    """
-    shape = _shape(value)
-    if shape is None or len(shape) != 1 or not (rows is None or shape[0] in (None, rows)):
-        raise UsageError(
-            f"{name} must give one number a row, of shape ({rows or 'rows'},): received {shape}"
-        )
-    return value
 
 
 def known(x: Any) -> np.ndarray | None:
@@ -370,17 +352,6 @@ def _array(x):
     if x is None or isinstance(x, np.ndarray):
         return x
     return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
-
-
-def _shape(x):
-    """As a tuple, None for what a graph does not know; None where it does not know the rank."""
-    shape = getattr(x, "shape", None)
-    if shape is None:
-        return np.shape(x)
-    try:
-        return tuple(None if size is None else int(size) for size in shape)
-    except ValueError:  # of TensorFlow
-        return None
 
 
 def _dtype(x):

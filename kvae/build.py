@@ -1,6 +1,6 @@
 """Names to models: the one place where parts of all kinds meet."""
 
-import re
+import inspect
 import zipfile
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from kvae import likelihoods, networks, priors
 from kvae.config import MODEL_PARTS
 from kvae.data.images.pixels import UNIT
 from kvae.data.rows import standardisation
-from kvae.errors import DataError, UsageError, one_line
-from kvae.keras_files import bounded_variables, check_model
+from kvae.errors import DataError, UsageError
+from kvae.keras_files import bounded_variables, check_model, reason, unknown_part
 from kvae.likelihoods import LIKELIHOODS, LikelihoodName
 from kvae.memory import Model, check_weights
 from kvae.model import CONDITION_DIM, VAE
@@ -139,10 +139,18 @@ def build_vae(
     )  # fmt: skip
 
 
+#: What `build_vae` is told beside its parts' own options.
+_ARGUMENTS = tuple(
+    name
+    for name, argument in inspect.signature(build_vae).parameters.items()
+    if argument.kind is argument.KEYWORD_ONLY
+)
+
+
 def _read(names, members, options):
     """The values of all options of the chosen members, by name."""
     refuse_others(
-        options, MODEL_PARTS, {kind: (name,) for kind, name in names.items()},
+        options, MODEL_PARTS, {kind: (name,) for kind, name in names.items()}, others=_ARGUMENTS,
         name_of=lambda option: option.model_name, shown=str,
     )  # fmt: skip
     return {
@@ -226,15 +234,12 @@ def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) ->
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a damaged configuration makes Keras fail in any way
-        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
-        if unknown:
+        if unknown := unknown_part(error):
             raise UsageError(
-                f"{path}: the class {unknown[1]} is not known: give it in custom_objects, or "
+                f"{path}: {unknown} is not known: give it in custom_objects, or "
                 "import the module that registers it, on the command line with --import FILE"
             ) from error
-        raise UsageError(
-            f"{path} cannot be read as a VAE: {one_line(_cause(error), 500)}"
-        ) from error
+        raise UsageError(f"{path} cannot be read as a VAE: {reason(error)}") from error
     if not isinstance(model, VAE):
         raise UsageError(f"{path} holds a {type(model).__name__}, not a VAE")
     _check_finite(path, model)
@@ -249,12 +254,6 @@ def import_parts() -> None:
     for registry in (NETWORKS, LIKELIHOODS, PRIORS, SAMPLERS, OBJECTIVES):
         for member in registry.values():
             member.load()
-
-
-def _cause(error):
-    """What Keras says of a file, without the configs around it, which may be pages long."""
-    text = str(error).rpartition("Exception encountered:")[2]
-    return " ".join(text.partition("Full object config")[0].split())
 
 
 def _check_finite(path, model):

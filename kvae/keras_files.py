@@ -7,6 +7,7 @@ by its own size: Keras stores weights as they are.
 import functools
 import io
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,18 @@ def check_weights(path: Path) -> int:
     """
     with _said(path), path.open("rb") as file:
         return _numbers(file, path.stat().st_size)
+
+
+def unknown_part(error: Exception) -> str | None:
+    """What Keras does not know, "the class X" or "the function X"; None where that is no reason."""
+    found = re.search(r"Could not (?:locate|interpret) (class|function) '(\w+)'", str(error))
+    return f"the {found[1]} {found[2]}" if found else None
+
+
+def reason(error: Exception) -> str:
+    """What Keras says of a configuration, without those around it, which may be pages long."""
+    text = str(error).rpartition("Exception encountered:")[2]
+    return one_line(text.partition("Full object config")[0], 500)
 
 
 @contextmanager

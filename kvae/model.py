@@ -6,7 +6,7 @@ Source: Kingma & Welling, "Auto-encoding variational Bayes", arXiv:1312.6114.
 import keras
 import numpy as np
 
-from kvae.border import Border, as_broadcast, check_of_rows, without_lists
+from kvae.border import Border, as_broadcast, without_lists
 from kvae.data.images.pixels import UNIT, read_range
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
@@ -19,6 +19,7 @@ from kvae.probability.distributions import Affine
 from kvae.probability.noise import SeededNoise
 from kvae.probability.noise import row_seeds as hashed_seeds
 from kvae.probability.posteriors import POSTERIORS
+from kvae.probability.rows import check_of_rows
 from kvae.registry import find
 from kvae.scores import Scores
 from kvae.shapes import check_parts, halves
@@ -209,7 +210,7 @@ class VAE(Scores, Steps, keras.Model):
         posterior = self.posterior(x, training) if posterior is None else posterior
         drawn = drawn or self.draw(x, noise, training, posterior)
         rate = self.prior.rate(posterior, drawn.latent)
-        check_of_rows("the prior's rate or log_prob", rate, drawn.distortion.shape[0])
+        check_of_rows("the prior's rate", rate, drawn.distortion.shape[0])
         return ElboTerms(drawn.distortion, rate)
 
     def weight_terms(

@@ -4,6 +4,7 @@ import keras
 
 from kvae import priors
 from kvae.errors import UsageError
+from kvae.likelihoods.base import Likelihood
 from kvae.priors import PRIORS
 from kvae.priors.base import Prior
 
@@ -25,8 +26,10 @@ def check_parts(encoder, decoder, likelihood, prior, posterior_family, condition
     if not hasattr(likelihood, "distribution") or not isinstance(prior, Prior):
         raise UsageError(
             "a likelihood (kvae.likelihoods) and then a prior (kvae.priors) are wanted, received "
-            f"{type(likelihood).__name__} and {type(prior).__name__}; build_vae takes their names"
+            f"{_received(likelihood)} and {_received(prior)}; build_vae takes their names"
         )
+    _check_own("likelihood", likelihood, Likelihood, ("num_outputs", "distribution"))
+    _check_own("prior", prior, Prior, ("log_prob", "sample"))
     if condition_dim and prior.kind in PRIORS and priors.facts(prior.kind).pseudo_inputs:
         raise UsageError(
             f"the prior {prior.kind!r} is not for conditions: its pseudo-inputs have none"
@@ -48,10 +51,34 @@ def check_parts(encoder, decoder, likelihood, prior, posterior_family, condition
     for name, network in (("encoder", encoder), ("decoder", decoder)):
         found = tuple(network.output_shape[1:])
         if found != wanted[name]:
+            means = {"encoder": "means, then variances before their softplus", "decoder": ""}[name]
             raise UsageError(
                 f"for x of shape {shape} and {latent_dim} latent dimensions the {name}'s output "
-                f"must have shape {wanted[name]}, received {found}"
+                f"must have shape {wanted[name]}{means and f' ({means})'}, received {found}"
             )
+
+
+def _received(part):
+    return f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
+
+
+def _check_own(kind, part, base, methods):
+    """Refuse a part of somebody's own that lacks what its base class asks for."""
+    if isinstance(part, type):
+        raise UsageError(
+            f"the {kind} must be an object, received the class {part.__name__}: "
+            f"{part.__name__}(...) makes one"
+        )
+    own = type(part).__name__
+    if isinstance(part, keras.layers.Layer) and not hasattr(part, "built"):
+        raise UsageError(
+            f"the {kind} {own} does not call super().__init__(**kwargs) in its __init__"
+        )
+    if not isinstance(getattr(part, "kind", None), str):
+        raise UsageError(f'the {kind} {own} needs a name: kind = "..." in its class')
+    missing = [name for name in methods if getattr(type(part), name, None) is getattr(base, name)]
+    if missing:
+        raise UsageError(f"the {kind} {own} lacks what it must define: {' and '.join(missing)}")
 
 
 def _check_network(name, network):
@@ -61,8 +88,8 @@ def _check_network(name, network):
     except (AttributeError, ValueError):  # not built, or subclassed
         raise UsageError(
             f"the {name} must be a Keras model whose input and output shapes are known, functional "
-            "or a Sequential that begins with keras.Input: received a "
-            f"{type(network).__name__}. A model of a class of its own becomes one by "
+            "or a Sequential that begins with keras.Input: received "
+            f"{_received(network)}. A model of a class of its own becomes one by "
             "keras.Model(x, model(x)) with x = keras.Input(shape)"
         ) from None
     for what, shape in shapes.items():

@@ -134,7 +134,9 @@ def train(
         if model is None and not isinstance(network, str | None):
             _check_own_networks(given)
         if not isinstance(own, str | None):
-            dim = own[1].input_shape[-1] - _condition_dim(dataset, given)
+            condition_dim = _condition_dim(dataset, given)
+            _check_encoder(own[0], dataset, condition_dim)
+            dim = own[1].input_shape[-1] - condition_dim
             if given.setdefault("latent_dim", dim) != dim:
                 raise UsageError(
                     f"latent_dim: the decoder takes {dim}, received {given['latent_dim']}"
@@ -464,6 +466,20 @@ def _check_own_networks(given: dict[str, Any]) -> None:
         raise UsageError(
             "mixed_precision is for kvae's networks; those of your own have a dtype policy of "
             f"theirs; received {given['mixed_precision']!r}"
+        )
+
+
+def _check_encoder(encoder: Any, dataset: data.Dataset | str, condition_dim: int) -> None:
+    """Refuse an encoder of other rows than those of the data."""
+    if isinstance(dataset, str):
+        return
+    *places, channels = dataset.train.x.shape[1:]
+    wanted, found = (*places, channels + condition_dim), tuple(encoder.input_shape[1:])
+    if found != wanted:
+        beside = f", with {condition_dim} numbers of condition" if condition_dim else ""
+        raise UsageError(
+            f"network: a pair (encoder, decoder) is wanted whose encoder takes {wanted}, the shape "
+            f"of a row{beside}; its first takes {found}"
         )
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 import kvae
 from kvae.errors import UsageError
 from kvae.likelihoods.gaussian import Gaussian
+from kvae.priors import Prior
 from kvae.priors.mixture import Mixture
 from kvae.priors.standard_normal import StandardNormal
 from kvae.probability.noise import SeededNoise, StepNoise
@@ -495,6 +496,25 @@ def test_parts_of_ones_own_give_a_number_a_row(wrong):
         vae.decode(np.zeros((4, 3), "float32"))
     with pytest.raises(UsageError, match="as many rows, and fraction"):
         vae.interpolate(X[:2], X[:3], 0.5)
+
+
+class _Summed(StandardNormal):
+    """A prior that sums over the batch too, of the base class's rate."""
+
+    rate = Prior.rate
+
+    def log_prob(self, z):
+        return keras.ops.sum(super().log_prob(z))
+
+
+def test_a_log_density_that_is_summed_over_the_batch_is_refused():
+    x, z = keras.Input((6,)), keras.Input((2,))
+    encoder = keras.Model(x, keras.layers.Dense(4)(x))
+    decoder = keras.Model(z, keras.layers.Dense(6)(z))
+    vae = kvae.VAE(encoder, decoder, Gaussian(0.5), _Summed())
+    vae.compile("sgd")
+    with pytest.raises(UsageError, match="the prior _Summed must give one number a row"):
+        vae.fit(X, verbose=0)
 
 
 def test_a_target_that_is_not_x_and_a_loss_that_is_not_finite_are_told(capsys):

@@ -11,8 +11,10 @@ from scipy import stats
 
 import kvae
 from kvae.errors import UsageError
+from kvae.likelihoods import Likelihood
 from kvae.objectives.iwae import Iwae
 from kvae.objectives.regularisers import total_correlation
+from kvae.priors import Prior
 from kvae.priors.mixture import Mixture
 from kvae.priors.second_stage import SecondStage
 from kvae.probability.noise import SeededNoise, StepNoise, row_seeds
@@ -201,6 +203,62 @@ def test_parts_that_do_not_fit_together_are_refused():
     ):
         with pytest.raises(UsageError, match=f"the {name}'s output must have shape"):
             kvae.VAE(encoder, decoder, good.likelihood, good.prior)
+
+
+class _Silent(Prior):
+    """Without a kind."""
+
+    def log_prob(self, z):
+        return keras.ops.sum(z, axis=-1)
+
+    def sample(self, noise):
+        return noise.normal("latent", 1)
+
+
+class _Empty(Prior):
+    kind = "empty"
+
+
+class _Unborn(Likelihood):
+    kind = "unborn"
+
+    def __init__(self):
+        pass
+
+
+class _Bare(Likelihood):
+    kind = "bare"
+
+    def num_outputs(self, channels):
+        return channels
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"prior": _Silent}, "Gaussian and the class _Silent; build_vae"),
+        ({"likelihood": _Bare}, "the likelihood must be an object, received the class _Bare"),
+        ({"prior": _Silent()}, r"the prior _Silent needs a name: kind ="),
+        ({"prior": _Empty()}, "the prior _Empty lacks what it must define: log_prob and sample"),
+        ({"likelihood": _Unborn()}, r"the likelihood _Unborn does not call super\(\).__init__"),
+        ({"likelihood": _Bare()}, "the likelihood _Bare lacks what it must define: distribution"),
+    ],
+)
+def test_parts_of_ones_own_that_lack_something_are_refused(parts, words):
+    good = make_vae((3,))
+    given = {"likelihood": good.likelihood, "prior": good.prior, **parts}
+    with pytest.raises(UsageError, match=words):
+        kvae.VAE(good.encoder, good.decoder, given["likelihood"], given["prior"])
+
+
+def test_a_misspelt_argument_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match="'latent_dims': did you mean latent_dim"):
+        kvae.build_vae((3,), latent_dims=2)
+
+
+def test_images_whose_channels_come_first_are_told():
+    with pytest.raises(UsageError, match=r"received x of shape \(3, 16, 16\); its channels come"):
+        kvae.build_vae((3, 16, 16))
 
 
 def test_a_prior_of_pseudo_inputs_does_not_go_with_normalisation_by_batch():

@@ -20,7 +20,7 @@ from kvae.errors import KvaeError, UsageError
 from kvae.evaluation import evaluate as evaluation
 from kvae.objectives import Elbo
 from kvae.options import COUNT, Option
-from kvae.priors import PRIORS
+from kvae.priors import PRIORS, Prior
 from kvae.probability.schedules import LinearWarmup
 from kvae.registry import Member
 from kvae.samplers import SAMPLERS
@@ -303,6 +303,67 @@ def test_a_sampler_that_cannot_be_fitted_is_named(monkeypatch):
         kvae.fit_sampler(make_vae((3,)), X, "mixture", mine_size=2)
 
 
+class _Normal(Prior):
+    """A standard normal that no file can name."""
+
+    kind = "normal-of-mine"
+
+    def log_prob(self, z):
+        return keras.ops.sum(-0.5 * keras.ops.square(z) - 0.9189385, axis=-1)
+
+    def sample(self, noise):
+        return noise.normal("latent", 2)
+
+
+@keras.saving.register_keras_serializable("workflow_tests")
+class _Scaled(_Normal):
+    """Its configuration lacks its argument."""
+
+    def __init__(self, factor):
+        super().__init__()
+
+
+@keras.saving.register_keras_serializable("workflow_tests")
+class _Seedless(_Normal):
+    def sample(self, noise):
+        return keras.random.normal((noise, 1))
+
+
+@keras.saving.register_keras_serializable("workflow_tests")
+class _Wide(_Normal):
+    def sample(self, noise):
+        return noise.normal("latent", 3)
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        (_Normal(), "Keras does not know the class _Normal: write @keras.saving.register"),
+        (_Scaled(2.0), r"_Scaled.*get_config\(\) of a part returns the arguments"),
+        (_Seedless(), "generate fails before training: .*the prior's sample"),
+        (_Wide(), r"z must be of shape \(rows, 2\), received \(2, 3\)"),
+    ],
+)
+def test_what_could_not_be_published_is_refused_before_training(prior, words, tmp_path):
+    vae = make_vae((3,))
+    epochs = []
+    seen = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    with pytest.raises(UsageError, match=words):
+        kvae.train(
+            DATA, network=(vae.encoder, vae.decoder), likelihood=vae.likelihood, prior=prior,
+            posterior="diagonal", epochs=1, sampler="none", output=tmp_path, callbacks=[seen],
+            jit_compile=False,
+        )  # fmt: skip
+    assert not epochs
+
+
+def test_a_part_that_no_file_can_name_is_not_published(tmp_path):
+    vae = make_vae((3,))
+    own = kvae.VAE(vae.encoder, vae.decoder, vae.likelihood, _Normal())
+    with pytest.raises(UsageError, match="Keras does not know the class _Normal"):
+        kvae.publish_version(own, tmp_path, "m")
+
+
 def test_a_conditional_model_is_published_with_its_labels(tmp_path):
     vae = make_vae((3,), condition_dim=1)
     with pytest.raises(UsageError, match="a condition of 1 numbers, the labels make 0"):
@@ -339,6 +400,10 @@ def test_a_conditional_model_is_published_with_its_labels(tmp_path):
         (
             lambda vae: kvae.train(DATA, network=(vae.encoder, vae.decoder), latent_dim=7),
             "latent_dim: the decoder takes 1, received 7",
+        ),
+        (
+            lambda vae: kvae.train(DATA, network=(vae.decoder, vae.encoder)),
+            r"encoder takes \(3,\), the shape of a row; its first takes \(1,\)",
         ),
     ],
 )

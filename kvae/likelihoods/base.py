@@ -28,7 +28,7 @@ class Likelihood(keras.layers.Layer):
 
     def num_outputs(self, channels):
         """What the decoder's last axis must hold for x whose last axis holds `channels`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no num_outputs")
 
     def distribution(self, params):
         """p(x given z) as a distribution.
@@ -36,4 +36,4 @@ class Likelihood(keras.layers.Layer):
         Args:
             params: the decoder's output, `(batch, ..., num_outputs(channels))`, the means first.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no distribution")

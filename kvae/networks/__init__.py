@@ -134,7 +134,9 @@ def check_shape(name: str, element_shape: tuple[int, ...]) -> None:
         return
     least, most = sizes
     if len(element_shape) != 3 or not all(least <= size <= most for size in element_shape[:2]):
+        turned = len(element_shape) == 3 and element_shape[0] in (1, 3)
+        hint = "; its channels come first, x.transpose(0, 2, 3, 1) puts them last" if turned else ""
         raise UsageError(
             f"the network {name!r} takes images (height, width, channels) of {least} to {most} "
-            f"pixels a side, received x of shape {element_shape}"
+            f"pixels a side, received x of shape {element_shape}{hint}"
         )

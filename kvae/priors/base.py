@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from kvae.probability.rows import check_of_rows
+
 _ROWS_AT_ONCE = 2_000
 
 
@@ -62,7 +64,12 @@ class Prior(keras.layers.Layer):
         Returns:
             `(batch,)`, nats.
         """
-        return draw.log_prob - self.log_prob(draw.value)
+        log_prob = check_of_rows(
+            f"log_prob of the prior {type(self).__name__}",
+            self.log_prob(draw.value),
+            draw.log_prob.shape[0],
+        )
+        return draw.log_prob - log_prob
 
     def connect(self, posterior_of, element_shape):
         """Take what a density may need of the model; the default needs nothing.

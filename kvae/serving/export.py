@@ -9,13 +9,29 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kvae.errors import UsageError
+from kvae.keras_files import reason, unknown_part
 from kvae.model import VAE
 from kvae.serving.signatures import ROWS, Endpoint, endpoints
 
 
 def float32_twin(vae: VAE) -> VAE:
-    """A copy with the same weights that computes in float32 throughout."""
-    twin = VAE.from_config(vae.get_config())
+    """A copy with the same weights that computes in float32 throughout.
+
+    Raises:
+        UsageError: a part of somebody's own cannot be made from its configuration.
+    """
+    try:
+        twin = VAE.from_config(vae.get_config())
+    except Exception as error:  # of a part of somebody's own it may be any
+        unknown = unknown_part(error)
+        why = (
+            f"Keras does not know {unknown}: write @keras.saving.register_keras_serializable() "
+            "above it"
+            if unknown
+            else f"{reason(error)}; get_config() of a part returns the arguments of its __init__"
+        )
+        raise UsageError(f"the model cannot be made from its configuration: {why}") from error
     twin.set_weights(vae.get_weights())
     for layer in (twin, *twin._flatten_layers()):
         layer.dtype_policy = "float32"

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import keras
 
-from kvae.border import check_of_rows
 from kvae.errors import UsageError
 from kvae.inputs import as_float, repeat_rows, rows_of
 from kvae.probability.noise import StepNoise
+from kvae.probability.rows import check_of_rows
 from kvae.steps.doors import Doors
 
 _FIGURES = ("loss", "elbo", "distortion", "rate")

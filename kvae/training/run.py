@@ -37,7 +37,7 @@ from kvae.training.objects import scheduled
 from kvae.training.precision import choose_policy, in_float32
 from kvae.training.preflight import alone_in_folder, load
 from kvae.training.sampler_fitting import some_rows, with_sampler
-from kvae.training.start import build, steps_of
+from kvae.training.start import build, check_publishable, steps_of
 from kvae.training.watching import log_json
 from kvae.training.watching.announcement import announce
 from kvae.training.watching.glance import consult, consulting
@@ -274,6 +274,8 @@ def fit(
         resume.check_data(checkpoint.data, now)
     with group.scope():
         vae = build(config, dataset, policy, model, checkpoint)
+    if publishes:
+        check_publishable(config, vae, model)
     if checkpoint is not None:
         resume.check_objects(config, checkpoint.model, _serialized(vae))
     group.check(vae)

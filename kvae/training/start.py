@@ -7,16 +7,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import backend, data
+from kvae import backend, data, own_files
 from kvae.build import build_vae
 from kvae.config import MODEL_PARTS, Config
 from kvae.data.conditions import Conditioned
 from kvae.data.rows import in_parts, rows_at_once, some_of, standardisation
-from kvae.errors import UsageError
+from kvae.errors import KvaeError, UsageError, one_line
 from kvae.model import VAE
 from kvae.probability.streams import generator
-from kvae.registry import options_of
+from kvae.registry import GIVEN, options_of
 from kvae.saying import say
+from kvae.serving.export import float32_twin
 from kvae.training.faults import wrong_weight
 from kvae.training.init_from import read_weights
 from kvae.training.keeping.checkpoints import Checkpoint
@@ -73,6 +74,35 @@ def build(
         for each in told:
             say(f"note: {each.message}")
     return vae
+
+
+def check_publishable(config: Config, vae: VAE, model: VAE | None = None) -> None:
+    """Refuse, before training, parts of somebody's own that no version could be made of.
+
+    Args:
+        config: all options.
+        vae: the model, before training.
+        model: what was given in place of its parts; None: nothing was.
+
+    Raises:
+        UsageError: a part is not registered with Keras, cannot be made from its configuration, or
+            gives no sample.
+    """
+    members = [registry[getattr(config, kind)] for kind, registry in MODEL_PARTS.items()]
+    given = model is not None or any(member.help == GIVEN for member in members)
+    if not (given or own_files.words()):
+        return
+    twin = float32_twin(vae)
+    condition = np.zeros(vae.condition_dim, "float32") if vae.condition_dim else None
+    try:
+        twin.generate(2, condition=condition)
+    except KvaeError:
+        raise
+    except Exception as error:  # of a part of somebody's own it may be any
+        raise UsageError(
+            f"generate fails before training: {type(error).__name__}: {one_line(str(error), 500)}; "
+            "the prior's sample and the likelihood's distribution make what it returns"
+        ) from error
 
 
 def _take(checkpoint, vae):
