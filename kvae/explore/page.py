@@ -1,8 +1,7 @@
 """The explorer's page: how it looks, with Gradio; `kvae.explore.answers` computes."""
 
+import hashlib
 import os
-import tempfile
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image
 
 from kvae.data.gmm import mixture_of
 from kvae.data.images.pixels import as_unit_interval
+from kvae.errors import KvaeError
 from kvae.explore.answers import Answers
 from kvae.explore.maps import NO_PLACING, map_of
 from kvae.figures import style
@@ -27,6 +27,7 @@ _SLIDERS, _ATTRIBUTES, _NEIGHBOURS, _STEPS = 8, 8, 4, 8
 _SHOWN = 256  # pixels of an image's longer side, at least
 _MOST_POINTS = 3_000
 _MAP = 6.0, 100  # inches, pixels an inch
+_DELETED = 600, 3600  # seconds between looks at what was shown, and of its age then
 # Fonts of the machine: nothing is fetched.
 _FONT = ["ui-sans-serif", "system-ui", "sans-serif"]
 # What is made stands above the sliders on a phone, and is seen while they are moved.
@@ -59,14 +60,17 @@ class Page:
         answers: that compute.
         name: of the model.
         card: the data card of its data; {} where that is not known.
+        folder: for files to download.
     """
 
-    def __init__(self, answers: Answers, name: str, card: dict[str, Any]):
-        self.answers, self.name, self.card = answers, name, card
+    def __init__(self, answers: Answers, name: str, card: dict[str, Any], folder: Path):
+        self.answers, self.name, self.card, self.folder = answers, name, card, folder
 
     def build(self) -> gr.Blocks:
         """The page, to be launched."""
-        with gr.Blocks(title=f"{self.name}: explorer", analytics_enabled=False) as page:
+        with gr.Blocks(
+            title=f"{self.name}: explorer", analytics_enabled=False, delete_cache=_DELETED
+        ) as page:
             gr.Markdown(f"# {self.name}\n\n{self._words()}")
             condition = self._condition_inputs()
             with gr.Tabs():
@@ -136,9 +140,7 @@ class Page:
                     for name in names
                 ]  # fmt: skip
             with gr.Column(elem_classes="made"):
-                shown = self._output("What the decoder makes of it")
-                file = gr.DownloadButton("Download")
-                near = self._neighbours_output()
+                made = self._outputs("What the decoder makes of it")
 
         def latent_of(base, values):
             places = {
@@ -169,13 +171,13 @@ class Page:
             return [*started(latent), *self._shown(latent, chosen)]
 
         base.value = started(start)[0]
-        every, outputs = [*sliders, *strengths], [shown, file, near]
-        refreshed = [base, *every, *outputs]
+        every = [*sliders, *strengths]
+        refreshed = [base, *every, *made]
         draw.click(drawn, [seed, *condition], refreshed, show_progress="hidden", api_name="draw")
         encode.click(encoded, [given, *condition], refreshed, api_name="encode")
         for one in (*every, *condition):
             event = one.release if isinstance(one, gr.Slider) else one.input
-            event(moved, [base, *every, *condition], outputs, show_progress="hidden",
+            event(moved, [base, *every, *condition], made, show_progress="hidden",
                   trigger_mode="always_last")  # fmt: skip
         gr.context.Context.root_block.load(drawn, [seed, *condition], refreshed, api_name=False)
 
@@ -186,8 +188,7 @@ class Page:
         start = end = None
         if self.answers.of_images:
             with gr.Accordion("Photos in place of the seeds", open=False), gr.Row():
-                start = gr.Image(type="pil", label="First end", height=200)
-                end = gr.Image(type="pil", label="Last end", height=200)
+                start, end = _photo("First end"), _photo("Last end")
         button = gr.Button("Draw the line between them", variant="primary")
         if self.answers.of_images:
             shown: Any = gr.Gallery(label="A straight line in latent space", columns=_STEPS)
@@ -199,7 +200,7 @@ class Page:
             given = self.answers.condition_of(chosen)
             ends = [
                 self.answers.sample(int(seed or 0), given) if image is None
-                else self.answers.encoded(image, given)
+                else self._encoded(image, given)
                 for seed, image in zip((first, last), images, strict=True)
             ]  # fmt: skip
             rows = self.answers.between(ends[0], ends[1], _STEPS, given)
@@ -221,9 +222,7 @@ class Page:
                 button = gr.Button("Draw the map", variant="primary")
                 picture = gr.Image(label="Map", interactive=False, type="numpy", format="png")
             with gr.Column():
-                shown = self._output("The point that was clicked")
-                file = gr.DownloadButton("Download")
-                near = self._neighbours_output()
+                made = self._outputs("The point that was clicked")
                 given, place = self._upload("Place it on the map")
 
         def clicked(event: gr.SelectData, *chosen):
@@ -238,7 +237,7 @@ class Page:
             return self._drawn_map(self._map.place(self._latent_of(given, chosen)))
 
         button.click(lambda: self._drawn_map(), None, picture, api_name="map")
-        picture.select(clicked, condition, [shown, file, near], show_progress="hidden")
+        picture.select(clicked, condition, made, show_progress="hidden")
         place.click(placed, [given, *condition], picture, api_name="place")
 
     def _beside(self, condition: list[Any]) -> None:
@@ -308,7 +307,7 @@ class Page:
     def _upload(self, words: str = "Encode it") -> tuple[Any, Any]:
         if self.answers.of_images:
             with gr.Accordion("A photo of your own", open=False):
-                given: Any = gr.Image(type="pil", label="Photo", height=220)
+                given: Any = _photo("Photo")
                 return given, gr.Button(words)
         with gr.Accordion("A row of your own", open=False):
             usual = [[float(value) for value in self.answers.rows.x[0]]]
@@ -317,10 +316,13 @@ class Page:
             )
             return given, gr.Button(words)
 
-    def _output(self, label: str) -> Any:
+    def _outputs(self, label: str) -> list[Any]:
+        """What `_shown` fills. Gradio's images have a button for their download."""
         if self.answers.of_images:
-            return gr.Image(label=label, interactive=False, format="png")
-        return gr.Dataframe(headers=["column", "value"], label=label, interactive=False)
+            shown: Any = gr.Image(label=label, interactive=False, format="png")
+            return [shown, self._neighbours_output()]
+        shown = gr.Dataframe(headers=["column", "value"], label=label, interactive=False)
+        return [shown, gr.DownloadButton("Download"), self._neighbours_output()]
 
     def _neighbours_output(self) -> Any:
         label = f"Nearest of {len(self.answers.rows.x):,} {self.answers.rows.split} rows"
@@ -333,27 +335,44 @@ class Page:
     def _latent_of(self, given: Any, chosen: Any) -> np.ndarray:
         condition = self.answers.condition_of(chosen)
         if self.answers.of_images:
-            return self.answers.encoded(given, condition)
+            return self._encoded(given, condition)
         try:
             row = np.array(given[0], np.float32)
         except (ValueError, TypeError, IndexError):
             raise gr.Error("A row is one number a column.") from None
+        if not np.isfinite(row).all():
+            raise gr.Error("A row is one finite number a column.")
         return self.answers.encoded(row, condition)
 
+    def _encoded(self, path: str, condition: np.ndarray | None) -> np.ndarray:
+        """The latent of a photo."""
+        try:
+            return self.answers.encoded(Path(path).read_bytes(), condition)
+        except KvaeError as error:
+            raise gr.Error(f"The photo {error}.") from None
+
     def _shown(self, latent: np.ndarray, chosen: Any) -> list[Any]:
-        """The decoded row, its file, and its neighbours."""
+        """The decoded row, of numbers its file, and its neighbours."""
         x = self.answers.decoded(latent, self.answers.condition_of(chosen))
         near, distances = self.answers.neighbours(x, _NEIGHBOURS)
         if self.answers.of_images:
             picture = self._picture(x)
             pairs = zip(near, distances, strict=True)
             gallery = [(self._picture(one), f"{distance:.3f}") for one, distance in pairs]
-            return [picture, _file("x.png", lambda path: picture.save(path)), gallery]
+            return [picture, gallery]
         columns = self.answers.columns
         table = [[name, float(value)] for name, value in zip(columns, x, strict=True)]
         text = f"{','.join(columns)}\n{','.join(f'{value:.9g}' for value in x)}\n"
         rows = [[*map(float, one), float(d)] for one, d in zip(near, distances, strict=True)]
-        return [table, _file("x.csv", lambda path: _write(path, text)), rows]
+        return [table, self._file(text), rows]
+
+    def _file(self, text: str) -> str:
+        """A table to download: of one text always the same file."""
+        place = self.folder / hashlib.sha256(text.encode()).hexdigest()
+        place.mkdir(exist_ok=True)
+        path = place / "x.csv"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
 
     def _picture(self, x: np.ndarray) -> Image.Image:
         """An image in whole multiples of its pixels, as large as is seen well."""
@@ -368,12 +387,6 @@ def _pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _file(name: str, write: Callable[[str], None]) -> str:
-    """A file to download, in the page's own folder of this process."""
-    path = str(Path(tempfile.mkdtemp(prefix="kvae-explore-")) / name)
-    write(path)
-    return path
-
-
-def _write(path: str, text: str) -> None:
-    Path(path).write_text(text, encoding="utf-8")
+def _photo(label: str) -> Any:
+    """A place for a file, which is handed on as it is: training reads files in its own way."""
+    return gr.Image(type="filepath", image_mode=None, label=label, height=220)
