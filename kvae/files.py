@@ -55,6 +55,18 @@ def exists(path: str | Path) -> bool:
     return _mode(path) != 0
 
 
+def user_path(given: str | Path) -> Path:
+    """A path as a user writes it, "~" and "~name" being the folders of users.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise UsageError(f"no such user's folder: {brief(str(given))}") from None
+
+
 def _mode(path: str | Path) -> int:
     """The mode of what is there; 0: nothing is."""
     try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kvae.errors import UsageError
-from kvae.files import is_file
+from kvae.files import is_file, user_path
 
 FLAG = "--import"
 HELP = "a Python file that adds parts of your own to kvae's registries, run before all else"
@@ -48,7 +48,7 @@ def run(file: str | Path) -> None:
     Raises:
         UsageError: there is no such file, or it fails; the message names its line.
     """
-    path = Path(file).expanduser().resolve()
+    path = user_path(file).resolve()
     if path in _run:
         return
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -65,6 +65,12 @@ def test_a_path_is_looked_at_or_a_sentence_says_why_not(tmp_path):
                 look(tmp_path / name)
 
 
+def test_a_folder_of_nobody_is_an_error():
+    assert files.user_path("~/a") == Path.home() / "a"
+    with pytest.raises(UsageError, match="no such user's folder: '~nobody-here/a'"):
+        files.user_path("~nobody-here/a")
+
+
 def test_several_files_are_written_or_none(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_bytes(b"old")

@@ -27,6 +27,8 @@ _SLIDERS, _ATTRIBUTES, _NEIGHBOURS, _STEPS = 8, 8, 4, 8
 _SHOWN = 256  # pixels of an image's longer side, at least
 _MOST_POINTS = 3_000
 _MAP = 6.0, 100  # inches, pixels an inch
+_MOST_GROUPS, _LONGEST_NAME = 20, 24  # of the colours on the map
+_BUTTONS = ["download", "fullscreen"]
 _DELETED = 600, 3600  # seconds between looks at what was shown, and of its age then
 # Fonts of the machine: nothing is fetched.
 _FONT = ["ui-sans-serif", "system-ui", "sans-serif"]
@@ -34,10 +36,23 @@ _FONT = ["ui-sans-serif", "system-ui", "sans-serif"]
 CSS = """
 .gradio-container {max-width: 1100px !important; margin: auto; min-width: 0 !important}
 footer {display: none}
-.gradio-container :is(.block, .form, .column) {min-width: 0 !important}
-.min_value, .max_value {color: var(--body-text-color) !important}
+.gradio-container .main {max-width: 100vw !important; box-sizing: border-box}
+.gradio-container
+:is(.main, .wrap, .contain, .block, .form, .column, .row, .tabs, .tab-container, .tabitem) {
+  min-width: 0 !important;
+}
+.min_value, .max_value, [role=tab].selected {color: var(--body-text-color) !important}
+/* Galleries: below their label, of small images too, as high as they are. */
+.gradio-container .grid-wrap {padding-top: 2.2rem !important; overflow-y: auto !important}
+.gradio-container .grid-container {
+  grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)) !important;
+  grid-template-rows: none !important; grid-auto-rows: auto !important;
+}
+/* Gradio puts its container before each selector in here. */
 @media (max-width: 700px) {
-  .gradio-container .row {flex-wrap: wrap}
+  .row {flex-direction: column !important; flex-wrap: nowrap !important}
+  .row > * {width: 100% !important}
+  .grid-container {--grid-cols: 4 !important}
   .made {order: -1}
 }
 """
@@ -191,7 +206,7 @@ class Page:
                 start, end = _photo("First end"), _photo("Last end")
         button = gr.Button("Draw the line between them", variant="primary")
         if self.answers.of_images:
-            shown: Any = gr.Gallery(label="A straight line in latent space", columns=_STEPS)
+            shown: Any = _gallery("A straight line in latent space", _STEPS)
         else:
             shown = gr.Dataframe(headers=self.answers.columns, label="A straight line")
 
@@ -204,14 +219,13 @@ class Page:
                 for seed, image in zip((first, last), images, strict=True)
             ]  # fmt: skip
             rows = self.answers.between(ends[0], ends[1], _STEPS, given)
-            return [self._picture(row) for row in rows] if start is not None else rows.tolist()
+            return [self._picture(row) if start is not None else _told(row) for row in rows]
 
         photos = [] if start is None else [start, end]
         button.click(line, [first, last, *photos, *condition], shown, api_name="between")
 
     def _map_tab(self, condition: list[Any]) -> None:
-        label = self.answers.rows.label_name
-        coloured = f", coloured by {label}" if label else ""
+        coloured = f", coloured by {self.answers.rows.label_name}" if self._groups[1] else ""
         how = "t-SNE" if self.answers.latent_dim > 2 else "their latents as they are"
         gr.Markdown(
             f"Posterior means of {len(self.answers.rows.x):,} {self.answers.rows.split} rows by "
@@ -220,7 +234,7 @@ class Page:
         with gr.Row():
             with gr.Column():
                 button = gr.Button("Draw the map", variant="primary")
-                picture = gr.Image(label="Map", interactive=False, type="numpy", format="png")
+                picture = _picture("Map")
             with gr.Column():
                 made = self._outputs("The point that was clicked")
                 given, place = self._upload("Place it on the map")
@@ -244,7 +258,7 @@ class Page:
         mixture, rows = mixture_of(self.card), self.answers.rows
         seed = gr.Number(0, label="Seed of the samples", precision=0, minimum=0)
         button = gr.Button("Draw samples", variant="primary")
-        shown = gr.Image(label="Data and samples", interactive=False)
+        shown = _picture("Data and samples")
 
         def drawn(seed, *chosen):
             count = min(_MOST_POINTS, max(500, len(rows.x)))
@@ -274,6 +288,21 @@ class Page:
         width = np.maximum(high - low, 1e-9)
         return low - 0.05 * width, 1.1 * width
 
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, list[str]]:
+        """The group of each row on the map, from 0, and their names; none where nothing colours."""
+        rows = self.answers.rows
+        if rows.label is None or rows.label.dtype.kind not in "biu":
+            return np.zeros(len(rows.x), int), []
+        values, groups = np.unique(rows.label, return_inverse=True)
+        if len(values) > _MOST_GROUPS:
+            return np.zeros(len(rows.x), int), []
+        known = self.card.get("label_names", {}).get(rows.label_name, ())
+        if rows.label.dtype.kind == "b":
+            known = ("no", "yes")
+        named = [known[value] if 0 <= value < len(known) else value for value in values.astype(int)]
+        return groups, [style.plain(str(name), _LONGEST_NAME) for name in named]
+
     def _place_of(self, pixel: Any) -> np.ndarray:
         low, width = self._frame
         side = _MAP[0] * _MAP[1]
@@ -286,11 +315,12 @@ class Page:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set(xlim=(low[0], low[0] + width[0]), ylim=(low[1], low[1] + width[1]))
         axes.set_axis_off()
-        label = self.answers.rows.label
-        if label is None or label.dtype.kind not in "biu" or label.max() >= style.MAX_GROUPS:
-            label = np.zeros(len(self._map.places), int)
-        groups = np.unique(label, return_inverse=True)[1]
+        groups, names = self._groups
         style.scatter(axes, self._map.places, groups, s=14)
+        if names:
+            handles = style.group_handles(np.arange(len(names)))
+            title = style.plain(self.answers.rows.label_name, _LONGEST_NAME)
+            axes.legend(handles, names, title=title, loc="best", framealpha=0.9, ncols=2)
         if mark is not None:
             axes.scatter(*mark, s=260, marker="*", c=style.INK, edgecolors="white", zorder=9)
         return _pixels(figure)
@@ -319,7 +349,7 @@ class Page:
     def _outputs(self, label: str) -> list[Any]:
         """What `_shown` fills. Gradio's images have a button for their download."""
         if self.answers.of_images:
-            shown: Any = gr.Image(label=label, interactive=False, format="png")
+            shown: Any = _picture(label)
             return [shown, self._neighbours_output()]
         shown = gr.Dataframe(headers=["column", "value"], label=label, interactive=False)
         return [shown, gr.DownloadButton("Download"), self._neighbours_output()]
@@ -327,7 +357,7 @@ class Page:
     def _neighbours_output(self) -> Any:
         label = f"Nearest of {len(self.answers.rows.x):,} {self.answers.rows.split} rows"
         if self.answers.of_images:
-            return gr.Gallery(label=label, columns=_NEIGHBOURS, object_fit="contain")
+            return _gallery(label, _NEIGHBOURS)
         return gr.Dataframe(
             headers=[*self.answers.columns, "distance"], label=label, interactive=False
         )
@@ -361,9 +391,9 @@ class Page:
             gallery = [(self._picture(one), f"{distance:.3f}") for one, distance in pairs]
             return [picture, gallery]
         columns = self.answers.columns
-        table = [[name, float(value)] for name, value in zip(columns, x, strict=True)]
+        table = [[name, value] for name, value in zip(columns, _told(x), strict=True)]
         text = f"{','.join(columns)}\n{','.join(f'{value:.9g}' for value in x)}\n"
-        rows = [[*map(float, one), float(d)] for one, d in zip(near, distances, strict=True)]
+        rows = [_told([*one, distance]) for one, distance in zip(near, distances, strict=True)]
         return [table, self._file(text), rows]
 
     def _file(self, text: str) -> str:
@@ -387,6 +417,24 @@ def _pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def _told(numbers: Any) -> list[float]:
+    """Numbers of a table with the digits that float32 has."""
+    return [float(f"{number:.6g}") for number in numbers]
+
+
+def _picture(label: str) -> Any:
+    """A picture that is shown; Gradio's button to share would send it away."""
+    return gr.Image(label=label, interactive=False, format="png", buttons=_BUTTONS)
+
+
+def _gallery(label: str, columns: int) -> Any:
+    return gr.Gallery(
+        label=label, columns=columns, object_fit="contain", height="auto", buttons=_BUTTONS
+    )
+
+
 def _photo(label: str) -> Any:
     """A place for a file, which is handed on as it is: training reads files in its own way."""
-    return gr.Image(type="filepath", image_mode=None, label=label, height=220)
+    return gr.Image(
+        type="filepath", image_mode=None, label=label, height=220, buttons=["fullscreen"]
+    )

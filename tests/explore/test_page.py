@@ -68,8 +68,10 @@ def test_the_page_is_built_and_its_doors_answer(version_of_images, tmp_path):
 
     x = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype(np.uint8)
     metadata = read_metadata(version_of_images)
-    answers = Answers(Client(version_of_images.path), metadata, Rows(x, "train"))
-    page = Page(answers, "m version 1", {}, tmp_path)
+    rows = Rows(x, "train", None, np.repeat([0, 7, 2], 10), "kind")
+    answers = Answers(Client(version_of_images.path), metadata, rows)
+    card = {"label_names": {"kind": ["owl", "dog", "cat"]}}
+    page = Page(answers, "m version 1", card, tmp_path)
     blocks = page.build()
     labels = [one["props"].get("label") for one in blocks.get_config_file()["components"]]
     assert "Smiling: accuracy 90%" in labels and "Nearest of 30 train rows" in labels
@@ -78,6 +80,7 @@ def test_the_page_is_built_and_its_doors_answer(version_of_images, tmp_path):
     photo = tmp_path / "photo.png"
     Image.fromarray(np.full((20, 30, 3), 99, np.uint8)).save(photo)
     doors = {one.api_name: one.fn for one in blocks.fns.values()}
+    assert (page._groups[1], page._groups[0].max()) == (["owl", "cat", "7"], 2)
     plain, placed = doors["map"](), doors["place"](str(photo))
     marked = np.argwhere((plain != placed).any(axis=-1))
     assert len(marked) and np.ptp(marked, axis=0).max() < 60  # a star, and nothing else
