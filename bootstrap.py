@@ -5,6 +5,7 @@ python3 bootstrap.py test    make .venv, run the tests but for the slow ones
 python3 bootstrap.py test --all    run all tests: the slow ones too, then those of the tasks below
 python3 bootstrap.py beam    make .venv-beam, run the tests of the Apache Beam pipeline
 python3 bootstrap.py backends    make .venv-backends, run the tests of JAX and of torch
+python3 bootstrap.py explore    make .venv-explore, run the tests of the page that Gradio makes
 python3 bootstrap.py oldest    make .venv-oldest of the oldest versions allowed, run the tests
 """
 
@@ -39,10 +40,12 @@ TASKS = {
         ".[test,jax,torch]",
         [["-m", "pytest", "-q", "-m", EVERY, "tests/backends", "tests/probability/test_noise.py"]],
     ),
+    # Gradio takes an older Pillow.
+    "explore": (".venv-explore", ".[test,explore]", [["-m", "pytest", "-q", "tests/explore"]]),
     OLDEST: (".venv-oldest", ".[test]", [PYTEST]),
 }
 #: Tasks of `test --all`.
-ALL = ("test", "beam", "backends", OLDEST)
+ALL = ("test", "beam", "backends", "explore", OLDEST)
 SECONDS_BETWEEN_NEWS = 5
 
 

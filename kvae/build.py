@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import likelihoods, networks, priors
+from kvae import files, likelihoods, networks, priors
 from kvae.config import MODEL_PARTS
 from kvae.data.images.pixels import UNIT
 from kvae.data.rows import standardisation
@@ -218,9 +218,9 @@ def load_model(path: str | Path, custom_objects=None, safe_mode: bool = True) ->
         DataError: it is damaged, or declares more than it holds.
     """
     import_parts()
-    if Path(path).is_dir():
+    if files.is_folder(path):
         path = find_version(path).path / KERAS_MODEL
-    if not Path(path).is_file():
+    if not files.is_file(path):
         raise UsageError(f"no such model file: {path}")
     if not zipfile.is_zipfile(path):
         raise UsageError(f"{path} is not a .keras file, or damaged: it is no zip archive")
@@ -277,7 +277,7 @@ def _export(vae, folder):
             "export writes for TensorFlow: under another backend save the model, and "
             "`kvae publish from-keras` makes a version of it"
         )
-    if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
+    if files.exists(folder) and (not files.is_folder(folder) or any(Path(folder).iterdir())):
         raise UsageError(f"{folder} holds something: a SavedModel is written to a new folder")
     from kvae.serving.export import export
 

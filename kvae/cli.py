@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from kvae import backend, own_files
+from kvae.data import CACHE_FOLDERS
 from kvae.errors import (
     DEBUGGING,
     KvaeError,
@@ -159,6 +160,22 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model", type=of_kind(TEXT), default="saved", metavar="DIR",
         help="saved/ (the newest version of any name), saved/NAME or saved/NAME/NUMBER "
         "(default: saved)",
+    )  # fmt: skip
+
+
+def add_moved_data(parser: argparse.ArgumentParser) -> None:
+    """Add where the data of a version are now: --data-dir, --labels-file and --cache-dir."""
+    parser.add_argument(
+        "--data-dir", metavar="PATH",
+        help="copy of the dataset (folder or file), if it moved since training",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels-file", metavar="FILE", help="labels of a folder of images, if they moved"
+    )
+    parser.add_argument(
+        "--cache-dir", metavar="DIR",
+        help="where decoded images are kept, wherever training kept them (default: "
+        f"{CACHE_FOLDERS.replace('%', '%%')})",
     )  # fmt: skip
 
 

@@ -254,8 +254,7 @@ class Config:
 
     def younger_than(self, then: Mapping[str, Any]) -> dict[str, Any]:
         """What was done, by name, before there were the options that a recorded run lacks."""
-        before = {name: self.option(name).before for name in self._values if name not in then}
-        return {name: value for name, value in before.items() if value is not None}
+        return before({name: self.option(name) for name in self._values}, then)
 
     def option(self, name: str) -> Option:
         """The declaration of an option that applies."""
@@ -440,6 +439,17 @@ def resolve(
         if name not in given
     }
     return Config(values, {**untyped, **(origins or {})})
+
+
+def before(options: Mapping[str, Option], then: Collection[str]) -> dict[str, Any]:
+    """What a run of a release without some options did, by the name of each.
+
+    Args:
+        options: by name, those that apply.
+        then: names of those that the release had.
+    """
+    younger = (option for name, option in options.items() if name not in then)
+    return {option.name: option.before for option in younger if option.before is not None}
 
 
 def chosen_parts(

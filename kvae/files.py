@@ -8,16 +8,17 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kvae.errors import DEBUGGING, UsageError, one_line
+from kvae.errors import DEBUGGING, UsageError, brief, one_line
 
 WINDOWS = os.name == "nt"
 #: What `is_folder_name` takes, for messages.
@@ -33,6 +34,68 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])"
 LEFT_SECONDS = 86400.0
 # What file systems say that have no locks, or do not sync.
 _NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a user's path leads to a file.
+
+    Raises:
+        UsageError: it cannot be looked at: a name is too long, a folder may not be entered.
+    """
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a user's path leads to a folder. Raises as `is_file`."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def exists(path: str | Path) -> bool:
+    """Whether a user's path leads to anything. Raises as `is_file`."""
+    return _mode(path) != 0
+
+
+def user_path(given: str | Path) -> Path:
+    """A path as a user writes it, "~" and "~name" being the folders of users.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise UsageError(f"no such user's folder: {brief(str(given))}") from None
+
+
+def _mode(path: str | Path) -> int:
+    """The mode of what is there; 0: nothing is."""
+    try:
+        return Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a null character
+        return 0
+    except OSError as error:
+        raise UsageError(f"cannot look at {brief(str(path))}: {error.strerror}") from error
+
+
+def writable_file(path: Path, option: str) -> None:
+    """See that a file can be written there.
+
+    Args:
+        path: of the file, which may be there.
+        option: the command-line option that names it.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if is_folder(path):
+        raise UsageError(f"{option} names a file; received the folder {path}")
+    folder = Path(os.path.realpath(path)).parent
+    if not is_folder(folder):
+        raise UsageError(f"{option}: cannot write {path}: no such folder: {folder}")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(f"{option}: cannot write {path}: {error.strerror}") from error
 
 
 def writable_folder(folder: Path, option: str) -> None:
@@ -117,19 +180,35 @@ def replace_bytes(path: Path, content: bytes) -> None:
     A link stays, and what it leads to is written. What killed processes left a day ago or longer
     goes.
     """
-    path = Path(os.path.realpath(path))
-    _clear(path)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    replace_all({path: content})
+
+
+def replace_all(contents: Mapping[Path, bytes]) -> None:
+    """Write several files as `replace_bytes` does, none before all are on the disk.
+
+    Raises:
+        OSError: one cannot be written; its `filename` is the temporary file's. But for an error
+            while they are renamed all files are as before.
+    """
+    written: list[tuple[Path, Path]] = []
     try:
-        new.write_bytes(content)
-        if path.exists():
-            shutil.copymode(path, new)
-        sync(new)
-        new.replace(path)
+        for given, content in contents.items():
+            path = Path(os.path.realpath(given))
+            _clear(path)
+            new = path.with_name(f".{path.name}.{os.getpid()}")
+            written.append((new, path))
+            new.write_bytes(content)
+            if path.exists():
+                shutil.copymode(path, new)
+            sync(new)
+        for new, path in written:
+            new.replace(path)
     finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
-    sync(path.parent)
+        for new, _ in written:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+    for folder in {path.parent for _, path in written}:
+        sync(folder)
 
 
 @contextmanager

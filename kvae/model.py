@@ -10,6 +10,7 @@ from kvae.border import Border, as_broadcast, without_lists
 from kvae.data.images.pixels import UNIT, read_range
 from kvae.errors import UsageError
 from kvae.inputs import as_float, beside, checked_condition, is_pair
+from kvae.networks.activity import losses_kept
 from kvae.networks.no_rows import answered
 from kvae.objectives.base import Objective
 from kvae.objectives.elbo import Elbo
@@ -112,7 +113,7 @@ class VAE(Scores, Steps, keras.Model):
         if not self.likelihood.built:
             self.likelihood.build(input_shape)
         for density in (self.prior, self.sampler):
-            density.connect(self._posterior_of_standardised, self.element_shape)
+            density.connect(self._posterior_of_pseudo_inputs, self.element_shape)
             if not density.built:
                 density.build((None, self.latent_dim))
         if self.step is None:
@@ -165,6 +166,11 @@ class VAE(Scores, Steps, keras.Model):
     def _posterior_of_standardised(self, x, training=False):
         params = answered(self.encoder, x, training)
         return self._posterior_family.from_params(keras.ops.cast(params, "float32"))
+
+    def _posterior_of_pseudo_inputs(self, x):
+        """What a prior asks for; activity losses of the encoder stay those of data."""
+        with losses_kept(self.encoder):
+            return self._posterior_of_standardised(x)
 
     def decode(self, z, condition=None, training=False):
         """p(x given z), for z `(batch, latent_dim)`; a distribution in the units of x.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kvae.errors import UsageError
+from kvae.files import is_file, user_path
 
 FLAG = "--import"
 HELP = "a Python file that adds parts of your own to kvae's registries, run before all else"
@@ -47,11 +48,11 @@ def run(file: str | Path) -> None:
     Raises:
         UsageError: there is no such file, or it fails; the message names its line.
     """
-    path = Path(file).expanduser().resolve()
+    path = user_path(file).resolve()
     if path in _run:
         return
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not is_file(path) or spec is None or spec.loader is None:
         raise UsageError(f"{FLAG}: no such Python file: {file}")
     if path.stem in sys.modules:
         raise UsageError(f"{FLAG} {file}: there is a module {path.stem} already; rename the file")

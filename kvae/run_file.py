@@ -5,12 +5,13 @@ The command line beats the file, the file beats the preset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from kvae import own_files
+from kvae import __version__, own_files
 from kvae.command import program
 from kvae.config import (
     MODEL_PARTS,
@@ -18,6 +19,7 @@ from kvae.config import (
     PARTS,
     PRESETS,
     Config,
+    before,
     chosen_parts,
     options_of_parts,
     resolve,
@@ -30,12 +32,15 @@ from kvae.saying import say
 
 FLAG = "--config"
 PRESET = "preset"
-#: Bytes of a file at most. No run has options for more, so that no option raises it.
+#: Which release wrote a file of all options; those that came later are not in it.
+WRITTEN_BY = "written-by-kvae"
+#: Bytes of a file at most; a run whose options take more writes none.
 MAX_BYTES = 2**14
 _MOST_BRACKETS = 200  # that open: PyYAML takes minutes over thousands, one in the other
-_SWITCH = {"true": True, "yes": True, "false": False, "no": False}
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NOTHING = ("", "~", "null")
 _STRING = "tag:yaml.org,2002:str"
+_WRITTEN_BY = WRITTEN_BY.replace("-", "_")
 _OTHERS = ("config", "resume", "fresh", "dry_run", "import", "debug", "help")
 
 
@@ -48,47 +53,88 @@ class RunFile:
         values: option -> text, texts of a list, or a switch.
         lines: option -> its line, from 1.
         preset: a key of `kvae.config.PRESETS`; None: it names none.
+        written_by: the release of kvae that wrote all options of a run; "": a user wrote it.
     """
 
     name: str
     values: Mapping[str, Any]
     lines: Mapping[str, int]
     preset: str | None = None
+    written_by: str = ""
 
     def told(self, name: str) -> str:
         """An option of the file, for messages."""
         return _told(self.name, self.lines[name], _key(name))
 
 
-def resolved(path: str, given: Mapping[str, Any], preset: str | None = None) -> Config:
-    """The options of a run: default < preset < file < given.
-
-    What the file says of a part is left out, with a note, where `given` chooses another part.
+class Taken(NamedTuple):
+    """What a file and a command line ask for together; arguments of `kvae.config.resolve`.
 
     Args:
-        path: of the file.
+        given: option -> value.
+        preset: that one of them names, or None.
+        shown: the name of an option as it was written, for messages.
+        origins: option -> where its value comes from, of those of the file.
+    """
+
+    given: dict[str, Any]
+    preset: str | None
+    shown: Callable[[str], str] = flag
+    origins: Mapping[str, str] = MappingProxyType({})
+
+    def config(self) -> Config:
+        """The options of the run.
+
+        Raises:
+            UsageError: as `kvae.config.resolve`.
+        """
+        return resolve(self.given, self.preset, shown=self.shown, origins=self.origins)
+
+
+def taken(
+    path: str | None, given: Mapping[str, Any], preset: str | None = None,
+    others: Sequence[Mapping[str, Any]] = (),
+) -> Taken:  # fmt: skip
+    """The options of a run: default < preset < file < given.
+
+    What the file says of a part is left out, with a note, where another part is chosen. What is
+    younger than the release that wrote it is as it was before: no preset says otherwise.
+
+    Args:
+        path: of the file; None: there is none.
         given: option -> value, as `kvae.config.resolve` takes it.
         preset: as there; None: that of the file, if it names one.
+        others: parts that may be chosen in place of those: option -> value.
 
     Raises:
-        UsageError: as `resolve` and `read`.
+        UsageError: as `kvae.config.resolve` and `read`.
     """
+    if path is None:
+        return Taken(dict(given), preset)
     file = read(path)
-    own = dict(file.values)
 
     def shown(name: str) -> str:
-        return file.told(name) if name in own and name not in given else flag(name)
+        return file.told(name) if name in file.lines and name not in given else flag(name)
 
+    there = options_of_parts(chosen_parts(file.values, file.preset, shown))
+    is_older = file.written_by not in ("", __version__)
+    younger = before({**_base(), **there}, file.values) if is_older else {}
+    own = {**younger, **file.values}
     asked = preset or file.preset
-    chosen = chosen_parts({**own, **given}, asked, shown)
-    there = options_of_parts(chosen_parts(own, file.preset, shown))
-    left = [name for name in own if name in there and name not in options_of_parts(chosen)]
+    wanted: set[str] = set()
+    for parts in ({}, *others):
+        wanted |= options_of_parts(chosen_parts({**own, **given, **parts}, asked, shown)).keys()
+    left = [name for name in own if name in there and name not in wanted]
     for name in left:
         del own[name]
-    if left:
-        say(f"note: {', '.join(map(_key, left))} of {path} left out: of parts that are not chosen")
-    origins = {name: f"of {path}" for name in own if name not in given}
-    return resolve({**own, **given}, asked, shown=shown, origins=origins)
+    if told := [_key(name) for name in left if name in file.values]:
+        say(f"note: {', '.join(told)} of {path} left out: of parts that are not chosen")
+    origins = {
+        name: f"of {path}" if name in file.values else f"as before kvae had it, which wrote {path}"
+        for name in own
+        if name not in given
+    }
+    return Taken({**own, **given}, asked, shown, origins)
 
 
 def read(path: str) -> RunFile:
@@ -112,17 +158,21 @@ def read(path: str) -> RunFile:
             raise UsageError(f"{told} stands there twice, first in line {lines[name]}")
         lines[name] = line
         values[name] = _value(told, value, known.get(name, []))
-    preset = values.pop(PRESET, None)
+    preset, written_by = values.pop(PRESET, None), values.pop(_WRITTEN_BY, "")
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"{_told(path, lines[PRESET], PRESET)}: {one_of(PRESETS, preset)}")
-    return RunFile(path, values, lines, preset)
+    return RunFile(path, values, lines, preset, written_by)
 
 
 def text_of(config: Config) -> str | None:
-    """The text of a file that asks for the same run; None: parts or data were given in Python.
+    """The text of a file that asks for the same run.
 
     Args:
         config: of the run.
+
+    Returns:
+        The text; None: parts or data were given in Python, or `read` would refuse the file for its
+        length, which a note says.
     """
     members = [registry[getattr(config, kind)] for kind, registry in MODEL_PARTS.items()]
     of_arrays = config.dataset == "arrays" and config.data_dir is None
@@ -130,7 +180,7 @@ def text_of(config: Config) -> str | None:
         return None
     import yaml
 
-    values = {
+    values = {WRITTEN_BY: __version__} | {
         _key(name): list(value) if isinstance(value, tuple) else value
         for name, value in config.to_dict().items()
     }
@@ -139,8 +189,23 @@ def text_of(config: Config) -> str | None:
         "# All options of a run of kvae. Typed with this file, the same run is made again:\n"
         f"#   {one_line(command_line(words))}\n"
     )
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=10**6)
-    return head + text
+    text: str = head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=10**6)
+    if too_much := _too_much(text.encode()):
+        say(f"note: run.yaml is left out: {too_much}")
+        return None
+    return text
+
+
+def _too_much(content: bytes) -> str:
+    """What a file has too much of to be read; "": nothing."""
+    if len(content) > MAX_BYTES:
+        return f"a file of options has at most {MAX_BYTES:,} bytes; received more"
+    if content.count(b"[") + content.count(b"{") > _MOST_BRACKETS:
+        return (
+            f"values and lists of values are wanted, with at most {_MOST_BRACKETS} of [ and {{; "
+            "received more"
+        )
+    return ""
 
 
 def _key(name: str) -> str:
@@ -153,11 +218,16 @@ def _told(path: str, line: int, key: str) -> str:
 
 def _known() -> dict[str, list[Option]]:
     """Option -> its declarations, of all parts."""
-    found = {option.name: [option] for group in OPTIONS.values() for option in group}
+    found = {name: [option] for name, option in _base().items()}
     for name, kinds in declared(PARTS).items():
         own = [option for members in kinds.values() for option in members.values()]
         found[name] = [*found.get(name, []), *own]
     return found
+
+
+def _base() -> dict[str, Option]:
+    """The options that are no part's own, by name."""
+    return {option.name: option for group in OPTIONS.values() for option in group}
 
 
 def _nodes(path: str) -> Any:
@@ -165,11 +235,6 @@ def _nodes(path: str) -> Any:
     import yaml
 
     content = _content(path)
-    if content.count("[") + content.count("{") > _MOST_BRACKETS:
-        raise UsageError(
-            f"{FLAG} {path}: values and lists of values are wanted, with at most {_MOST_BRACKETS} "
-            "of [ and {; received more"
-        )
     try:
         root = yaml.compose(content, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
@@ -199,11 +264,8 @@ def _content(path: str) -> str:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{FLAG}: cannot read {path}: {error.strerror}") from error
-    if len(content) > MAX_BYTES:
-        raise UsageError(
-            f"{FLAG} {path}: a file of options has at most {MAX_BYTES:,} bytes, which all options "
-            "of a run fit into; received more"
-        )
+    if too_much := _too_much(content):
+        raise UsageError(f"{FLAG} {path}: {too_much}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -213,7 +275,7 @@ def _content(path: str) -> str:
 def _name(path: str, key: Any, line: int, known: Mapping[str, Any]) -> str:
     text = key.value if isinstance(key.value, str) else ""
     name = text.replace("-", "_")
-    if key.tag == _STRING and (name in known or name == PRESET):
+    if key.tag == _STRING and (name in known or name in (PRESET, _WRITTEN_BY)):
         return name
     if name in _OTHERS:
         raise UsageError(f"{_told(path, line, text)} is for the command line alone")
@@ -240,6 +302,9 @@ def _value(told: str, node: Any, options: list[Option]) -> Any:
     if any(isinstance(option.default, bool) for option in options):
         if text.lower() not in _SWITCH:
             raise UsageError(f"{told} takes true or false; received {brief(text)}")
+        return _SWITCH[text.lower()]
+    # As the flag alone, and --no-binarize before there were several ways.
+    if any(option.bare for option in options) and text.lower() in _SWITCH:
         return _SWITCH[text.lower()]
     if node.style is None and text.lower() in _NOTHING:
         if any(option.default is None for option in options):

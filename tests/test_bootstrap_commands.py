@@ -53,7 +53,7 @@ def test_all_runs_every_environment_and_sums_up_in_a_line(bootstrap, capsys, mon
     monkeypatch.setattr(bootstrap, "_prepare", lambda task: (task, 0))
     monkeypatch.setattr(bootstrap, "_run", run)
     assert bootstrap.main(["test", "--all"]) == int(failing is not None)
-    assert list(steps) == ["test", "beam", "backends", "oldest"]
+    assert list(steps) == ["test", "beam", "backends", "explore", "oldest"]
     for task, step in steps.items():
         (plain,) = bootstrap.TASKS[task][2]
         assert step[: len(plain)] == plain

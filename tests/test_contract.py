@@ -10,9 +10,12 @@ import tensorflow as tf
 import kvae
 from kvae.errors import UsageError
 from kvae.likelihoods.gaussian import Gaussian
+from kvae.objectives.elbo import Elbo
+from kvae.objectives.iwae import Iwae
 from kvae.priors import Prior
 from kvae.priors.mixture import Mixture
 from kvae.priors.standard_normal import StandardNormal
+from kvae.priors.vamp import Vamp
 from kvae.probability.noise import SeededNoise, StepNoise
 
 RNG = np.random.default_rng(0)
@@ -440,6 +443,26 @@ def test_every_kind_of_added_loss_is_reported_and_trained():
     own = 0.1 * np.square(np.asarray(encoder(X), "float64")).sum() / 64
     assert found["loss"] == pytest.approx(of_rows + own - found["elbo"], rel=1e-2)
     assert vae.fit(X, batch_size=64, verbose=0).history["loss"][0] > of_rows
+
+
+@pytest.mark.parametrize("objective", [Elbo(), Iwae(2), Iwae(2, "dreg")])
+def test_pseudo_inputs_leave_the_activity_losses_of_data_alone(objective):
+    """They go through the encoder after x, and Keras keeps the losses of the last call."""
+    layers, regulariser = keras.layers, keras.regularizers.L2
+    x, z = keras.Input((6,)), keras.Input((2,))
+    hidden = layers.Dense(4, activity_regularizer=regulariser(0.1))(x)
+    encoder = keras.Model(x, layers.Dense(4, kernel_regularizer=regulariser(0.2))(hidden))
+    decoder = keras.Model(z, layers.Dense(6)(z))
+    vae = kvae.VAE(encoder, decoder, Gaussian(0.5), Vamp(3), objective=objective)
+    vae.compile(keras.optimizers.SGD(0.0))
+    found = vae.examined(X)
+    inner = np.asarray(keras.Model(x, hidden)(X), "float64")
+    kernel = np.asarray(encoder.layers[-1].kernel, "float64")
+    own = 0.1 * np.square(inner).sum() / len(X) + 0.2 * np.square(kernel).sum()
+    assert float(found.penalty) == pytest.approx(own, rel=1e-4)
+    logged = vae.evaluate(X, batch_size=len(X), verbose=0, return_dict=True)
+    if isinstance(objective, Elbo):
+        assert logged["loss"] + logged["elbo"] == pytest.approx(own, rel=1e-4)
 
 
 def test_a_model_trains_under_float64():

@@ -49,6 +49,39 @@ def _free(lock):
         return False
 
 
+def test_a_path_is_looked_at_or_a_sentence_says_why_not(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "nothing")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    kinds = {"file": (True, False, True), "": (False, True, True), "none": (False, False, False),
+             "lost": (False, False, False), "file/x": (False, False, False),
+             "\0": (False, False, False)}  # fmt: skip
+    for name, kind in kinds.items():
+        path = str(tmp_path / name)
+        assert (files.is_file(path), files.is_folder(path), files.exists(path)) == kind
+    for name in ("a" * 300, "round"):
+        for look in (files.is_file, files.is_folder, files.exists):
+            with pytest.raises(UsageError, match=r"cannot look at .*: "):
+                look(tmp_path / name)
+
+
+def test_a_folder_of_nobody_is_an_error():
+    assert files.user_path("~/a") == Path.home() / "a"
+    with pytest.raises(UsageError, match="no such user's folder: '~nobody-here/a'"):
+        files.user_path("~nobody-here/a")
+
+
+def test_several_files_are_written_or_none(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"old")
+    files.replace_all({one: b"new", other: b"2"})
+    assert (one.read_bytes(), other.read_bytes()) == (b"new", b"2")
+    with pytest.raises(OSError, match="No such file"):
+        files.replace_all({one: b"newer", tmp_path / "gone" / "x": b"3"})
+    assert one.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
 def test_one_process_at_a_time_has_a_lock_and_a_killed_one_has_it_no_more(tmp_path):
     lock = tmp_path / ".lock"
     with _held(lock) as process:

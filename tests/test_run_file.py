@@ -1,5 +1,6 @@
 import pytest
 
+import kvae
 from kvae import run_file
 from kvae.config import PRESETS, resolve
 from kvae.errors import UsageError
@@ -24,6 +25,47 @@ def _given(tmp_path, text, *words):
 def test_a_file_of_a_run_asks_for_that_run(tmp_path, preset, given):
     config = resolve(given, preset)
     assert _given(tmp_path, run_file.text_of(config)) == config
+
+
+def test_an_option_younger_than_the_file_is_as_it_was_before(tmp_path, capsys):
+    text = run_file.text_of(resolve({}, "celeba"))
+    assert _given(tmp_path, text.replace("edge-weight: 1.0\n", "")).edge_weight == 1.0  # a user's
+    older = text.replace(f"kvae: {kvae.__version__}", "kvae: 0.0.9")
+    assert _given(tmp_path, older).edge_weight == 1.0
+    older = older.replace("edge-weight: 1.0\n", "")
+    assert _given(tmp_path, older).edge_weight == 0.0
+    assert _given(tmp_path, older, "--edge-weight", "2").edge_weight == 2.0
+    capsys.readouterr()
+    # Of another part it is no matter, and nobody wrote it.
+    config = _given(tmp_path, older, "--likelihood", "discretized-logistic")
+    assert config.get("edge_weight", None) is None
+    assert "edge-weight" not in capsys.readouterr().out
+    with pytest.raises(
+        UsageError, match="line 1: written-by-kvae takes one value; received a list"
+    ):
+        _given(tmp_path, "written-by-kvae: [1]")
+
+
+def test_words_of_yaml_for_yes_and_no_are_understood(tmp_path):
+    for word, way in (("true", "threshold"), ("On", "threshold"), ("no", "none"), ("off", "none")):
+        config = _given(tmp_path, f"dataset: digits\nbinarize: {word}\nflip: {word}")
+        assert (config.binarize, config.flip) == (way, way == "threshold")
+    config = _given(tmp_path, "dataset: digits\nbinarize: static\nmixed-precision: off")
+    assert (config.binarize, config.mixed_precision) == ("static", "off")
+    with pytest.raises(UsageError, match=r"line 2: binarize: choose one of .*; received 'maybe'"):
+        _given(tmp_path, "dataset: digits\nbinarize: maybe")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"condition": ",".join(f"{n:0200}" for n in range(100))}, "at most 16,384 bytes"),
+        ({"condition": ",".join(f"[{n}" for n in range(300))}, "at most 200 of"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(capsys, given, said):
+    assert run_file.text_of(resolve(given, "faces")) is None
+    assert said in capsys.readouterr().out
 
 
 def test_no_file_stands_for_what_was_given_in_python():

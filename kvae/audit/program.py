@@ -48,20 +48,11 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.audit") -> dict[s
     parser = cli.Parser(
         prog=prog,
         description="Compute a published model's numbers a second time, by formulas of their own, "
-        "and hold what it serves against them. Exit status 1 where something differs.",
+        "and hold what it serves against them; without data of rows that the model generates. "
+        "Exit status 1 where something differs.",
     )
     parser.add_argument("model", metavar="MODEL", help="saved/NAME or saved/NAME/NUMBER")
-    parser.add_argument(
-        "--data-dir", metavar="PATH",
-        help="copy of the dataset (folder or file), if it moved since training (default: where it "
-        "was; rows that the model generates where there are no data)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--labels-file", metavar="FILE", help="labels of a folder of images, if they moved"
-    )
-    parser.add_argument(
-        "--cache-dir", metavar="DIR", help="where decoded images are kept, as for kvae evaluate"
-    )
+    cli.add_moved_data(parser)
     parser.add_argument(
         "--output", metavar="DIR",
         help="folder to write audit.json to, instead of saved/NAME/evaluation/NUMBER",

@@ -73,7 +73,7 @@ def read(places: Sequence[str]) -> list[Evaluation]:
 
 def _read(place: str) -> Evaluation:
     folder = Path(place)
-    if (folder / METRICS_FILE).is_file():
+    if files.is_file(folder / METRICS_FILE):
         whole = _metrics(folder / METRICS_FILE)
     else:
         version = find_version(place)

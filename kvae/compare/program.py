@@ -13,17 +13,22 @@ from kvae.options import TEXT
 def main(argv: Sequence[str], prog: str = "python -m kvae.compare") -> None:
     """Read the arguments, then compare what they name."""
     given = arguments(argv, prog)
+    wanted = [name for name in ("csv", "html") if given[name] is not None]
+    for name in wanted:
+        files.writable_file(Path(given[name]), f"--{name}")
     from kvae.compare import compare, tables
 
     found = compare(given["models"])
-    written = []
-    for option, text in (("csv", tables.csv_text), ("html", tables.html_text)):
-        if given[option] is not None:
-            _write(Path(given[option]), text(found), f"--{option}")
-            written.append(given[option])
+    texts = {"csv": tables.csv_text, "html": tables.html_text}
+    contents = {Path(given[name]): texts[name](found).encode() for name in wanted}
+    named = ", ".join(map(str, contents))
+    try:
+        files.replace_all(contents)
+    except OSError as error:
+        raise UsageError(f"cannot write {named}: {error.strerror}") from error
     print(tables.terminal(found))
-    if written:
-        print(f"\nwrote {', '.join(written)}")
+    if wanted:
+        print(f"\nwrote {named}")
 
 
 def arguments(argv: Sequence[str], prog: str = "python -m kvae.compare") -> dict[str, Any]:
@@ -57,11 +62,3 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.compare") -> dict
     if len({*map(os.path.realpath, places)}) < len(places):
         raise UsageError(f"--csv and --html are two files; received {' and '.join(places)}")
     return given
-
-
-def _write(path: Path, text: str, option: str) -> None:
-    """Write a file whole, or leave what was there."""
-    try:
-        files.replace_text(path, text)
-    except OSError as error:
-        raise UsageError(f"{option}: cannot write {path}: {error.strerror}") from error

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvae.data.images.crops import CROPS, RULES, WANTED, is_crop
 from kvae.errors import UsageError, did_you_mean
+from kvae.files import user_path
 from kvae.options import (
     ANY_TEXT,
     SEED,
@@ -217,9 +217,7 @@ CACHE_FOLDERS = (
 )
 
 # A version remembers where its data were, whichever folder it is evaluated from.
-_PATH = Kind(
-    "a path", lambda given: str(Path(TEXT.read(given)).expanduser().resolve()), is_like=is_text
-)
+_PATH = Kind("a path", lambda given: str(user_path(TEXT.read(given)).resolve()), is_like=is_text)
 _DATA_DIR = Option(
     "data_dir", None, "your copy of the dataset: a folder or zip (celeba, folder, mnist, "
     "fashion-mnist), where TensorFlow Datasets keeps its own (tfds), or a file with a table "

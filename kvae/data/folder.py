@@ -17,6 +17,7 @@ from kvae.data.tables.dialects import records_of
 from kvae.data.tables.numbers import is_value
 from kvae.data.text import check_names
 from kvae.errors import DataError, UsageError, escaped
+from kvae.files import is_file
 
 MIN_IMAGES = 10
 LABEL = "class"
@@ -260,7 +261,7 @@ def _labels_of_file(
 
 
 def _header_and_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"--labels-file {path}: no such file")
     found = [*records_of(str(path), text_at(path))]
     if len(found) < 2 or len(found[0][1]) < 2:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kvae import cli
+from kvae import cli, files
 from kvae.data import BINARIZE, BINARIZE_SEED, CROP, MAX_UNREADABLE, OF_ONE_SIZE
 from kvae.errors import UsageError, escaped
 from kvae.options import MAX_SEED
@@ -60,7 +60,7 @@ def inspect(
     report, images, title = inspection.inspect(data_dir, **options)
     _print(report)
     if json_file is not None:
-        Path(json_file).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        files.replace_text(Path(json_file), json.dumps(report, indent=1))
         _say(f"{'report':12}{json_file}")
     if len(images):
         from kvae.data.images.pixels import as_unit_interval
@@ -134,12 +134,13 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.data") -> dict[st
 def _check_output(option: str, path: str | Path, data_dir: str | Path | None, suffix: str) -> None:
     """Refuse what cannot be written, and what would become part of the data."""
     path = Path(path)
-    if path.suffix.lower() != suffix or not path.parent.is_dir() or path.is_dir():
+    is_wanted = path.suffix.lower() == suffix and files.is_folder(path.parent)
+    if not is_wanted or files.is_folder(path):
         raise UsageError(f"{option} is a {suffix} file in a folder that exists, received {path}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(path if files.exists(path) else path.parent, os.W_OK):
         raise UsageError(f"{option} {path} cannot be written")
     source = Path(data_dir or "/").expanduser().resolve()
-    if data_dir is not None and source.is_dir() and path.resolve().is_relative_to(source):
+    if data_dir is not None and files.is_folder(source) and path.resolve().is_relative_to(source):
         raise UsageError(
             f"{option} {path} would lie in --data-dir, among the data: choose another folder"
         )

@@ -196,7 +196,7 @@ class Parts:
 def _check_output(output: Path) -> None:
     if output.suffix != ".parquet":
         raise UsageError(f"--output must end in .parquet, received {output}")
-    if output.exists():
+    if files.exists(output):
         raise UsageError(f"{output} exists already: remove it, or choose another --output")
-    if not output.parent.is_dir():
+    if not files.is_folder(output.parent):
         raise UsageError(f"no such folder: {output.parent}")

@@ -1,11 +1,9 @@
 """evaluate.py and its options."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from kvae import backend, cli, files, own_files
-from kvae.data import CACHE_FOLDERS
 from kvae.errors import UsageError
 from kvae.features import AUTO, FEATURES
 from kvae.figures import FORMATS
@@ -40,19 +38,7 @@ def arguments(
         description="Measure a published model and draw its figures, through its SavedModel alone.",
     )
     cli.add_model(parser)
-    parser.add_argument(
-        "--data-dir",
-        metavar="PATH",
-        help="copy of the dataset (folder or file), if it moved since training",
-    )
-    parser.add_argument(
-        "--labels-file", metavar="FILE", help="labels of a folder of images, if they moved"
-    )
-    parser.add_argument(
-        "--cache-dir", metavar="DIR",
-        help="where decoded images are kept, wherever training kept them (default: "
-        f"{CACHE_FOLDERS.replace('%', '%%')})",
-    )  # fmt: skip
+    cli.add_moved_data(parser)
     parser.add_argument(
         "--output",
         metavar="DIR",
@@ -102,7 +88,7 @@ def arguments(
         raise UsageError(
             f"--inception-weights goes with --features inception, received {given['features']}"
         )
-    if weights and not Path(weights).is_file():
+    if weights and not files.is_file(weights):
         raise UsageError(f"--inception-weights: no such file: {weights}")
     names = ("num_draws", "features", "inception_weights", "num_samples", "seed", "figure_format")
     return given, {name: given.pop(name) for name in names}

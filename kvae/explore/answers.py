@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kvae.client import Client
+from kvae.data.images.decoding import Unreadable, read
 from kvae.data.images.pixels import as_levels, as_unit_interval
+from kvae.encode.wanted import Wanted
 from kvae.errors import UsageError
 from kvae.metrics.latents import active_fraction, rate_per_dim
 from kvae.probability.streams import generator
@@ -131,18 +133,30 @@ class Answers:
         """The posterior mean of one row, `(latent_dim,)`.
 
         Args:
-            x: numbers of a row, or a PIL image of any size, cropped as in training where the
-                version knows how, else squeezed to the model's size.
+            x: numbers of a row, or the bytes of an image file of any size, cropped as in training
+                where that is known, else squeezed to the model's size.
             condition: of the row.
+
+        Raises:
+            Unreadable: the file is no image that can be used.
         """
-        if not hasattr(x, "convert"):
+        if not isinstance(x, bytes):
             return self._call("encode", condition, x=np.asarray(x)[None])["mean"][0]
-        if "encode_bytes" in self._client.signatures:
-            image = x if x.mode in ("L", "RGB") else x.convert("RGB")
-            return self._call("encode_bytes", condition, image_bytes=[image])["mean"][0]
         height, width, channels = self.element_shape
-        image = x.convert("L" if channels == 1 else "RGB").resize((width, height))
-        return self._call("encode", condition, x=[image])["mean"][0]
+        if channels not in (1, 3):
+            raise Unreadable(f"has 1 or 3 colours, the model takes images of {channels} channels")
+        card = self._metadata.get("data_card")
+        if card is not None and height == width:
+            wanted = Wanted(
+                self.element_shape, card.get("crop", "center"), (), bool(card.get("binarize"))
+            )
+            pixels = wanted.decode(x)
+        elif "encode_bytes" in self._client.signatures:  # of a server, which knows the crop
+            return self._call("encode_bytes", condition, image_bytes=[read(x)])["mean"][0]
+        else:
+            image = read(x).convert("L" if channels == 1 else "RGB").resize((width, height))
+            pixels = np.asarray(image).reshape(self.element_shape)
+        return self._call("encode", condition, x=pixels[None])["mean"][0]
 
     def moved(
         self, latent: np.ndarray, places: Mapping[int, float], strengths: Sequence[float] = ()

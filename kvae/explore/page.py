@@ -1,8 +1,7 @@
 """The explorer's page: how it looks, with Gradio; `kvae.explore.answers` computes."""
 
+import hashlib
 import os
-import tempfile
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image
 
 from kvae.data.gmm import mixture_of
 from kvae.data.images.pixels import as_unit_interval
+from kvae.errors import KvaeError
 from kvae.explore.answers import Answers
 from kvae.explore.maps import NO_PLACING, map_of
 from kvae.figures import style
@@ -27,16 +27,32 @@ _SLIDERS, _ATTRIBUTES, _NEIGHBOURS, _STEPS = 8, 8, 4, 8
 _SHOWN = 256  # pixels of an image's longer side, at least
 _MOST_POINTS = 3_000
 _MAP = 6.0, 100  # inches, pixels an inch
+_MOST_GROUPS, _LONGEST_NAME = 20, 24  # of the colours on the map
+_BUTTONS = ["download", "fullscreen"]
+_DELETED = 600, 3600  # seconds between looks at what was shown, and of its age then
 # Fonts of the machine: nothing is fetched.
 _FONT = ["ui-sans-serif", "system-ui", "sans-serif"]
 # What is made stands above the sliders on a phone, and is seen while they are moved.
 CSS = """
 .gradio-container {max-width: 1100px !important; margin: auto; min-width: 0 !important}
 footer {display: none}
-.gradio-container :is(.block, .form, .column) {min-width: 0 !important}
-.min_value, .max_value {color: var(--body-text-color) !important}
+.gradio-container .main {max-width: 100vw !important; box-sizing: border-box}
+.gradio-container
+:is(.main, .wrap, .contain, .block, .form, .column, .row, .tabs, .tab-container, .tabitem) {
+  min-width: 0 !important;
+}
+.min_value, .max_value, [role=tab].selected {color: var(--body-text-color) !important}
+/* Galleries: below their label, of small images too, as high as they are. */
+.gradio-container .grid-wrap {padding-top: 2.2rem !important; overflow-y: auto !important}
+.gradio-container .grid-container {
+  grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)) !important;
+  grid-template-rows: none !important; grid-auto-rows: auto !important;
+}
+/* Gradio puts its container before each selector in here. */
 @media (max-width: 700px) {
-  .gradio-container .row {flex-wrap: wrap}
+  .row {flex-direction: column !important; flex-wrap: nowrap !important}
+  .row > * {width: 100% !important}
+  .grid-container {--grid-cols: 4 !important}
   .made {order: -1}
 }
 """
@@ -59,14 +75,17 @@ class Page:
         answers: that compute.
         name: of the model.
         card: the data card of its data; {} where that is not known.
+        folder: for files to download.
     """
 
-    def __init__(self, answers: Answers, name: str, card: dict[str, Any]):
-        self.answers, self.name, self.card = answers, name, card
+    def __init__(self, answers: Answers, name: str, card: dict[str, Any], folder: Path):
+        self.answers, self.name, self.card, self.folder = answers, name, card, folder
 
     def build(self) -> gr.Blocks:
         """The page, to be launched."""
-        with gr.Blocks(title=f"{self.name}: explorer", analytics_enabled=False) as page:
+        with gr.Blocks(
+            title=f"{self.name}: explorer", analytics_enabled=False, delete_cache=_DELETED
+        ) as page:
             gr.Markdown(f"# {self.name}\n\n{self._words()}")
             condition = self._condition_inputs()
             with gr.Tabs():
@@ -136,9 +155,7 @@ class Page:
                     for name in names
                 ]  # fmt: skip
             with gr.Column(elem_classes="made"):
-                shown = self._output("What the decoder makes of it")
-                file = gr.DownloadButton("Download")
-                near = self._neighbours_output()
+                made = self._outputs("What the decoder makes of it")
 
         def latent_of(base, values):
             places = {
@@ -169,13 +186,13 @@ class Page:
             return [*started(latent), *self._shown(latent, chosen)]
 
         base.value = started(start)[0]
-        every, outputs = [*sliders, *strengths], [shown, file, near]
-        refreshed = [base, *every, *outputs]
+        every = [*sliders, *strengths]
+        refreshed = [base, *every, *made]
         draw.click(drawn, [seed, *condition], refreshed, show_progress="hidden", api_name="draw")
         encode.click(encoded, [given, *condition], refreshed, api_name="encode")
         for one in (*every, *condition):
             event = one.release if isinstance(one, gr.Slider) else one.input
-            event(moved, [base, *every, *condition], outputs, show_progress="hidden",
+            event(moved, [base, *every, *condition], made, show_progress="hidden",
                   trigger_mode="always_last")  # fmt: skip
         gr.context.Context.root_block.load(drawn, [seed, *condition], refreshed, api_name=False)
 
@@ -186,11 +203,10 @@ class Page:
         start = end = None
         if self.answers.of_images:
             with gr.Accordion("Photos in place of the seeds", open=False), gr.Row():
-                start = gr.Image(type="pil", label="First end", height=200)
-                end = gr.Image(type="pil", label="Last end", height=200)
+                start, end = _photo("First end"), _photo("Last end")
         button = gr.Button("Draw the line between them", variant="primary")
         if self.answers.of_images:
-            shown: Any = gr.Gallery(label="A straight line in latent space", columns=_STEPS)
+            shown: Any = _gallery("A straight line in latent space", _STEPS)
         else:
             shown = gr.Dataframe(headers=self.answers.columns, label="A straight line")
 
@@ -199,18 +215,17 @@ class Page:
             given = self.answers.condition_of(chosen)
             ends = [
                 self.answers.sample(int(seed or 0), given) if image is None
-                else self.answers.encoded(image, given)
+                else self._encoded(image, given)
                 for seed, image in zip((first, last), images, strict=True)
             ]  # fmt: skip
             rows = self.answers.between(ends[0], ends[1], _STEPS, given)
-            return [self._picture(row) for row in rows] if start is not None else rows.tolist()
+            return [self._picture(row) if start is not None else _told(row) for row in rows]
 
         photos = [] if start is None else [start, end]
         button.click(line, [first, last, *photos, *condition], shown, api_name="between")
 
     def _map_tab(self, condition: list[Any]) -> None:
-        label = self.answers.rows.label_name
-        coloured = f", coloured by {label}" if label else ""
+        coloured = f", coloured by {self.answers.rows.label_name}" if self._groups[1] else ""
         how = "t-SNE" if self.answers.latent_dim > 2 else "their latents as they are"
         gr.Markdown(
             f"Posterior means of {len(self.answers.rows.x):,} {self.answers.rows.split} rows by "
@@ -219,11 +234,9 @@ class Page:
         with gr.Row():
             with gr.Column():
                 button = gr.Button("Draw the map", variant="primary")
-                picture = gr.Image(label="Map", interactive=False, type="numpy", format="png")
+                picture = _picture("Map")
             with gr.Column():
-                shown = self._output("The point that was clicked")
-                file = gr.DownloadButton("Download")
-                near = self._neighbours_output()
+                made = self._outputs("The point that was clicked")
                 given, place = self._upload("Place it on the map")
 
         def clicked(event: gr.SelectData, *chosen):
@@ -238,14 +251,14 @@ class Page:
             return self._drawn_map(self._map.place(self._latent_of(given, chosen)))
 
         button.click(lambda: self._drawn_map(), None, picture, api_name="map")
-        picture.select(clicked, condition, [shown, file, near], show_progress="hidden")
+        picture.select(clicked, condition, made, show_progress="hidden")
         place.click(placed, [given, *condition], picture, api_name="place")
 
     def _beside(self, condition: list[Any]) -> None:
         mixture, rows = mixture_of(self.card), self.answers.rows
         seed = gr.Number(0, label="Seed of the samples", precision=0, minimum=0)
         button = gr.Button("Draw samples", variant="primary")
-        shown = gr.Image(label="Data and samples", interactive=False)
+        shown = _picture("Data and samples")
 
         def drawn(seed, *chosen):
             count = min(_MOST_POINTS, max(500, len(rows.x)))
@@ -275,6 +288,21 @@ class Page:
         width = np.maximum(high - low, 1e-9)
         return low - 0.05 * width, 1.1 * width
 
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, list[str]]:
+        """The group of each row on the map, from 0, and their names; none where nothing colours."""
+        rows = self.answers.rows
+        if rows.label is None or rows.label.dtype.kind not in "biu":
+            return np.zeros(len(rows.x), int), []
+        values, groups = np.unique(rows.label, return_inverse=True)
+        if len(values) > _MOST_GROUPS:
+            return np.zeros(len(rows.x), int), []
+        known = self.card.get("label_names", {}).get(rows.label_name, ())
+        if rows.label.dtype.kind == "b":
+            known = ("no", "yes")
+        named = [known[value] if 0 <= value < len(known) else value for value in values.astype(int)]
+        return groups, [style.plain(str(name), _LONGEST_NAME) for name in named]
+
     def _place_of(self, pixel: Any) -> np.ndarray:
         low, width = self._frame
         side = _MAP[0] * _MAP[1]
@@ -287,11 +315,12 @@ class Page:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set(xlim=(low[0], low[0] + width[0]), ylim=(low[1], low[1] + width[1]))
         axes.set_axis_off()
-        label = self.answers.rows.label
-        if label is None or label.dtype.kind not in "biu" or label.max() >= style.MAX_GROUPS:
-            label = np.zeros(len(self._map.places), int)
-        groups = np.unique(label, return_inverse=True)[1]
+        groups, names = self._groups
         style.scatter(axes, self._map.places, groups, s=14)
+        if names:
+            handles = style.group_handles(np.arange(len(names)))
+            title = style.plain(self.answers.rows.label_name, _LONGEST_NAME)
+            axes.legend(handles, names, title=title, loc="best", framealpha=0.9, ncols=2)
         if mark is not None:
             axes.scatter(*mark, s=260, marker="*", c=style.INK, edgecolors="white", zorder=9)
         return _pixels(figure)
@@ -308,7 +337,7 @@ class Page:
     def _upload(self, words: str = "Encode it") -> tuple[Any, Any]:
         if self.answers.of_images:
             with gr.Accordion("A photo of your own", open=False):
-                given: Any = gr.Image(type="pil", label="Photo", height=220)
+                given: Any = _photo("Photo")
                 return given, gr.Button(words)
         with gr.Accordion("A row of your own", open=False):
             usual = [[float(value) for value in self.answers.rows.x[0]]]
@@ -317,15 +346,18 @@ class Page:
             )
             return given, gr.Button(words)
 
-    def _output(self, label: str) -> Any:
+    def _outputs(self, label: str) -> list[Any]:
+        """What `_shown` fills. Gradio's images have a button for their download."""
         if self.answers.of_images:
-            return gr.Image(label=label, interactive=False, format="png")
-        return gr.Dataframe(headers=["column", "value"], label=label, interactive=False)
+            shown: Any = _picture(label)
+            return [shown, self._neighbours_output()]
+        shown = gr.Dataframe(headers=["column", "value"], label=label, interactive=False)
+        return [shown, gr.DownloadButton("Download"), self._neighbours_output()]
 
     def _neighbours_output(self) -> Any:
         label = f"Nearest of {len(self.answers.rows.x):,} {self.answers.rows.split} rows"
         if self.answers.of_images:
-            return gr.Gallery(label=label, columns=_NEIGHBOURS, object_fit="contain")
+            return _gallery(label, _NEIGHBOURS)
         return gr.Dataframe(
             headers=[*self.answers.columns, "distance"], label=label, interactive=False
         )
@@ -333,27 +365,44 @@ class Page:
     def _latent_of(self, given: Any, chosen: Any) -> np.ndarray:
         condition = self.answers.condition_of(chosen)
         if self.answers.of_images:
-            return self.answers.encoded(given, condition)
+            return self._encoded(given, condition)
         try:
             row = np.array(given[0], np.float32)
         except (ValueError, TypeError, IndexError):
             raise gr.Error("A row is one number a column.") from None
+        if not np.isfinite(row).all():
+            raise gr.Error("A row is one finite number a column.")
         return self.answers.encoded(row, condition)
 
+    def _encoded(self, path: str, condition: np.ndarray | None) -> np.ndarray:
+        """The latent of a photo."""
+        try:
+            return self.answers.encoded(Path(path).read_bytes(), condition)
+        except KvaeError as error:
+            raise gr.Error(f"The photo {error}.") from None
+
     def _shown(self, latent: np.ndarray, chosen: Any) -> list[Any]:
-        """The decoded row, its file, and its neighbours."""
+        """The decoded row, of numbers its file, and its neighbours."""
         x = self.answers.decoded(latent, self.answers.condition_of(chosen))
         near, distances = self.answers.neighbours(x, _NEIGHBOURS)
         if self.answers.of_images:
             picture = self._picture(x)
             pairs = zip(near, distances, strict=True)
             gallery = [(self._picture(one), f"{distance:.3f}") for one, distance in pairs]
-            return [picture, _file("x.png", lambda path: picture.save(path)), gallery]
+            return [picture, gallery]
         columns = self.answers.columns
-        table = [[name, float(value)] for name, value in zip(columns, x, strict=True)]
+        table = [[name, value] for name, value in zip(columns, _told(x), strict=True)]
         text = f"{','.join(columns)}\n{','.join(f'{value:.9g}' for value in x)}\n"
-        rows = [[*map(float, one), float(d)] for one, d in zip(near, distances, strict=True)]
-        return [table, _file("x.csv", lambda path: _write(path, text)), rows]
+        rows = [_told([*one, distance]) for one, distance in zip(near, distances, strict=True)]
+        return [table, self._file(text), rows]
+
+    def _file(self, text: str) -> str:
+        """A table to download: of one text always the same file."""
+        place = self.folder / hashlib.sha256(text.encode()).hexdigest()
+        place.mkdir(exist_ok=True)
+        path = place / "x.csv"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
 
     def _picture(self, x: np.ndarray) -> Image.Image:
         """An image in whole multiples of its pixels, as large as is seen well."""
@@ -368,12 +417,24 @@ def _pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _file(name: str, write: Callable[[str], None]) -> str:
-    """A file to download, in the page's own folder of this process."""
-    path = str(Path(tempfile.mkdtemp(prefix="kvae-explore-")) / name)
-    write(path)
-    return path
+def _told(numbers: Any) -> list[float]:
+    """Numbers of a table with the digits that float32 has."""
+    return [float(f"{number:.6g}") for number in numbers]
 
 
-def _write(path: str, text: str) -> None:
-    Path(path).write_text(text, encoding="utf-8")
+def _picture(label: str) -> Any:
+    """A picture that is shown; Gradio's button to share would send it away."""
+    return gr.Image(label=label, interactive=False, format="png", buttons=_BUTTONS)
+
+
+def _gallery(label: str, columns: int) -> Any:
+    return gr.Gallery(
+        label=label, columns=columns, object_fit="contain", height="auto", buttons=_BUTTONS
+    )
+
+
+def _photo(label: str) -> Any:
+    """A place for a file, which is handed on as it is: training reads files in its own way."""
+    return gr.Image(
+        type="filepath", image_mode=None, label=label, height=220, buttons=["fullscreen"]
+    )

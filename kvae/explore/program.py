@@ -1,16 +1,20 @@
 """kvae explore and its options."""
 
 import errno
+import os
 import socket
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from kvae import backend, cli, own_files
-from kvae.errors import KvaeError, UsageError
+from kvae.errors import KvaeError, Terminated, UsageError
 
+_FOLDER = "kvae-explore-"  # for what the page shows and hands out
 _HOST, _PORT = "127.0.0.1", 7860
 
 
@@ -20,14 +24,31 @@ def main(argv: Sequence[str], prog: str = "kvae explore") -> None:
     if find_spec("gradio") is None:
         raise UsageError("the page is made with Gradio: pip install gradio openTSNE")
     _check_port(given["port"])
-    page, name = prepared(given["model"], given.get("served_as"), given.get("like"))
+    with tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # read when Gradio is imported
+        page, name = prepared(
+            given["model"], Path(folder), given.get("served_as"), given.get("like")
+        )
+        _serve(page, name, given["port"])
+
+
+def _serve(page: Any, name: str, port: int) -> None:
+    """Show the page until Ctrl+C or SIGTERM."""
     from kvae.explore.page import CSS, theme
 
-    print(f"explore    {name} at http://{_HOST}:{given['port']} (Ctrl+C ends it)", flush=True)
     page.queue().launch(
-        server_name=_HOST, server_port=given["port"], theme=theme(), css=CSS, quiet=True,
-        share=False, inbrowser=False, footer_links=[], enable_monitoring=False,
+        server_name=_HOST, server_port=port, theme=theme(), css=CSS, quiet=True, share=False,
+        inbrowser=False, footer_links=[], enable_monitoring=False, prevent_thread_lock=True,
     )  # fmt: skip
+    print(f"explore    {name} at http://{_HOST}:{port} (Ctrl+C ends it)", flush=True)
+    try:
+        while True:  # Windows interrupts no other wait
+            time.sleep(1)
+    except KeyboardInterrupt as error:
+        if isinstance(error, Terminated):
+            raise
+    finally:
+        page.close(verbose=False)
 
 
 def arguments(argv: Sequence[str], prog: str = "kvae explore") -> dict[str, Any]:
@@ -67,11 +88,14 @@ def arguments(argv: Sequence[str], prog: str = "kvae explore") -> dict[str, Any]
     return given
 
 
-def prepared(model: str, served_as: str | None = None, like: str | None = None) -> Any:
+def prepared(
+    model: str, folder: Path, served_as: str | None = None, like: str | None = None
+) -> Any:
     """The page of a model, and the model's name.
 
     Args:
         model: a folder or an address.
+        folder: for files that the page hands out.
         served_as: name of the model there.
         like: a folder that describes it.
 
@@ -83,8 +107,8 @@ def prepared(model: str, served_as: str | None = None, like: str | None = None) 
     from kvae.client import Client
     from kvae.serving.versions import find_version, read_metadata
 
-    folder = model if served_as is None else like
-    version = None if folder is None else find_version(folder)
+    described = model if served_as is None else like
+    version = None if described is None else find_version(described)
     metadata = {} if version is None else read_metadata(version)
     target = str(version.path) if served_as is None and version is not None else model
     client = Client(target, served_as)
@@ -94,16 +118,16 @@ def prepared(model: str, served_as: str | None = None, like: str | None = None) 
     from kvae.explore.page import Page
 
     rows = None
-    if folder is not None:
+    if described is not None:
         try:
-            rows = _rows(str(folder))
+            rows = _rows(described)
         except KvaeError as error:
             print(f"note: samples stand for the data, which are not at hand: {error}",
                   file=sys.stderr)  # fmt: skip
     name = served_as or f"{version.name} version {version.number}"  # type: ignore[union-attr]
     answers = Answers(client, metadata, rows)
     print("preparing  the first answers", flush=True)
-    return Page(answers, name, metadata.get("data_card", {})).build(), name
+    return Page(answers, name, metadata.get("data_card", {}), folder).build(), name
 
 
 def _rows(model: str) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvae.errors import UsageError
+from kvae.files import is_file
 from kvae.options import one_of
 from kvae.registry import Member, find
 from kvae.saying import say
@@ -123,7 +124,7 @@ def find_inception_weights(given: str | Path | None = None) -> Path | None:
     """
     if given is not None:
         path = Path(given).expanduser()
-        if not path.is_file():
+        if not is_file(path):
             raise UsageError(f"--inception-weights {path}: no such file")
         return path
     path = default_inception_weights()

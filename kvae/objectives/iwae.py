@@ -6,11 +6,17 @@ import keras
 
 from kvae.errors import UsageError
 from kvae.inputs import as_float, repeat_rows, rows_of
+from kvae.networks.activity import losses_of_calls
 from kvae.objectives import DREG, IWAE_GRADIENT, PLAIN, check_iwae
 from kvae.objectives.base import Objective, Outcome
 from kvae.probability.distributions import Draw
 from kvae.terms import Drawn
 
+_ACTIVITY = (
+    "the gradient 'dreg' weighs what each draw says to the encoder, and would weigh the losses of "
+    "what a decoder computes (activity_regularizer, add_loss) too: it does not go with them, the "
+    "gradient 'plain' does"
+)
 _RANDOM = "seed_generator"  # Keras's random layers have one
 
 
@@ -28,7 +34,7 @@ class Iwae(Objective):
     "plain" has the score of q beside it. Where `training` is false the gradient is the plain one.
 
     The two passes of "dreg" must agree, and draws not touch one another: it goes neither with batch
-    normalisation nor with a decoder of random layers.
+    normalisation nor with a decoder of random layers, or of losses of what it computes.
 
     Args:
         draws: a row, at least 1.
@@ -61,6 +67,8 @@ class Iwae(Objective):
         inner = [*encoder._flatten_layers(), *decoder._flatten_layers()]
         by_batch = any(isinstance(one, keras.layers.BatchNormalization) for one in inner)
         check_iwae(updates_variance=False, normalises_by_batch=by_batch, iwae_gradient=DREG)
+        if any(one.activity_regularizer is not None for one in decoder._flatten_layers()):
+            raise UsageError(_ACTIVITY)
         # The pass that weighs the draws and the one that is weighed would draw apart.
         if drawn := [one.name for one in decoder._flatten_layers() if hasattr(one, _RANDOM)]:
             raise UsageError(
@@ -96,6 +104,8 @@ class Iwae(Objective):
         distortion = -decoded.log_prob(rows_of(copies))
         drawn = Drawn(Draw(z, fixed.log_prob(z)), decoded, distortion)
         terms = model.weight_terms(copies, noise, True, posterior, drawn=drawn)[0]
+        if losses_of_calls(model.decoder):
+            raise UsageError(_ACTIVITY)
         weighed = -ops.sum(weights * self._by_row(terms.log_weight), axis=1)
         # The value of the bound, the gradient of the weighed sum.
         return self._outcome(terms, drawn, self._loss(first) + (weighed - stopped(weighed)))

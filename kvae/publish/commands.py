@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kvae import backend
+from kvae import backend, files
 from kvae.data.images.crops import WANTED, is_crop
 from kvae.errors import DataError, KvaeError, UsageError, one_line
 from kvae.files import FOLDER_NAME, is_folder_name
@@ -42,7 +42,7 @@ def from_keras(
             written.
     """
     path = Path(file)
-    if not path.is_file():
+    if not files.is_file(path):
         raise UsageError(f"no such file: {path}")
     if not is_folder_name(name):
         raise UsageError(f"--name must be {FOLDER_NAME}; received {name!r}")
@@ -130,7 +130,7 @@ def _row(version: versions.Version, fault: str) -> tuple[str, ...]:
 
 def _numbered_below(path: Path) -> list[tuple[versions.Version, str]]:
     """Versions and what keeps folders from being one, of `saved/<name>` or of all models."""
-    if not path.is_dir():
+    if not files.is_folder(path):
         raise UsageError(f"no such folder: {path}")
     found = versions.numbered(path)
     if not found:
@@ -161,7 +161,7 @@ def verify(model: str) -> None:
 def _given(model: str) -> Path:
     """A model's folder by its name in `saved/`, wherever a link may lead, and whatever `.` is."""
     path = Path(model).absolute()
-    if not path.is_dir():
+    if not files.is_folder(path):
         raise UsageError(f"no such folder: {model}")
     if not versions.versions(path):
         raise UsageError(f"no versions in {model}: saved/NAME is wanted")
@@ -199,7 +199,7 @@ def roll_back(model: str, *, to: int) -> None:
 
 def config(save: str, *, root: str | None) -> None:
     """Write `saved/models.config` anew."""
-    if not Path(save).is_dir():
+    if not files.is_folder(save):
         raise UsageError(f"no such folder: {save}")
     path = repository.update_models_config(Path(save), root)
     print(f"{path}:\n{path.read_text(encoding='utf-8')}", end="")

@@ -29,7 +29,7 @@ def fit(train, valid, *, prior, seed, **own):
     flow = Flow(seed=seed, name="sampler", **own)
     flow.build((None, train.shape[1]))
     flow.initialize(train, train)
-    steps = max(1, len(train) // _BATCH)
+    steps = -(-len(train) // _BATCH)
     epochs = -(-_STEPS // steps)
     model = _NegativeLogLikelihood(flow)
     model.compile(

@@ -41,7 +41,7 @@ def fit(train, valid, *, prior, seed):
     """
     del prior
     keras.utils.set_random_seed(seed)
-    steps = max(1, len(train) // _BATCH)
+    steps = -(-len(train) // _BATCH)
     epochs = -(-_STEPS // steps)
     # The first VAE has had the numbers of the seed itself.
     own = int(generator(seed, "second stage").integers(2**31))

@@ -59,7 +59,7 @@ def images_of(
             the centred square of an image of another size.
         image_size: width and height in pixels.
         channels: 1 (grey) or 3 (RGB).
-        binarize: whether all levels become 0 or 1 in the end, as those of training did.
+        binarize: whether all levels become 0 or 1 in the end, at one half.
 
     Returns:
         `(batch, image_size, image_size, channels)` float32 in [0, 1]. In the graph a string that

@@ -66,7 +66,11 @@ def meanings(vae: VAE, *, binary: bool = False) -> dict[str, Meaning]:
     images = len(vae.element_shape) == 3
     levels = vae.value_range if images else (0.0, 1.0) if binary else None
     unit = "grey level, 0 black to 1 white" if levels else "that of the data"
-    own = f"{unit}: 0 or 1, a row of other numbers answers NaN" if binary else unit
+    own = unit
+    if binary:
+        own = f"{unit}: 0 or 1, a row of other numbers answers NaN"
+    elif vae.likelihood.kind == "bernoulli":
+        own = f"{unit}: 0 or 1, other numbers have the likelihood 0"
     row = "an image" if images else "a row of data"
     share = (0.0, 1.0)
     integers = (-(2**63), 2**63 - 1)
@@ -124,7 +128,8 @@ def endpoints(
         crop: what is kept of the images that `encode_bytes` and `reconstruct_bytes` are given, see
             `kvae.serving.image_bytes.images_of`. Only models of square images of 1 or 3 channels
             have them, and a crop whose box is larger than what is served has none.
-        binarize: whether the pixels of files become 0 or 1, as those of training did.
+        binarize: whether the pixels of files become 0 or 1, at one half: also where training drew
+            them, of which that is the likeliest draw.
     """
     found = _plain_endpoints(vae, directions)
     if vae.value_range:  # files hold levels
@@ -249,12 +254,13 @@ def _bytes_endpoints(plain, shape, crop, binarize):
 
         return decoded
 
+    made = ", its levels made 0 or 1 at one half" if binarize else ""
     return {
         name: Endpoint(
             of_bytes(plain[of].function),
             (image_bytes,),
             f"{plain[of].help}, of a JPEG or PNG file of at most {MAX_SERVED_PIXELS:,} pixels, all "
-            f"of a request of at most {MAX_REQUEST_PIXELS:,}",
+            f"of a request of at most {MAX_REQUEST_PIXELS:,}{made}",
         )
         for name, of in (("encode_bytes", "encode"), ("reconstruct_bytes", "serving_default"))
     }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kvae import files
 from kvae.errors import DataError, UsageError, did_you_mean
 
 METADATA = Path("assets.extra") / "kvae.json"
@@ -148,12 +149,12 @@ def find_version(path: str | Path) -> Version:
             its folder, which a copy keeps (`cp -a`) or not.
 
     Raises:
-        UsageError: nothing is published there.
+        UsageError: nothing is published there, or it cannot be looked at.
         DataError: a version that is named, or the one of the highest number, is not whole.
     """
     # A link is what it is called, wherever it leads.
     path = Path(path).resolve() if ".." in Path(path).parts else Path(path).absolute()
-    if not path.is_dir():
+    if not files.is_folder(path):
         beside = [one.name for one in _inside(path.parent) if one.is_dir()]
         nearest = did_you_mean(path.name, beside)
         if is_number(path.name) and (numbers := sorted(filter(is_number, beside), key=int)):

@@ -128,7 +128,7 @@ class Steps(Doors):
         return bool(self.trainable_variables)
 
     def penalty(self):
-        """The regularisation losses of the networks at their last calls, a scalar."""
+        """The regularisation losses of the networks, of x where they are of activity, a scalar."""
         ops = keras.ops
         return sum(ops.sum(ops.cast(loss, "float32")) for loss in self.losses)
 

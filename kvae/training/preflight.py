@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kvae import data, likelihoods, networks, priors
+from kvae import data, files, likelihoods, networks, priors
 from kvae.config import Config
 from kvae.data.conditions import conditions_of
 from kvae.data.rows import check_spread
@@ -51,7 +51,7 @@ def check(
         machines = cluster.check(config, dry_run=dry_run)
     dry_run = dry_run or (machines is not None and not machines.is_chief)
     folder = training_folder(config.save, config.name)
-    if not dry_run and folder.exists():
+    if not dry_run and files.exists(folder):
         with alone_in_folder(config):
             pass
     is_saved = not dry_run and resume.find(config, going_on, whole=False).is_saved
@@ -158,9 +158,9 @@ def line_of(line: bytes | str) -> dict[str, Any]:
 
 def _check_start(path: Path) -> None:
     """Refuse what --init-from cannot be, by its name."""
-    if not path.exists():
+    if not files.exists(path):
         raise UsageError(f"--init-from: no such file or folder: {path}")
-    if path.is_file() and not path.name.endswith(WEIGHTS):
+    if files.is_file(path) and not path.name.endswith(WEIGHTS):
         raise UsageError(
             f"--init-from takes a published version (a folder) or a file that ends in "
             f"{' or '.join(WEIGHTS)}; received {path}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kvae import backend, cli, own_files, run_file, workflow
-from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of, resolve
+from kvae.config import OPTIONS, PARTS, PRESETS, Config, default_of
 from kvae.errors import IncompleteError
 from kvae.options import Option, flag
 from kvae.registry import declared
@@ -48,11 +48,6 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
         epilog=_epilog(),
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        run_file.FLAG, metavar="FILE",
-        help="options from a YAML file, by name, such as 'latent-dim: 32': the command line beats "
-        "it, it beats the preset; saved/NAME/NUMBER/run.yaml makes that run again",
-    )  # fmt: skip
     add_options(parser)
     other = parser.add_argument_group("other")
     again = other.add_mutually_exclusive_group()
@@ -75,12 +70,17 @@ def arguments(argv: Sequence[str], prog: str = "train.py") -> tuple[Config, bool
     dry_run, preset = given.pop("dry_run", False), given.pop("preset", None)
     resume, fresh = given.pop("resume", None), given.pop("fresh", False)
     file = given.pop("config", None)
-    config = resolve(given, preset) if file is None else run_file.resolved(file, given, preset)
+    config = run_file.taken(file, given, preset).config()
     return config, dry_run, False if fresh else resume
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add --preset and all options of a run to a parser, in their groups."""
+    """Add --config, --preset and all options of a run to a parser, in their groups."""
+    parser.add_argument(
+        run_file.FLAG, metavar="FILE",
+        help="options from a YAML file, by name, such as 'latent-dim: 32': the command line beats "
+        "it, it beats the preset; saved/NAME/NUMBER/run.yaml makes that run again",
+    )  # fmt: skip
     parser.add_argument(
         "--preset", metavar="NAME",
         help=f"a set of values for the options below: {', '.join(PRESETS)} "

@@ -38,12 +38,14 @@ class Plan:
         given: the fixed options that the user gave, by name.
         preset: of all trials; None: the one with the dataset's name.
         space: what is searched.
+        own: values of searched options that a file says, which stand before the preset's.
+        shown: the name of an option as the user wrote it, for messages.
 
     Attributes:
-        corners: combinations that stand for all of them: the preset's own, and of each option the
-            ends or all choices.
-        start: the first of them: the preset's own values, unless they do not go together with the
-            fixed ones.
+        corners: combinations that stand for all of them: the file's or the preset's own, and of
+            each option the ends or all choices.
+        start: the first of them: the own values, unless they do not go together with the fixed
+            ones.
         figure: of the valid split, by which trials compare: "elbo", or where the goal is another
             one "loss", which is lower the better.
 
@@ -55,6 +57,8 @@ class Plan:
     given: Mapping[str, Any]
     preset: str | None
     space: tuple[Dimension, ...]
+    own: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    shown: Callable[[str], str] = field(default=flag, compare=False)
     corners: tuple[Config, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -70,17 +74,23 @@ class Plan:
         return self.corners[0]
 
     @property
+    def whose(self) -> str:
+        """Whose the values of trial 0 are, in words."""
+        return "the file's" if self.own else "the preset's"
+
+    @property
     def figure(self) -> str:
         """See the class."""
         return chosen_by(self.start)
 
     def own_values(self) -> dict[str, Any]:
-        """The values of searched options that the preset has, of those that apply."""
+        """The values of searched options that the file or the preset has, of those that apply."""
         try:
-            config = self.config({})
+            config = self.config(self.own)
         except UsageError:
             return {}
-        return {one.name: config.get(one.name, None) for one in self.space if self._has(one, {})}
+        parts = _parts_in(self.own)
+        return {one.name: config.get(one.name, None) for one in self.space if self._has(one, parts)}
 
     def drawn(self, suggest: Callable[[Dimension], Any]) -> dict[str, Any]:
         """Values of the searched options: of parts first, then of what the chosen parts have.
@@ -101,11 +111,11 @@ class Plan:
         Raises:
             UsageError: they do not go together.
         """
-        return resolve({**self._fixed(values), **values}, self.preset)
+        return resolve({**self._fixed(values), **values}, self.preset, shown=self.shown)
 
     def trial(self, values: Mapping[str, Any]) -> Config:
         """As `config`, without a sampler: it is fitted after training, and costs time."""
-        return resolve({**self._of_trials(values), **values}, self.preset)
+        return resolve({**self._of_trials(values), **values}, self.preset, shown=self.shown)
 
     def described(self, dataset: Dataset) -> dict[str, Any]:
         """What must be equal for a search to go on, JSON values: name -> value."""
@@ -174,7 +184,7 @@ class Plan:
             except UsageError as error:
                 refused.append(error)
 
-        look({})
+        look(self.own)
         for parts in self._combinations():
             look(parts, *parts)
             for one in self.space:
@@ -196,10 +206,10 @@ class Plan:
 
     def _check_all_apply(self) -> None:
         """Refuse fixed options that no combination of searched parts has."""
-        combinations = [*self._combinations()]
+        combinations = [*self._combinations(), _parts_in(self.own)]
         for name in self.given:
             if not any(self._applies(name, parts) for parts in combinations):
-                resolve({**self.given, **combinations[0]}, self.preset)
+                resolve({**self.given, **combinations[0]}, self.preset, shown=self.shown)
 
     def _refuse(self, name: str) -> None:
         """Say what is against an option that no combination takes."""

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kvae import backend, cli, files, own_files
+from kvae import backend, cli, files, own_files, run_file
 from kvae.command import program
+from kvae.config import MODEL_PARTS
 from kvae.errors import UsageError
 from kvae.training.machines import cluster
 from kvae.training.program import add_options
@@ -98,8 +99,8 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.tune") -> Job:
     )  # fmt: skip
     own.add_argument(
         "--trials", type=cli.whole(1, 10**6), metavar="N",
-        help="trials in all, those that are there already counted; trial 0 has the preset's own "
-        f"values (default: {_TRIALS})",
+        help="trials in all, those that are there already counted; trial 0 has the own values of "
+        f"the preset or the file (default: {_TRIALS})",
     )  # fmt: skip
     own.add_argument(
         "--prune", action=argparse.BooleanOptionalAction,
@@ -111,11 +112,24 @@ def arguments(argv: Sequence[str], prog: str = "python -m kvae.tune") -> Job:
     given = cli.parsed(parser, argv)
     searched, preset = given.pop("search", ()), given.pop("preset", None)
     trials, prunes = given.pop("trials", _TRIALS), given.pop("prune", True)
-    return Job(_plan(given, preset, searched), trials, prunes)
+    file = given.pop("config", None)
+    return Job(_plan(given, preset, searched, file), trials, prunes)
 
 
-def _plan(given: Mapping[str, Any], preset: str | None, searched: Sequence[str]) -> Plan:
-    return Plan(given, preset, space.read(searched, given))
+def _plan(
+    given: Mapping[str, Any], preset: str | None, searched: Sequence[str], file: str | None
+) -> Plan:
+    dimensions = space.read(searched, given)
+    names = {one.name for one in dimensions}
+    parts = [
+        {one.name: value} for one in dimensions if one.name in MODEL_PARTS for value in one.corners
+    ]
+    taken = run_file.taken(file, given, preset, parts)
+    return Plan(
+        {name: value for name, value in taken.given.items() if name not in names},
+        taken.preset, dimensions,
+        {name: value for name, value in taken.given.items() if name in names}, taken.shown,
+    )  # fmt: skip
 
 
 def _check_data(plan: Plan, outline: Any) -> None:

@@ -47,7 +47,10 @@ def head(plan: Plan, folder: Path, wanted: int, there: int, *, prunes: bool) -> 
     ]
     for one in plan.space:
         lines.append(f"           {one.name} {one}{f' ({one.hint})' if one.hint else ''}")
-    fixed = [word for name, value in plan.given.items() for word in _words(name, value)]
+    typed = {name: value for name, value in plan.given.items() if plan.shown(name) == flag(name)}
+    fixed = [word for name, value in typed.items() for word in _words(name, value)]
+    if of_file := len(plan.given) - len(typed):
+        fixed.append(f"{'and ' if fixed else ''}{of_file} options of the file")
     return "\n".join(
         [*lines, *([f"fixed      {' '.join(fixed)}"] if fixed else []), f"pruning    {told}\n"]
     )
@@ -63,14 +66,14 @@ def line(plan: Plan, rows: Sequence[Row], place: int) -> str:
     }.get(row.state, f"{row.state}: {row.why}")
     if row.same_as is not None:
         told = f"as trial {row.same_as}"
-    marks = ["the preset's own"] if place == 0 else []
+    marks = [f"{plan.whose} own"] if place == 0 else []
     marks += ["best so far"] if best is not None and best.trial == place else []
     parts = [told, f"{row.seconds or 0:.0f} s", _values(row), *marks]
     return f"trial {place:<4} {'  '.join(part for part in parts if part)}"
 
 
 def table(plan: Plan, rows: Sequence[Row]) -> str:
-    """The ten best trials, and the preset's own."""
+    """The ten best trials, and the first one."""
     sign = 1 if plan.figure == "elbo" else -1
     done = [row for row in rows if row.state == DONE and row.same_as is None]
     order = sorted(done, key=lambda row: (-sign * (row.value or 0.0), row.trial))
@@ -78,7 +81,7 @@ def table(plan: Plan, rows: Sequence[Row]) -> str:
     names = [one.name for one in plan.space]
     lines = [["trial", plan.figure, "epoch", "seconds", *names, ""]]
     for rank, row in enumerate(kept):
-        mark = ", ".join(["best"] * (rank == 0) + ["the preset's own"] * (row.trial == 0))
+        mark = ", ".join(["best"] * (rank == 0) + [f"{plan.whose} own"] * (row.trial == 0))
         own = [_short(row.values[name]) if name in row.values else "-" for name in names]
         seconds = f"{row.seconds or 0:.0f}"
         lines.append([str(row.trial), _number(row.value), str(row.epoch), seconds, *own, mark])
@@ -91,7 +94,7 @@ def table(plan: Plan, rows: Sequence[Row]) -> str:
 
 
 def summary(plan: Plan, rows: Sequence[Row], folder: Path) -> str:
-    """The table, the best beside the preset's own, and what to type to train it."""
+    """The table, the best beside the first one, and what to type to train it."""
     counts = Counter(_REPEATED if row.same_as is not None else row.state for row in rows)
     told = {
         DONE: "to their end", PRUNED: "pruned", REFUSED: "refused", FAILED: "failed",
@@ -108,7 +111,7 @@ def summary(plan: Plan, rows: Sequence[Row], folder: Path) -> str:
         f"best       {_against(plan, rows, best)}",
         "note       it was chosen on the valid split, whose figure flatters the best of many; "
         "evaluate.py\n           measures on the test split",
-        f"train it:  {training_command(plan.config(_typed(best)))}",
+        f"train it:  {training_command(plan.config(_typed(plan, best)))}",
         f"written    {folder / TABLE}, {folder / RESULT}",
     ])  # fmt: skip
 
@@ -132,15 +135,15 @@ def write(folder: Path, plan: Plan, rows: Sequence[Row]) -> None:
         "figure": plan.figure,
         "search": {one.name: str(one) for one in plan.space},
         "best": best and best.trial,
-        "command": best and training_command(plan.config(_typed(best))),
+        "command": best and training_command(plan.config(_typed(plan, best))),
         "trials": [row._asdict() for row in rows],
     }
     files.replace_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
 
 
-def _typed(row: Row) -> dict[str, Any]:
+def _typed(plan: Plan, row: Row) -> dict[str, Any]:
     """The values of a trial that its command line needs: none where they are the preset's own."""
-    return row.values if row.trial else {}
+    return row.values if row.trial else dict(plan.own)
 
 
 def _words(name: str, value: Any) -> list[str]:
@@ -151,15 +154,15 @@ def _words(name: str, value: Any) -> list[str]:
 
 
 def _against(plan: Plan, rows: Sequence[Row], best: Row) -> str:
-    """The best trial beside the preset's own values, in words."""
+    """The best trial beside the first one, in words."""
     told = f"{plan.figure} {_number(best.value)} of trial {best.trial}"
     own = next((row for row in rows if row.trial == 0), None)
     if own is None or own.value is None or own.state != DONE or best.value is None:
-        return f"{told}; the preset's own values have no figure"
+        return f"{told}; {plan.whose} own values have no figure"
     if best.trial == 0:
-        return f"{told}: no trial was better than the preset's own values"
+        return f"{told}: no trial was better than {plan.whose} own values"
     gain = abs(best.value - own.value)
-    return f"{told}, {gain:.3g} nats better than the preset's own values ({_number(own.value)})"
+    return f"{told}, {gain:.3g} nats better than {plan.whose} own values ({_number(own.value)})"
 
 
 def _number(value: float | None) -> str:

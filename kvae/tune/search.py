@@ -152,14 +152,14 @@ def _found(best):
 
 
 def _values(plan, place, trial):
-    """The values of the searched options; of the first trial none: they are the preset's."""
+    """The values of the searched options; of the first trial those of a file: else the preset's."""
     if place:
         return plan.drawn(lambda one: one.suggest(trial))
     own = plan.own_values()
     for one in plan.space:  # so that what is proposed later knows of them
         if one.holds(own.get(one.name)):
             one.suggest(trial)
-    return {}
+    return dict(plan.own)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from kvae_testing import metadata
 from kvae.__main__ import main
 from kvae.compare import compare, tables
 from kvae.errors import DataError, UsageError
-from kvae.evaluation.rows import write_rows
+from kvae.evaluation.rows import read_rows, write_rows
 from kvae.serving import versions
 
 BOUND = "log_likelihood_nats_prior"
@@ -229,6 +229,38 @@ def test_rows_of_another_evaluation_are_refused(evaluated, tmp_path):
         compare(places)
 
 
+def test_damage_of_the_rows_is_an_error_wherever_it_is(evaluated):
+    first, second = evaluated("a")[0], evaluated("b")[0]
+    path = Path(second) / "rows.npz"
+    metrics = json.loads((Path(second) / "metrics.json").read_text())
+    whole, content = read_rows(path, metrics), path.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [content[:size] for size in range(0, len(content), 41)]
+    damaged += [b"", b"PK", b"{}", np.random.default_rng(1).bytes(900)]
+    for place in rng.integers(len(content), size=300):
+        changed = bytearray(content)
+        changed[place] ^= int(rng.integers(1, 256))
+        damaged.append(bytes(changed))
+    refused = 0
+    for one in damaged:
+        path.write_bytes(one)
+        try:
+            found = read_rows(path, metrics)
+        except DataError as error:
+            assert str(path) in str(error)
+            refused += 1
+        else:  # a byte that says nothing, or the name of an array
+            assert all(np.array_equal(found[name], whole[name]) for name in found)
+    assert refused > len(damaged) / 2
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"b/rows\.npz cannot be read"):
+        compare([first, second])
+    with path.open("wb") as file:
+        np.savez(file, rows=np.array([object()]), allow_pickle=True)
+    with pytest.raises(DataError, match=r"rows\.npz cannot be read.*allow_pickle"):
+        compare([first, second])
+
+
 def test_a_version_that_was_not_measured_is_told_how(evaluated, tmp_path):
     place, _ = evaluated("a")
     path = tmp_path / "saved" / "m" / "3"
@@ -264,5 +296,21 @@ def test_the_command_writes_csv_and_a_page(evaluated, tmp_path, capsys):
     with pytest.raises(UsageError, match=r"--csv and --html are two files; received .*t\.csv"):
         main(["compare", *places, "--csv", str(csv_file), "--html", f"{tmp_path}/./t.csv"])
     assert csv_file.read_text().startswith("kind,")
-    with pytest.raises(UsageError, match="--csv: cannot write"):
-        main(["compare", *places, "--csv", str(tmp_path / "gone" / "t.csv")])
+    csv_file.unlink()
+    for bad, said in (
+        (tmp_path / "gone" / "t.html", "--html: cannot write .*no such folder"),
+        (tmp_path, "--html names a file; received the folder"),
+        (tmp_path / ("a" * 300), "cannot look at .*File name too long"),
+        # Room for its name, none for that of the file it is written to first.
+        (tmp_path / ("a" * 253), "cannot write .*t.csv, .*File name too long"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            main(["compare", *places, "--csv", str(csv_file), "--html", str(bad)])
+        assert not csv_file.exists()
+
+
+def test_a_name_that_is_too_long_is_an_error(evaluated, tmp_path):
+    place, _ = evaluated("a")
+    for name in ("a" * 300, str(tmp_path / ("b" * 300) / "1"), "x/" * 3000):
+        with pytest.raises(UsageError, match=r"cannot look at .*File name too long"):
+            compare([place, name])

@@ -65,6 +65,51 @@ def test_nats_are_of_what_the_likelihood_is(tmp_path, likelihood, of):
     assert f"- Log-likelihoods are lower bounds in nats{of} numbers" in card
 
 
+@pytest.mark.parametrize(
+    ("shape", "likelihood", "how", "said", "unsaid"),
+    [
+        ([8, 8, 1], "bernoulli", {"binarize": True},
+         ["made 0 or 1 at one half", "x is 0 or 1, as", "likelihood 0, minus", "PSNR"],
+         ["of a density", "True"]),
+        ([8, 8, 1], "bernoulli", {"binarize": "dynamic", "binarize_seed": 7},
+         ["train rows anew each epoch, the others once, seed 7", "x is 0 or 1, as"], ["made 0"]),
+        ([5], "bernoulli", {"binarize": "static"},
+         ["as it is bright: once, seed 0", "row with other numbers answers NaN"], ["minus inf"]),
+        ([8, 8, 1], "gaussian", {"binarize": True},
+         ["has no upper limit", "x is 0 or 1, as", "the answers mean nothing"], ["NaN"]),
+        ([8, 8, 1], "gaussian", {}, ["x is numbers", "the answers mean nothing"],
+         ["no upper limit", "against numbers that are 0 or 1", "lack and white"]),
+        ([8, 8, 1], "discretized-logistic", {}, ["x is numbers"], ["x is 0 or 1"]),
+        ([5], "bernoulli", {}, ["x is 0 or 1, as", "likelihood 0"], ["NaN"]),
+    ],
+)  # fmt: skip
+def test_what_was_made_black_and_white_is_said_as_it_is(
+    tmp_path, shape, likelihood, how, said, unsaid
+):
+    model = {"element_shape": shape, "latent_dim": 2}
+    card = _card(tmp_path, config={"likelihood": likelihood}, data_card=how, model=model)
+    for words in said:
+        assert words in card
+    for words in unsaid:
+        assert words not in card
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"objective": "iwae", "iwae_draws": 5}, "iwae, 5 draws a row, gradient plain"),
+        ({"objective": "iwae", "iwae_draws": 2, "iwae_gradient": "dreg"},
+         "iwae, 2 draws a row, gradient dreg"),
+        ({"objective": "elbo", "beta": 4.0, "kl_warmup_epochs": 3, "kl_cycle_epochs": 0,
+          "free_bits": 0.5, "tc_weight": 1.0},
+         "elbo, beta 4, risen to over 3 epochs, 0.5 nats of each latent dimension free"),
+        ({"objective": "elbo", "tc_weight": 6.0}, "elbo, weight 6 of the total correlation"),
+    ],
+)  # fmt: skip
+def test_an_objective_is_told_with_all_that_changes_it(tmp_path, config, told):
+    assert f"- Objective: {told}\n" in _card(tmp_path, config=config)
+
+
 def test_channels_that_are_no_colours_are_counted(tmp_path):
     card = _card(tmp_path, model={"element_shape": [8, 6, 5], "latent_dim": 2})
     assert "an image of 8 by 6 pixels, of 5 channels" in card

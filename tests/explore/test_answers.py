@@ -1,12 +1,16 @@
 """What the explorer computes is what the signatures say."""
 
+import io
+
 import numpy as np
 import pytest
 from kvae_testing import few_signatures, make_vae
 from PIL import Image
+from serving_testing import rest_server
 
 from kvae import publish
 from kvae.client import Client
+from kvae.data.images.decoding import Unreadable, decode
 from kvae.errors import UsageError
 from kvae.explore.answers import Answers, Rows
 from kvae.explore.maps import map_of
@@ -63,11 +67,43 @@ def test_a_row_is_its_own_nearest_neighbour(answers):
     assert (np.diff(distances) >= 0).all() and distances[1] > 0.1
 
 
-def test_an_upload_is_cropped_as_the_version_crops(answers):
-    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (30, 20, 3), np.uint8))
-    expected = answers._client.call("encode_bytes", image_bytes=[image])["mean"][0]
-    np.testing.assert_allclose(answers.encoded(image), expected, rtol=1e-5)
+@pytest.fixture(scope="module")
+def photo():
+    """A PNG file, half of it see-through."""
+    levels = np.random.default_rng(1).integers(0, 256, (30, 20, 4), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_an_upload_is_read_as_training_reads_files(answers, photo):
+    pixels = decode(photo, "center", 8, 1)
+    expected = answers._client.call("encode", x=pixels[None])["mean"][0]
+    np.testing.assert_allclose(answers.encoded(photo), expected, rtol=1e-5)
     assert answers.as_image(answers.decoded(expected)).dtype == np.uint8
+    crop, made = {"crop": "2,3,12,13"}, {"binarize": "dynamic"}
+    for card, options in ((crop, {}), (made, {"binarize": True})):
+        found = Answers(answers._client, {"data_card": card}, answers.rows)
+        pixels = decode(photo, card.get("crop", "center"), 8, 1, **options)
+        expected = answers._client.call("encode", x=pixels[None])["mean"][0]
+        np.testing.assert_allclose(found.encoded(photo), expected, rtol=1e-5)
+    with pytest.raises(Unreadable, match="is not an image of a known format"):
+        answers.encoded(b"GIF")
+
+
+def test_a_server_is_a_model_as_a_folder_is(answers, version_of_images, photo):
+    with rest_server("m", version_of_images.path) as (address, _), Client(address, "m") as client:
+        alone, told = Answers(client, {}), Answers(client, answers._metadata, answers.rows)
+        latent = answers.sample(5)
+        for one in (alone, told):
+            np.testing.assert_allclose(one.sample(5), latent, rtol=1e-5)
+            np.testing.assert_allclose(
+                one.decoded(latent), answers.decoded(latent), rtol=1e-5, atol=1e-6
+            )
+        assert alone.rows.split == "generated"
+        np.testing.assert_allclose(told.encoded(photo), answers.encoded(photo), rtol=1e-5)
+        # Without a description the server crops; it rounds otherwise by a level at most.
+        np.testing.assert_allclose(alone.encoded(photo), answers.encoded(photo), atol=0.02)
 
 
 def test_a_point_of_the_map_gives_the_latent_of_its_row(answers):

@@ -170,6 +170,7 @@ def _vae(layer, gradient):
         (keras.layers.BatchNormalization, (0, 1), "does not go with batch normalisation"),
         (lambda: keras.layers.GaussianNoise(0.1, name="spread"), (1,), "at random.*spread"),
         (lambda: keras.layers.Dropout(0.5, name="left"), (1,), "at random.*received left"),
+        (lambda: keras.layers.Dense(3, activity_regularizer="l2"), (1,), "losses of what a decod"),
     ],
 )
 def test_networks_that_tie_draws_or_differ_by_pass_are_refused_of_dreg(make, places, words):
@@ -178,6 +179,25 @@ def test_networks_that_tie_draws_or_differ_by_pass_are_refused_of_dreg(make, pla
             _vae(lambda own, place=place: make() if own == place else None, "dreg")
         _vae(lambda own, place=place: make() if own == place else None, "plain")
     assert _vae(lambda _: keras.layers.LayerNormalization(), "dreg").objective.gradient == "dreg"
+
+
+def test_losses_that_a_decoder_adds_are_refused_of_dreg_before_they_train():
+    class Costly(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.mean(keras.ops.square(x)))
+            return x
+
+    for place in (0, 1):
+        vae = _vae(lambda own, place=place: Costly() if own == place else None, "dreg")
+        vae.compile(keras.optimizers.SGD(0.1))
+        if place == 0:
+            assert float(vae.examined(X).penalty) > 0
+            continue
+        before = vae.get_weights()
+        with pytest.raises(UsageError, match="losses of what a decoder computes"):
+            vae.fit(X, verbose=0)
+        for old, now in zip(before, vae.get_weights(), strict=True):
+            np.testing.assert_array_equal(old, now)
 
 
 def test_a_preset_that_normalises_by_batch_is_refused_of_dreg_at_once():

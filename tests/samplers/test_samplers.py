@@ -2,7 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
-from functools import partial
+from functools import partial, wraps
 from typing import NamedTuple
 
 import keras
@@ -59,6 +59,26 @@ class Fitted(NamedTuple):
 _KINDS = [
     pytest.param(name, marks=pytest.mark.slow) if name == "flow" else name for name in SAMPLERS
 ]
+
+
+@pytest.mark.parametrize("part", [flow, second_stage])
+def test_the_learning_rate_falls_until_the_last_step(monkeypatch, part, normal):
+    """Of 1,100 rows an epoch has three steps, the last a short one."""
+    seen = []
+    compiled = keras.Model.compile
+
+    @wraps(compiled)
+    def compile_(self, *args, **kwargs):
+        seen.append(self)
+        return compiled(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "compile", compile_)
+    if part is flow:
+        monkeypatch.setattr(flow, "Flow", partial(flow.Flow, num_layers=1, hidden_units=4))
+    monkeypatch.setattr(part, "_STEPS", 4)
+    part.fit(_draws(1100, 0), _draws(50, 1), prior=normal, seed=0)
+    (optimizer,) = (model.optimizer for model in seen)
+    assert int(optimizer.iterations) == 6 == optimizer._learning_rate.decay_steps
 
 
 @pytest.fixture(scope="module", params=_KINDS)

@@ -9,8 +9,9 @@ from unittest import mock
 
 import pytest
 
-from kvae import cli, workflow
+from kvae import cli, run_file, workflow
 from kvae.__main__ import main
+from kvae.config import resolve
 from kvae.errors import UsageError
 from kvae.training.keeping.best_weights import full_beta
 from kvae.tune import program, search
@@ -53,6 +54,29 @@ def test_a_warm_up_is_not_told_of():
         reporting.on_epoch_end(epoch, {"val_elbo": elbo, "val_loss": 9.0})
     assert told == [(3, 4.0), (5, 6.0)]
     assert [full_beta(config)(epoch) for epoch in (2, 3)] == [False, True]
+
+
+def test_a_file_is_the_start_of_a_search_and_the_command_line_beats_it(tmp_path):
+    path = tmp_path / "run.yaml"
+    given = {"prior": "mixture", "prior_components": 7, "learning_rate": 0.02, "epochs": 3}
+    path.write_text(run_file.text_of(resolve(given)))
+    words = ["--config", str(path), "--batch-size", "99"]
+    plan = program.arguments(
+        [*words, "--search", "prior=mixture,flow", "--search", "learning_rate=1e-3..1e-2"]
+    ).plan
+    assert (plan.start.epochs, plan.start.batch_size, plan.start.prior_components) == (3, 99, 7)
+    assert plan.own_values() == {"prior": "mixture", "learning_rate": 0.02}
+    assert plan.whose == "the file's"
+    assert plan.config({"prior": "flow", "learning_rate": 2e-3}).learning_rate == 2e-3
+    with pytest.raises(UsageError, match="prior is either searched or fixed"):
+        program.arguments([*words, "--prior", "vamp", "--search", "prior=mixture,flow"])
+    # What the file says of a part that no trial has is no obstacle: trial 0 has it.
+    plan = program.arguments([*words, "--search", "prior=flow,vamp"]).plan
+    assert plan.start.prior_components == 7
+    assert "prior_components" not in plan.config({"prior": "flow"}).to_dict()
+    path.write_text("latent-dim: many\n")
+    with pytest.raises(UsageError, match=r"run\.yaml, line 1: latent-dim takes a whole number"):
+        program.arguments(["--config", str(path), "--search", "learning_rate=1e-3..1e-2"])
 
 
 def test_training_ends_where_the_search_says_so():

@@ -9,14 +9,26 @@ from typing import Any, NamedTuple
 from kvae import own_files
 from kvae.command import training_command
 from kvae.config import NO_SAMPLER, resolve
+from kvae.data import DRAWN, DYNAMIC
 from kvae.errors import KvaeError, brief, one_line
 from kvae.evaluation.report.values import written
 from kvae.files import command_line
+from kvae.objectives import IWAE_GRADIENT
 from kvae.serving.versions import AUDIT, Version
 
 _UNKNOWN = "not recorded"
 _TABLE, _COLUMNS, _LONGEST = "arrays", 20, 40  # columns that are named, and letters of a name
 _LARGE = 1000  # nats, of which no decimals are shown
+# Options of objectives: in words, and the value that changes nothing.
+_OF_OBJECTIVES = (
+    ("beta", "beta {:g}", None),
+    ("kl_warmup_epochs", "risen to over {} epochs", 0),
+    ("kl_cycle_epochs", "risen to anew every {} epochs", 0),
+    ("free_bits", "{:g} nats of each latent dimension free", 0),
+    ("tc_weight", "weight {:g} of the total correlation", 1),
+    ("iwae_draws", "{} draws a row", None),
+    ("iwae_gradient", "gradient {}", None),
+)
 _DIGITS = 12  # of a commit and of a checksum, as they are shown
 
 
@@ -46,6 +58,7 @@ def summary(version: Version, metadata: Mapping[str, Any], whole: Mapping[str, A
         Fact("Published", metadata["published"].replace("T", " ").replace("+00:00", " UTC")),
         Fact("Data", _data(metadata, whole)),
         Fact("Rows", _rows(metadata)),
+        Fact("Black and white", _binarized(metadata["data_card"])),
         Fact("Given beside x", ", ".join(metadata.get("condition", {}).get("names", ()))),
         Fact("Network", _network(metadata)),
         Fact("Densities", _densities(metadata)),
@@ -101,6 +114,15 @@ def _data(metadata, whole):
     return f"{name}; one x is an image of {height} by {width} pixels, {colours}"
 
 
+def _binarized(card):
+    """How levels became 0 and 1; "": they did not."""
+    how, seed = card.get("binarize"), card.get("binarize_seed", 0)
+    if how not in DRAWN:
+        return "each level made 0 or 1 at one half" if how else ""
+    train = "those of train rows anew each epoch, the others once" if how == DYNAMIC else "once"
+    return f"each level drawn, 1 as often as it is bright: {train}, seed {seed}"
+
+
 def _rows(metadata):
     counts = metadata["data_card"].get("counts", {})
     told = ", ".join(f"{count:,} {split}" for split, count in counts.items())
@@ -136,8 +158,16 @@ def _densities(metadata):
 
 
 def _objective(config):
-    own = [f"beta {config['beta']:g}"] if isinstance(config.get("beta"), int | float) else []
-    return ", ".join([*([config["objective"]] if "objective" in config else []), *own])
+    if "objective" not in config:
+        return ""
+    gradient = {"iwae_gradient": IWAE_GRADIENT.before} if config["objective"] == "iwae" else {}
+    own = {**gradient, **config}
+    told = [
+        words.format(own[name])
+        for name, words, neutral in _OF_OBJECTIVES
+        if name in own and own[name] != neutral
+    ]
+    return ", ".join([own["objective"], *told])
 
 
 def _epochs(metadata):

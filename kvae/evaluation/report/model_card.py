@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kvae.config import NO_SAMPLER
 from kvae.errors import one_line
 from kvae.evaluation.report import basis, facts, tables
@@ -26,6 +28,7 @@ _OF_DATA = (DATA, "floor", "x")
 # What is known of the model, and of its training, in the words of a report.
 _MODEL = ("Network", "Given beside x", "Densities", "Trained with", "Fingerprint")
 _RUN = ("Objective", "Epochs", "Steps")
+_GREY = np.full((1, 1, 1, 1), 128 / 255)  # a level that is neither 0 nor 1
 _ALONE = "Value"  # the heading of a column beside which there is none
 _OF_VECTORS, _OF_IMAGES = "Generated points", "Images against test images"
 
@@ -218,8 +221,10 @@ def _request(metadata):
 
 def _data(metadata, known):
     card = metadata["data_card"]
-    lines = [known["Data"], *([f"rows: {known['Rows']}"] if "Rows" in known else [])]
-    lines += [f"{name}: {card[name]}" for name in ("crop", "binarize") if card.get(name)]
+    lines = [known["Data"]]
+    lines += [f"{name.lower()}: {known[name]}" for name in ("Rows", "Black and white")
+              if name in known]  # fmt: skip
+    lines += [f"crop: {card['crop']}"] if card.get("crop") else []
     chosen = metadata.get("course", {}).get("best")
     return [
         _list([_text(line) for line in lines]),
@@ -283,8 +288,37 @@ def _of(metadata):
     name = metadata["config"].get("likelihood")
     if name not in LIKELIHOODS:
         return ""
-    is_mass = facts_of_likelihood(name).has_probabilities
-    return ", of probabilities" if is_mass else ", of a density in the unit of the data"
+    if facts_of_likelihood(name).has_probabilities:
+        return ", of probabilities"
+    binary = metadata["data_card"].get("binarize")
+    why = ", which of numbers that are 0 or 1 alone has no upper limit" if binary else ""
+    return f", of a density in the unit of the data{why}"
+
+
+def _x(metadata):
+    """What x is, in a sentence, and what becomes of others."""
+    binary, takes_binary = metadata["data_card"].get("binarize"), _takes_binary(metadata)
+    inputs = [one["inputs"] for one in metadata["signatures"].values() if "x" in one["inputs"]]
+    reach = inputs[0]["x"].get("range") if inputs else None
+    if binary or takes_binary:
+        x = "0 or 1"
+    else:
+        x = f"numbers from {reach[0]} to {reach[1]}" if reach else "numbers in the unit of the data"
+    others = "Other x are answered too, and the answers mean nothing."
+    if takes_binary and binary and not _is_image(metadata):
+        others = "A row with other numbers answers NaN."
+    elif takes_binary:
+        others = (
+            "Other x have the likelihood 0, minus infinity nats; all else that is answered to them "
+            "means nothing."
+        )
+    return f"x is {_text(x)}, as in training. {others}"
+
+
+def _takes_binary(metadata):
+    """Whether the likelihood is one of 0 and 1 alone."""
+    name = metadata["config"].get("likelihood")
+    return name in LIKELIHOODS and not facts_of_likelihood(name).accepts(_GREY)
 
 
 def _limits(version, metadata, whole):
@@ -292,9 +326,6 @@ def _limits(version, metadata, whole):
     foreign = _OF_VECTORS if images else _OF_IMAGES
     found = {table.title for table in tables(whole or {})}
     lacking = [one.title for one in GROUPS if one.title not in {foreign, *found}]
-    inputs = [one["inputs"] for one in metadata["signatures"].values() if "x" in one["inputs"]]
-    reach = inputs[0]["x"].get("range") if inputs else None
-    x = f"numbers from {reach[0]} to {reach[1]}" if reach else "numbers in the unit of the data"
     sampler = metadata["sampler"]
     density = "the prior" if sampler == NO_SAMPLER else f"the sampler {sampler}"
     lines = [
@@ -303,7 +334,11 @@ def _limits(version, metadata, whole):
         "samples are fit for any use.",
         f"Log-likelihoods are lower bounds in nats{_of(metadata)}: numbers of other data, splits "
         "or protocols do not compare.",
-        f"x is {_text(x)}, as in training. Other x are answered too, and the answers mean nothing.",
+        "Errors of reconstructions (mean squared error, PSNR, SSIM) hold means between 0 and 1 "
+        "against numbers that are 0 or 1: those of grey levels do not compare."
+        if metadata["data_card"].get("binarize")
+        else "",
+        _x(metadata),
         f"`generate` draws from {_text(density)}; whether samples are like the data is what the "
         "metrics say, where there are any.",
         "At publication the SavedModel answered its own warm-up requests under TensorFlow, no "

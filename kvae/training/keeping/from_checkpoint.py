@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from kvae import backend
+from kvae import backend, files
 from kvae.config import NO_SAMPLER
 from kvae.errors import DataError, UsageError, brief, one_line
 from kvae.files import FOLDER_NAME, is_folder_name
@@ -58,10 +58,10 @@ def from_checkpoint(checkpoint: str) -> None:
 
 
 def _read(path: Path) -> tuple[Path, Checkpoint]:
-    if path.is_file():
+    if files.is_file(path):
         return path, checkpoints.read(path)
     folder = path if path.name == "training" else path / "training"
-    if not folder.is_dir():
+    if not files.is_folder(folder):
         raise UsageError(
             f"saved/NAME, of a model that was trained, or a checkpoint in saved/NAME/training is "
             f"wanted; received {path}"
