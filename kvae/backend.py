@@ -91,7 +91,7 @@ def quiet_keras() -> None:
     check(name)
     if name == TENSORFLOW and "keras" not in sys.modules:
         # Of what TensorFlow says later, when it first computes.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         quiet_import("keras")
 
 

@@ -94,7 +94,8 @@ def run(main: Callable[[list[str]], None]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # a code page of Windows lacks most characters
     if DEBUG not in argv:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # Its errors that matter are exceptions too; others are of what the machine has not.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     is_ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if is_ours:
         signal.signal(signal.SIGTERM, terminate)

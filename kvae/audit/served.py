@@ -35,7 +35,7 @@ def ask(folder: Path, requests: dict[str, Arrays]) -> dict[str, Arrays]:
         here = children.environment() | {
             backend.VARIABLE: backend.TENSORFLOW, "CUDA_VISIBLE_DEVICES": "-1",
         }  # fmt: skip
-        here.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        here.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         done = subprocess.run(
             [sys.executable, "-m", "kvae.audit.served", str(work), str(folder.resolve())],
             env=here, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
