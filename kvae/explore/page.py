@@ -320,7 +320,9 @@ class Page:
         if names:
             handles = style.group_handles(np.arange(len(names)))
             title = style.plain(self.answers.rows.label_name, _LONGEST_NAME)
-            axes.legend(handles, names, title=title, loc="best", framealpha=0.9, ncols=2)
+            axes.legend(
+                handles, names, title=title, loc="lower right", framealpha=0.9
+            )  # away from Gradio's label
         if mark is not None:
             axes.scatter(*mark, s=260, marker="*", c=style.INK, edgecolors="white", zorder=9)
         return _pixels(figure)
