@@ -246,8 +246,8 @@ def _encoders():
     return {
         "three outputs": (keras.Model(x, [mean, spread, mean]), "one output, a tensor: received 3"),
         "two inputs": (keras.Model([one, other], both), "one input, a tensor: received 2"),
-        "subclassed": (_subclassed(), r"received a Own.*keras\.Model\(x, model\(x\)\)"),
-        "not built": (keras.Sequential([layers.Dense(4)]), "received a Sequential"),
+        "subclassed": (_subclassed(), r"received Own.*keras\.Model\(x, model\(x\)\)"),
+        "not built": (keras.Sequential([layers.Dense(4)]), "received Sequential"),
         "unknown size": (
             keras.Model(v := keras.Input((None,)), layers.Lambda(lambda t: t[:, :4])(v)), "known"
         ),
