@@ -1,5 +1,6 @@
 """Draws and densities by what must hold of any model, and what is said of this one."""
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from scipy.special import logsumexp
 from kvae.audit.independent import statistics
 from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.model import OF_SAMPLER, Model
+from kvae.audit.independent.noise import STREAMS
 from kvae.audit.rows import Rows
 from kvae.audit.verdicts import (
     AGREES,
@@ -31,7 +33,7 @@ _GRID = 2e-3  # by which a converged quadrature may be off
 _PAIRS, _LEAST_PAIRS, _DRAWS, _FEW_DRAWS, _DECODED = 512, 16, 31, 7, 2**20
 _LEAST_RANKED = 100
 _STUCK = 0.1  # share of pairs that moved under which nothing is said
-_SEEDS = 4096
+_SEEDS, _WIDTH = 4096, 4  # numbers of each stream
 #: What seeds that are near, and those that are far, differ by.
 _APART = (1, 2**32, 2**62)
 _TOO_HEAVY = 0.7  # Pareto's k, over which the mean of weights cannot be trusted
@@ -48,7 +50,7 @@ def of_draws(model: Model, rows: Rows) -> list[Line]:
     lines: list[Line] = []
     for name in ("prior", *(["sampler"] if model.has_sampler else [])):
         lines += _lines(f"{name}: its density", partial(_density, model, name, rng))
-    lines += _lines("seeds: near and far", partial(_seeds, model, rng))
+    lines += _lines("noise: seeds, draws and streams apart", partial(_apart, model, rng))
     lines += _lines("pairs of z and x", partial(_pairs, model, rows, rng))
     return [*lines, *_weights(model)]
 
@@ -96,16 +98,18 @@ def _by_chance(what: str, largest: float, most: float, rows: int, note: str = ""
     return Line(what, verdict, rows, largest, most, f"in standard errors{note}")
 
 
-def _seeds(model: Model, rng: np.random.Generator) -> list[Line]:
-    """Whether latents of seeds that are near, and of some that are far, know of each other."""
-    first = rng.integers(2**61, size=_SEEDS)
-    latent = model.sampler.draw(model.noise(first))
-    found = [
-        statistics.rank_correlation(latent, model.sampler.draw(model.noise(first + apart)))
-        for apart in _APART
-    ]
-    largest, most = max(found)
-    return [_by_chance("seeds: near and far ones draw apart", largest, most, _SEEDS)]
+def _apart(model: Model, rng: np.random.Generator) -> list[Line]:
+    """Whether seeds that are near or far, draws and streams know nothing of each other."""
+    seeds = rng.integers(2**61, size=_SEEDS)
+    latent = model.sampler.draw(model.noise(seeds))
+    pairs = [(latent, model.sampler.draw(model.noise(seeds + apart))) for apart in _APART]
+    sources = [*((stream, 0) for stream in STREAMS), ("posterior", 1)]
+    numbers = [model.noise(seeds, draw).normal(stream, _WIDTH) for stream, draw in sources]
+    pairs += itertools.combinations(numbers, 2)
+    found = [statistics.rank_correlation(*pair) for pair in pairs]
+    # As far as it is from what chance makes of each.
+    largest, most = max(found, key=lambda one: one[0] / one[1])
+    return [_by_chance("noise: seeds, draws and streams apart", largest, most, _SEEDS)]
 
 
 def _pairs(model: Model, rows: Rows, rng: np.random.Generator) -> list[Line]:
