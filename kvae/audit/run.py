@@ -16,8 +16,9 @@ from kvae.audit import served
 from kvae.audit.independent import archive
 from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.model import OF_SAMPLER, Model
-from kvae.audit.of_data import of_data, of_metrics
+from kvae.audit.of_data import of_data
 from kvae.audit.of_draws import of_draws
+from kvae.audit.of_metrics import of_metrics
 from kvae.audit.rows import Rows, as_received, as_sent, generated, inputs_of, of_test
 from kvae.audit.served import Arrays
 from kvae.audit.verdicts import (
@@ -180,7 +181,9 @@ def _audited(
             lines.append(not_checked("data and metrics.json", "the data are not at hand"))
         else:
             lines += of_data(subject.dataset, version, metadata)
-            lines += of_metrics(subject.dataset, version, subject.own, subject.rounded)
+            lines += of_metrics(
+                subject.dataset, version, subject.own, subject.rounded, moved.get("cache_dir")
+            )
         advance(1)
     return one_line(rows.origin), lines
 

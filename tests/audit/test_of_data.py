@@ -11,7 +11,8 @@ from kvae_testing import make_vae
 from kvae.audit.independent.archive import read
 from kvae.audit.independent.model import Model
 from kvae.audit.independent.truth import Truth
-from kvae.audit.of_data import of_data, of_metrics
+from kvae.audit.of_data import of_data
+from kvae.audit.of_metrics import of_metrics
 from kvae.data import Dataset, Split, gmm, seen
 from kvae.data.gmm import Mixture
 from kvae.evaluation.rows import checksum

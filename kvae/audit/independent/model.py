@@ -51,7 +51,7 @@ class Model:
         if kind(config) != "kvae>VAE":
             raise Beyond(f"the model {kind(config)}")
         self._config, self._weights, self._dtype = config["config"], weights, dtype
-        self._num_draws, self._directions = num_draws, directions
+        self.num_draws, self._directions = num_draws, directions
         #: Suffix of outputs -> `(draws, batch)`: log weights of the last `log_likelihood`.
         self.log_weights: dict[str, Array] = {}
         self._made: dict[str, Any] = {}
@@ -264,7 +264,7 @@ class Model:
     ) -> dict[str, Array]:
         posterior, densities = self.posterior(x, condition), self.densities()
         logs: dict[str, list[Array]] = {suffix: [] for suffix in densities}
-        for draw in range(self._num_draws):
+        for draw in range(self.num_draws):
             z, distortion, log_q = self._terms(x, condition, posterior, self.noise(seed, draw))
             for suffix, one in densities.items():
                 logs[suffix].append(one.log_prob(z) - log_q - distortion)
