@@ -11,6 +11,8 @@ or not at that size, is planted too. Prints a table.
 
 import argparse
 import contextlib
+import copy
+import hashlib
 import io
 import json
 import shutil
@@ -64,6 +66,7 @@ BASES = {
         "likelihood": "bernoulli", "latent_dim": 4, "prior": "standard_normal", "sampler": "none",
     },
 }  # fmt: skip
+EVALUATED = {"V": {}, "B": {"features": "pca"}}
 DRAWN = ("sample_posterior", "generate", "log_weight")
 
 
@@ -388,7 +391,7 @@ OF_FILES = [
     ("all bounds 0.01 nats higher, consistently", "evaluation", "V", metrics(better)),
     ("metrics.json of other test rows", "evaluation", "V", metrics(
         lambda content, rows: content["protocol"].update(test_checksum="0" * 32))),
-    ("metrics.json of another seed", "evaluation", "I", metrics(
+    ("metrics.json of another seed", "evaluation", "V", metrics(
         lambda content, rows: content["origin"].update(seed=1))),
 ]  # fmt: skip
 
@@ -442,6 +445,7 @@ class Table:
     def __init__(self, folder, wanted):
         self._folder, self._wanted, self._number = folder, wanted, 0
         self._bases, self._found, self._missed = {}, 0, []
+        self._answers = {}
 
     def base(self, name):
         """Train and evaluate a base when it is first needed; it must agree itself."""
@@ -451,13 +455,14 @@ class Table:
                 kvae.train(options.pop("dataset"), output=self._folder, name=name, **options)
                 version = find_version(str(self._folder / name))
                 dataset = evaluate.prepare(str(version.path), writes=False).dataset
-                if name != "B":
-                    kvae.evaluate(version.path, num_draws=100)
+                if name in EVALUATED:
+                    kvae.evaluate(version.path, num_draws=100, **EVALUATED[name])
             self._bases[name] = Base(version, kvae.load_model(version.path), dataset)
             self.row(f"none: {name} as it is", "", self.audited(version, dataset), expected=False)
         return self._bases[name]
 
     def print(self):
+        """All faults, one after the other."""
         print("| fault | planted in | found by |\n|---|---|---|", flush=True)
         for what, base, plant, names in OF_KVAE:
             if self._wanted(what):
@@ -465,8 +470,8 @@ class Table:
         for what, where, base, plant in OF_FILES:
             if self._wanted(what):
                 self.row(what, where, self.of_files(self.base(base), plant))
-        for base in ("V", "I"):
-            what = f"each number of metrics.json of {base} off by 2%"
+        for base in EVALUATED:
+            what = f"every number of metrics.json of {base} off by 2% at once"
             if self._wanted(what):
                 self.each_metric(what, self.base(base))
         for what, where, base, plant, why in BEYOND:
@@ -486,8 +491,22 @@ class Table:
         print(f"| {what} | {where} | {shown or 'nothing'}{': ' + why if why else ''} |", flush=True)
 
     def audited(self, version, dataset):
-        _, lines = run.audit(version, {}, served.answered, dataset)
+        """The lines that differ."""
+        _, lines = run.audit(version, {}, self.ask, dataset)
         return [line.what for line in lines if line.verdict == DIFFERS]
+
+    def ask(self, folder, requests):
+        """The session loader's answers; a copy that serves the same graph is asked once."""
+        graph = (folder / "saved_model.pb").read_bytes()
+        sent = repr([(name, sorted(one)) for name, one in requests.items()]).encode()
+        arrays = [
+            array.tobytes() for one in requests.values() for given in one.values()
+            for array in given.values()
+        ]  # fmt: skip
+        key = hashlib.sha256(b"".join([graph, sent, *arrays])).digest()
+        if key not in self._answers:
+            self._answers[key] = served.answered(folder, requests)
+        return copy.deepcopy(self._answers[key])
 
     def published(self, base, names, patch):
         """A version that is published while a fault is in kvae."""
@@ -508,19 +527,27 @@ class Table:
             )  # fmt: skip
 
     def of_kvae(self, base, plant, names):
-        return self.audited(self.published(base, names, plant()), base.dataset)
+        """What differs of a version that is published while a fault is in kvae."""
+        # What no answer enters is as it is of the base itself.
+        with mock.patch.multiple(
+            run, of_data=lambda *a: [], of_metrics=lambda *a: [], of_draws=lambda *a: []
+        ):
+            return self.audited(self.published(base, names, plant()), base.dataset)
 
     def of_files(self, base, plant):
+        """What differs of a copy into which a fault is written."""
         version = self.copied(base)
         return self.audited(version, plant(base, version) or base.dataset)
 
     def copied(self, base):
+        """A copy of a version and its evaluation."""
         self._number += 1
         folder = self._folder / "copies" / f"m{self._number}"
         shutil.copytree(base.version.path.parent, folder)
         return find_version(str(folder))
 
     def of_both(self, base, where, plant):
+        """What differs where both implementations have a fault."""
         if where == "kvae":
             version = self.published(base, ("log_weight", "decode"), plant())
             return self.audited(version, base.dataset)
@@ -529,25 +556,32 @@ class Table:
             return self.audited(version, base.dataset)
 
     def each_metric(self, what, base):
-        """Every number of metrics.json changed by itself; one audit of metrics for each."""
+        """Every number of metrics.json changed: how many are named by a line that differs."""
         version = self.copied(base)
         subject = run.Subject(version, json.loads((version.path / METADATA).read_text()))
         path = version.evaluation / "metrics.json"
         whole = json.loads(path.read_text())
-        keys = [key for key, value in whole.items() if isinstance(value, float)
-                and value and not key.endswith(("_interval", "_range"))]  # fmt: skip
-        units = [key for key, value in whole.items() if key.startswith(("active_units", "modes_"))]
-        found, missed = 0, []
-        for key in (*keys, *units):
-            changed = {**whole, key: whole[key] + 1 if key in units else 1.02 * whole[key]}
-            path.write_text(json.dumps(changed))
+        keys = [key for key, value in whole.items() if isinstance(value, float) and value
+                and not key.endswith(("_interval", "_range"))]  # fmt: skip
+        units = [key for key in whole if key.startswith(("active_units", "modes_captured"))]
+
+        def differing(changed):
+            path.write_text(json.dumps({**whole, **changed}))
             lines = of_metrics(base.dataset, version, subject.own, subject.rounded)
-            if any(line.verdict == DIFFERS for line in lines):
-                found += 1
-            else:
-                missed.append(key)
-        print(f"| {what} | evaluation | {found} of {len(keys) + len(units)} numbers; not "
-              f"{', '.join(f'`{key}`' for key in missed)} |", flush=True)  # fmt: skip
+            return {line.what.removeprefix("metrics.json: ") for line in lines
+                    if line.verdict == DIFFERS}  # fmt: skip
+
+        wrong = differing({key: 1.02 * whole[key] for key in keys}
+                          | {key: whole[key] + 1 for key in units})  # fmt: skip
+        missed = [key for key in (*keys, *units) if key not in wrong]
+        # Two that only their sum tells; so each is changed by itself.
+        alone = ("distortion_nats_posterior", "rate_nats_prior")
+        missed = [key for key in missed if key not in alone
+                  or not differing({key: 1.02 * whole[key]})]  # fmt: skip
+        count = len(keys) + len(units)
+        named = ", ".join(f"`{key}`" for key in missed)
+        print(f"| {what} | evaluation | {count - len(missed)} of {count}; not {named} |",
+              flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
