@@ -465,7 +465,9 @@ class Table:
                 version = find_version(str(self._folder / name))
                 dataset = evaluate.prepare(str(version.path), writes=False).dataset
                 if name in EVALUATED:
-                    kvae.evaluate(version.path, num_draws=100, **EVALUATED[name])
+                    kvae.evaluate(
+                        version.path, output=version.evaluation, num_draws=100, **EVALUATED[name]
+                    )
             self._bases[name] = Base(version, kvae.load_model(version.path), dataset)
             self.row(f"none: {name} as it is", "", self.audited(version, dataset), expected=False)
         return self._bases[name]
