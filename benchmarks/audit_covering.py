@@ -10,6 +10,7 @@ by the programs themselves, on all test rows that the audit looks at.
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ def model(number: int) -> tuple[str, list[str]]:
     network, likelihood = NETWORKS[number % 4], LIKELIHOODS[number % 3]
     # Each four models have each prior and sampler once, beside another network.
     prior, sampler = PRIORS[(number + number // 4) % 4], SAMPLERS[(number + 2 * (number // 4)) % 4]
+    if (network, prior) == ("conv-large", "vamp"):  # refused: it normalises by batch
+        prior = "mixture"
     posterior = "full" if number // 2 % 2 else "diagonal"
     objective = "iwae" if number % 5 in (1, 3) else "elbo"
     data = DATA.get((network, likelihood), "--dataset digits --latent-dim 4")
@@ -51,7 +54,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--models", type=int, nargs="+", default=range(12))
     given = parser.parse_args()
-    print("| model | agrees, differs, not checked | nearest to its tolerance | seconds |")
+    print("| model | agrees, differs, not checked, reported | nearest to its tolerance | seconds |")
     print("|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for number in given.models:
@@ -62,21 +65,29 @@ def row(folder, number, epochs):
     parts, words = model(number)
     words += ["--epochs", str(epochs), "--save", str(folder), "--name", str(number)]
     run([sys.executable, "train.py", *words])
-    began = time.monotonic()
+    began, busy = time.monotonic(), _busy()
     output = folder / f"audit-{number}"
     # Status 1 says that lines differ: the table says which.
     run([sys.executable, "-m", "kvae.audit", str(folder / str(number)), "--output", str(output)], 1)
-    seconds = time.monotonic() - began
+    seconds, busy = time.monotonic() - began, _busy() - busy
     found = json.loads((output / "audit.json").read_text(encoding="utf-8"))
-    measured = [line for line in found["lines"] if line["tolerance"]]
+    # Those of signatures: what chance moves is near its tolerance for that alone.
+    measured = [line for line in found["lines"] if line["tolerance"] and "/" in line["what"]]
     nearest = max(measured, key=lambda line: line["largest"] / line["tolerance"])
     wrong = [line["what"] for line in found["lines"] if line["verdict"] == "differs"]
     print(
         f"| {parts} | {', '.join(map(str, found['verdicts'].values()))} "
         f"| `{nearest['what']}`: {nearest['largest']:.1e} of {nearest['tolerance']:.1e} "
-        f"| {seconds:.0f} |" + "".join(f"\n{number}: differs: {what}" for what in wrong),
+        f"| {busy:.0f} of processors, {seconds:.0f} |"
+        + "".join(f"\n{number}: differs: {what}" for what in wrong),
         flush=True,
     )
+
+
+def _busy():
+    """Processor time of all children that ended, seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run(words, *allowed):

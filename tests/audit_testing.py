@@ -73,6 +73,11 @@ def asks(vae, directions=None):
 def audited(version, vae, directions=None):
     """Line by what it is about, of a version that the model answers for."""
     _, lines = run.audit(version, {}, asks(vae, directions))
+    return by_name(lines)
+
+
+def by_name(lines):
+    """Line by what it is about."""
     return {line.what: line for line in lines}
 
 

@@ -9,9 +9,7 @@ import numpy as np
 from PIL import Image
 
 from kvae.audit.independent.archive import Beyond
-from kvae.audit.independent.distributions import Levels, Moved
 from kvae.audit.independent.model import Model
-from kvae.audit.independent.noise import Noise
 from kvae.data import Dataset
 from kvae.data.conditions import Conditioned
 
@@ -72,7 +70,7 @@ def generated(model: Model, bounded: bool) -> Rows:
     if model.condition_dim:
         condition = (noise.uniform("second_stage", model.condition_dim) < 0.5).astype(np.float32)
     try:
-        x = _observed(model, model.decode(model.prior.draw(noise), condition), noise)
+        x = model.observed(model.decode(model.prior.draw(noise), condition), noise)
         origin = f"{count} rows that the model generates"
     except Beyond as error:
         # Of zeros and ones: no likelihood refuses them.
@@ -80,12 +78,6 @@ def generated(model: Model, bounded: bool) -> Rows:
         x = bits.reshape(count, *model.element_shape).astype(np.float64)
         origin = f"{count} rows of noise, since the audit cannot generate any: {error}"
     return Rows((np.clip(x, 0, 1) if bounded else x).astype(np.float32), condition, origin)
-
-
-def _observed(model: Model, decoded: Moved, noise: Noise) -> np.ndarray:
-    if decoded.noise_kind == Levels.noise_kind:
-        return np.round(np.clip(decoded.mean(), 0, 1) * 255) / 255
-    return model.observed(decoded, noise)
 
 
 def seeds(count: int) -> np.ndarray:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from kvae import __version__, files
 from kvae.audit import served
 from kvae.audit.independent import archive
 from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.model import OF_SAMPLER, Model
-from kvae.audit.of_data import of_data, of_metrics
+from kvae.audit.of_data import of_data
+from kvae.audit.of_draws import of_draws
+from kvae.audit.of_metrics import of_metrics
 from kvae.audit.rows import Rows, as_received, as_sent, generated, inputs_of, of_test
 from kvae.audit.served import Arrays
 from kvae.audit.verdicts import (
@@ -118,7 +121,7 @@ class Subject:
 def audit(
     version: Version, moved: Mapping[str, Any], ask: Ask | None = None,
     dataset: Dataset | None = None,
-) -> Any:  # fmt: skip
+) -> tuple[str, list[Line]]:  # fmt: skip
     """Audit a version.
 
     Args:
@@ -133,6 +136,14 @@ def audit(
     Raises:
         UsageError, DataError: the version or data that were named cannot be read.
     """
+    # Its matrices are small: threads of NumPy wait for each other longer than they compute.
+    with threadpool_limits(1):
+        return _audited(version, moved, ask, dataset)
+
+
+def _audited(
+    version: Version, moved: Mapping[str, Any], ask: Ask | None, dataset: Dataset | None
+) -> tuple[str, list[Line]]:
     metadata = read_metadata(version)
     lines = [_files(version, metadata)]  # whatever else can be said of it
     try:
@@ -164,12 +175,15 @@ def audit(
             advance(1)
         if asked:
             lines.append(_alone(subject, found[_ROWS], found[_AGAIN], noise))
+        lines += of_draws(subject.own, rows)  # while weights of the rows are the last ones
         lines += _of_probe(subject, found.get(_PROBE, {}), noise)
         if subject.dataset is None:
             lines.append(not_checked("data and metrics.json", "the data are not at hand"))
         else:
             lines += of_data(subject.dataset, version, metadata)
-            lines += of_metrics(subject.dataset, version, subject.own, subject.rounded)
+            lines += of_metrics(
+                subject.dataset, version, subject.own, subject.rounded, moved.get("cache_dir")
+            )
         advance(1)
     return one_line(rows.origin), lines
 

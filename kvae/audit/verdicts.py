@@ -1,4 +1,7 @@
-"""What the audit says of each number: it agrees, it differs, or it was not checked."""
+"""What the audit says of each number: it agrees, it differs, or it was not checked.
+
+What is said of the model and is no fault, such as how far q is from the posterior, is reported.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,10 +11,11 @@ import numpy as np
 
 from kvae.errors import one_line
 
-Verdict = Literal["agrees", "differs", "not checked"]
+Verdict = Literal["agrees", "differs", "not checked", "reported"]
 AGREES: Verdict = "agrees"
 DIFFERS: Verdict = "differs"
 NOT_CHECKED: Verdict = "not checked"
+REPORTED: Verdict = "reported"
 #: A number may be so many times as far off as the audit's own formulas are in float32, and so much
 #: of itself besides: TensorFlow adds up in another order.
 TIMES_ROUNDING, OF_ITSELF = 8.0, 2e-6
@@ -29,10 +33,10 @@ class Line:
 
     Args:
         what: signature and output, or what else it was; one line.
-        verdict: of three.
+        verdict: of three, or "reported": what no fault is read off.
         rows: how many were compared.
         largest: difference found; None: nothing was compared.
-        tolerance: what that difference may be.
+        tolerance: what that difference may be; of what is reported what is usual.
         note: why, where that is not plain; one line.
     """
 
@@ -54,6 +58,12 @@ class Line:
 def not_checked(what: str, why: object) -> Line:
     """A line about something that the audit cannot say."""
     return Line(what, NOT_CHECKED, note=one_line(str(why), 300))
+
+
+def reported(what: str, rows: int, largest: float, usual: float, note: str) -> Line:
+    """A line about the model itself, right or not: how large a number is, and what is usual."""
+    finite = largest if np.isfinite(largest) else None
+    return Line(what, REPORTED, rows, finite, usual, note)
 
 
 def stated(what: str, faults: Sequence[str]) -> Line:
@@ -181,7 +191,7 @@ def count(lines: Sequence[Line]) -> dict[str, int]:
     """How many lines have each verdict."""
     return {
         verdict: sum(line.verdict == verdict for line in lines)
-        for verdict in (AGREES, DIFFERS, NOT_CHECKED)
+        for verdict in (AGREES, DIFFERS, NOT_CHECKED, REPORTED)
     }
 
 

@@ -164,6 +164,18 @@ def test_faults_of_kvae_are_found(vae, in_short, fault):
         assert moved <= differing(audited(in_short, vae))
 
 
+def test_rows_that_depend_on_their_batch_are_found(vae, in_short):
+    plain = VAE.posterior
+
+    def moved(self, x, condition=None):
+        return plain(self, x + 0.01 * keras.ops.mean(x, axis=0), condition)
+
+    with mock.patch.object(VAE, "posterior", moved):
+        found = audited(in_short, vae)
+    assert "rows alone, as in a batch" in differing(found)
+    assert "sample_posterior/latent of a row" in found["rows alone, as in a batch"].note
+
+
 def test_a_closed_form_rate_in_a_weight_is_found(tmp_path):
     made = make_vae((3,))
     with mock.patch.object(VAE, "weight_terms", _closed):

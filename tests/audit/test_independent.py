@@ -81,13 +81,18 @@ def test_precisions_have_the_density_of_scipy(rng):
 
 def test_levels_are_a_distribution_with_its_moments(rng):
     means, scales = rng.random((1, 1, 1, 2, 1)), rng.random((1, 1, 1, 2, 1)) / 10
-    levels = Levels(means, scales, rng.normal(size=(1, 1, 1, 2)))
+    logits = rng.normal(size=(1, 1, 1, 2))
+    levels = Levels(means, scales, logits)
     values = np.arange(256) / 255
     masses = np.exp([levels.log_prob(np.full((1, 1, 1, 1), value))[0] for value in values])
     np.testing.assert_allclose(masses.sum(), 1.0)
     mean = masses @ values
     np.testing.assert_allclose(levels.variance().item(), masses @ (values - mean) ** 2)
     assert abs(levels.mean().item() - mean) < 0.5 / 255
+    same = Levels(*(np.repeat(part, 20_000, axis=0) for part in (means, scales, logits)))
+    drawn = same.draw(rng.random((20_000, 2))).reshape(-1)
+    counts = np.bincount(np.round(drawn * 255).astype(int), minlength=256)
+    np.testing.assert_allclose(counts / 20_000, masses, atol=5 * np.sqrt(masses.max() / 20_000))
 
 
 def test_a_flow_integrates_to_one(rng):

@@ -7,8 +7,7 @@ Every class has `log_prob(x)` `(batch,)` in nats, `mean()`, `variance()`, and `d
 import math
 
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit, log_expit, logit, logsumexp
 
 Array = np.ndarray
 LOG_2PI = math.log(2 * math.pi)
@@ -47,10 +46,15 @@ def below(entries: Array, size: int) -> Array:
 
 def inverse_of_lower(root: Array) -> Array:
     """Inverses of lower-triangular matrices `(..., size, size)`."""
+    # A row of all at a time: of many small matrices a call each would take far longer.
     size = root.shape[-1]
-    eye = np.eye(size, dtype=root.dtype)
-    flat = [solve_triangular(one, eye, lower=True) for one in root.reshape(-1, size, size)]
-    return np.stack(flat).reshape(root.shape).astype(root.dtype)
+    found = np.zeros_like(root)
+    for row in range(size):
+        found[..., row, row] = 1
+        found[..., row, :row] = -np.einsum("...k,...kj->...j", root[..., row, :row],
+                                           found[..., :row, :row])  # fmt: skip
+        found[..., row, : row + 1] /= root[..., row, row, None]
+    return found
 
 
 class Diagonal:
@@ -249,7 +253,7 @@ class Levels:
         logits: `(batch, height, width, components)`, of the mixture's weights.
     """
 
-    noise_kind = "none"
+    noise_kind = "pairs"
 
     def __init__(self, means: Array, scales: Array, logits: Array):
         self._means, self._scales = means, scales
@@ -296,6 +300,22 @@ class Levels:
         mass = top + np.log1p(-np.exp(bottom - top))
         pixel = logsumexp(mass.sum(axis=-1) + self._log_weights, axis=-1)
         return summed(pixel).astype(x.dtype)
+
+    def draw(self, uniform: Array) -> Array:
+        """Levels of each row, from two uniform numbers for each of its elements: `(batch, 2 n)`.
+
+        Signatures serve no such draws: which numbers they are from is the audit's own choice.
+        """
+        shape = (*self._means.shape[:3], self._means.shape[-1])
+        first, second = (part.reshape(shape) for part in np.split(uniform, 2, axis=1))
+        # All channels of a pixel are of one component.
+        ends = np.cumsum(np.exp(self._log_weights), axis=-1)[..., :-1]
+        chosen = (first[..., :1] > ends).sum(axis=-1)[..., None, None]
+        mean, scale = (
+            np.take_along_axis(part, chosen, axis=3)[..., 0, :]
+            for part in (self._means, self._scales)
+        )
+        return np.round(np.clip(mean + scale * logit(second), 0, 1) * 255) / 255
 
     def _mixed(self, values: Array) -> Array:
         return np.einsum("bhwk,bhwkc->bhwc", np.exp(self._log_weights), values)

@@ -51,7 +51,9 @@ class Model:
         if kind(config) != "kvae>VAE":
             raise Beyond(f"the model {kind(config)}")
         self._config, self._weights, self._dtype = config["config"], weights, dtype
-        self._num_draws, self._directions = num_draws, directions
+        self.num_draws, self._directions = num_draws, directions
+        #: Suffix of outputs -> `(draws, batch)`: log weights of the last `log_likelihood`.
+        self.log_weights: dict[str, Array] = {}
         self._made: dict[str, Any] = {}
         self.condition_dim: int = self._config["condition_dim"]
         shapes = [
@@ -137,6 +139,8 @@ class Model:
     def observed(self, decoded: Moved, noise: Noise) -> Array:
         """A draw from p(x given z)."""
         count = int(np.prod(self.element_shape))
+        if decoded.noise_kind == "pairs":
+            return decoded.draw(noise.uniform("observation", 2 * count))
         made = noise.normal if decoded.noise_kind == "normal" else noise.uniform
         return decoded.draw(made("observation", count))
 
@@ -237,7 +241,7 @@ class Model:
         distortion, rate = np.mean(distortions, axis=0), np.mean(rates, axis=0)
         return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
 
-    def _densities(self) -> dict[str, Any]:
+    def densities(self) -> dict[str, Any]:
         """Suffix of outputs -> density, of those that have one."""
         found = {"": self.prior}
         if self.has_sampler and kind(self._config["sampler"]) != "kvae>SecondStage":
@@ -249,7 +253,7 @@ class Model:
     ) -> dict[str, Array]:
         posterior = self.posterior(x, condition)
         z, distortion, log_q = self._terms(x, condition, posterior, self.noise(seed))
-        logs = {suffix: one.log_prob(z) for suffix, one in self._densities().items()}
+        logs = {suffix: one.log_prob(z) for suffix, one in self.densities().items()}
         weights = {
             f"log_weight{suffix}": log_p - log_q - distortion for suffix, log_p in logs.items()
         }
@@ -258,12 +262,13 @@ class Model:
     def _log_likelihood(
         self, x: Array, seed: Array, condition: Array | None = None
     ) -> dict[str, Array]:
-        posterior, densities = self.posterior(x, condition), self._densities()
+        posterior, densities = self.posterior(x, condition), self.densities()
         logs: dict[str, list[Array]] = {suffix: [] for suffix in densities}
-        for draw in range(self._num_draws):
+        for draw in range(self.num_draws):
             z, distortion, log_q = self._terms(x, condition, posterior, self.noise(seed, draw))
             for suffix, one in densities.items():
                 logs[suffix].append(one.log_prob(z) - log_q - distortion)
+        self.log_weights = {suffix: np.stack(found) for suffix, found in logs.items()}
         return {
             f"log_likelihood{suffix}": logsumexp(found, axis=0) - math.log(len(found))
             for suffix, found in logs.items()
