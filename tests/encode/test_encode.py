@@ -335,7 +335,7 @@ def test_two_processes_do_not_write_one_file(vectors, tmp_path):
         ("images", "empty", {}, "holds no images"),
         ("images", "missing", {}, "no such file or folder"),
         ("vectors", "photos", {}, "model takes vectors of 3"),
-        ("images", "there.csv", {}, "no source of rows: wanted is a folder or zip"),
+        ("images", "there.csv", {}, "there.csv holds rows of numbers, but the model takes images"),
         ("images", "numbers", {}, "must have one column of image files"),
         ("images", "twice.parquet", {}, "found front, back"),
         ("vectors", "lists.parquet", {}, "3 columns of numbers: found a of 2, b of 4"),
