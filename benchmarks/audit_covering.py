@@ -72,7 +72,10 @@ def row(folder, number, epochs):
     seconds, busy = time.monotonic() - began, _busy() - busy
     found = json.loads((output / "audit.json").read_text(encoding="utf-8"))
     # Those of signatures: what chance moves is near its tolerance for that alone.
-    measured = [line for line in found["lines"] if line["tolerance"] and "/" in line["what"]]
+    measured = [
+        line for line in found["lines"]
+        if line["tolerance"] and line["largest"] is not None and "/" in line["what"]
+    ]  # fmt: skip
     nearest = max(measured, key=lambda line: line["largest"] / line["tolerance"])
     wrong = [line["what"] for line in found["lines"] if line["verdict"] == "differs"]
     print(

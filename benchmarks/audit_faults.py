@@ -206,7 +206,7 @@ OF_KVAE = [
         Gaussian, "current_variance", lambda value: value[::-1]), ("decode", "log_weight")),
     ("the posterior's least variance 1e-2 for 1e-8", "I", lambda: mock.patch.object(
         DiagonalNormal, "min_variance", 1e-2), ("encode",)),
-    ("softplus moved by 0.01", "I", lambda: with_result(
+    ("posterior variance off by 1%", "I", lambda: with_result(
         DiagonalNormal, "variance", lambda value: 1.01 * value), ("encode",)),
     ("weights of the components in another order", "V", lambda: mock.patch.object(
         mixture, "draw_component", first_weights), ("generate_from_prior",)),
@@ -252,9 +252,9 @@ OF_KVAE = [
      ("encode_bytes",)),
     ("x moved by another shift before the encoder", "V", lambda: with_argument(
         VAE, "_posterior_of_standardised", lambda x: x + 0.01), ("encode",)),
-    ("logits 2% too large", "B", lambda: with_self(
+    ("log-likelihood of bits 2% too large", "B", lambda: with_self(
         Bernoulli, "log_prob", lambda self, value: 1.02 * value), ("log_weight",)),
-    ("bits drawn where the number is above", "B", lambda: with_result(
+    ("mean of bits reversed", "B", lambda: with_result(
         Bernoulli, "mean", lambda value: 1 - value), ("decode",)),
 ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """What a run says on standard output, unless its caller wants less; and how far it is."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -70,8 +71,8 @@ def draw(text: str) -> None:
 def clear() -> None:
     """Take away what `draw` and `progress` wrote, for others to write there."""
     global _drawn
-    if _bar is not None:
-        _bar.clear()
+    if (bar := _bar) is not None:  # another thread may end it
+        bar.clear()
     if _drawn:
         print(f"\r{'':{_drawn}}\r", end="", flush=True)
         _drawn = 0
@@ -97,7 +98,8 @@ def progress(what: str, total: int, unit: str, *, done: int = 0) -> Iterator[Cal
     from tqdm import tqdm  # not for --help
 
     start, made = time.monotonic(), 0
-    options: dict[str, Any] = {"ncols": _WIDTH, "nrows": _HEIGHT}
+    width, height = shutil.get_terminal_size((_WIDTH + 1, _HEIGHT))
+    options: dict[str, Any] = {"ncols": min(_WIDTH, width - 1), "nrows": height}
     if sys.stderr is None or not sys.stderr.isatty():
         options |= {"file": _Lines(sys.stderr), "mininterval": _SECONDS, "delay": _SECONDS}
     clear()
@@ -110,6 +112,7 @@ def progress(what: str, total: int, unit: str, *, done: int = 0) -> Iterator[Cal
     def advance(count: int) -> None:
         nonlocal made
         made += count
+        bar.total = max(bar.total or 0, done + made)  # no wrong total may end the work
         bar.update(count)
 
     try:
@@ -133,11 +136,17 @@ class _Lines:
 
     def write(self, text: str) -> None:
         if self._stream is not None and (text := text.strip()):
-            self._stream.write(f"{text}\n")
+            try:
+                self._stream.write(f"{text}\n")
+            except OSError:  # its reader has gone; the work goes on
+                self._stream = None
 
     def flush(self) -> None:
         if self._stream is not None:
-            self._stream.flush()
+            try:
+                self._stream.flush()
+            except OSError:
+                self._stream = None
 
 
 def duration(seconds: float) -> str:

@@ -76,7 +76,10 @@ def _check_own(kind, part, base, methods):
         )
     if not isinstance(getattr(part, "kind", None), str):
         raise UsageError(f'the {kind} {own} needs a name: kind = "..." in its class')
-    missing = [name for name in methods if getattr(type(part), name, None) is getattr(base, name)]
+    missing = [
+        name for name in methods  # which an object may have of its own
+        if getattr(getattr(part, name, None), "__func__", None) is getattr(base, name)
+    ]  # fmt: skip
     if missing:
         raise UsageError(f"the {kind} {own} lacks what it must define: {' and '.join(missing)}")
 

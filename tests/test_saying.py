@@ -111,3 +111,29 @@ def _left(text):
             cells[: len(part)] = part
         lines.append("".join(cells).rstrip())
     return [line for line in lines if line]
+
+
+def test_a_total_that_was_too_small_ends_no_work(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with progress("counting", 4, "rows") as advance:
+        for _ in range(3):
+            advance(2)
+            saying.clear()
+    assert "counting" in terminal.getvalue()
+
+
+def test_a_log_that_nobody_reads_any_more_ends_no_work(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    monkeypatch.setattr(saying, "_SECONDS", 0.0)
+    with progress("counting", 4, "rows") as advance:
+        advance(2)
+        advance(2)

@@ -324,6 +324,18 @@ class _Scaled(_Normal):
 
 
 @keras.saving.register_keras_serializable("workflow_tests")
+class _Forgetful(_Normal):
+    """Its configuration lacks an argument that has a default."""
+
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def sample(self, noise):
+        return self.factor * noise.normal("latent", 2)
+
+
+@keras.saving.register_keras_serializable("workflow_tests")
 class _Seedless(_Normal):
     def sample(self, noise):
         return keras.random.normal((noise, 1))
@@ -340,8 +352,9 @@ class _Wide(_Normal):
     [
         (_Normal(), "Keras does not know the class _Normal: write @keras.saving.register"),
         (_Scaled(2.0), r"_Scaled.*get_config\(\) of a part returns the arguments"),
+        (_Forgetful(5.0), r"get_config\(\) draws other samples"),
         (_Seedless(), "generate fails before training: .*the prior's sample"),
-        (_Wide(), r"z must be of shape \(rows, 2\), received \(2, 3\)"),
+        (_Wide(), r"z must be of shape \(rows, 2\), received \(16, 3\)"),
     ],
 )
 def test_what_could_not_be_published_is_refused_before_training(prior, words, tmp_path):

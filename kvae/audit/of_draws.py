@@ -52,7 +52,7 @@ def of_draws(model: Model, rows: Rows) -> list[Line]:
         lines += _lines(f"{name}: its density", partial(_density, model, name, rng))
     lines += _lines("noise: seeds, draws and streams apart", partial(_apart, model, rng))
     lines += _lines("pairs of z and x", partial(_pairs, model, rows, rng))
-    return [*lines, *_weights(model)]
+    return [*lines, *_lines("weights", partial(_weights, model))]
 
 
 def _lines(what: str, make: Callable[[], list[Line]]) -> list[Line]:
@@ -61,7 +61,7 @@ def _lines(what: str, make: Callable[[], list[Line]]) -> list[Line]:
             return make()
     except Beyond as error:
         return [not_checked(what, f"beyond the audit: {error}")]
-    except (ValueError, np.linalg.LinAlgError) as error:  # numbers that are not finite
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         return [not_checked(what, f"the audit fails: {type(error).__name__}: {error}")]
 
 
@@ -106,9 +106,9 @@ def _apart(model: Model, rng: np.random.Generator) -> list[Line]:
     sources = [*((stream, 0) for stream in STREAMS), ("posterior", 1)]
     numbers = [model.noise(seeds, draw).normal(stream, _WIDTH) for stream, draw in sources]
     pairs += itertools.combinations(numbers, 2)
-    found = [statistics.rank_correlation(*pair) for pair in pairs]
-    # As far as it is from what chance makes of each.
-    largest, most = max(found, key=lambda one: one[0] / one[1])
+    found = [statistics.rank_correlation(*pair, of=len(pairs)) for pair in pairs]
+    # As far as it is from what chance makes of each; NaN is the farthest.
+    largest, most = max(found, key=lambda one: math.inf if math.isnan(one[0]) else one[0] / one[1])
     return [_by_chance("noise: seeds, draws and streams apart", largest, most, _SEEDS)]
 
 
@@ -150,11 +150,12 @@ def _pairs(model: Model, rows: Rows, rng: np.random.Generator) -> list[Line]:
     )
     share = float((chosen > 0).mean())
     what = "pairs: what weights choose is of the posterior"
-    if share < _STUCK:
-        lines = [not_checked(what, f"q is so far from it that {share:.0%} of {count} draws moved")]
+    largest, most = statistics.moved(tested[0], tested[chosen, np.arange(count)])
+    # Signs alone of n that moved lead to sqrt(n): twice the bound, where a fault can show.
+    if share < _STUCK or (chosen > 0).sum() < 4 * most**2:
+        why = f"{share:.0%} of {count} pairs moved, too few to tell a fault"
+        lines = [not_checked(what, why)]
     else:
-        after = tested[chosen, np.arange(count)]
-        largest, most = statistics.moved(tested[0], after)
         lines = [_by_chance(what, largest, most, count, f"; {share:.0%} moved")]
     return [*lines, _ranks(known, drawn)]
 

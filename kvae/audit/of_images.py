@@ -18,6 +18,7 @@ from kvae.data.images.pixels import as_levels
 from kvae.data.rows import random_rows
 from kvae.evaluation.judging import NUM_SETS, Sets, choose_sets
 from kvae.evaluation.observation import MAX_CALIBRATION_ROWS
+from kvae.evaluation.rows import DAMAGED
 from kvae.probability.streams import generator
 
 _KEY = "frechet_"
@@ -128,9 +129,12 @@ def _features(
         raise Beyond("features of a network that the audit has no formula for")
     folder = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
     for path in sorted(folder.glob("attributes-*.npz")):
-        with np.load(path, allow_pickle=False) as stored:
-            count = sum(name.startswith("weight_") for name in stored.files)
-            weights = [stored[f"weight_{number}"] for number in range(count)]
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                count = sum(name.startswith("weight_") for name in stored.files)
+                weights = [stored[f"weight_{number}"] for number in range(count)]
+        except DAMAGED:  # it may be another data set's
+            continue
         digest = hashlib.sha256(b"".join(one.tobytes() for one in weights)).hexdigest()[:16]
         if digest in described:
             return [_network(weights, np.float64), _network(weights, np.float32)]

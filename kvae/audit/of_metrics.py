@@ -29,6 +29,8 @@ from kvae.data.gmm import mixture_of
 from kvae.data.rows import random_rows
 from kvae.errors import DataError
 from kvae.evaluation.observation import MAX_CALIBRATION_ROWS
+from kvae.evaluation.rows import DAMAGED
+from kvae.metrics.likelihood import is_heavy_tailed
 from kvae.probability.streams import generator
 from kvae.serving.versions import Version
 
@@ -38,6 +40,7 @@ _DENSITIES = ("prior", "sampler")
 _PASSED, _DECODED = {1: 2**18, 3: 2**19}, 2**19
 _ELBO_DRAWS, _ELBO_ROWS, _BOUND_ROWS = 4, 256, 16
 _ACTIVE = 0.01
+_FEW = 100  # rows, under which 5 standard errors are passed more often than is said
 _DRAWN = 5_000  # samples of the audit's own
 _CLOSE = 1e-6  # share of itself by which a number computed in float64 of the same may be off
 _SINGLE = 2e-5  # the same, of a mean of what float32 computed
@@ -120,7 +123,7 @@ def of_metrics(
                 lines.append(not_checked(f"metrics.json: {make.__name__[1:]}", error))
         if len(own.element_shape) == 3:
             lines += of_images(dataset, said, own, rounded, cache_dir)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (*DAMAGED, LookupError, TypeError) as error:
         raise DataError(f"{path} or its rows.npz is damaged: {error}") from error
     return [*lines, *_left(said, lines)]
 
@@ -159,6 +162,24 @@ def _equal(what: str, said: Any, here: float, error: float = 0.0) -> Line:
     tolerance = ERRORS * error + _CLOSE * max(abs(here), 1.0)
     difference = abs(float(said) - here)
     return Line(what, DIFFERS if not difference <= tolerance else AGREES, 1, difference, tolerance)
+
+
+def _mean(one: _Evaluation, key: str, values: np.ndarray, rounding: float) -> Line:
+    """A mean over all test rows, held to the same or, of some rows, to what chance makes of it."""
+    error = 0.0
+    if len(values) < one.count:
+        if why := _says_nothing(values):
+            return not_checked(f"metrics.json: {key}", why)
+        error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    return compared_with_chance(f"metrics.json: {key}", one.said[key], float(values.mean()), error,
+                                len(values), rounding)  # fmt: skip
+
+
+def _says_nothing(values: np.ndarray) -> str:
+    """Why the standard error of a mean over some of the rows is no guide, or nothing."""
+    if len(values) < _FEW:
+        return f"{len(values)} rows are too few to say it of all"
+    return "one row decides its error" if is_heavy_tailed(values) else ""
 
 
 def _of_rows(one: _Evaluation) -> list[Line]:
@@ -213,12 +234,8 @@ def _elbo(one: _Evaluation) -> list[Line]:
     for name, values in wanted.items():
         if name not in one.said:
             continue
-        # Of all rows it is the same number; of some, chance moves it as far as its spread says.
-        error = 0.0 if len(places) == one.count else values.std(ddof=1) / math.sqrt(len(places))
         rounding = _SINGLE * float(np.abs(here["distortion"]).mean())
-        lines.append(compared_with_chance(f"metrics.json: {name}", one.said[name],
-                                          float(values.mean()), float(error), len(places),
-                                          rounding))  # fmt: skip
+        lines.append(_mean(one, name, values, rounding))
     return lines
 
 
@@ -283,10 +300,7 @@ def _reconstructions(one: _Evaluation) -> list[Line]:
         if key not in one.said or name not in whole:
             continue
         values = whole[name]
-        spread = 0.0 if one.is_all else float(values.std() / np.sqrt(len(values)))
-        lines.append(compared_with_chance(f"metrics.json: {key}", one.said[key],
-                                          float(values.mean()), spread, len(values),
-                                          _SINGLE * abs(values.mean())))  # fmt: skip
+        lines.append(_mean(one, key, values, _SINGLE * abs(float(values.mean()))))
     if one.is_all:
         for share in (5, 95):
             key = f"psnr_db_reconstruction_p{share}"
@@ -350,6 +364,8 @@ def _calibration(one: _Evaluation) -> list[Line]:
     error, ratio = float(errors.mean()), float(variances.mean() / errors.mean())
     chance = 0.0
     if len(some) < len(rows):
+        if why := _says_nothing(errors):
+            return [not_checked(f"metrics.json: {key}", why) for key in keys]
         relative = errors.std() / error + variances.std() / variances.mean()
         chance = float(relative / math.sqrt(len(some)))
     here = {"mse_draw": error, "variance_ratio_draw": ratio}
@@ -414,7 +430,7 @@ def _modes(truth: Truth, one: _Evaluation, end: str) -> list[Line]:
         lines.append(compared_with_chance(f"metrics.json: {key}", said[key], float(logs.mean()),
                                           float(logs.std() * of_two), _DRAWN))  # fmt: skip
     then = np.asarray(said[f"mode_shares_within_{end}"])
-    of_modes = of_two * each.std(axis=0)
+    of_modes = of_two * np.sqrt(np.maximum(each.var(axis=0), 1 / _DRAWN))
     worst = int(np.argmax(np.abs(then - shares) - ERRORS * of_modes))
     lines.append(compared_with_chance(f"metrics.json: mode_shares_within_{end}", float(then[worst]),
                                       float(shares[worst]), float(of_modes[worst]), count,

@@ -3,6 +3,7 @@
 What is said of the model and is no fault, such as how far q is from the posterior, is reported.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class Line:
         what: signature and output, or what else it was; one line.
         verdict: of three, or "reported": what no fault is read off.
         rows: how many were compared.
-        largest: difference found; None: nothing was compared.
+        largest: difference found; None: nothing was compared, or it is not finite.
         tolerance: what that difference may be; of what is reported what is usual.
         note: why, where that is not plain; one line.
     """
@@ -49,6 +50,10 @@ class Line:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "what", one_line(self.what))  # kvae.json names signatures
+        for name in ("largest", "tolerance"):  # JSON holds no others
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                object.__setattr__(self, name, None)
 
     def to_json(self) -> dict[str, Any]:
         """As audit.json has it."""
@@ -62,8 +67,7 @@ def not_checked(what: str, why: object) -> Line:
 
 def reported(what: str, rows: int, largest: float, usual: float, note: str) -> Line:
     """A line about the model itself, right or not: how large a number is, and what is usual."""
-    finite = largest if np.isfinite(largest) else None
-    return Line(what, REPORTED, rows, finite, usual, note)
+    return Line(what, REPORTED, rows, largest, usual, note)
 
 
 def stated(what: str, faults: Sequence[str]) -> Line:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,8 +136,7 @@ def _check_output(option: str, path: str | Path, data_dir: str | Path | None, su
     is_wanted = path.suffix.lower() == suffix and files.is_folder(path.parent)
     if not is_wanted or files.is_folder(path):
         raise UsageError(f"{option} is a {suffix} file in a folder that exists, received {path}")
-    if not os.access(path if files.exists(path) else path.parent, os.W_OK):
-        raise UsageError(f"{option} {path} cannot be written")
+    files.writable_file(path, option)
     source = Path(data_dir or "/").expanduser().resolve()
     if data_dir is not None and files.is_folder(source) and path.resolve().is_relative_to(source):
         raise UsageError(

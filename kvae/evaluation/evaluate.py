@@ -221,6 +221,7 @@ def evaluate(
         failed = _told(painters.failed)
         for name in failed:
             (figures / name).unlink(missing_ok=True)
+            (figures / name).with_suffix(f".{MOVING}").unlink(missing_ok=True)  # drawn beside it
         _remove_older(folder, failed, figures)
         drawn = _move_all(figures, folder)
     written = [METRICS_FILE, *([ROWS_FILE] if each_row else []), *drawn]

@@ -185,7 +185,7 @@ def _likelihood(served, x, truth, num_draws, curve, seed, each_row):
         each_row.update({f"log_likelihood_nats_{density}": bound for density, bound in named})
 
     per_call = served.metadata["num_draws"]
-    total = num_draws_of_curves(len(x), num_draws, only_last=not curve)
+    total = num_draws_of_curves(len(x), num_draws, draws_per_call=per_call, only_last=not curve)
     with progress("measuring", total, "draws") as advance:
         curves = bound_curves(
             _asker(served, "log_weight", advance),

@@ -22,7 +22,8 @@ VALUES = (ELBO, *BOUNDS)
 _MAX_BYTES = 2**28  # of 5 million rows and three values each some 160 MB
 _CLOSE = 1e-9  # of a mean of float64 that was written as text
 # What reading a damaged archive raises.
-_DAMAGED = (
+#: What reading a damaged file of arrays raises.
+DAMAGED = (
     OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError,
     tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -82,7 +83,7 @@ def read_rows(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
             found = {name: file[name] for name in ("rows", *VALUES) if name in file.files}
     except FileNotFoundError:
         return {}
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     for name in VALUES:
         if name in found:

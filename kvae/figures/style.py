@@ -67,7 +67,7 @@ def new_figure(width: float, height: float, title: str, path: str | Path | None 
 
 def is_printed(path: str | Path | None) -> bool:
     """Whether a figure will be a PDF or SVG, which are as wide as a column; all else is a PNG."""
-    return path is not None and Path(path).suffix.removeprefix(".") in PRINTED
+    return path is not None and Path(path).suffix.removeprefix(".").lower() in PRINTED
 
 
 def title_type(path: str | Path | None = None) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def finished(figure: Figure, path: str | Path | None) -> Figure:
     if not is_printed(path):
         figure.savefig(path, format="png", dpi=figure.dpi, metadata={"Software": None})
         return figure
-    ending = Path(path).suffix.removeprefix(".")
+    ending = Path(path).suffix.removeprefix(".").lower()
     unsaid = ("Creator", "Producer", "CreationDate") if ending == "pdf" else ("Creator", "Date")
     fonts = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "kvae"}
     with rc_context(fonts):

@@ -13,16 +13,24 @@ CURVE_DRAWS = (1, 10, 100, 500)
 LONG_DRAWS, LONG_ROWS = 5_000, 1_000
 
 
-def num_draws_of_curves(rows: int, num_draws: int, *, only_last: bool) -> int:
+def num_draws_of_curves(rows: int, num_draws: int, *, draws_per_call: int, only_last: bool) -> int:
     """How many draws of one row each `bound_curves` takes.
 
     Args:
         rows: of x.
         num_draws: of the bound to report.
+        draws_per_call: see `bound_curves`.
         only_last: see `bound_curves`.
     """
+
+    def taken(counts: set[int]) -> int:
+        calls, singles = zip(*(divmod(count, draws_per_call) for count in counts), strict=True)
+        return max(calls) * draws_per_call + max(singles)
+
+    smaller = set() if only_last else {count for count in CURVE_DRAWS if count < num_draws}
     goes_on = not only_last and CURVE_DRAWS[-1] <= num_draws < LONG_DRAWS
-    return num_draws * rows + (LONG_DRAWS * min(rows, LONG_ROWS) if goes_on else 0)
+    more = taken({LONG_DRAWS}) * min(rows, LONG_ROWS) if goes_on else 0
+    return taken(smaller | {num_draws}) * rows + more
 
 
 def bound_curves(

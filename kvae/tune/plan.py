@@ -126,6 +126,7 @@ class Plan:
         return {
             **{flag(name): _text(value) for name, value in options.items() if name not in left_out},
             **{f"{FLAG} {one.name}": str(one) for one in self.space},
+            **{f"own {flag(name)}": _text(value) for name, value in self.own.items()},
             **{f"{key} of the data": value for key, value in card_of(dataset).items()},
             "checksum of the data": measured_by(self.start, dataset)[:16],
         }

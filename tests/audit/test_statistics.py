@@ -105,3 +105,21 @@ def test_the_shape_of_a_pareto_tail_is_found(shape, rng):
 
 def test_equal_weights_have_no_tail():
     assert (statistics.pareto_shape(np.zeros((64, 3))) == -np.inf).all()
+
+
+def test_numbers_that_are_not_finite_never_agree(rng):
+    draws = rng.normal(size=(2_000, 3))
+
+    def lost_in_the_tail(z):
+        return np.where(np.abs(z).max(axis=1) > 2.5, np.nan, -0.5 * np.square(z).sum(axis=1))
+
+    largest, most = statistics.stein(lost_in_the_tail, 2 * draws, rng)
+    assert not largest <= most
+    after = draws + 1.0
+    after[0] = np.nan
+    largest, most = statistics.moved(draws, after)
+    assert not largest <= most
+    largest, most = statistics.rank_correlation(np.ones((50, 1)), np.ones((50, 1)))
+    assert not largest <= most
+    columns = np.stack([np.zeros(5), np.ones(5)], axis=1)
+    np.testing.assert_array_equal(statistics.in_errors(columns), [0.0, np.inf])

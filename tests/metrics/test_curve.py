@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from kvae.metrics.curve import bound_curves, bound_point
+from kvae.metrics.curve import bound_curves, bound_point, num_draws_of_curves
 
 SPREAD = 0.8
 
@@ -121,3 +121,23 @@ def test_the_error_of_a_point_names_its_draws_and_its_density():
             call, call, np.arange(3.0), None, num_draws=64, draws_per_call=64, seed=0,
             only_last=True, names=("prior", "sampler"),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("num_draws", [1, 64, 128, 500, 1000, 5000])
+@pytest.mark.parametrize("only_last", [False, True])
+def test_the_draws_that_are_announced_are_those_that_are_taken(num_draws, only_last):
+    taken, per_call = [], 64
+
+    def asked(of_each):
+        def answer(x, seeds):
+            taken.append(of_each * len(x))
+            return np.zeros((1, len(x)))
+
+        return answer
+
+    bound_curves(
+        asked(1), asked(per_call), np.zeros((3, 2), "float32"), None, num_draws=num_draws,
+        draws_per_call=per_call, seed=0, only_last=only_last,
+    )  # fmt: skip
+    told = num_draws_of_curves(3, num_draws, draws_per_call=per_call, only_last=only_last)
+    assert sum(taken) == told

@@ -17,7 +17,8 @@ ALLOWED = {
     "data/gmm.py:load": "points of published mixtures came from streams spawned of the seed",
     "audit/independent/flow.py:Flow.__init__": "what judges a flow draws its orders by itself",
     "audit/of_data.py:_some": "what judges chooses its rows by itself",
-    "audit/of_data.py:_modes": "what judges draws its points by itself",
+    "audit/of_metrics.py:_modes": "what judges draws its points by itself",
+    "audit/of_draws.py:of_draws": "and its latents, pairs and proposals",
     "data/images/binarization.py:RowWords.__init__": "a row has numbers of its own, by its place",
 }
 SOURCES = ("np.random.", "numpy.random.", "keras.random.")

@@ -34,6 +34,7 @@ def _quick():
 # Where numbers stop being finite
 
 
+@keras.saving.register_keras_serializable("faults_tests")
 def _infinite_at_10(step):
     return keras.ops.where(keras.ops.equal(step, 10), np.inf, 1.0)
 

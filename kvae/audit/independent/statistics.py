@@ -22,6 +22,7 @@ _CLUSTERS, _ROWS_OF_A_CLUSTER = 16, 20
 _WIDER = 1.2  # than the draws that a proposal is fitted to, in variance
 _GRIDS = {1: (4097, 16385), 2: (129, 257, 513)}
 _CONVERGED = 1e-3
+_POINTS = 8192  # of a grid at a time: a mixture keeps them for each component
 _RESOLVED = 3.0  # nats by which a grid's nearest point may lie below a draw
 _STEP = 1e-5  # of a derivative, in standard deviations
 _DIRECTIONS, _WAVES = 3, 8
@@ -33,8 +34,9 @@ def _normals(rows: int, size: int, rng: np.random.Generator) -> Array:
 
 def in_errors(values: Array) -> Array:
     """Means of columns `(rows, tests)` in their standard errors; 0 where all are 0."""
-    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
-    return np.divide(values.mean(axis=0), error, out=np.zeros(len(error)), where=error > 0)
+    mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((mean == 0) & (error == 0), 0.0, mean / error)
 
 
 def bound_of_errors(tests: int) -> float:
@@ -90,8 +92,9 @@ class Proposal:
 def bridged(log_prob: LogProb, fitted: Array, draws: Array, rng: np.random.Generator) -> Array:
     """The integral of a density, from draws of it and of a proposal; its standard error.
 
-    Both expectations are of numbers between 0 and 1, so that no tail makes the error a lie. It is
-    the integral only if the draws are of the density: 1 of a density whose draws are its own.
+    Both expectations are of numbers between 0 and 1, so that no tail makes the error a lie where
+    many draws are effective. It is the integral only if the draws are of the density: 1 of a
+    density whose draws are its own.
 
     Args:
         log_prob: of the density, `(rows, dim)` to `(rows,)` nats.
@@ -143,7 +146,9 @@ def by_quadrature(log_prob: LogProb, draws: Array) -> float | None:
     for count in _GRIDS[dim]:
         step = width / (count - 1)
         places = np.stack(np.meshgrid(*[np.arange(count)] * dim, indexing="ij"), axis=-1)
-        found = float(np.exp(log_prob(start + step * places.reshape(-1, dim))).sum() * step.prod())
+        points = start + step * places.reshape(-1, dim)
+        parts = np.array_split(points, max(1, len(points) // _POINTS))
+        found = sum(float(np.exp(log_prob(part)).sum()) for part in parts) * float(step.prod())
         # A ridge between two lines of a grid is in no sum over it, whatever other grids say.
         near = log_prob(start + step * np.round((draws - start) / step))
         if (there - near).max() < _RESOLVED and abs(found - before) < _CONVERGED:
@@ -190,18 +195,25 @@ def stein(log_prob: LogProb, draws: Array, rng: np.random.Generator) -> tuple[fl
     return float(found.max()), bound_of_errors(len(tests))
 
 
-def rank_correlation(first: Array, second: Array) -> tuple[float, float]:
+def rank_correlation(first: Array, second: Array, of: int = 1) -> tuple[float, float]:
     """The largest correlation of ranks between columns `(rows, dim)` of one and of the other.
 
+    Args:
+        first: `(rows, dim)`.
+        second: likewise.
+        of: pairs that are looked at together.
+
     Returns:
-        It, times the root of the rows less one, and what chance alone makes of it.
+        It, times the root of the rows less one, and what chance alone makes of the largest of all
+        pairs.
     """
-    one, other = (
-        (ranks - ranks.mean(axis=0)) / ranks.std(axis=0)
-        for ranks in (rankdata(first, axis=0), rankdata(second, axis=0))
-    )
+    with np.errstate(invalid="ignore"):  # columns that are constant: NaN
+        one, other = (
+            (ranks - ranks.mean(axis=0)) / ranks.std(axis=0)
+            for ranks in (rankdata(first, axis=0), rankdata(second, axis=0))
+        )
     found = np.abs(one.T @ other) / len(one) * math.sqrt(len(one) - 1)
-    return float(found.max()), bound_of_errors(found.size)
+    return float(found.max()), bound_of_errors(found.size * of)
 
 
 def moved(before: Array, after: Array) -> tuple[float, float]:
@@ -217,7 +229,9 @@ def moved(before: Array, after: Array) -> tuple[float, float]:
     """
     difference = after - before
     size = np.sqrt(np.square(difference).sum(axis=0))
-    found = np.divide(np.abs(difference.sum(axis=0)), size, out=np.zeros(len(size)), where=size > 0)
+    found = np.divide(
+        np.abs(difference.sum(axis=0)), size, out=np.zeros(len(size)), where=size != 0
+    )
     return float(found.max()), math.sqrt(2 * math.log(2 * len(found) / FALSE_ALARM))
 
 
