@@ -334,6 +334,9 @@ class _Forgetful(_Normal):
     def sample(self, noise):
         return self.factor * noise.normal("latent", 2)
 
+    def get_config(self):
+        return {"name": self.name}
+
 
 @keras.saving.register_keras_serializable("workflow_tests")
 class _Seedless(_Normal):
