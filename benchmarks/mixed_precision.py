@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from mnist_ladder import parsed
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = Path(__file__).resolve().parents[1]
 MEASURES = ("elbo_nats_prior", "psnr_db_reconstruction", "frechet")
@@ -117,12 +119,7 @@ def main():
         "--shape", type=int, nargs=3, default=[64, 64, 3], help="speed: of an image"
     )
     parser.add_argument("--rounds", type=int, default=5, help="speed: timings of each")
-    words, options = sys.argv[1:], []
-    if "--" in words:
-        place = words.index("--")
-        words, options = words[:place], words[place + 1 :]
-    arguments = parser.parse_args(words)
-    arguments.options = options
+    arguments = parsed(parser)
     {"quality": quality, "speed": speed}[arguments.part](arguments)
 
 

@@ -49,6 +49,18 @@ PUBLISHED = {
 }
 
 
+def parsed(parser):
+    """The arguments; what stands behind "--" is their `options`."""
+    # argparse takes that only where nothing but positionals stands before it.
+    words, options = sys.argv[1:], []
+    if "--" in words:
+        place = words.index("--")
+        words, options = words[:place], words[place + 1 :]
+    given = parser.parse_args(words)
+    given.options = options
+    return given
+
+
 def name_of(seed):
     """What a model is called."""
     return f"seed-{seed}"
@@ -276,13 +288,7 @@ def main():
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
-    # argparse takes what stands behind "--" only where nothing but positionals stands before it.
-    words, options = sys.argv[1:], []
-    if "--" in words:
-        place = words.index("--")
-        words, options = words[:place], words[place + 1 :]
-    given = parser.parse_args(words)
-    given.options = options
+    given = parsed(parser)
     if given.worker:
         peer(given)
         return
