@@ -1,6 +1,8 @@
 """What all programs share: errors as one line, signals, and arguments of one kind."""
 
 import argparse
+import atexit
+import gc
 import io
 import itertools
 import os
@@ -25,6 +27,8 @@ from kvae.options import TEXT, Kind, one_of, whole_range
 from kvae.saying import let_reader_go, quiet
 
 DEBUG, QUIET = "--debug", "--quiet"
+# At its end Python would look for garbage among all of TensorFlow, a second or two.
+atexit.register(gc.freeze)
 _UNRECOGNIZED = "unrecognized arguments"  # as argparse begins a message of words of no option
 
 

@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -112,14 +113,18 @@ def test_a_program_without_a_console_imports_too(monkeypatch):
 
 
 def test_a_program_does_not_import_what_keras_alone_would_have():
-    """They are a second of its start; who wants them afterwards has them."""
+    """They are a second of its start; who wants them afterwards has them.
+
+    Nor does the collector look at modules, within the import or later.
+    """
     code = """
-import sys
+import gc, sys
 from kvae import backend, cli
 
 def main(argv):
     keras = backend.quiet_import("keras")
     print(*sorted({"sklearn", "matplotlib"} & {*sys.modules}), "|", keras.backend.backend())
+    print(gc.isenabled(), gc.get_freeze_count() > 100_000)
     import matplotlib, sklearn.mixture
 
 assert cli.run(main) == 0 and not backend.PROGRAM.is_on
@@ -128,7 +133,21 @@ assert cli.run(main) == 0 and not backend.PROGRAM.is_on
         [sys.executable, "-c", code], capture_output=True, text=True,
         env={**os.environ, "KERAS_BACKEND": "tensorflow"}, cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    assert done.stdout.split() == ["|", "tensorflow"], done.stderr
+    assert done.stdout.split() == ["|", "tensorflow", "True", "True"], done.stderr
+
+
+def test_an_import_leaves_the_collector_as_it_was(monkeypatch):
+    """In a user's own Python it is as before: on or off, with nothing hidden from it."""
+    hidden = []
+    monkeypatch.setattr(backend.gc, "freeze", lambda: hidden.append(True))
+    for was_on in (False, True):
+        (gc.enable if was_on else gc.disable)()
+        try:
+            backend.quiet_import("kvae")
+            assert gc.isenabled() is was_on
+        finally:
+            gc.enable()
+    assert not hidden
 
 
 @pytest.mark.parametrize(("words", "is_on"), [([], True), (["--import", "own.py"], False)])
