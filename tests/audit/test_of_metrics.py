@@ -5,14 +5,15 @@ import json
 import keras
 import numpy as np
 import pytest
-from audit_testing import agreeing, by_name, differing
+from audit_testing import agreeing, by_name, differing, written
+from kvae_testing import make_vae
 
 from kvae.audit.independent import images
 from kvae.audit.independent.archive import read
 from kvae.audit.independent.model import Model
 from kvae.audit.independent.truth import Truth
 from kvae.audit.of_metrics import of_metrics
-from kvae.data import gmm
+from kvae.data import Dataset, Split, gmm
 from kvae.data.gmm import Mixture
 from kvae.evaluation.rows import checksum
 from kvae.features import attributes
@@ -133,6 +134,28 @@ def test_metrics_are_recomputed_and_each_changed_number_is_found(dataset, versio
         "metrics.json: the bound of each row, prior", "metrics.json: variance_ratio_draw",
         "metrics.json: distortion_nats_posterior", "metrics.json: rate_nats_prior",
     }  # fmt: skip
+
+
+def test_rows_far_from_zero_may_be_off_by_what_float32_makes_of_them(dataset, tmp_path):
+    """Of rows 100,000 standard deviations from zero, float32 keeps two digits of an error."""
+    scale, shift = np.full(3, 3.0), np.full(3, 3e5)
+    far = [
+        Split((split.x[:300].astype(np.float64) + shift).astype(np.float32), {})
+        for split in (dataset.train, dataset.valid, dataset.test)
+    ]
+    vae = make_vae((3,), shift=shift.tolist(), scale=scale.tolist())
+    version = written(vae, tmp_path / "m" / "1", "log_weight")
+    version.evaluation.mkdir(parents=True)
+    x = far[2].x
+    mse = float(np.square(np.asarray(vae(x), np.float64) - x).mean())
+    own, rounded = _models(version)
+    exact = float(np.square(own.decode(own.posterior(x).mean()).mean() - x).mean())
+    assert abs(mse - exact) > 2e-5 * exact  # or the test would hold without a tolerance
+    for said, differs in ((mse, False), (1.1 * mse, True)):
+        (version.evaluation / "metrics.json").write_text(json.dumps({"mse_reconstruction": said}))
+        lines = by_name(of_metrics(Dataset("vectors", *far, card={}), version, own, rounded))
+        assert ("metrics.json: mse_reconstruction" in differing(lines)) == differs
+        assert "metrics.json: mse_reconstruction" in lines
 
 
 @pytest.mark.parametrize("warp", [0.0, 0.7])
