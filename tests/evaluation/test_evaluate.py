@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from audit_testing import by_name, differing
 from kvae_testing import (
     EVALUATED,
     few_signatures,
@@ -19,6 +20,10 @@ from kvae_testing import (
 from PIL import Image
 
 from kvae import publish
+from kvae.audit.independent.archive import read
+from kvae.audit.independent.model import Model
+from kvae.audit.of_images import of_images
+from kvae.audit.of_metrics import of_metrics
 from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
 from kvae.errors import DataError, IncompleteError, UsageError
@@ -405,6 +410,19 @@ def test_celeba_from_training_to_figures(tmp_path):
     assert bits > 0
     assert "256 levels" in metrics["protocol"]["bits_per_dim_bound_prior"]
     assert (version.evaluation / "latent_tsne.png").is_file()
+    _audited(version, evaluate.prepare(str(version.path), data_dir=str(moved)).dataset, metrics)
+
+
+def _audited(version, dataset, metrics):
+    """The audit finds the same numbers of the images, and each that is changed."""
+    config, weights = read(version.path / versions.KERAS_MODEL)
+    models = [Model(config, weights, dtype=dtype) for dtype in (np.float64, np.float32)]
+    assert not differing(by_name(of_metrics(dataset, version, *models)))
+    keys = {key for key in metrics if key.startswith("frechet_pca_") and key[-5:] != "range"}
+    assert len(keys) >= 3
+    changed = {**metrics, **{key: 1.01 * metrics[key] for key in keys}}
+    lines = by_name(of_images(dataset, changed, *models, None))
+    assert differing(lines) == {f"metrics.json: {key}" for key in keys}
 
 
 @pytest.mark.slow  # CelebA's is quick
