@@ -339,6 +339,13 @@ class _Forgetful(_Normal):
 
 
 @keras.saving.register_keras_serializable("workflow_tests")
+class _FiveTimes(_Forgetful):
+    @classmethod
+    def make(cls, *, seed):
+        return cls(5.0)
+
+
+@keras.saving.register_keras_serializable("workflow_tests")
 class _Seedless(_Normal):
     def sample(self, noise):
         return keras.random.normal((noise, 1))
@@ -371,6 +378,15 @@ def test_what_could_not_be_published_is_refused_before_training(prior, words, tm
             jit_compile=False,
         )  # fmt: skip
     assert not epochs
+
+
+def test_so_is_what_a_program_adds_to_a_registry(tmp_path, monkeypatch):
+    monkeypatch.setitem(PRIORS, "mine", Member("its own", lambda: _FiveTimes))
+    with pytest.raises(UsageError, match=r"get_config\(\) draws other samples"):
+        kvae.train(
+            DATA, network="mlp", prior="mine", posterior="diagonal", latent_dim=2, epochs=1,
+            sampler="none", output=tmp_path, jit_compile=False,
+        )  # fmt: skip
 
 
 def test_a_part_that_no_file_can_name_is_not_published(tmp_path):

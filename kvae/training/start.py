@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import backend, data, own_files
+from kvae import backend, data
 from kvae.build import build_vae
 from kvae.config import MODEL_PARTS, Config
 from kvae.data.conditions import Conditioned
@@ -16,7 +16,7 @@ from kvae.errors import KvaeError, UsageError, one_line
 from kvae.model import VAE
 from kvae.probability.noise import SeededNoise
 from kvae.probability.streams import generator
-from kvae.registry import GIVEN, options_of
+from kvae.registry import GIVEN, Member, options_of
 from kvae.saying import say
 from kvae.serving.export import float32_twin
 from kvae.training.faults import wrong_weight
@@ -92,8 +92,7 @@ def check_publishable(config: Config, vae: VAE, model: VAE | None = None) -> Non
             gives no sample, or others than the part so made.
     """
     members = [registry[getattr(config, kind)] for kind, registry in MODEL_PARTS.items()]
-    given = model is not None or any(member.help == GIVEN for member in members)
-    if not (given or own_files.words()):
+    if model is None and not any(map(_is_own, members)):
         return
     twin = float32_twin(vae)
     condition = np.zeros(vae.condition_dim, "float32") if vae.condition_dim else None
@@ -119,6 +118,12 @@ def check_publishable(config: Config, vae: VAE, model: VAE | None = None) -> Non
             "a part that is made again from its get_config() draws other samples: it must return "
             "every argument of __init__"
         )
+
+
+def _is_own(member: Member) -> bool:
+    """Whether a part is an object given in Python, or of a registry's entry that is not kvae's."""
+    home = getattr(member.load, "__module__", None) or ""
+    return member.help == GIVEN or home.partition(".")[0] != "kvae"
 
 
 def _are_alike(drawn, again):
