@@ -26,7 +26,6 @@ from kvae.saying import clear, say
 from kvae.serving import versions
 from kvae.steps import DEVICE_ERRORS
 from kvae.training.attributes import attribute_directions
-from kvae.training.auditing import Auditor
 from kvae.training.fitting import Parts, TrainingError, fitted
 from kvae.training.init_from import check_conditions, record_of, seen_before, without_seen
 from kvae.training.keeping import checkpoints, leftovers, resume
@@ -150,7 +149,7 @@ def train_and_publish(
             _told_of_numbers(folder),
         ):
             tell_findings = consulting(fitted.config, fitted)
-            auditor = Auditor(folder, fitted.dataset) if config.audit else None
+            auditor = _auditor(folder, fitted.dataset) if config.audit else None
             version = publish.publish(
                 fitted.vae, config.save, config.name,
                 config=fitted.config.to_dict(), card=fitted.card, history=fitted.history,
@@ -169,6 +168,13 @@ def train_and_publish(
         checkpoints.finish(folder)
     group.leave()
     return fitted, version
+
+
+def _auditor(folder: Path, dataset: data.Dataset | None) -> Any:
+    """What audits before a version has a number."""
+    from kvae.training.auditing import Auditor  # SciPy and Matplotlib come with it
+
+    return Auditor(folder, dataset)
 
 
 def _told_options(config, folder):
