@@ -15,6 +15,8 @@ from typing import Any
 HOMES = {
     "VAE": "kvae.build",
     "Bernoulli": "kvae.likelihoods.bernoulli",
+    "Conv2D": "kvae.networks.convolutions",
+    "Conv2DTranspose": "kvae.networks.convolutions",
     "Cyclical": "kvae.probability.schedules",
     "DiscretizedLogistic": "kvae.likelihoods.discretized_logistic",
     "Elbo": "kvae.objectives.elbo",

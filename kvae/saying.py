@@ -101,7 +101,9 @@ def progress(what: str, total: int, unit: str, *, done: int = 0) -> Iterator[Cal
     width, height = shutil.get_terminal_size((_WIDTH + 1, _HEIGHT))
     options: dict[str, Any] = {"ncols": min(_WIDTH, width - 1), "nrows": height}
     if sys.stderr is None or not sys.stderr.isatty():
-        options |= {"file": _Lines(sys.stderr), "mininterval": _SECONDS, "delay": _SECONDS}
+        # Of steps that are counted by themselves tqdm's monitor would print again in between.
+        options |= {"file": _Lines(sys.stderr), "mininterval": _SECONDS, "delay": _SECONDS,
+                    "miniters": 0}  # fmt: skip
     clear()
     is_drawn = _LOUDNESS.get() == ALL and _bar is None
     bar = tqdm(

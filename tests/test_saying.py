@@ -64,6 +64,16 @@ def test_in_a_log_progress_is_lines_and_short_work_says_nothing(seconds, lines, 
         assert said.splitlines()[-1].startswith("looking    100%")
 
 
+def test_no_monitor_prints_between_the_lines_of_a_log(monkeypatch):
+    """tqdm's own refreshes any bar that waits for several steps."""
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    monkeypatch.setattr(saying, "_SECONDS", 0.0)
+    with progress("looking", 1000, "images") as advance:
+        for _ in range(2):
+            advance(300)
+            assert saying._bar.miniters <= 1
+
+
 _PROGRAM = """
 from kvae.saying import progress, say
 with progress("decoding", 4, "images") as advance:

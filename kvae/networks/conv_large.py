@@ -13,6 +13,7 @@ import math
 
 import keras
 
+from kvae.networks.convolutions import Conv2D, Conv2DTranspose
 from kvae.networks.sizes import cropped, small_size
 
 _FILTERS = (128, 256, 512, 1024)
@@ -31,7 +32,7 @@ def encoder(element_shape, latent_dim, num_params, *, dtype):
     layers = keras.layers
     inputs = x = keras.Input(element_shape, name="x")
     for filters in _FILTERS:
-        x = layers.Conv2D(
+        x = Conv2D(
             filters, 5, strides=2, padding="same", use_bias=False,
             kernel_initializer="he_normal", dtype=dtype,
         )(x)  # fmt: skip
@@ -50,7 +51,7 @@ def decoder(latent_dim, element_shape, num_outputs, *, dtype):
     x = layers.Dense(math.prod(smallest), kernel_initializer="he_normal", dtype=dtype)(inputs)
     x = _normalised(layers.Reshape(smallest, dtype=dtype)(x), dtype)
     for filters in (*doublings[1:], last):
-        x = layers.Conv2DTranspose(
+        x = Conv2DTranspose(
             filters, 5, strides=2, padding="same", use_bias=False,
             kernel_initializer="he_normal", dtype=dtype,
         )(x)  # fmt: skip

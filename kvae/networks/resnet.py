@@ -15,6 +15,7 @@ import math
 import keras
 
 from kvae.networks import GROUPS
+from kvae.networks.convolutions import Conv2D, Conv2DTranspose
 from kvae.networks.head import Head
 from kvae.networks.normalisation import GroupNormalization
 from kvae.networks.sizes import cropped, num_halvings, small_size
@@ -38,7 +39,7 @@ def _swish(x):
 
 
 def _convolution(x, filters, dtype, start="he_normal"):
-    return keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer=start, dtype=dtype)(x)
+    return Conv2D(filters, 3, padding="same", kernel_initializer=start, dtype=dtype)(x)
 
 
 def _blocks(x, depth, dtype):
@@ -57,7 +58,7 @@ def encoder(element_shape, latent_dim, num_params, *, dtype, width, depth):
     for place, filters in enumerate(_channels(element_shape, width)):
         if place:
             x = _swish(x)
-        x = layers.Conv2D(
+        x = Conv2D(
             filters, 4, strides=2, padding="same", kernel_initializer="he_normal", dtype=dtype
         )(x)
         x = _blocks(x, depth, dtype) if place else x
@@ -80,7 +81,7 @@ def decoder(latent_dim, element_shape, num_outputs, *, dtype, width, depth):
         if is_head:
             x = Head(filters, dtype="float32", name="likelihood")(x)
         else:
-            x = layers.Conv2DTranspose(
+            x = Conv2DTranspose(
                 filters, 4, strides=2, padding="same", kernel_initializer="he_normal", dtype=dtype
             )(x)
     return keras.Model(inputs, cropped(x, element_shape), name="decoder")

@@ -157,6 +157,8 @@ FORMULAS: dict[str, Formula] = {
     "Dense": _dense,
     "Conv2D": _convolution,
     "Conv2DTranspose": _transposed,
+    "kvae>Conv2D": _convolution,
+    "kvae>Conv2DTranspose": _transposed,
     "kvae>Head": _transposed,
     "BatchNormalization": _normalised_by_batch,
     "GroupNormalization": _normalised_by_groups,
