@@ -79,7 +79,17 @@ def title_type(path: str | Path | None = None) -> dict[str, Any]:
 def wrapped(title: str, width: float, size: float = TITLE_SIZE) -> str:
     """Break a title into lines that fit into `width` inches, of bold letters of `size` points."""
     # A bold letter of DejaVu Sans is 0.67 of its size wide on average; an inch has 72 points.
-    return textwrap.fill(plain(title), max(10, int(72 * width / (0.67 * size))))
+    return _even(plain(title), max(10, int(72 * width / (0.67 * size))))
+
+
+def _even(text: str, letters: int) -> str:
+    """Break text into as few lines as have room, all about as long: none holds a word alone."""
+    lines = textwrap.wrap(text, letters)
+    least = max(map(len, text.split()), default=letters)
+    for fewer in range(least, letters):
+        if len(even := textwrap.wrap(text, fewer)) == len(lines):
+            return "\n".join(even)
+    return "\n".join(lines)
 
 
 def plain(text: str, limit: int = 1000) -> str:
@@ -96,7 +106,7 @@ def caption(axes: Axes, text: str) -> None:
     width = share * axes.get_figure().get_figwidth() - _BESIDE_AXES
     letters = int(72 * width / (0.55 * LABEL_SIZE))
     if max(map(len, text.split("\n"))) > letters:
-        text = textwrap.fill(text, max(10, letters))
+        text = _even(text, max(10, letters))
     axes.set_title(text, loc="left", fontsize=LABEL_SIZE, color=INK)
 
 

@@ -118,6 +118,18 @@ def test_interpolations_run_to_the_right_between_their_originals(tmp_path):
     assert count_of(read(tmp_path / "b.png"), colours[0]) == 0
 
 
+def test_no_line_of_a_title_or_caption_holds_a_word_alone():
+    words = "2,000 of 10,000 points; t-SNE, perplexity 30: near means alike, far means little; seed 0"
+    title = style.wrapped(f"gmm version 1: {words}", 8.0).split("\n")
+    axes = style.new_figure(13.0, 7.2, "t").subplots(1, 2)[0]
+    style.caption(axes, words)
+    caption = axes.get_title(loc="left").split("\n")
+    for lines in (title, caption):
+        assert len(lines) == 2 and min(map(len, lines)) > 0.8 * max(map(len, lines))
+    whole = "a" * 90  # as long as a line may be
+    assert style.wrapped(f"{whole} b", 90 * 0.67 * style.TITLE_SIZE / 72 + 0.01) == f"{whole}\nb"
+
+
 def test_a_long_title_makes_room_for_itself(tmp_path):
     for name, title in (("short", "t"), ("long", "many words " * 20)):
         images.draw_generations({"s": np.zeros((20, 8, 8, 1))}, title, path=tmp_path / name)
