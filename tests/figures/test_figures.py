@@ -119,7 +119,8 @@ def test_interpolations_run_to_the_right_between_their_originals(tmp_path):
 
 
 def test_no_line_of_a_title_or_caption_holds_a_word_alone():
-    words = "2,000 of 10,000 points; t-SNE, perplexity 30: near means alike, far means little; seed 0"
+    words = "2,000 of 10,000 points; t-SNE, perplexity 30: near means alike, far means little; "
+    words += "seed 0"
     title = style.wrapped(f"gmm version 1: {words}", 8.0).split("\n")
     axes = style.new_figure(13.0, 7.2, "t").subplots(1, 2)[0]
     style.caption(axes, words)
