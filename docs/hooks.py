@@ -1,5 +1,7 @@
-"""What mkdocs does to pages: formulas become MathML, which browsers show without a program; names
-of one word stay in one line, and the table of contents leaves out what a section was made with.
+"""What mkdocs does to pages.
+
+Formulas become MathML, which browsers show without a program. Names of one word stay in one line. The
+table of contents leaves out the commands that sections were made with.
 """
 
 import re
