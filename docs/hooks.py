@@ -1,7 +1,7 @@
 """What mkdocs does to pages.
 
-Formulas become MathML, which browsers show without a program. Names of one word stay in one line. The
-table of contents leaves out the commands that sections were made with.
+Formulas become MathML, which browsers show without a program. Names of one word stay in one line.
+The table of contents leaves out the commands that sections were made with.
 """
 
 import re
