@@ -34,16 +34,24 @@ _DELETED = 600, 3600  # seconds between looks at what was shown, and of its age 
 _FONT = ["ui-sans-serif", "system-ui", "sans-serif"]
 # What is made stands above the sliders on a phone, and is seen while they are moved.
 CSS = """
-.gradio-container {max-width: 1100px !important; margin: auto; min-width: 0 !important}
+.gradio-container {
+  width: 100% !important; max-width: 1100px !important; margin: auto; min-width: 0 !important;
+}
 footer {display: none}
 .gradio-container .main {max-width: 100vw !important; box-sizing: border-box}
 .gradio-container
 :is(.main, .wrap, .contain, .block, .form, .column, .row, .tabs, .tab-container, .tabitem) {
   min-width: 0 !important;
 }
+/* A figure has its title where Gradio puts the label. */
+.gradio-container .titled [data-testid=block-label] {clip-path: inset(50%)}
+.gradio-container .drawn {align-items: center}
+.gradio-container .prose h2 {font-size: 1.1rem}
 .min_value, .max_value, [role=tab].selected {color: var(--body-text-color) !important}
 /* Galleries: below their label, of small images too, as high as they are. */
-.gradio-container .grid-wrap {padding-top: 2.2rem !important; overflow-y: auto !important}
+.gradio-container .grid-wrap {
+  padding-top: 2.2rem !important; overflow-y: auto !important; min-height: 0 !important;
+}
 .gradio-container .grid-container {
   grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)) !important;
   grid-template-rows: none !important; grid-auto-rows: auto !important;
@@ -53,9 +61,28 @@ footer {display: none}
   .row {flex-direction: column !important; flex-wrap: nowrap !important}
   .row > * {width: 100% !important}
   .grid-container {--grid-cols: 4 !important}
+  .caption-label {
+    inset: auto 0 0 0 !important; max-width: none !important; padding: 0 !important;
+    text-align: center; font-size: .7rem !important; text-overflow: clip !important;
+  }
   .made {order: -1}
 }
 """
+# Gradio's pictures are buttons without a name, and the names of its thumbnails leave out what
+# stands below them: screen readers would not say either.
+_NAMED = """() => {
+  const named = () => {
+    for (const image of document.querySelectorAll(".block button:not([aria-label]) img")) {
+      const label = image.closest(".block").querySelector("[data-testid=block-label]");
+      if (label) image.closest("button").setAttribute("aria-label", label.textContent.trim());
+    }
+    for (const one of document.querySelectorAll(".thumbnail-item[aria-label^=Thumbnail]")) {
+      const words = one.textContent.trim();
+      if (words) one.setAttribute("aria-label", `${words}: ${one.ariaLabel}`);
+    }
+  };
+  new MutationObserver(named).observe(document.body, {childList: true, subtree: true});
+}"""
 
 
 def theme() -> gr.themes.Base:
@@ -98,6 +125,7 @@ class Page:
                 if not self.answers.of_images:
                     with gr.Tab("Samples beside data"):
                         self._beside(condition)
+            page.load(None, js=_NAMED, api_name=False)
         return page
 
     def _words(self) -> str:
@@ -126,12 +154,12 @@ class Page:
         base = gr.State(start.tolist())
         with gr.Row():
             with gr.Column():
-                with gr.Row():
+                with gr.Row(elem_classes="drawn"):
                     seed = gr.Number(0, label="Seed of the sample", precision=0, minimum=0)
                     draw = gr.Button("Draw", variant="primary")
                 given, encode = self._upload()
                 gr.Markdown(
-                    "### Latents that carry most\n"
+                    "## Latents that carry most\n"
                     "In standard deviations from the middle of the data."
                 )
                 sliders = [
@@ -143,7 +171,7 @@ class Page:
                 ]  # fmt: skip
                 if names:
                     gr.Markdown(
-                        "### Attributes\n1 adds the whole of one, \N{MINUS SIGN}1 takes it away. "
+                        "## Attributes\n1 adds the whole of one, \N{MINUS SIGN}1 takes it away. "
                         "Accuracy: how often "
                         "latents tell it on the valid split, balanced; 50% is chance."
                     )
@@ -191,8 +219,9 @@ class Page:
         draw.click(drawn, [seed, *condition], refreshed, show_progress="hidden", api_name="draw")
         encode.click(encoded, [given, *condition], refreshed, api_name="encode")
         for one in (*every, *condition):
-            event = one.release if isinstance(one, gr.Slider) else one.input
-            event(moved, [base, *every, *condition], made, show_progress="hidden",
+            # By hand and by keyboard; Gradio's button that sets a slider back only releases it.
+            events = [one.input, one.release] if isinstance(one, gr.Slider) else [one.input]
+            gr.on(events, moved, [base, *every, *condition], made, show_progress="hidden",
                   trigger_mode="always_last")  # fmt: skip
         gr.context.Context.root_block.load(drawn, [seed, *condition], refreshed, api_name=False)
 
@@ -258,7 +287,7 @@ class Page:
         mixture, rows = mixture_of(self.card), self.answers.rows
         seed = gr.Number(0, label="Seed of the samples", precision=0, minimum=0)
         button = gr.Button("Draw samples", variant="primary")
-        shown = _picture("Data and samples")
+        shown = _picture("Data and samples", "titled")
 
         def drawn(seed, *chosen):
             count = min(_MOST_POINTS, max(500, len(rows.x)))
@@ -395,7 +424,8 @@ class Page:
         columns = self.answers.columns
         table = [[name, value] for name, value in zip(columns, _told(x), strict=True)]
         text = f"{','.join(columns)}\n{','.join(f'{value:.9g}' for value in x)}\n"
-        rows = [_told([*one, distance]) for one, distance in zip(near, distances, strict=True)]
+        pairs = zip(near, distances, strict=True)
+        rows = [[*_told(one), float(f"{distance:.3g}")] for one, distance in pairs]
         return [table, self._file(text), rows]
 
     def _file(self, text: str) -> str:
@@ -424,9 +454,11 @@ def _told(numbers: Any) -> list[float]:
     return [float(f"{number:.6g}") for number in numbers]
 
 
-def _picture(label: str) -> Any:
+def _picture(label: str, look: str | None = None) -> Any:
     """A picture that is shown; Gradio's button to share would send it away."""
-    return gr.Image(label=label, interactive=False, format="png", buttons=_BUTTONS)
+    return gr.Image(
+        label=label, interactive=False, format="png", buttons=_BUTTONS, elem_classes=look
+    )
 
 
 def _gallery(label: str, columns: int) -> Any:

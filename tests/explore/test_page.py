@@ -75,6 +75,10 @@ def test_the_page_is_built_and_its_doors_answer(version_of_images, tmp_path):
     blocks = page.build()
     labels = [one["props"].get("label") for one in blocks.get_config_file()["components"]]
     assert "Smiling: accuracy 90%" in labels and "Nearest of 30 train rows" in labels
+    told = blocks.get_config_file()
+    heard = {tuple(target) for one in told["dependencies"] for target in one["targets"]}
+    sliders = [one["id"] for one in told["components"] if one["type"] == "slider"]
+    assert sliders and all((one, "input") in heard for one in sliders)  # by the keyboard too
     picture, gallery = page._shown(answers.sample(0), ())
     assert picture.size == (256, 256) and len(gallery) == 4
     photo = tmp_path / "photo.png"
