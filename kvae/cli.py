@@ -27,8 +27,6 @@ from kvae.options import TEXT, Kind, one_of, whole_range
 from kvae.saying import let_reader_go, quiet
 
 DEBUG, QUIET = "--debug", "--quiet"
-# At its end Python would look for garbage among all of TensorFlow, a second or two.
-atexit.register(gc.freeze)
 _UNRECOGNIZED = "unrecognized arguments"  # as argparse begins a message of words of no option
 
 
@@ -93,8 +91,11 @@ def run(main: Callable[[list[str]], None]) -> int:
     """
     argv = sys.argv[1:]
     DEBUGGING.is_on = DEBUG in argv
-    # A user's file may want all that Keras has.
+    # A user's file may want all that Keras has, and its objects the collector at the end.
     backend.PROGRAM.is_on = not any(word.startswith(own_files.FLAG) for word in argv)
+    if backend.PROGRAM.is_on:
+        # At its end Python would look for garbage among all of TensorFlow, a second or two.
+        atexit.register(gc.freeze)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # a code page of Windows lacks most characters
     if DEBUG not in argv:

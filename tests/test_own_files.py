@@ -1,5 +1,7 @@
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,3 +116,24 @@ def test_a_file_that_fails_is_named_with_its_line(parts, text, words):
 def test_no_file_is_refused(parts, words):
     with pytest.raises(UsageError, match=r"--import.* Python file"):
         train(["--dataset", "gmm", *words])
+
+
+def test_what_a_file_of_an_own_part_still_holds_is_written_at_the_end(tmp_path):
+    """Objects that refer to each other are closed by the collector alone."""
+    own, log = tmp_path / "part_with_log.py", tmp_path / "log.txt"
+    own.write_text(f"""
+class Log:
+    def __init__(self):
+        self.file = open({str(log)!r}, "w")
+        self.say = self.file_it
+    def file_it(self, text):
+        self.file.write(text)
+
+LOG = Log()
+LOG.say("all of it")
+""")
+    done = subprocess.run(
+        [sys.executable, "-m", "kvae.audit", "--import", str(own), str(tmp_path / "none")],
+        capture_output=True, text=True, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert (done.returncode, log.read_text()) == (2, "all of it"), done.stderr
