@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import hashlib
 import json
 import math
 import os
@@ -115,6 +116,15 @@ def writable_folder(folder: Path, option: str) -> None:
         raise UsageError(
             f"cannot write to {folder}: {error.strerror}; {option} names another folder"
         ) from error
+
+
+def sha256_of(path: Path) -> str | None:
+    """The SHA-256 of a file in hexadecimal digits; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def is_folder_name(name: str) -> bool:

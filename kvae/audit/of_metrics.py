@@ -1,7 +1,6 @@
 """metrics.json: its numbers once more, from the rows, the seeds and the model's file."""
 
 import hashlib
-import json
 import math
 from typing import Any
 
@@ -13,29 +12,30 @@ from kvae.audit.independent.archive import Beyond
 from kvae.audit.independent.model import Model
 from kvae.audit.independent.truth import Truth
 from kvae.audit.of_images import of_images
+from kvae.audit.opened import Opened
 from kvae.audit.verdicts import (
     AGREES,
     DIFFERS,
     ERRORS,
+    NOT_CHECKED,
     TIMES_ROUNDING,
     Line,
     compared,
     compared_with_chance,
     not_checked,
+    rounding_of_mean,
     stated,
 )
 from kvae.data import Dataset, seen
 from kvae.data.conditions import Conditioned
 from kvae.data.gmm import mixture_of
 from kvae.data.rows import random_rows
-from kvae.errors import DataError
+from kvae.errors import DataError, one_line
 from kvae.evaluation.observation import MAX_CALIBRATION_ROWS
 from kvae.evaluation.rows import DAMAGED
 from kvae.metrics.likelihood import is_heavy_tailed
 from kvae.probability.streams import generator
-from kvae.serving.versions import Version
 
-METRICS, ROWS = "metrics.json", "rows.npz"
 _DENSITIES = ("prior", "sampler")
 #: Numbers of x, of rows that a network is given in float64; of so many rows, if they are no more
 #: than the last; and of the decoder's for the bound.
@@ -47,6 +47,11 @@ _DRAWN = 5_000  # samples of the audit's own
 _CLOSE = 1e-6  # share of itself by which a number computed in float64 of the same may be off
 _SINGLE = 2e-5  # the same, of a mean of what float32 computed
 _SETTINGS = ("num_", "effective_sample_draws", "latent_dim")
+
+
+def _passed(model: Model) -> int:
+    """How many numbers of x a network of this kind is given."""
+    return _PASSED.get(len(model.element_shape), 2**18)
 
 
 class _Evaluation:
@@ -74,7 +79,7 @@ class _Evaluation:
             else generator(seed, "measurements").integers(2**31, size=9).tolist()
         )  # fmt: skip
         self.seed = seed
-        most = max(16, _PASSED.get(len(own.element_shape), 2**18) // self.width)
+        most = max(16, _passed(own) // self.width)
         if self.width * _ENOUGH_ROWS <= _MOST_PASSED:
             most = max(most, _ENOUGH_ROWS)
         self.places = np.linspace(0, self.count - 1, min(self.count, most)).astype(int)
@@ -95,13 +100,13 @@ class _Evaluation:
 
 
 def of_metrics(
-    dataset: Dataset, version: Version, own: Model, rounded: Model, cache_dir: str | None = None
+    dataset: Dataset, whole: Opened, own: Model, rounded: Model, cache_dir: str | None = None
 ) -> list[Line]:
     """Lines about metrics.json of a version, if it was evaluated.
 
     Args:
         dataset: the data, as the model takes them.
-        version: the published version.
+        whole: what the files of the version and of its evaluation say.
         own: its model in float64.
         rounded: in float32.
         cache_dir: where the evaluation kept the network that judges images; None: the default.
@@ -109,16 +114,11 @@ def of_metrics(
     Raises:
         DataError: metrics.json or rows.npz is damaged.
     """
-    path = version.evaluation / METRICS
-    if not path.is_file():
+    said = whole.metrics
+    if said is None:
         return [not_checked("metrics.json", "the version was not evaluated")]
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        each_row = {}
-        if (version.evaluation / ROWS).is_file():
-            with np.load(version.evaluation / ROWS) as stored:
-                each_row = dict(stored)
-        evaluation = _Evaluation(dataset, said, each_row, own, rounded)
+        evaluation = _Evaluation(dataset, said, whole.each_row, own, rounded)
         lines = [_checksum(dataset, said)]
         for make in (_of_rows, _elbo, _bound, _reconstructions, _calibration, _of_mixture):
             try:
@@ -128,7 +128,7 @@ def of_metrics(
         if len(own.element_shape) == 3:
             lines += of_images(dataset, said, own, rounded, cache_dir)
     except (*DAMAGED, LookupError, TypeError) as error:
-        raise DataError(f"{path} or its rows.npz is damaged: {error}") from error
+        raise DataError(f"{whole.folder}: metrics.json or rows.npz is damaged: {error}") from error
     return [*lines, *_left(said, lines)]
 
 
@@ -143,7 +143,8 @@ def _left(said: dict[str, Any], lines: list[Line]) -> list[Line]:
     if not left:
         return []
     why = f"{len(left)} that have no second formula here: {', '.join(sorted(left))}"
-    return [not_checked("metrics.json: other numbers", why)]
+    # Longer than other notes: each is named.
+    return [Line("metrics.json: other numbers", NOT_CHECKED, note=one_line(why, 100 * len(left)))]
 
 
 def _are_numbers(value: Any) -> bool:
@@ -168,15 +169,28 @@ def _equal(what: str, said: Any, here: float, error: float = 0.0) -> Line:
     return Line(what, DIFFERS if not difference <= tolerance else AGREES, 1, difference, tolerance)
 
 
-def _mean(one: _Evaluation, key: str, values: np.ndarray, rounding: float) -> Line:
-    """A mean over all test rows, held to the same or, of some rows, to what chance makes of it."""
-    error = 0.0
+def _mean(one: _Evaluation, key: str, values: np.ndarray, rounded: np.ndarray) -> Line:
+    """A mean over all test rows, held to the same or, of some rows, to what chance makes of it.
+
+    Args:
+        one: the evaluation.
+        key: of metrics.json.
+        values: `(rows,)`, in float64.
+        rounded: the same in float32.
+    """
+    error, rounding = 0.0, _rounding(values, rounded)
     if len(values) < one.count:
         if why := _says_nothing(values):
             return not_checked(f"metrics.json: {key}", why)
         error = float(values.std(ddof=1)) / math.sqrt(len(values))
     return compared_with_chance(f"metrics.json: {key}", one.said[key], float(values.mean()), error,
                                 len(values), rounding)  # fmt: skip
+
+
+def _rounding(values: np.ndarray, rounded: np.ndarray) -> float:
+    """What float32 may move a mean by; more than a share of itself where the rows are far off."""
+    of_itself = _SINGLE * abs(float(values.mean()))
+    return of_itself + TIMES_ROUNDING * float(rounding_of_mean(values, rounded))
 
 
 def _says_nothing(values: np.ndarray) -> str:
@@ -201,7 +215,7 @@ def _of_rows(one: _Evaluation) -> list[Line]:
             lines += one.line(f"{key}_stderr", error / bits)
     if {"elbo_nats_prior", "distortion_nats_posterior", "rate_nats_prior"} <= one.said.keys():
         parts = [float(one.said[key]) for key in ("distortion_nats_posterior", "rate_nats_prior")]
-        what = "metrics.json: distortion and rate add up to minus the ELBO"
+        what = "metrics.json: distortion + rate = -elbo"
         off = _SINGLE * max(map(abs, parts))
         lines.append(
             compared_with_chance(what, -one.said["elbo_nats_prior"], sum(parts), 0.0, 1, off)
@@ -218,7 +232,8 @@ def _elbo(one: _Evaluation) -> list[Line]:
         return [not_checked(what, "it says no seed, or other rows")]
     rng = generator(one.seeds[0], "elbo draws")
     seeds = [rng.integers(2**63, size=one.count) for _ in range(_ELBO_DRAWS)]
-    places = one.places[:: max(1, len(one.places) // _ELBO_ROWS)]
+    most = max(_ELBO_ROWS, _passed(one.own) // (one.width * _ELBO_DRAWS))
+    places = one.places[:: max(1, len(one.places) // most)]
     taken = one.taken(places)
     found = [
         [model.answer("log_weight", {**taken, "seed": own[places]}) for own in seeds]
@@ -229,18 +244,15 @@ def _elbo(one: _Evaluation) -> list[Line]:
         for draws in found
     ]
     lines = [compared(what, one.each_row[key][places], *(mean["log_weight"] for mean in means))]
-    here = means[0]
-    wanted = {
-        "distortion_nats_posterior": here["distortion"], "rate_nats_prior": here["rate"],
-    }  # fmt: skip
-    if "log_weight_sampler" in here:
-        wanted["aggregate_gap_nats_prior"] = here["log_weight_sampler"] - here["log_weight"]
-    for name, values in wanted.items():
-        if name not in one.said:
-            continue
-        rounding = _SINGLE * float(np.abs(here["distortion"]).mean())
-        lines.append(_mean(one, name, values, rounding))
-    return lines
+    wanted = {"distortion_nats_posterior": "distortion", "rate_nats_prior": "rate"}
+    if "log_weight_sampler" in means[0]:
+        wanted["aggregate_gap_nats_prior"] = "gap"
+        for mean in means:
+            mean["gap"] = mean["log_weight_sampler"] - mean["log_weight"]
+    return lines + [
+        _mean(one, key, *(mean[name] for mean in means))
+        for key, name in wanted.items() if key in one.said
+    ]  # fmt: skip
 
 
 def _bound(one: _Evaluation) -> list[Line]:
@@ -284,28 +296,21 @@ def _bound(one: _Evaluation) -> list[Line]:
 
 def _reconstructions(one: _Evaluation) -> list[Line]:
     """Errors of reconstruction, similarity and active units, of all test rows or of some."""
-    found: dict[str, list[np.ndarray]] = {}
+    found: tuple[dict[str, list[np.ndarray]], ...] = ({}, {})  # in float64, in float32
     for part in np.array_split(one.places, max(1, len(one.places) // 256)):
         taken = one.taken(part)
-        own, rounded = (
-            _reconstructed(model, taken, images_="ssim_reconstruction" in one.said)
-            for model in (one.own, one.rounded)
-        )
-        own["rounding"] = np.abs(own["mse"] - rounded["mse"])
-        for name, values in own.items():
-            found.setdefault(name, []).append(values)
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
-    whole["psnr_db"] = -10 * np.log10(np.maximum(whole["mse"], 1e-10))
-    lines: list[Line] = []
-    for name in ("mse", "psnr_db", "ssim"):
-        key = f"{name}_reconstruction"
-        if key not in one.said or name not in whole:
-            continue
-        values = whole[name]
-        rounding = _SINGLE * abs(float(values.mean()))
-        if name == "mse":  # more where the data lie far from zero
-            rounding += TIMES_ROUNDING * float(whole["rounding"].mean())
-        lines.append(_mean(one, key, values, rounding))
+        for parts, model in zip(found, (one.own, one.rounded), strict=True):
+            images_ = "ssim_reconstruction" in one.said
+            for name, values in _reconstructed(model, taken, images_=images_).items():
+                parts.setdefault(name, []).append(values)
+    whole, rounded = (
+        {name: np.concatenate(values) for name, values in parts.items()} for parts in found
+    )
+    lines = [
+        _mean(one, f"{name}_reconstruction", whole[name], rounded[name])
+        for name in ("mse", "psnr_db", "ssim")
+        if f"{name}_reconstruction" in one.said and name in whole
+    ]
     if one.is_all:
         for share in (5, 95):
             key = f"psnr_db_reconstruction_p{share}"
@@ -323,8 +328,9 @@ def _reconstructed(
     x, condition = taken["x"].astype(np.float64), taken.get("condition")
     posterior = model.posterior(taken["x"], condition)
     decoded = np.asarray(model.decode(posterior.mean(), condition).mean(), np.float64)
+    errors = np.square(decoded - x).reshape(len(x), -1).mean(axis=1)
     own = {
-        "mse": np.square(decoded - x).reshape(len(x), -1).mean(axis=1),
+        "mse": errors, "psnr_db": -10 * np.log10(np.maximum(errors, 1e-10)),
         "mean": posterior.mean(), "variance": posterior.variance(),
     }  # fmt: skip
     return {**own, "ssim": images.similarity(x, decoded)} if images_ else own
@@ -383,22 +389,24 @@ def _calibration(one: _Evaluation) -> list[Line]:
         return errors, variances
 
     errors, variances = drawn(one.own)
-    rounding = TIMES_ROUNDING * float(np.abs(drawn(one.rounded)[0] - errors).mean())
     error, ratio = float(errors.mean()), float(variances.mean() / errors.mean())
-    chance = 0.0
+    rounding = TIMES_ROUNDING * float(rounding_of_mean(errors, drawn(one.rounded)[0])) / error
+    chance = dict.fromkeys(keys, 0.0)
     if len(some) < len(rows):
         if why := _says_nothing(errors):
             return [not_checked(f"metrics.json: {key}", why) for key in keys]
-        relative = errors.std() / error + variances.std() / variances.mean()
-        chance = float(relative / math.sqrt(len(some)))
-    here = {"mse_draw": error, "variance_ratio_draw": ratio}
+        chance = {"mse_draw": float(errors.std() / error / math.sqrt(len(some)))}
+        of_variance = float(variances.std() / variances.mean() / math.sqrt(len(some)))
+        chance["variance_ratio_draw"] = chance["mse_draw"] + of_variance
     # The variance of levels is served as a short sum.
-    slack = 3e-3 if one.said.get("bits_per_dim_bound_prior") is not None else 1e-4
+    of_levels = one.said.get("bits_per_dim_bound_prior") is not None
     return [
-        compared_with_chance(f"metrics.json: {key}", one.said[key], here[key],
-                             chance * abs(here[key]), len(some),
-                             (slack + rounding / error) * abs(here[key]))
-        for key in keys
+        compared_with_chance(f"metrics.json: {key}", one.said[key], here,
+                             chance[key] * abs(here), len(some), (off + rounding) * abs(here))
+        for key, here, off in (
+            ("mse_draw", error, 1e-4), ("variance_ratio_draw", ratio, 3e-3 if of_levels else 1e-4)
+        )
+        if key in keys
     ]  # fmt: skip
 
 

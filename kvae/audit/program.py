@@ -1,5 +1,6 @@
 """kvae audit and its options."""
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from kvae import cli, files, own_files
 from kvae.errors import DataError
+from kvae.evaluation.naming import METRICS_FILE, REPORT_FILE
 from kvae.serving.versions import find_version
 
 
@@ -22,14 +24,23 @@ def main(argv: Sequence[str], prog: str = "python -m kvae.audit") -> None:
     output = given.pop("output")
     folder = Path(output) if output else version.evaluation
     files.writable_folder(folder, "--output")
+    from kvae.audit.opened import opened
+
+    opened(version)  # before SciPy and all else is imported
+    measured = files.sha256_of(version.evaluation / METRICS_FILE)
     from kvae.audit import run
     from kvae.audit.verdicts import table
+    from kvae.evaluation import report
 
     origin, lines = run.audit(version, given)
-    found = run.report(version, origin, lines)
+    found = run.report(version, origin, lines, measured)
     path = run.write(folder, found)
+    if folder == version.evaluation:
+        with files.or_note(REPORT_FILE):
+            report.renew_audit(folder / REPORT_FILE, version)
     counts = ", ".join(f"{number} {verdict}" for verdict, number in found["verdicts"].items())
-    print(f"rows       {origin}\n\n{table(lines)}\n")
+    width = shutil.get_terminal_size().columns
+    print(f"rows       {origin}\n\n{table(lines, width)}\n")
     print(f"{counts}, in {time.monotonic() - start:.0f} s\nwrote {path}")
     wrong = run.differing(lines)
     if wrong:

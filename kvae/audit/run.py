@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from kvae import __version__, files
+from kvae import __version__, data, files
 from kvae.audit import served
 from kvae.audit.independent import archive
 from kvae.audit.independent.archive import Beyond
@@ -19,6 +19,7 @@ from kvae.audit.independent.model import OF_SAMPLER, Model
 from kvae.audit.of_data import of_data
 from kvae.audit.of_draws import of_draws
 from kvae.audit.of_metrics import of_metrics
+from kvae.audit.opened import Opened, opened
 from kvae.audit.rows import Rows, as_received, as_sent, generated, inputs_of, of_test
 from kvae.audit.served import Arrays
 from kvae.audit.verdicts import (
@@ -35,10 +36,9 @@ from kvae.data import Dataset
 from kvae.data.conditions import conditioned
 from kvae.errors import DataError, KvaeError, one_line
 from kvae.evaluation import evaluate
-from kvae.keras_files import check_model
 from kvae.publish.repository import file_faults
 from kvae.saying import progress
-from kvae.serving.versions import AUDIT, KERAS_MODEL, PROBE, Version, read_metadata
+from kvae.serving.versions import AUDIT, KERAS_MODEL, Version
 
 #: The variance of discretised logistics is served as a short sum, right to so much of itself.
 _SHORT_SUM = 3e-3
@@ -61,20 +61,17 @@ class Subject:
 
     Args:
         version: the published version.
-        metadata: what its kvae.json says.
+        whole: what its files say.
 
     Raises:
         DataError: the model's file cannot be read.
         Beyond: the file holds no model that the audit has formulas for.
     """
 
-    def __init__(self, version: Version, metadata: dict[str, Any]):
-        self.version, self.metadata = version, metadata
+    def __init__(self, version: Version, whole: Opened):
+        self.version, self.probe, self.metadata = version, whole.probe, whole.metadata
         self.dataset: Dataset | None = None  # where the data are at hand
         path = version.path / KERAS_MODEL
-        if not path.is_file() or not zipfile.is_zipfile(path):
-            raise DataError(f"{path} is missing, or no .keras file")
-        check_model(path)
         directions = self.metadata.get("directions")
         made = {
             "num_draws": self.metadata["num_draws"],
@@ -110,12 +107,20 @@ class Subject:
             self.dataset = dataset
             return of_test(dataset)
         except KvaeError as error:
-            if moved.get("data_dir") or moved.get("labels_file"):
+            if moved.get("data_dir") or moved.get("labels_file") or self._is_of_others(moved):
                 raise
             found = generated(self.own, self.config.get("value_range") is not None
                               and len(self.own.element_shape) == 3)  # fmt: skip
             why = one_line(str(error), 200)
             return found._replace(origin=f"{found.origin} (no test rows: {why})")
+
+    def _is_of_others(self, moved: Mapping[str, Any]) -> bool:
+        """Whether an option is given that the version's dataset, if it is known, does not have."""
+        name = self.metadata["config"].get("dataset")
+        if name is None or data.key_of(name) not in data.DATASETS:
+            return False
+        known = data.options_of(name)
+        return any(value and option not in known for option, value in moved.items())
 
 
 def audit(
@@ -144,10 +149,11 @@ def audit(
 def _audited(
     version: Version, moved: Mapping[str, Any], ask: Ask | None, dataset: Dataset | None
 ) -> tuple[str, list[Line]]:
-    metadata = read_metadata(version)
+    whole = opened(version)
+    metadata = whole.metadata
     lines = [_files(version, metadata)]  # whatever else can be said of it
     try:
-        subject = Subject(version, metadata)
+        subject = Subject(version, whole)
         rows = subject.rows(moved, dataset)
     except Beyond as error:
         return "none", [*lines, not_checked("the model", f"beyond the audit: {error}")]
@@ -182,7 +188,7 @@ def _audited(
         else:
             lines += of_data(subject.dataset, version, metadata)
             lines += of_metrics(
-                subject.dataset, version, subject.own, subject.rounded, moved.get("cache_dir")
+                subject.dataset, whole, subject.own, subject.rounded, moved.get("cache_dir")
             )
         advance(1)
     return one_line(rows.origin), lines
@@ -271,15 +277,10 @@ def _alone(subject: Subject, found: Arrays, again: Arrays, noise: Mapping[str, n
 
 def _of_probe(subject: Subject, requests: Arrays, noise: dict[str, np.ndarray]) -> list[Line]:
     """The answers that were kept when the version was published, against the audit's."""
-    path = subject.version.path / PROBE
-    if not path.is_file():
+    kept = subject.probe
+    if not kept:
         return [not_checked("probe", "the version keeps none")]
     lines: list[Line] = []
-    try:
-        with np.load(path) as stored:
-            kept = dict(stored)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read: {one_line(str(error), 200)}") from error
     for name, inputs in requests.items():
         found = {
             key.rpartition("/")[2]: array for key, array in kept.items()
@@ -325,13 +326,23 @@ def _same(said: Any, here: Any) -> bool:
     return np.shape(said) == np.shape(here) and np.allclose(said, here, rtol=1e-6, atol=0)
 
 
-def report(version: Version, origin: str, lines: list[Line]) -> dict[str, Any]:
-    """What audit.json holds."""
+def report(
+    version: Version, origin: str, lines: list[Line], measured: str | None = None
+) -> dict[str, Any]:
+    """What audit.json holds.
+
+    Args:
+        version: that was audited.
+        origin: of the rows.
+        lines: of the audit.
+        measured: SHA-256 of the metrics.json that was looked at; None: there was none.
+    """
     return {
         "version": f"{version.name}/{version.number}",
         "audited": datetime.now(UTC).isoformat(timespec="seconds"),
         "made_by": {"kvae": __version__, "numpy": np.__version__},
         "rows": origin,
+        "metrics": measured,
         "verdicts": count(lines),
         "lines": [line.to_json() for line in lines],
     }

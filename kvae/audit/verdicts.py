@@ -4,6 +4,7 @@ What is said of the model and is no fault, such as how far q is from the posteri
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -25,6 +26,8 @@ _MOST_OF_ITSELF = 0.02
 #: Standard errors by which what chance moves may be off: one line in two million, by chance.
 ERRORS = 5.0
 _MANY = 16  # rows, of whose median rounding something can be said
+_APART = 256  # rows, whose errors are taken to be apart
+_WIDTH, _GAPS, _BELOW = 80, 5, " " * 6  # of the table: columns, those between columns, of notes
 _BITS_OFF = 1e-5  # share of drawn bits that rounding may turn
 
 
@@ -122,9 +125,7 @@ def compared(
     # One row that float32 does not hold must not hide what moves all of them.
     held = [("median", np.nanmedian(difference, axis=0), np.nanmedian(noise, axis=0))]
     if is_sum:
-        counted = np.isfinite(own).sum(axis=0)
-        left = np.sqrt(np.nanmean(noise**2, axis=0) / counted)
-        left += np.abs(np.nanmean(rounded - own, axis=0))
+        left = rounding_of_mean(own, rounded)
         held.append(("mean", np.abs(np.nanmean(found - own, axis=0)), left))
     for of_all, middle, rounding in held if rows >= _MANY else ():
         bound = TIMES_ROUNDING * rounding + (OF_ITSELF + extra) * typical
@@ -152,6 +153,21 @@ def noise_of(own: np.ndarray, rounded: np.ndarray) -> np.ndarray:
     """
     found = _columns(np.abs(rounded - own))
     return np.max(found, axis=0, where=np.isfinite(found), initial=0.0)
+
+
+def rounding_of_mean(own: np.ndarray, rounded: np.ndarray) -> np.ndarray:
+    """What rounding does to a mean over rows: `(...)`.
+
+    Errors of rows are apart, so that their mean is smaller by the root of their number; not by more
+    than 16, since some of what libraries round they round alike in all rows.
+
+    Args:
+        own: `(rows, ...)`, in float64; NaN is left out.
+        rounded: the same in float32.
+    """
+    off = rounded - own
+    apart = np.minimum(np.isfinite(off).sum(axis=0), _APART)
+    return np.asarray(np.sqrt(np.nanmean(off**2, axis=0) / apart) + np.abs(np.nanmean(off, axis=0)))
 
 
 def _left_out(looked_at: np.ndarray, vague: np.ndarray) -> str:
@@ -199,19 +215,46 @@ def count(lines: Sequence[Line]) -> dict[str, int]:
     }
 
 
-def table(lines: Sequence[Line]) -> str:
-    """The lines for a terminal."""
-    rows: list[tuple[str, ...]] = [("what", "verdict", "rows", "largest", "tolerance", "")]
-    rows += [
+def table(lines: Sequence[Line], width: int = 0) -> str:
+    """The lines for a terminal, those about one thing under its name.
+
+    Args:
+        lines: in their order.
+        width: columns of the terminal, 80 at least. Longer notes stand below their lines.
+    """
+    width = max(width, _WIDTH)
+    named = [line.what.rpartition(": ") for line in lines]
+    cells: list[tuple[str, ...]] = [("what", "verdict", "rows", "largest", "tolerance")]
+    cells += [
         (
-            line.what, line.verdict, str(line.rows or ""),
+            f"  {name}" if group else name, line.verdict, str(line.rows or ""),
             *("" if value is None else f"{value:.2g}" for value in (line.largest, line.tolerance)),
-            line.note,
         )
-        for line in lines
+        for (group, _, name), line in zip(named, lines, strict=True)
     ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    own, *widths = (max(map(len, column)) for column in zip(*cells, strict=True))
+    own = min(own, _WIDTH - sum(widths) - _GAPS)
+    head, *rows = (_row(row, own, widths) for row in cells)
+    shown, last = [head], ""
+    for (group, _, _), line, row in zip(named, lines, rows, strict=True):
+        if group and group != last:
+            shown.append(group)
+        last = group
+        if line.note and len(row) + 2 + len(line.note) > width:
+            row += "\n" + textwrap.fill(
+                line.note, width, initial_indent=_BELOW, subsequent_indent=_BELOW,
+                break_on_hyphens=False,
+            )  # fmt: skip
+        elif line.note:
+            row = f"{row}  {line.note}"
+        shown.append(row.rstrip())
+    return "\n".join(shown)
+
+
+def _row(cells: Sequence[str], own: int, widths: Sequence[int]) -> str:
+    """One line of the table; a name that is too long has a line of its own."""
+    name, verdict, *numbers = cells
+    of_verdict, *of_numbers = widths
+    start = name.ljust(own) if len(name) <= own else f"{name}\n{'':{own}}"
+    ends = (number.rjust(width) for number, width in zip(numbers, of_numbers, strict=True))
+    return " ".join([f"{start}  {verdict:{of_verdict}}", *ends])

@@ -13,7 +13,7 @@ import numpy as np
 
 from kvae import files
 from kvae.data import seen
-from kvae.errors import DataError
+from kvae.errors import DataError, one_line
 
 #: The values that a file may hold, nats; of the first all test rows have one, of the others `rows`.
 ELBO = "elbo_nats_prior"
@@ -21,7 +21,6 @@ BOUNDS = ("log_likelihood_nats_prior", "log_likelihood_nats_sampler")
 VALUES = (ELBO, *BOUNDS)
 _MAX_BYTES = 2**28  # of 5 million rows and three values each some 160 MB
 _CLOSE = 1e-9  # of a mean of float64 that was written as text
-# What reading a damaged archive raises.
 #: What reading a damaged file of arrays raises.
 DAMAGED = (
     OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError,
@@ -74,21 +73,31 @@ def read_rows(path: Path, metrics: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises:
         DataError: the file is damaged, or of another evaluation.
     """
+    whole = arrays_of(path)
+    found = {name: whole[name] for name in ("rows", *VALUES) if name in whole}
+    for name in VALUES:
+        if name in found:
+            _check(path, name, found, metrics)
+    return found
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file of no great size, by name; empty where there is no file.
+
+    Raises:
+        DataError: it is damaged, or too large.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > _MAX_BYTES:
             raise DataError(f"{path} holds more than {_MAX_BYTES:,} bytes: {size:,}")
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("rows", *VALUES) if name in file.files}
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
     except FileNotFoundError:
         return {}
     except DAMAGED as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    for name in VALUES:
-        if name in found:
-            _check(path, name, found, metrics)
-    return found
+        raise DataError(f"{path} cannot be read: {one_line(str(error), 300)}") from error
 
 
 def _check(path, name, found, metrics):

@@ -13,16 +13,17 @@ from audit_testing import agreeing, audited, differing, tampered, written
 from kvae_testing import COVER, make_vae
 
 from kvae.audit import program, run, served
-from kvae.audit.verdicts import AGREES, DIFFERS, NOT_CHECKED, stated, table
+from kvae.audit.opened import opened
+from kvae.audit.verdicts import AGREES, DIFFERS, NOT_CHECKED, Line, stated, table
 from kvae.directions import Directions
-from kvae.errors import DataError
+from kvae.errors import DataError, UsageError
 from kvae.likelihoods.gaussian import Gaussian
 from kvae.model import VAE
 from kvae.priors.mixture import Mixture
 from kvae.probability import noise
 from kvae.probability.distributions import Affine, FullNormal
 from kvae.samplers.mixture import as_prior
-from kvae.serving.versions import KERAS_MODEL, METADATA, Version, read_metadata
+from kvae.serving.versions import KERAS_MODEL, METADATA, Version
 from kvae.terms import WeightTerms
 
 _DIRECTIONS = Directions(
@@ -311,17 +312,41 @@ def test_what_kvae_json_says_of_small_numbers_is_held(tmp_path, shift):
 
 
 def test_a_cache_alone_names_no_data(in_short, tmp_path):
-    subject = run.Subject(in_short, read_metadata(in_short))
+    subject = run.Subject(in_short, opened(in_short))
     with mock.patch("kvae.evaluation.evaluate.prepare", side_effect=DataError("no data")):
         assert "generates" in subject.rows({"cache_dir": str(tmp_path), "data_dir": None}).origin
         with pytest.raises(DataError):
             subject.rows({"data_dir": str(tmp_path)})
 
 
+def test_a_cache_that_the_dataset_does_not_keep_is_refused(tmp_path):
+    made = make_vae((3,))
+    version = written(made, tmp_path / "1", "encode", config={"dataset": "gmm"})
+    (version.path / "saved_model.pb").touch()
+    with pytest.raises(UsageError, match="--cache-dir does not apply to dataset gmm"):
+        run.Subject(version, opened(version)).rows(
+            {"cache_dir": str(tmp_path), "data_dir": None, "labels_file": None}
+        )
+
+
 def test_lines_do_nothing_to_a_terminal():
     line = stated("en\x1b[2Jco\nde", [])
     assert "\x1b" not in table([line])
     assert table([line]).count("\n") == 1
+
+
+def test_a_table_is_of_80_columns_whatever_is_in_it():
+    lines = [
+        Line("log_likelihood/log_likelihood_sampler", AGREES, 256, 1e-6, 2e-5),
+        Line("probe: log_likelihood/log_likelihood_sampler", AGREES, 2, 1e-6, 2e-5, "in short"),
+        Line(f"metrics.json: {'name_' * 12}", DIFFERS, 1_000_000, 1.23e300, 1e-300, "far " * 40),
+        Line("metrics.json: elbo", NOT_CHECKED, note="why"),
+    ]
+    shown = table(lines).splitlines()
+    assert max(map(len, shown)) == 80
+    assert shown.count("metrics.json") == 1
+    assert " ".join(table(lines, 300).split()).count("far " * 40) == 1
+    assert any("elbo" in row and row.endswith("  why") for row in table(lines, 300).splitlines())
 
 
 @pytest.mark.slow

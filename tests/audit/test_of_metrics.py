@@ -13,8 +13,10 @@ from kvae.audit.independent.archive import read
 from kvae.audit.independent.model import Model
 from kvae.audit.independent.truth import Truth
 from kvae.audit.of_metrics import of_metrics
+from kvae.audit.opened import opened
 from kvae.data import Dataset, Split, gmm
 from kvae.data.gmm import Mixture
+from kvae.errors import DataError
 from kvae.evaluation.rows import checksum
 from kvae.features import attributes
 from kvae.metrics.curve import bound_curves
@@ -99,7 +101,7 @@ def evaluated(dataset, version):
 
 def _of_metrics(dataset, version, said):
     (version.evaluation / "metrics.json").write_text(json.dumps(said))
-    return by_name(of_metrics(dataset, version, *_models(version)))
+    return by_name(of_metrics(dataset, opened(version), *_models(version)))
 
 
 def test_metrics_are_recomputed_and_each_changed_number_is_found(dataset, version, evaluated):
@@ -125,7 +127,7 @@ def test_metrics_are_recomputed_and_each_changed_number_is_found(dataset, versio
         left = found.get("metrics.json: other numbers")
         assert (left is not None and "unknown" in left.note) == (key == "unknown")
     parts = {**evaluated, "rate_nats_prior": evaluated["rate_nats_prior"] + 0.01}
-    assert "metrics.json: distortion and rate add up to minus the ELBO" in differing(
+    assert "metrics.json: distortion + rate = -elbo" in differing(
         _of_metrics(dataset, version, parts)
     )
     other = {**evaluated, "protocol": {"test_checksum": "0"}, "origin": {"seed": 4}}
@@ -134,6 +136,40 @@ def test_metrics_are_recomputed_and_each_changed_number_is_found(dataset, versio
         "metrics.json: the bound of each row, prior", "metrics.json: variance_ratio_draw",
         "metrics.json: distortion_nats_posterior", "metrics.json: rate_nats_prior",
     }  # fmt: skip
+
+
+def test_parts_of_the_elbo_are_held_over_all_rows_that_are_soon_computed(
+    dataset, version, evaluated, monkeypatch
+):
+    """Over some of them chance would hide what one gains and the other loses."""
+    monkeypatch.setattr("kvae.audit.of_metrics._ELBO_ROWS", 16)
+    found = _of_metrics(dataset, version, evaluated)
+    assert found["metrics.json: the ELBO of each row"].rows == len(dataset.test.x)
+    assert not differing(found)
+    distortion, rate = "distortion_nats_posterior", "rate_nats_prior"
+    # A distortion of 190 nats is known to thousandths, a rate of a few better.
+    for moved, expected in ((0.01, {distortion, rate}), (3e-4, {rate})):
+        parts = {
+            distortion: evaluated[distortion] + moved, rate: evaluated[rate] - moved,
+        }  # fmt: skip
+        found = differing(_of_metrics(dataset, version, {**evaluated, **parts}))
+        assert found == {f"metrics.json: {key}" for key in expected}
+
+
+def test_each_number_without_a_second_formula_is_named(dataset, version, evaluated):
+    names = [f"unknown_number_{place:03}" for place in range(60)]
+    found = _of_metrics(dataset, version, {**evaluated, **dict.fromkeys(names, 1.0)})
+    assert {*names} <= {*found["metrics.json: other numbers"].note.split(", ")} | {names[0]}
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "rows.npz"])
+def test_a_damaged_evaluation_is_said_before_anything_is_computed(version, evaluated, name):
+    (version.evaluation / "metrics.json").write_text(json.dumps(evaluated))
+    opened(version)
+    whole = (version.evaluation / name).read_bytes()
+    (version.evaluation / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=rf"{name} (is damaged|cannot be read): \w"):
+        opened(version)
 
 
 def test_rows_far_from_zero_may_be_off_by_what_float32_makes_of_them(dataset, tmp_path):
@@ -151,9 +187,10 @@ def test_rows_far_from_zero_may_be_off_by_what_float32_makes_of_them(dataset, tm
     own, rounded = _models(version)
     exact = float(np.square(own.decode(own.posterior(x).mean()).mean() - x).mean())
     assert abs(mse - exact) > 2e-5 * exact  # or the test would hold without a tolerance
-    for said, differs in ((mse, False), (1.1 * mse, True)):
+    for said, differs in ((mse, False), (1.02 * mse, True)):
         (version.evaluation / "metrics.json").write_text(json.dumps({"mse_reconstruction": said}))
-        lines = by_name(of_metrics(Dataset("vectors", *far, card={}), version, own, rounded))
+        of = Dataset("vectors", *far, card={})
+        lines = by_name(of_metrics(of, opened(version), own, rounded))
         assert ("metrics.json: mse_reconstruction" in differing(lines)) == differs
         assert "metrics.json: mse_reconstruction" in lines
 

@@ -24,6 +24,7 @@ from kvae.audit.independent.archive import read
 from kvae.audit.independent.model import Model
 from kvae.audit.of_images import of_images
 from kvae.audit.of_metrics import of_metrics
+from kvae.audit.opened import opened
 from kvae.config import resolve
 from kvae.data import Split, digits, faces, gmm
 from kvae.errors import DataError, IncompleteError, UsageError
@@ -417,7 +418,7 @@ def _audited(version, dataset, metrics):
     """The audit finds the same numbers of the images, and each that is changed."""
     config, weights = read(version.path / versions.KERAS_MODEL)
     models = [Model(config, weights, dtype=dtype) for dtype in (np.float64, np.float32)]
-    assert not differing(by_name(of_metrics(dataset, version, *models)))
+    assert not differing(by_name(of_metrics(dataset, opened(version), *models)))
     keys = {key for key in metrics if key.startswith("frechet_pca_") and key[-5:] != "range"}
     assert len(keys) >= 3
     changed = {**metrics, **{key: 1.01 * metrics[key] for key in keys}}

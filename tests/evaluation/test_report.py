@@ -7,6 +7,7 @@ from kvae_testing import metadata, png
 
 from kvae.evaluation import report
 from kvae.evaluation.report.values import MINUS, notes, value_of
+from kvae.files import sha256_of
 from kvae.serving.versions import Version
 
 HOSTILE = "<script>alert(1)</script>"
@@ -124,6 +125,34 @@ def test_the_audit_of_this_version_stands_first(tmp_path):
     assert "nothing differs (9 agrees" in told(lines=[])
     for changes in ({"version": "gmm/2"}, {"audited": "?"}, {"verdicts": []}):
         assert "kvae audit," not in told(**changes)
+
+
+def test_a_page_says_what_an_audit_said_since_and_whether_of_its_numbers(tmp_path):
+    version = Version(tmp_path / "gmm" / "1", "gmm", 1)
+    version.evaluation.mkdir(parents=True)
+    numbers, path = version.evaluation / "metrics.json", version.evaluation / "report.html"
+    numbers.write_text("{}")
+    report.write(path, version, metadata(), whole(), [])
+    before = path.read_text()
+    assert "kvae audit," not in before
+    found = {"version": "gmm/1", "audited": "2026-11-29T06:00:00+00:00", "lines": [],
+             "verdicts": {"agrees": 9}, "metrics": sha256_of(numbers)}  # fmt: skip
+    (version.evaluation / "audit.json").write_text(json.dumps(found))
+    report.renew_audit(path, version)
+    told = path.read_text()
+    assert Page(told).words.count("nothing differs (9 agrees).") == 1
+    report.renew_audit(path, version)
+    assert path.read_text() == told
+    assert len(told) - len(before) < 200
+    numbers.write_text("{ }")
+    report.renew_audit(path, version)
+    assert "(9 agrees); the numbers below are no part of it." in path.read_text()
+    path.write_text("a page of before")
+    report.renew_audit(path, version)
+    assert path.read_text() == "a page of before"
+    path.unlink()
+    report.renew_audit(path, version)
+    assert not path.exists()
 
 
 def test_what_others_wrote_stays_text(tmp_path):

@@ -1,5 +1,6 @@
 """report.html: what an evaluation found, on one page that needs nothing beside itself."""
 
+import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ _NO_CURVES = (
     "This version holds no figures of both splits over its epochs, so that there is no curve to "
     "draw."
 )
+#: Between them stands what an audit said.
+_AUDIT, _AUDIT_END = "<!-- audit -->", "<!-- end of audit -->"
 _STATISTICS = ("_stderr", "_interval", "_range")
 # What stands elsewhere on the page.
 _ELSEWHERE = {"origin", "findings", "looked_for", "protocol"}
@@ -110,7 +113,7 @@ def page(
     return rendered(
         "report.html",
         name=f"{version.name} version {version.number}",
-        audit=facts.audit(version),
+        audit=_of_audit(folder, version),
         findings=whole["findings"],
         problems=PROBLEMS,
         looked_for=_not_found(whole),
@@ -128,6 +131,33 @@ def page(
         files=sorted(name for name in figures if Path(name).suffix not in SHOWN),
         commands=facts.commands(metadata, whole),
     )
+
+
+def renew_audit(path: Path, version: Version) -> None:
+    """Have a page that is there say what an audit said since; all else on it stays.
+
+    Args:
+        path: of the page, beside the metrics.json that it is made of.
+        version: that was audited.
+
+    Raises:
+        OSError: the page cannot be read or written.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    before, start, rest = text.partition(_AUDIT)
+    _, end, after = rest.partition(_AUDIT_END)
+    if start and end:  # of older pages nothing is known
+        replace_text(path, f"{before}{_of_audit(path.parent, version)}{after}")
+
+
+def _of_audit(folder: Path, version: Version) -> str:
+    """What an audit said, as HTML, between its marks."""
+    said = facts.audit(version, folder)
+    line = f'\n<p class="lead">{html.escape(said)}</p>' if said else ""
+    return f"{_AUDIT}{line}\n{_AUDIT_END}"
 
 
 def _picture(path, metadata, whole):

@@ -11,8 +11,9 @@ from kvae.command import training_command
 from kvae.config import NO_SAMPLER, resolve
 from kvae.data import DRAWN, DYNAMIC
 from kvae.errors import KvaeError, brief, one_line
+from kvae.evaluation.naming import METRICS_FILE
 from kvae.evaluation.report.values import written
-from kvae.files import command_line
+from kvae.files import command_line, sha256_of
 from kvae.objectives import IWAE_GRADIENT
 from kvae.serving.versions import AUDIT, Version
 
@@ -269,11 +270,12 @@ def _shown(value):
     return "none" if value in (None, "") else str(value)
 
 
-def audit(version: Version) -> str:
+def audit(version: Version, folder: Path) -> str:
     """What an audit of this version said, in a sentence; "" where there was none.
 
     Args:
         version: that was evaluated.
+        folder: of the evaluation; an audit of other numbers says so.
     """
     path = version.evaluation / AUDIT
     try:
@@ -286,7 +288,9 @@ def audit(version: Version) -> str:
         numbers = ", ".join(f"{int(number)} {verdict}" for verdict, number in counts.items())
         day = datetime.fromisoformat(found["audited"]).date()
         named = f", among them {brief(wrong[0])}" if wrong else ""
+        is_of_others = found.get("metrics") != sha256_of(folder / METRICS_FILE)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or damaged
         return ""
     verdict = f"{len(wrong)} of its lines differ{named}" if wrong else "nothing differs"
-    return f"kvae audit, {day}: {verdict} ({numbers})."
+    of = "; the numbers below are no part of it" if is_of_others else ""
+    return f"kvae audit, {day}: {verdict} ({numbers}){of}."
