@@ -7,7 +7,6 @@ side. Results, weights and the other gradient stay as they are.
 """
 
 import math
-from functools import cache
 
 import keras
 
@@ -34,7 +33,7 @@ class Conv2D(keras.layers.Conv2D):
         ]
         if not (training and _is_quick(self, places, inputs.shape[-1])):
             return super().call(inputs)
-        return _activated(self, _convolved(), inputs)
+        return _activated(self, _convolved, inputs)
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -49,7 +48,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         places = [size or math.inf for size in inputs.shape[1:3]]
         if not (training and _is_quick(self, places, inputs.shape[-1])):
             return super().call(inputs)
-        return _activated(self, _transposed(), inputs)
+        return _activated(self, _transposed, inputs)
 
 
 def _is_quick(layer, places, channels):
@@ -77,47 +76,35 @@ def _activated(layer, convolve, inputs):
     return layer.activation(outputs)
 
 
-@cache
-def _convolved():
-    """x, kernel `(side, side, channels, filters)`, step -> their convolution, "same"."""
+def _convolved(x, kernel, step):
+    """x convolved with a kernel `(side, side, channels, filters)`, "same"."""
     import tensorflow as tf
 
-    def convolved(x, kernel, step):
-        @tf.custom_gradient
-        def of(x, kernel):
-            def gradient(upstream):
-                of_x = tf.raw_ops.Conv2DBackpropInput(
-                    input_sizes=tf.shape(x), filter=kernel, out_backprop=upstream,
-                    strides=[1, step, step, 1], padding="SAME",
-                )  # fmt: skip
-                return of_x, gradient_by_kernel(x, upstream, kernel.shape[:2], step)
+    @tf.custom_gradient
+    def of(x, kernel):
+        return tf.nn.conv2d(x, kernel, step, "SAME"), lambda upstream: (
+            tf.nn.conv2d_transpose(upstream, kernel, tf.shape(x), step, "SAME"),
+            gradient_by_kernel(x, upstream, kernel.shape[:2], step),
+        )
 
-            return tf.nn.conv2d(x, kernel, step, "SAME"), gradient
-
-        return of(x, kernel)
-
-    return convolved
+    return of(x, kernel)
 
 
-@cache
-def _transposed():
-    """x, kernel `(side, side, filters, channels)`, step -> their transposed convolution, "same"."""
+def _transposed(x, kernel, step):
+    """The transposed convolution of x with a kernel `(side, side, filters, channels)`, "same"."""
     import tensorflow as tf
 
-    def transposed(x, kernel, step):
-        @tf.custom_gradient
-        def of(x, kernel):
-            def gradient(upstream):
-                of_x = tf.nn.conv2d(upstream, kernel, step, "SAME")
-                return of_x, gradient_by_kernel(upstream, x, kernel.shape[:2], step)
+    rows, height, width = (tf.shape(x)[axis] for axis in range(3))
+    shape = (rows, height * step, width * step, kernel.shape[2])
 
-            rows, height, width = (tf.shape(x)[axis] for axis in range(3))
-            shape = (rows, height * step, width * step, kernel.shape[2])
-            return tf.nn.conv2d_transpose(x, kernel, shape, step, "SAME"), gradient
+    @tf.custom_gradient
+    def of(x, kernel):
+        return tf.nn.conv2d_transpose(x, kernel, shape, step, "SAME"), lambda upstream: (
+            tf.nn.conv2d(upstream, kernel, step, "SAME"),
+            gradient_by_kernel(upstream, x, kernel.shape[:2], step),
+        )
 
-        return of(x, kernel)
-
-    return transposed
+    return of(x, kernel)
 
 
 def gradient_by_kernel(x, upstream, sides, step):
