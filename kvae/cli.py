@@ -111,7 +111,7 @@ def run(main: Callable[[list[str]], None]) -> int:
     except KeyboardInterrupt as error:
         if DEBUG in argv:
             raise
-        print("interrupted: nothing half-made was published", file=sys.stderr)
+        print("interrupted: nothing is left half-made", file=sys.stderr)
         return 143 if isinstance(error, Terminated) else 130
     except BrokenPipeError:
         let_reader_go()

@@ -103,7 +103,7 @@ def test_each_kind_of_failure_has_its_status_and_one_line(monkeypatch, capsys):
     assert "--debug" in text
     status, text = _status(KeyboardInterrupt(), monkeypatch, capsys)
     assert status == 130
-    assert text == "interrupted: nothing half-made was published\n"
+    assert text == "interrupted: nothing is left half-made\n"
 
 
 def test_sigterm_ends_a_program_with_its_last_words(monkeypatch, capsys):
@@ -115,7 +115,7 @@ def test_sigterm_ends_a_program_with_its_last_words(monkeypatch, capsys):
 
     monkeypatch.setattr(sys, "argv", ["train.py"])
     assert cli.run(main) == 143
-    assert capsys.readouterr().err == "interrupted: nothing half-made was published\n"
+    assert capsys.readouterr().err == "interrupted: nothing is left half-made\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
 

@@ -117,7 +117,7 @@ def test_sigterm_saves_and_prints_the_line_to_type(tmp_path):
     process.send_signal(signal.SIGTERM)
     errors = process.communicate(timeout=300)[1]
     assert process.returncode == 143
-    assert errors.strip().endswith("interrupted: nothing half-made was published")
+    assert errors.strip().endswith("interrupted: nothing is left half-made")
     (path,) = checkpoints.unfinished(folder)
     assert f"saved: {path} (best: epoch " in errors
     (line,) = re.findall(r"go on: +python train\.py (.*)", errors)
