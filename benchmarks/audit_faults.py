@@ -31,6 +31,7 @@ import kvae
 from kvae.audit import run, served
 from kvae.audit.independent import priors as independent_priors
 from kvae.audit.of_metrics import of_metrics
+from kvae.audit.opened import opened
 from kvae.audit.verdicts import DIFFERS
 from kvae.data import Split, gmm, seen
 from kvae.directions import Directions
@@ -569,7 +570,7 @@ class Table:
     def each_metric(self, what, base):
         """Every number of metrics.json changed: how many are named by a line that differs."""
         version = self.copied(base)
-        subject = run.Subject(version, json.loads((version.path / METADATA).read_text()))
+        subject = run.Subject(version, opened(version))
         path = version.evaluation / "metrics.json"
         whole = json.loads(path.read_text())
         keys = [key for key, value in whole.items() if isinstance(value, float) and value
@@ -578,7 +579,7 @@ class Table:
 
         def differing(changed):
             path.write_text(json.dumps({**whole, **changed}))
-            lines = of_metrics(base.dataset, version, subject.own, subject.rounded)
+            lines = of_metrics(base.dataset, opened(version), subject.own, subject.rounded)
             return {line.what.removeprefix("metrics.json: ") for line in lines
                     if line.verdict == DIFFERS}  # fmt: skip
 
