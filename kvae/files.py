@@ -118,6 +118,20 @@ def writable_folder(folder: Path, option: str) -> None:
         ) from error
 
 
+def json_within(path: Path, most_bytes: int) -> Any:
+    """What a JSON file of bounded size holds, whose numbers are finite.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger, or no such JSON.
+    """
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it is larger than {most_bytes:,} bytes")
+    return strict_json(content, is_finite=True)
+
+
 def sha256_of(path: Path) -> str | None:
     """The SHA-256 of a file in hexadecimal digits; None where there is none."""
     try:

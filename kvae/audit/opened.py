@@ -55,11 +55,7 @@ def _evaluation(folder: Path) -> tuple[dict[str, Any] | None, dict[str, np.ndarr
     """What metrics.json and rows.npz say."""
     path = folder / METRICS_FILE
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise ValueError(f"it is larger than {_MAX_BYTES:,} bytes")
-        metrics = files.strict_json(content, is_finite=True)
+        metrics = files.json_within(path, _MAX_BYTES)
         if not isinstance(metrics, dict):
             raise ValueError("it holds no object")
     except FileNotFoundError:

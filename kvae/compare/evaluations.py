@@ -97,11 +97,7 @@ def _read(place: str) -> Evaluation:
 def _metrics(path: Path) -> dict[str, Any]:
     """What a metrics.json says, once it is known to be one."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise ValueError(f"it is larger than {_MAX_BYTES:,} bytes")
-        whole = files.strict_json(content, is_finite=True)
+        whole = files.json_within(path, _MAX_BYTES)
         protocol = whole.get("protocol") if isinstance(whole, dict) else None
         if not isinstance(protocol, dict):
             raise ValueError("it has no protocol")
